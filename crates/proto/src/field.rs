@@ -1,0 +1,110 @@
+//! Owns a line's meaning: which field it sets, and where its value begins.
+
+use std::time::Duration;
+
+/// What a line that is not empty does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Data,
+    Event,
+    Id,
+    Retry,
+    Comment,
+    /// Ignored, as the standard says of every other name.
+    Unknown,
+}
+
+impl Field {
+    /// The field of a line, and the offset of its value in it.
+    #[inline]
+    pub(crate) fn of(line: &[u8]) -> (Self, usize) {
+        let (field, name) = match line.first() {
+            Some(b'd') => (Self::Data, "data"),
+            Some(b'e') => (Self::Event, "event"),
+            Some(b'i') => (Self::Id, "id"),
+            Some(b'r') => (Self::Retry, "retry"),
+            Some(b':') => (Self::Comment, ""),
+            _ => return (Self::Unknown, 0),
+        };
+        if !line.starts_with(name.as_bytes()) {
+            return (Self::Unknown, 0);
+        }
+        match line[name.len()..] {
+            [] => (field, name.len()),
+            [b':', b' ', ..] => (field, name.len() + 2),
+            [b':', ..] => (field, name.len() + 1),
+            _ => (Self::Unknown, 0),
+        }
+    }
+}
+
+/// The reconnection time of a `retry` field: only ASCII digits, at least one. What is over
+/// [`u64::MAX`] milliseconds is clamped to it.
+pub(crate) fn parse_retry(value: &str) -> Option<Duration> {
+    if value.is_empty() {
+        return None;
+    }
+    value
+        .bytes()
+        .try_fold(0_u64, |millis, byte| {
+            let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+            Some(millis.saturating_mul(10).saturating_add(digit))
+        })
+        .map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, field: Field, value: &str) {
+        let (found, at) = Field::of(line.as_bytes());
+        assert_eq!((found, &line[at..]), (field, value), "{line:?}");
+    }
+
+    #[test]
+    fn a_value_loses_one_space() {
+        check("data:x", Field::Data, "x");
+        check("data: x", Field::Data, "x");
+        check("data:  x", Field::Data, " x");
+        check("data:\tx", Field::Data, "\tx");
+        check("event: ", Field::Event, "");
+        check(": x", Field::Comment, "x");
+    }
+
+    #[test]
+    fn a_line_without_a_colon_is_a_name() {
+        check("data", Field::Data, "");
+        check("event", Field::Event, "");
+        check("id", Field::Id, "");
+        check("retry", Field::Retry, "");
+    }
+
+    #[test]
+    fn names_compare_exactly() {
+        for line in [
+            "Data:x",
+            "data :x",
+            "datas:x",
+            " data:x",
+            "dat",
+            "ids",
+            "\u{feff}data:x",
+            " ",
+        ] {
+            check(line, Field::Unknown, line);
+        }
+    }
+
+    #[test]
+    fn a_retry_is_only_digits() {
+        for value in ["", " 1", "+1", "-5", "1.5", "1e3", "1000x", "١"] {
+            assert_eq!(parse_retry(value), None, "{value:?}");
+        }
+        assert_eq!(parse_retry("03000"), Some(Duration::from_secs(3)));
+        assert_eq!(
+            parse_retry(&"9".repeat(40)),
+            Some(Duration::from_millis(u64::MAX))
+        );
+    }
+}
