@@ -143,6 +143,11 @@ impl Decoder {
         self.last_event_id.get()
     }
 
+    /// The last event ID, owned: made once, shared with the events that carry it.
+    pub(crate) fn shared_last_event_id(&mut self) -> Option<EventId> {
+        self.last_event_id.shared()
+    }
+
     /// Sets the last event ID, as if an earlier connection had heard it.
     pub fn set_last_event_id(&mut self, id: &EventId) {
         self.last_event_id.set(id);

@@ -1,15 +1,43 @@
-//! stub
-pub(crate) mod block;
+//! The wire and the state machines of Server-Sent Events, without I/O.
+//!
+//! Nothing here reads a socket, a clock or a random number: bytes and the time come in as
+//! arguments, events, bytes and decisions go out. [`tidings`](https://docs.rs/tidings) is what most
+//! users want; this crate is for those who bring their own transport.
+//!
+//! * [`Event`] is what is sent and heard, [`EncodedEvents`] its bytes, made once.
+//! * [`Decoder`] turns the bytes of a stream into events, however they are cut.
+//! * [`EventSourceState`] is a client's subscription over all its connections,
+//!   [`SessionState`] a server's session.
+//! * [`Position`] and [`Gap`] are what a hub and its subscribers say about places in a log.
+//!
+//! # Features
+//! * `json`: [`Event::from_json`], [`Event::json`], and gaps read from and written to events.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "json"),
+    allow(rustdoc::broken_intra_doc_links, reason = "they name what `json` adds")
+)]
+
+mod block;
 mod decoder;
 mod encoder;
 mod event;
 mod event_ref;
+mod event_source_state;
 mod field;
+mod gap;
+pub mod headers;
+mod heartbeat;
 mod id;
+#[cfg(feature = "json")]
+mod json;
 mod last_event_id;
 mod line;
 mod name;
 mod name_cache;
+mod position;
+mod reconnect;
+mod session_state;
 mod splitter;
 mod text;
 
@@ -17,5 +45,11 @@ pub use decoder::{Comments, Decoder, EventTooLarge, Events, MAX_EVENT_BYTES};
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
+pub use event_source_state::{Action, EventSourceState, Failure};
+pub use gap::{Gap, GapReason};
+pub use heartbeat::Heartbeat;
 pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
 pub use name::{EventName, InvalidEventName};
+pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
+pub use reconnect::{RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect};
+pub use session_state::{Frame, MAX_QUEUED_BYTES, SessionState};

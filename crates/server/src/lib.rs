@@ -1,1 +1,41 @@
-//! stub
+//! Server-Sent Events for any server that speaks `http` types: hyper, tower, axum, warp.
+//!
+//! A handler is one async function per client. It is polled by the connection that reads the
+//! response, so a session costs no task and no channel: one bounded queue, and one timer if it has
+//! a heartbeat.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidings_proto::{Event, Heartbeat};
+//! use tidings_server::{SessionBody, SseRequest};
+//!
+//! fn events(request: http::Request<()>) -> http::Response<SessionBody> {
+//!     let (parts, _body) = request.into_parts();
+//!     SseRequest::new(parts).open(async |session| {
+//!         session.heartbeat(Heartbeat::default());
+//!         for n in 0..6 {
+//!             session.send(Event::new(format!("this is SSE #{n}")).id(n)).await?;
+//!             tokio::time::sleep(Duration::from_secs(1)).await;
+//!         }
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! For traffic in both directions use a WebSocket.
+//!
+//! # Features
+//! * `json`: `Session::send_json`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod error;
+mod request;
+mod response;
+mod session;
+mod shared;
+
+pub use body::SessionBody;
+pub use error::{BrokenSession, Error, HandlerError};
+pub use request::SseRequest;
+pub use session::Session;

@@ -1,0 +1,66 @@
+//! Owns `SseRequest` as an extractor.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::ops::Deref;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::response::Response;
+use tidings_server::{HandlerError, Session};
+
+/// A request for an event stream that is not answered yet, in any axum handler.
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::{IntoResponse, Response};
+/// use tidings_axum::SseRequest;
+/// use tidings_proto::Event;
+///
+/// async fn events(request: SseRequest) -> Response {
+///     if !request.parts().headers.contains_key("authorization") {
+///         return StatusCode::UNAUTHORIZED.into_response();
+///     }
+///     request.open(async |session| {
+///         session.send(Event::new("hello")).await?;
+///         Ok(())
+///     })
+/// }
+/// ```
+#[derive(Debug)]
+pub struct SseRequest(tidings_server::SseRequest);
+
+impl SseRequest {
+    /// Opens the stream; see [`tidings_server::SseRequest::open`].
+    #[must_use]
+    pub fn open<H, F>(self, handler: H) -> Response
+    where
+        H: FnOnce(Session) -> F,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        self.0.open(handler).map(Body::new)
+    }
+}
+
+impl Deref for SseRequest {
+    type Target = tidings_server::SseRequest;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<Parts> for SseRequest {
+    fn from(parts: Parts) -> Self {
+        Self(tidings_server::SseRequest::new(parts))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SseRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.clone().into())
+    }
+}

@@ -1,0 +1,434 @@
+//! Owns `EventSourceState`: what a client does next, without doing it.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::headers::is_event_stream;
+use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect};
+
+/// How much of a chunk is decoded ahead of what is handed out, in bytes: bounds the events that
+/// wait to some hundreds, however large the chunks are.
+const WINDOW: usize = 4 * 1024;
+
+/// One subscription over all of its connections: parses, remembers where it is, and decides when
+/// to connect, to wait and to stop.
+///
+/// Whoever drives it takes [`poll_event`](Self::poll_event) until `None`, does what
+/// [`poll_action`](Self::poll_action) says, and else waits for the network or
+/// [`poll_timeout`](Self::poll_timeout), telling what came by a `handle_*`.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use tidings_proto::{Action, Decoder, EventSourceState, Reconnect};
+///
+/// let now = Instant::now();
+/// let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
+/// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: None }));
+/// state.handle_response(200, Some("text/event-stream"));
+/// state.handle_chunk("id: 7\ndata: hello\n\n".into());
+/// assert_eq!(state.poll_event().unwrap().text(), "hello");
+///
+/// state.handle_end(now);
+/// let later = state.poll_timeout().unwrap();
+/// assert_eq!(later - now, Duration::from_secs(3));
+/// state.handle_timeout(later);
+/// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: Some(7.into()) }));
+/// ```
+///
+/// Spec: [9.2.3 Processing model](https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model).
+#[derive(Debug)]
+pub struct EventSourceState {
+    reconnect: Reconnect,
+    decoder: Decoder,
+    phase: Phase,
+    /// What to do now, until it is taken.
+    action: Option<Action>,
+    /// What is not decoded yet of the last chunk.
+    chunk: Bytes,
+    /// Decoded, not handed out.
+    events: VecDeque<Event>,
+    /// As of the last event handed out.
+    last_event_id: Option<EventId>,
+    /// Attempts in this outage.
+    attempts: u32,
+    opened_before: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Open,
+    WaitingUntil(Instant),
+    Over,
+}
+
+/// What the state machine wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send the request, with this `Last-Event-ID` or none, over a new connection.
+    Connect {
+        /// The id to resume after; only ever one that a header can carry.
+        last_event_id: Option<EventId>,
+    },
+    /// It is over, as it should be: the server said so, or nobody wants more.
+    Finish,
+    /// It is over: never again a request.
+    Fail(Failure),
+}
+
+/// Why a subscription failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The server answered another status than 200 and 204.
+    Status(u16),
+    /// The server answered 200 with another media type, or with none.
+    ContentType(Option<String>),
+    /// The connection failed or broke, and the policy allows no further attempt.
+    Network,
+    /// A block was over the limit.
+    EventTooLarge(EventTooLarge),
+}
+
+impl EventSourceState {
+    /// A subscription that begins with a connection. A last event ID that is set on the decoder is
+    /// sent with the first request.
+    #[must_use]
+    pub fn new(reconnect: Reconnect, mut decoder: Decoder) -> Self {
+        let last_event_id = decoder.shared_last_event_id();
+        let mut state = Self {
+            reconnect,
+            decoder,
+            phase: Phase::Over,
+            action: None,
+            chunk: Bytes::new(),
+            events: VecDeque::new(),
+            last_event_id,
+            attempts: 0,
+            opened_before: false,
+        };
+        state.connect();
+        state
+    }
+
+    /// What is to be done now, once.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.action.take()
+    }
+
+    /// The next event of what was received.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        while self.events.is_empty() && !self.chunk.is_empty() {
+            self.decode_window();
+        }
+        let event = self.events.pop_front();
+        match &event {
+            Some(event) => self.last_event_id.clone_from(&event.id),
+            // A block without data may have moved it since.
+            None => self.last_event_id = self.decoder.shared_last_event_id(),
+        }
+        event
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::WaitingUntil(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The head of the response has come.
+    pub fn handle_response(&mut self, status: u16, content_type: Option<&str>) {
+        debug_assert_eq!(self.phase, Phase::Connecting);
+        match status {
+            200 if content_type.is_some_and(is_event_stream) => {
+                self.phase = Phase::Open;
+                self.attempts = 0;
+                self.opened_before = true;
+            }
+            200 => self.fail(Failure::ContentType(content_type.map(str::to_owned))),
+            204 => self.finish(Action::Finish),
+            _ => self.fail(Failure::Status(status)),
+        }
+    }
+
+    /// A part of the body has come. All events of the part before have been taken.
+    pub fn handle_chunk(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty() && self.events.is_empty());
+        if self.phase == Phase::Open {
+            self.chunk = chunk;
+        }
+    }
+
+    /// The body has ended as HTTP says it should.
+    pub fn handle_end(&mut self, now: Instant) {
+        self.handle_loss(Action::Finish, now);
+    }
+
+    /// The connection could not be made, or broke.
+    pub fn handle_network_error(&mut self, now: Instant) {
+        self.handle_loss(Action::Fail(Failure::Network), now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|until| until <= now) {
+            self.connect();
+        }
+    }
+
+    /// Nobody wants more. What was received and not taken is dropped.
+    pub fn handle_close(&mut self) {
+        self.chunk = Bytes::new();
+        self.events.clear();
+        if self.phase != Phase::Over {
+            self.finish(Action::Finish);
+        }
+    }
+
+    /// The last event ID, as of the last event handed out. An id-only block counts once the events
+    /// before it have been taken.
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&EventId> {
+        self.last_event_id.as_ref()
+    }
+
+    /// Whether the connection is open: its head was good, and it has not been lost since.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    fn connect(&mut self) {
+        self.phase = Phase::Connecting;
+        let last_event_id = self.last_event_id.clone().filter(|id| id.is_resumable());
+        self.action = Some(Action::Connect { last_event_id });
+    }
+
+    /// Waits for the next attempt, or ends like this if there is to be none.
+    fn handle_loss(&mut self, otherwise: Action, now: Instant) {
+        debug_assert!(matches!(self.phase, Phase::Connecting | Phase::Open));
+        self.decoder.reset();
+        self.attempts = self.attempts.saturating_add(1);
+        let server_time = self.decoder.reconnection_time();
+        match self
+            .reconnect
+            .delay(self.attempts, self.opened_before, server_time)
+        {
+            Some(delay) => self.phase = Phase::WaitingUntil(deadline(now, delay)),
+            None => self.finish(otherwise),
+        }
+    }
+
+    fn decode_window(&mut self) {
+        let window = self.chunk.split_to(self.chunk.len().min(WINDOW));
+        let decoded = self.decoder.decode(&window).try_for_each(|event| {
+            self.events.push_back(event?);
+            Ok(())
+        });
+        if let Err(error) = decoded {
+            self.chunk = Bytes::new();
+            self.fail(Failure::EventTooLarge(error));
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.finish(Action::Fail(failure));
+    }
+
+    fn finish(&mut self, action: Action) {
+        self.phase = Phase::Over;
+        self.action = Some(action);
+    }
+}
+
+/// A moment this far away; a server may name a time that no clock reaches.
+fn deadline(now: Instant, delay: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now + delay.min(FAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Option<&str> = Some("text/event-stream");
+
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn some_instant() -> Instant {
+        Instant::now()
+    }
+
+    fn open(reconnect: Reconnect) -> EventSourceState {
+        let mut state = EventSourceState::new(reconnect, Decoder::new());
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Connect {
+                last_event_id: None
+            })
+        );
+        state.handle_response(200, STREAM);
+        state
+    }
+
+    fn texts(state: &mut EventSourceState) -> Vec<String> {
+        std::iter::from_fn(|| state.poll_event())
+            .map(|event| event.text().into())
+            .collect()
+    }
+
+    /// Loses the connection by its end and says what is resumed after.
+    fn resumed_after(state: &mut EventSourceState) -> Option<EventId> {
+        state.handle_end(some_instant());
+        state.handle_timeout(state.poll_timeout().unwrap());
+        match state.poll_action() {
+            Some(Action::Connect { last_event_id }) => last_event_id,
+            other => panic!("expected to connect, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_for_good() {
+        for (status, content_type, failure) in [
+            (404, STREAM, Failure::Status(404)),
+            (206, STREAM, Failure::Status(206)),
+            (503, None, Failure::Status(503)),
+            (
+                200,
+                Some("text/plain"),
+                Failure::ContentType(Some("text/plain".into())),
+            ),
+            (200, None, Failure::ContentType(None)),
+        ] {
+            let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
+            state.handle_response(status, content_type);
+            assert_eq!(state.poll_action(), Some(Action::Fail(failure)));
+            assert_eq!((state.poll_action(), state.poll_timeout()), (None, None));
+        }
+    }
+
+    #[test]
+    fn no_content_stops_without_an_error() {
+        let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
+        state.handle_response(204, None);
+        assert_eq!(state.poll_action(), Some(Action::Finish));
+    }
+
+    #[test]
+    fn without_a_policy_an_end_is_the_end_and_a_break_an_error() {
+        let mut state = open(Reconnect::off());
+        state.handle_end(some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Finish));
+
+        let mut state = open(Reconnect::off());
+        state.handle_network_error(some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+    }
+
+    #[test]
+    fn attempts_count_per_outage() {
+        let mut state = open(Reconnect::fixed(2, Duration::from_secs(1)));
+        for _ in 0..3 {
+            state.handle_end(some_instant());
+            state.handle_timeout(state.poll_timeout().unwrap());
+            state.handle_network_error(some_instant());
+            state.handle_timeout(state.poll_timeout().unwrap());
+            state.handle_response(200, STREAM);
+        }
+        for _ in 0..2 {
+            state.handle_network_error(some_instant());
+            state.handle_timeout(state.poll_timeout().unwrap());
+            assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        }
+        state.handle_network_error(some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+    }
+
+    #[test]
+    fn an_unfinished_block_is_dropped_but_its_retry_counts() {
+        let mut state = open(Reconnect::standard());
+        state.handle_chunk("id: 1\ndata: a\n\nretry: 500\nid: 2\ndata: b\n".into());
+        assert_eq!(texts(&mut state), ["a"]);
+        let now = some_instant();
+        state.handle_end(now);
+        assert_eq!(state.poll_timeout(), Some(now + Duration::from_millis(500)));
+        state.handle_timeout(state.poll_timeout().unwrap());
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Connect {
+                last_event_id: Some(1.into())
+            })
+        );
+        state.handle_response(200, STREAM);
+        state.handle_chunk("data: c\n\n".into());
+        let event = state.poll_event().unwrap();
+        assert_eq!(event, Event::new("c").id(1));
+    }
+
+    #[test]
+    fn the_id_moves_as_events_are_handed_out() {
+        let mut state = open(Reconnect::standard());
+        state.handle_chunk("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\n\n".into());
+        for id in ["1", "2"] {
+            state.poll_event().unwrap();
+            assert_eq!(state.last_event_id().unwrap(), id);
+        }
+        assert_eq!(state.poll_event(), None);
+        assert_eq!(resumed_after(&mut state), Some(3.into()));
+    }
+
+    #[test]
+    fn an_id_that_no_header_can_carry_is_delivered_and_not_sent() {
+        for id in ["", " x", "a\tb"] {
+            let mut state = open(Reconnect::standard());
+            state.handle_chunk(format!("id: {id}\ndata: a\n\n").into());
+            assert_eq!(state.poll_event().unwrap().id.unwrap(), id);
+            assert_eq!(resumed_after(&mut state), None);
+        }
+    }
+
+    #[test]
+    fn events_before_one_that_is_too_large_are_handed_out() {
+        let decoder = Decoder::new().max_event_bytes(20);
+        let mut state = EventSourceState::new(Reconnect::standard(), decoder);
+        state.handle_response(200, STREAM);
+        let _connect = state.poll_action();
+        state.handle_chunk(format!("data: a\n\ndata: {}\n\ndata: c\n\n", "b".repeat(99)).into());
+        assert_eq!(texts(&mut state), ["a"]);
+        let failure = state.poll_action();
+        assert!(
+            matches!(failure, Some(Action::Fail(Failure::EventTooLarge(_)))),
+            "{failure:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_comes_after_close() {
+        let mut state = open(Reconnect::standard());
+        state.handle_chunk("data: a\n\ndata: b\n\n".into());
+        assert_eq!(state.poll_event().unwrap().text(), "a");
+        state.handle_close();
+        assert_eq!(
+            (state.poll_event(), state.poll_action()),
+            (None, Some(Action::Finish))
+        );
+    }
+
+    #[test]
+    fn a_large_chunk_is_decoded_as_it_is_taken() {
+        let mut state = open(Reconnect::standard());
+        state.handle_chunk("data: x\n\n".repeat(10_000).into());
+        for _ in 0..10_000 {
+            assert_eq!(state.poll_event().unwrap().text(), "x");
+            assert!(state.events.len() <= WINDOW / "data: x\n\n".len());
+        }
+        assert_eq!(state.poll_event(), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! Owns the names and values of the headers that make a response an event stream.
+
+/// The media type of an event stream, without parameters.
+///
+/// Spec: [registration](https://html.spec.whatwg.org/multipage/iana.html#text/event-stream).
+#[doc(alias = "ContentType.Text.EventStream")]
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+/// `Last-Event-ID`: where a client that comes back resumes.
+///
+/// Spec: [the header](https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).
+#[doc(alias = "SSEHeaders")]
+pub const LAST_EVENT_ID: &str = "last-event-id";
+
+/// `Accept`: a client sends [`EVENT_STREAM`].
+pub const ACCEPT: &str = "accept";
+
+/// `Cache-Control`: a client sends [`NO_CACHE`], a server [`NO_STORE`].
+pub const CACHE_CONTROL: &str = "cache-control";
+
+/// `Connection`: a server sends `keep-alive`, on HTTP/1 only.
+pub const CONNECTION: &str = "connection";
+
+/// `Content-Type`: a server sends [`EVENT_STREAM`].
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// `X-Accel-Buffering`: a server sends `no`, so that nginx and its kin pass events on at once.
+pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
+
+/// What a client says in `Cache-Control`; exactly this, as browsers do.
+pub const NO_CACHE: &str = "no-cache";
+
+/// What a server says in `Cache-Control`.
+pub const NO_STORE: &str = "no-store";
+
+/// Whether a `Content-Type` is that of an event stream: in any case, with any parameters, whatever
+/// charset they name. A missing header is not.
+///
+/// ```
+/// use tidings_proto::headers::is_event_stream;
+///
+/// assert!(is_event_stream("Text/Event-Stream; charset=windows-1252"));
+/// assert!(!is_event_stream("text/event-streams"));
+/// ```
+#[must_use]
+pub fn is_event_stream(content_type: &str) -> bool {
+    let essence = content_type
+        .split_once(';')
+        .map_or(content_type, |(essence, _)| essence);
+    essence
+        .trim_matches([' ', '\t', '\r', '\n'])
+        .eq_ignore_ascii_case(EVENT_STREAM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_parameters_do_not_matter() {
+        for content_type in [
+            "text/event-stream",
+            "TEXT/EVENT-STREAM",
+            "text/event-stream;",
+            "text/event-stream;charset=UTF-8",
+            " text/event-stream ; charset=latin1; x=\"a;b\"",
+        ] {
+            assert!(is_event_stream(content_type), "{content_type:?}");
+        }
+        for content_type in [
+            "",
+            "text/plain",
+            "text/event-stream+json",
+            "text/event-stream, text/plain",
+            "x;text/event-stream",
+        ] {
+            assert!(!is_event_stream(content_type), "{content_type:?}");
+        }
+    }
+}

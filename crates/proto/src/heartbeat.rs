@@ -1,0 +1,151 @@
+//! Owns `Heartbeat`: what a server sends so that a quiet connection is seen to be alive.
+
+use std::time::{Duration, Instant};
+
+use crate::{EncodedEvents, Event};
+
+/// The shortest period: 1 ms, the grain of the timers that serve it.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// An event sent again and again while a session is open.
+///
+/// By default a comment `heartbeat` after every 15 s in which nothing else was sent: enough for the
+/// proxies that cut what is quiet for 30 or 60 s, and invisible to `EventSource`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_proto::{Event, Heartbeat};
+///
+/// let ktors = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat")).always();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    period: Duration,
+    always: bool,
+    event: EncodedEvents,
+}
+
+impl Heartbeat {
+    /// A comment `heartbeat` after each period of quiet. A period under 1 ms is 1 ms.
+    #[must_use]
+    pub fn every(period: Duration) -> Self {
+        Self {
+            period: period.max(SHORTEST),
+            always: false,
+            event: Event::comment("heartbeat").encode(),
+        }
+    }
+
+    /// Sends this event in place of the comment.
+    #[must_use]
+    pub fn event(mut self, event: impl Into<EncodedEvents>) -> Self {
+        self.event = event.into();
+        self
+    }
+
+    /// Sends it once a period whatever else is sent, as Ktor does.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.always = true;
+        self
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self::every(Duration::from_secs(15))
+    }
+}
+
+/// A heartbeat that runs.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    heartbeat: Heartbeat,
+    due: Instant,
+    last_sent: Instant,
+}
+
+impl Pulse {
+    pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
+        Self {
+            due: now + heartbeat.period,
+            last_sent: now,
+            heartbeat,
+        }
+    }
+
+    /// Something was sent. Moves no timer: that is done when it fires, so that events cost nothing.
+    pub(crate) fn handle_sent(&mut self, now: Instant) {
+        self.last_sent = now;
+    }
+
+    pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// What is due by now.
+    pub(crate) fn poll_beat(&mut self, now: Instant) -> Option<EncodedEvents> {
+        if now < self.due {
+            return None;
+        }
+        let Heartbeat {
+            period,
+            always,
+            event,
+        } = &self.heartbeat;
+        let quiet_until = self.last_sent + *period;
+        if !always && quiet_until > now {
+            self.due = quiet_until;
+            return None;
+        }
+        // Beats that were missed are not made up for.
+        let next = self.due + *period;
+        self.due = if *always && next > now {
+            next
+        } else {
+            now + *period
+        };
+        self.last_sent = now;
+        Some(event.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The milliseconds at which a heartbeat of 10 ms beats while something is sent at `sent`.
+    fn beats(always: bool, sent: &[u64]) -> Vec<u64> {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let heartbeat = Heartbeat::every(Duration::from_millis(10));
+        let heartbeat = if always {
+            heartbeat.always()
+        } else {
+            heartbeat
+        };
+        let mut pulse = Pulse::new(heartbeat, start);
+        let mut beats = Vec::new();
+        for millis in 0..=50 {
+            let now = start + Duration::from_millis(millis);
+            if sent.contains(&millis) {
+                pulse.handle_sent(now);
+            }
+            if pulse.poll_beat(now).is_some() {
+                beats.push(millis);
+            }
+        }
+        beats
+    }
+
+    #[test]
+    fn it_beats_after_quiet_only() {
+        assert_eq!(beats(false, &[]), [10, 20, 30, 40, 50]);
+        assert_eq!(beats(false, &[5, 12, 19]), [29, 39, 49]);
+    }
+
+    #[test]
+    fn always_beats_whatever_is_sent() {
+        assert_eq!(beats(true, &[5, 12, 19]), [10, 20, 30, 40, 50]);
+    }
+}

@@ -1,0 +1,252 @@
+//! Owns `SessionState`: what a server's session sends next, without sending it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::heartbeat::Pulse;
+use crate::{EncodedEvents, Heartbeat};
+
+/// The most a session queues before its handler has to wait: 64 KiB.
+pub const MAX_QUEUED_BYTES: usize = 64 * 1024;
+
+/// About how large the frames are that several small sends are gathered into: 16 KiB, the size of
+/// a TLS record.
+const FRAME_BYTES: usize = 16 * 1024;
+
+/// One session: a bounded queue of encoded events, its heartbeat and its end.
+///
+/// ```
+/// use std::time::Instant;
+/// use tidings_proto::{Event, Frame, SessionState};
+///
+/// let now = Instant::now();
+/// let mut session = SessionState::new();
+/// session.handle_events(Event::new("a").encode());
+/// session.handle_events(Event::new("b").encode());
+/// session.handle_end();
+/// assert_eq!(session.poll_frame(now), Some(Frame::Data("data: a\n\ndata: b\n\n".into())));
+/// assert_eq!(session.poll_frame(now), Some(Frame::End));
+/// ```
+#[derive(Debug, Default)]
+pub struct SessionState {
+    queue: VecDeque<Bytes>,
+    queued_bytes: usize,
+    pulse: Option<Pulse>,
+    end: Option<Frame>,
+}
+
+/// What leaves a session next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Frame {
+    /// Bytes of whole events.
+    Data(Bytes),
+    /// The clean end of the response.
+    End,
+    /// The response is cut, so that the client sees that it is not whole.
+    Break,
+}
+
+impl SessionState {
+    /// An open session that has sent nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether as many bytes may be queued now: within [`MAX_QUEUED_BYTES`] in all, or alone.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.queued_bytes == 0 || self.queued_bytes.saturating_add(bytes) <= MAX_QUEUED_BYTES
+    }
+
+    /// Queues events, room or not. What comes after the end is dropped.
+    pub fn handle_events(&mut self, events: EncodedEvents) {
+        if self.is_ended() || events.is_empty() {
+            return;
+        }
+        self.queued_bytes += events.len();
+        self.queue.push_back(events.into_bytes());
+    }
+
+    /// Starts a heartbeat in place of the one before. Its time is
+    /// [`poll_timeout`](Self::poll_timeout)'s.
+    pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) {
+        self.pulse = Some(Pulse::new(heartbeat, now));
+    }
+
+    /// Nothing more is sent: after what is queued the response ends.
+    pub fn handle_end(&mut self) {
+        self.end.get_or_insert(Frame::End);
+    }
+
+    /// The handler failed: after what is queued the response is cut.
+    pub fn handle_failure(&mut self) {
+        self.end = Some(Frame::Break);
+    }
+
+    /// Time has passed. A peer that reads nothing is sent no heartbeats on top.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let beat = self.pulse.as_mut().and_then(|pulse| pulse.poll_beat(now));
+        if let Some(beat) = beat
+            && self.has_room_for(beat.len())
+        {
+            self.handle_events(beat);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_ended() {
+            return None;
+        }
+        self.pulse.as_ref().map(Pulse::due)
+    }
+
+    /// What leaves now; `None` if there is nothing yet. An end stays the end.
+    #[must_use]
+    pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
+        let Some(bytes) = self.take_frame() else {
+            return self.end.clone();
+        };
+        self.queued_bytes -= bytes.len();
+        if let Some(pulse) = &mut self.pulse {
+            pulse.handle_sent(now);
+        }
+        Some(Frame::Data(bytes))
+    }
+
+    /// Whether everything that was queued has left.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether nothing more can be sent.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// The front of the queue as it is, or with what follows where several small ones fit a frame.
+    fn take_frame(&mut self) -> Option<Bytes> {
+        let first = self.queue.pop_front()?;
+        let fits = |length: usize, next: Option<&Bytes>| {
+            next.is_some_and(|next| length + next.len() <= FRAME_BYTES)
+        };
+        if !fits(first.len(), self.queue.front()) {
+            return Some(first);
+        }
+        let mut frame = BytesMut::with_capacity(self.queued_bytes.min(FRAME_BYTES));
+        frame.extend_from_slice(&first);
+        while fits(frame.len(), self.queue.front()) {
+            frame.extend(self.queue.pop_front());
+        }
+        Some(frame.freeze())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Event;
+
+    #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+    fn some_instant() -> Instant {
+        Instant::now()
+    }
+
+    fn event_of(bytes: usize) -> EncodedEvents {
+        EncodedEvents::from_parts(vec![b'x'; bytes].into(), None, 1)
+    }
+
+    /// The lengths of the frames that sends of these lengths leave in.
+    fn frames(sends: &[usize]) -> Vec<usize> {
+        let mut session = SessionState::new();
+        sends
+            .iter()
+            .for_each(|&bytes| session.handle_events(event_of(bytes)));
+        session.handle_end();
+        let frames = std::iter::from_fn(|| match session.poll_frame(some_instant()) {
+            Some(Frame::Data(bytes)) => Some(bytes.len()),
+            _ => None,
+        })
+        .collect();
+        assert!(session.is_flushed() && session.has_room_for(usize::MAX));
+        frames
+    }
+
+    #[test]
+    fn small_sends_are_gathered_and_large_ones_are_not_copied() {
+        assert_eq!(frames(&[]), [0; 0]);
+        assert_eq!(frames(&[100, 200, 300]), [600]);
+        assert_eq!(frames(&[FRAME_BYTES - 1, 1, 1]), [FRAME_BYTES, 1]);
+        assert_eq!(frames(&[10, 100_000, 10]), [10, 100_000, 10]);
+        let large = event_of(FRAME_BYTES);
+        let mut session = SessionState::new();
+        session.handle_events(large.clone());
+        let Some(Frame::Data(sent)) = session.poll_frame(some_instant()) else {
+            panic!()
+        };
+        assert_eq!(sent.as_ptr(), large.bytes().as_ptr());
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_a_larger_event_goes_alone() {
+        let mut session = SessionState::new();
+        assert!(session.has_room_for(10 * MAX_QUEUED_BYTES));
+        session.handle_events(event_of(1));
+        assert!(session.has_room_for(MAX_QUEUED_BYTES - 1));
+        assert!(!session.has_room_for(MAX_QUEUED_BYTES));
+    }
+
+    #[test]
+    fn what_is_queued_leaves_before_the_end() {
+        for (end, frame) in [
+            (
+                SessionState::handle_end as fn(&mut SessionState),
+                Frame::End,
+            ),
+            (SessionState::handle_failure, Frame::Break),
+        ] {
+            let mut session = SessionState::new();
+            session.handle_events(event_of(3));
+            end(&mut session);
+            session.handle_events(event_of(3));
+            let now = some_instant();
+            assert!(
+                matches!(session.poll_frame(now), Some(Frame::Data(bytes)) if bytes.len() == 3)
+            );
+            assert_eq!(session.poll_frame(now), Some(frame.clone()));
+            assert_eq!(session.poll_frame(now), Some(frame));
+        }
+    }
+
+    #[test]
+    fn a_failure_after_an_end_breaks() {
+        let mut session = SessionState::new();
+        session.handle_end();
+        session.handle_failure();
+        assert_eq!(session.poll_frame(some_instant()), Some(Frame::Break));
+    }
+
+    #[test]
+    fn a_second_heartbeat_replaces_the_first_and_stops_at_the_end() {
+        let start = some_instant();
+        let millis = Duration::from_millis;
+        let mut session = SessionState::new();
+        session.handle_heartbeat(Heartbeat::every(millis(10)), start);
+        session.handle_heartbeat(Heartbeat::every(millis(50)).event(Event::new("b")), start);
+        assert_eq!(session.poll_timeout(), Some(start + millis(50)));
+        session.handle_timeout(start + millis(50));
+        let frame = session.poll_frame(start + millis(50));
+        assert_eq!(frame, Some(Frame::Data("data: b\n\n".into())));
+        session.handle_end();
+        assert_eq!(session.poll_timeout(), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns what can go wrong in a session: `Error` for who sends, `HandlerError` for who handles.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why something could not be sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The session is over: it was closed, or the client is gone.
+    Closed,
+    /// The value could not be written as JSON.
+    #[cfg(feature = "json")]
+    Json(serde_json::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the session is closed"),
+            #[cfg(feature = "json")]
+            Self::Json(_) => f.write_str("the value could not be written as JSON"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Closed => None,
+            #[cfg(feature = "json")]
+            Self::Json(error) => Some(error),
+        }
+    }
+}
+
+/// Why a handler gave up: any error, turned into this by `?`.
+///
+/// The response is cut, so that the client sees that it is not whole, and the error is traced. As
+/// any error becomes one, it is none itself, like that of `anyhow`.
+pub struct HandlerError(Box<dyn StdError + Send + Sync>);
+
+impl HandlerError {
+    /// An error of this text.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into().into())
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The handler of a session failed, so its response was cut.
+#[derive(Debug)]
+pub struct BrokenSession(());
+
+impl BrokenSession {
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+}
+
+impl fmt::Display for BrokenSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the handler of the session failed")
+    }
+}
+
+impl StdError for BrokenSession {}

@@ -1,0 +1,42 @@
+//! Owns the head of an event stream.
+
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Response, Version};
+use tidings_proto::headers::{EVENT_STREAM, NO_STORE, X_ACCEL_BUFFERING};
+
+/// A 200 that no proxy may buffer or keep.
+pub(crate) fn response<B>(version: Version, body: B) -> Response<B> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+    let x_accel_buffering = HeaderName::from_static(X_ACCEL_BUFFERING);
+    headers.insert(x_accel_buffering, HeaderValue::from_static("no"));
+    // HTTP/2 forbids the header, and has no need of it.
+    if version <= Version::HTTP_11 {
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_is_said_on_http_1_only() {
+        for (version, expected) in [
+            (Version::HTTP_10, Some("keep-alive")),
+            (Version::HTTP_11, Some("keep-alive")),
+            (Version::HTTP_2, None),
+        ] {
+            let response = response(version, ());
+            let connection = response.headers().get(CONNECTION);
+            assert_eq!(
+                connection.map(|value| value.to_str().unwrap()),
+                expected,
+                "{version:?}"
+            );
+        }
+    }
+}
