@@ -1,1 +1,33 @@
-//! stub
+//! A client of Server-Sent Events, over any transport.
+//!
+//! It resumes where it stopped, ends with one clear error, and holds bounded memory whatever the
+//! server sends. A [`Session`] is a stream without a task: it reads while it is polled.
+//!
+//! ```no_run
+//! use tidings_client::{Error, Reconnect, SseClient, Transport};
+//!
+//! async fn hear(transport: impl Transport) -> Result<(), Error> {
+//!     let client = SseClient::over(transport).reconnect(Reconnect::standard());
+//!     let mut session = client.get("http://localhost:8080/events").open().await?;
+//!     while let Some(event) = session.try_next().await? {
+//!         println!("{}: {}", event.event_type(), event.text());
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//! * `json`: `Event::json` on what is heard.
+
+mod client;
+mod error;
+mod request;
+mod session;
+mod transport;
+
+pub use client::SseClient;
+pub use error::{Error, ErrorKind};
+pub use request::{IntoUrl, RequestBuilder};
+pub use session::Session;
+pub use tidings_proto::{Event, EventId, EventName, Reconnect};
+pub use transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};

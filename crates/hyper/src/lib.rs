@@ -1,1 +1,28 @@
-//! stub
+//! The direct transport of the tidings client: one HTTP/1.1 connection a session, polled in the
+//! session's own task.
+//!
+//! hyper's connection is usually spawned, and its chunks cross a channel between two tasks. Here
+//! the response body polls it, so a session costs no task and an event no wake-up. There is no
+//! pool: a stream has its connection to itself anyway.
+//!
+//! ```no_run
+//! # async fn hear() -> Result<(), tidings_client::Error> {
+//! let client = tidings_hyper::client();
+//! let mut session = client.get("http://localhost:8080/events").open().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Speaks `http` only; proxy variables are not looked at.
+
+mod body;
+mod connect;
+
+pub use connect::{DirectTransport, UnsupportedUrl};
+use tidings_client::SseClient;
+
+/// A client over the direct transport.
+#[must_use]
+pub fn client() -> SseClient {
+    SseClient::over(DirectTransport::new())
+}

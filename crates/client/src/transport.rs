@@ -1,0 +1,114 @@
+//! Owns `Transport`: how a client reaches a server.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+
+/// Any error of a transport.
+pub type TransportError = Box<dyn StdError + Send + Sync>;
+
+/// A request on its way: resolves with the head of the response.
+pub type Connecting =
+    Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody>, ConnectError>> + Send>>;
+
+/// Why a transport did not bring back a response.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The network failed: another attempt may succeed.
+    Network(TransportError),
+    /// The transport cannot send such a request: no attempt will succeed.
+    InvalidRequest(TransportError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network(_) => "the connection to the server failed",
+            Self::InvalidRequest(_) => "the transport cannot send such a request",
+        })
+    }
+}
+
+impl StdError for ConnectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let (Self::Network(source) | Self::InvalidRequest(source)) = self;
+        Some(source.as_ref())
+    }
+}
+
+/// How a client reaches a server.
+///
+/// Every connection of a session is one call, with a request made anew. Dropping the future, or
+/// the body it resolves with, closes the connection.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends the request over a new connection.
+    ///
+    /// What the server answers, whatever its status, is no error.
+    fn connect(&self, request: http::Request<Bytes>) -> Connecting;
+}
+
+/// The body of a response, whatever transport it comes from.
+pub struct ResponseBody(Pin<Box<dyn Body<Data = Bytes, Error = TransportError> + Send>>);
+
+impl ResponseBody {
+    /// A body of any kind.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<TransportError>,
+    {
+        Self(Box::pin(ErasedError(Box::pin(body))))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        self.get_mut().0.as_mut().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody")
+    }
+}
+
+/// A body whose errors are boxed.
+struct ErasedError<B>(Pin<Box<B>>);
+
+impl<B> Body for ErasedError<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<TransportError>,
+{
+    type Data = Bytes;
+    type Error = TransportError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+        let frame = self.get_mut().0.as_mut().poll_frame(cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}

@@ -1,0 +1,58 @@
+//! Owns `DirectBody`: a response body that polls its own connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+pub(crate) type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+/// Reads from its connection when it is polled, in whichever task does that.
+pub(crate) struct DirectBody {
+    /// `None` once it is closed.
+    connection: Option<Connection>,
+    body: Incoming,
+}
+
+impl DirectBody {
+    pub(crate) fn new(connection: Connection, body: Incoming) -> Self {
+        Self {
+            connection: Some(connection),
+            body,
+        }
+    }
+}
+
+impl Body for DirectBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        // Asking is what makes the connection read.
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        if let Some(connection) = &mut this.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            // Its error, if any, reaches the body too.
+            this.connection = None;
+        }
+        Pin::new(&mut this.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}
