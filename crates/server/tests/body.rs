@@ -1,0 +1,320 @@
+//! What a session's body answers to the connection that polls it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use http::Request;
+use http_body::Body;
+use tidings_proto::{Event, Heartbeat, MAX_QUEUED_BYTES};
+use tidings_server::{Error, HandlerError, Session, SessionBody, SseRequest};
+use tokio::time::advance;
+
+/// A connection: polls a body and counts how often it is woken.
+struct Connection {
+    body: SessionBody,
+    wakes: Arc<Wakes>,
+    /// How many of them were answered by a poll.
+    answered: usize,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Frame(String),
+    Pending,
+    End,
+    Break,
+}
+
+fn frame(text: &str) -> Answer {
+    Answer::Frame(text.into())
+}
+
+impl Connection {
+    /// A connection on which the head has been written.
+    fn open<F>(handler: impl FnOnce(Session) -> F) -> Self
+    where
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let mut connection = Self::new(handler);
+        assert_eq!(connection.poll(), Answer::Pending);
+        connection
+    }
+
+    fn new<F>(handler: impl FnOnce(Session) -> F) -> Self
+    where
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let (parts, ()) = Request::new(()).into_parts();
+        let body = SseRequest::new(parts).open(handler).into_body();
+        Self {
+            body,
+            wakes: Arc::default(),
+            answered: 0,
+        }
+    }
+
+    fn poll(&mut self) -> Answer {
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        match Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(&waker)) {
+            Poll::Pending => Answer::Pending,
+            Poll::Ready(None) => Answer::End,
+            Poll::Ready(Some(Err(_))) => Answer::Break,
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.into_data().unwrap();
+                Answer::Frame(String::from_utf8(bytes.to_vec()).unwrap())
+            }
+        }
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::SeqCst)
+    }
+
+    /// Polls until it is pending and was not woken since it was pending before, as an executor
+    /// does.
+    fn run(&mut self) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        loop {
+            match self.poll() {
+                Answer::Pending if self.wakes() == self.answered => return answers,
+                Answer::Pending => self.answered = self.wakes(),
+                end @ (Answer::End | Answer::Break) => {
+                    answers.push(end);
+                    return answers;
+                }
+                frame @ Answer::Frame(_) => answers.push(frame),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_head_leaves_before_the_handler_runs() {
+    let has_run = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&has_run);
+    let mut connection = Connection::new(async move |_| {
+        flag.store(true, Ordering::SeqCst);
+        pending().await
+    });
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert!(!has_run.load(Ordering::SeqCst));
+    assert_eq!(connection.wakes(), 1, "it comes back by itself");
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert!(has_run.load(Ordering::SeqCst));
+    assert_eq!(connection.wakes(), 1, "an idle session is not polled");
+}
+
+#[tokio::test]
+async fn after_each_frame_the_connection_may_write() {
+    let mut connection = Connection::open(async |session| {
+        session.send(Event::new("a")).await?;
+        session.send(Event::new("b")).await?;
+        session.flush().await?;
+        session.send(Event::new("c")).await?;
+        Ok(())
+    });
+    assert_eq!(connection.poll(), frame("data: a\n\ndata: b\n\n"));
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert_eq!(connection.poll(), frame("data: c\n\n"));
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert_eq!(connection.poll(), Answer::End);
+}
+
+#[tokio::test]
+async fn a_body_that_has_ended_stays_ended() {
+    let mut connection = Connection::open(async |_| Ok(()));
+    assert_eq!(connection.run(), [Answer::End]);
+    assert!(connection.body.is_end_stream());
+    assert_eq!(connection.poll(), Answer::End);
+
+    let mut connection = Connection::open(async |_| Err(HandlerError::new("no")));
+    assert_eq!(connection.run(), [Answer::Break]);
+    assert_eq!(connection.poll(), Answer::End);
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_lets_out_what_it_sent() {
+    let mut connection = Connection::open(async |session| {
+        session.send(Event::new("a")).await?;
+        Err(HandlerError::new("no"))
+    });
+    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert_eq!(connection.poll(), Answer::Break);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_breaks_its_stream_only() {
+    let mut connection = Connection::open(async |session| {
+        session.send(Event::new("a")).await?;
+        panic!("on purpose");
+    });
+    assert_eq!(connection.run(), [frame("data: a\n\n"), Answer::Break]);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_drops_the_handler_where_it_waits() {
+    struct Dropped(Arc<AtomicBool>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let was_dropped = Arc::new(AtomicBool::new(false));
+    let guard = Dropped(Arc::clone(&was_dropped));
+    let mut connection = Connection::open(async move |_| {
+        let _guard = guard;
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    assert!(!was_dropped.load(Ordering::SeqCst));
+    drop(connection);
+    assert!(was_dropped.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn close_ends_the_stream_after_what_was_sent() {
+    let mut connection = Connection::open(async |session| {
+        session.send(Event::new("a")).await?;
+        session.close();
+        assert!(matches!(
+            session.send(Event::new("b")).await,
+            Err(Error::Closed)
+        ));
+        pending().await
+    });
+    assert_eq!(connection.run(), [frame("data: a\n\n"), Answer::End]);
+}
+
+#[tokio::test]
+async fn a_producer_waits_for_a_client_that_does_not_read() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let event = Event::new("x".repeat(1000));
+    let wire = event.encode().len();
+    let mut connection = Connection::open(async move |session| {
+        loop {
+            session.send(&event).await?;
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    assert!(matches!(connection.poll(), Answer::Frame(_)));
+    // What fits the queue and not one more, however often the connection looks.
+    assert_eq!(sent.load(Ordering::SeqCst), MAX_QUEUED_BYTES / wire);
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert_eq!(sent.load(Ordering::SeqCst), MAX_QUEUED_BYTES / wire);
+    let Answer::Frame(second) = connection.poll() else {
+        panic!("expected a frame")
+    };
+    assert!(second.len() <= 16 * 1024, "{}", second.len());
+}
+
+#[tokio::test]
+async fn one_event_larger_than_the_queue_goes_alone() {
+    let large = Event::new("x".repeat(10 * MAX_QUEUED_BYTES));
+    let expected = large.to_string();
+    let mut connection = Connection::open(async move |session| {
+        session.send(Event::new("a")).await?;
+        session.send(large).await?;
+        session.send(Event::new("b")).await?;
+        Ok(())
+    });
+    let answers = connection.run();
+    assert!(
+        answers
+            == [
+                frame("data: a\n\n"),
+                Answer::Frame(expected),
+                frame("data: b\n\n"),
+                Answer::End
+            ]
+    );
+}
+
+#[tokio::test]
+async fn a_send_from_another_thread_wakes_the_connection() {
+    let (hand_over, session) = std::sync::mpsc::channel();
+    let mut connection = Connection::open(async move |session| {
+        hand_over.send(Arc::new(session)).unwrap();
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    let session: Arc<Session> = session.recv().unwrap();
+    let wakes = connection.wakes();
+    session.send(Event::new("a")).await.unwrap();
+    assert_eq!(connection.wakes(), wakes + 1);
+    assert_eq!(connection.run(), [frame("data: a\n\n")]);
+    drop(connection);
+    assert!(matches!(
+        session.send(Event::new("b")).await,
+        Err(Error::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn a_body_that_moves_to_another_task_is_still_woken() {
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let mut connection = Connection::open(async move |session| {
+        session.send(Event::new("a")).await?;
+        gone.await?;
+        session.send(Event::new("b")).await?;
+        Ok(())
+    });
+    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    // The handler waits with the waker of a task that no longer polls the body.
+    (connection.wakes, connection.answered) = (Arc::default(), 0);
+    assert_eq!(connection.poll(), Answer::Pending);
+    go.send(()).unwrap();
+    assert_eq!(connection.wakes(), 1, "or the handler would never run on");
+    assert_eq!(connection.run(), [frame("data: b\n\n"), Answer::End]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_beats_while_the_handler_waits() {
+    let period = Duration::from_secs(15);
+    let mut connection = Connection::open(async move |session| {
+        session.heartbeat(Heartbeat::every(period));
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    for _ in 0..3 {
+        let wakes = connection.wakes();
+        advance(period - Duration::from_millis(1)).await;
+        assert_eq!(connection.wakes(), wakes);
+        advance(Duration::from_millis(2)).await;
+        assert_eq!(connection.run(), [frame(": heartbeat\n\n")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_does_not_pile_up_on_a_client_that_does_not_read() {
+    let mut connection = Connection::open(async |session| {
+        session.heartbeat(Heartbeat::every(Duration::from_millis(1)).always());
+        session
+            .send(Event::new("x".repeat(MAX_QUEUED_BYTES)))
+            .await?;
+        pending().await
+    });
+    assert!(matches!(connection.poll(), Answer::Frame(_)));
+    advance(Duration::from_secs(1)).await;
+    let beats = connection.run();
+    assert_eq!(
+        beats,
+        [frame(": heartbeat\n\n")],
+        "beats that were missed are not made up for"
+    );
+}

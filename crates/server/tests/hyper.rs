@@ -1,0 +1,159 @@
+//! When bytes leave: sessions on hyper's own connection, over real sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tidings_proto::Event;
+use tidings_server::{HandlerError, Session, SseRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Answers every request on one connection with this handler.
+async fn serve<H, F>(handler: H) -> SocketAddr
+where
+    H: Fn(Session) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (parts, _) = request.into_parts();
+            let response = SseRequest::new(parts).open(handler.clone());
+            async move { Ok::<_, Infallible>(response) }
+        });
+        // A stream that breaks is an error here, and for the client to see.
+        drop(
+            http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await,
+        );
+    });
+    address
+}
+
+async fn get(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+        .await
+        .unwrap();
+    stream
+}
+
+/// Reads until this text has come.
+async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = Vec::new();
+    timeout(SOON, async {
+        loop {
+            let so_far = String::from_utf8_lossy(&read).into_owned();
+            if so_far.contains(text) {
+                return so_far;
+            }
+            assert_ne!(stream.read_buf(&mut read).await.unwrap(), 0, "{so_far}");
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("{text:?} did not come"))
+}
+
+/// Keeps the thread busy until the test says to go on.
+fn block_until(go: &std::sync::Mutex<std::sync::mpsc::Receiver<()>>) {
+    go.lock().unwrap().recv_timeout(SOON).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_head_is_read_while_the_handler_computes() {
+    let (go_on, go) = std::sync::mpsc::channel();
+    let go = std::sync::Arc::new(std::sync::Mutex::new(go));
+    let address = serve(move |_: Session| {
+        let go = go.clone();
+        async move {
+            block_until(&go);
+            Ok(())
+        }
+    })
+    .await;
+    let head = read_until(&mut get(address).await, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for header in [
+        "content-type: text/event-stream",
+        "cache-control: no-store",
+        "x-accel-buffering: no",
+    ] {
+        assert_eq!(head.matches(header).count(), 1, "{head}");
+    }
+    go_on.send(()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flushed_event_is_read_while_the_handler_computes() {
+    let (go_on, go) = std::sync::mpsc::channel();
+    let go = std::sync::Arc::new(std::sync::Mutex::new(go));
+    let address = serve(move |session: Session| {
+        let go = go.clone();
+        async move {
+            session.send(Event::new("first")).await?;
+            session.flush().await?;
+            block_until(&go);
+            session.send(Event::new("second")).await?;
+            Ok(())
+        }
+    })
+    .await;
+    let mut stream = get(address).await;
+    read_until(&mut stream, "data: first\n\n").await;
+    go_on.send(()).unwrap();
+    read_until(&mut stream, "data: second\n\n").await;
+}
+
+#[tokio::test]
+async fn a_failing_handler_sends_head_and_event_and_then_cuts() {
+    let address = serve(async |session: Session| {
+        session.send(Event::new("first")).await?;
+        Err(HandlerError::new("on purpose"))
+    })
+    .await;
+    let mut stream = get(address).await;
+    let mut answer = Vec::new();
+    // Cut, by a close or a reset, without the last chunk.
+    drop(
+        timeout(SOON, stream.read_to_end(&mut answer))
+            .await
+            .unwrap(),
+    );
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("data: first\n\n"), "{answer}");
+    assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_its_handler() {
+    let (gone, mut is_gone) = mpsc::unbounded_channel::<()>();
+    let address = serve(move |session: Session| {
+        let gone = gone.clone();
+        async move {
+            // Dropped with the handler, where it waits.
+            let _gone = gone;
+            session.send(Event::new("first")).await?;
+            std::future::pending().await
+        }
+    })
+    .await;
+    let mut stream = get(address).await;
+    read_until(&mut stream, "data: first\n\n").await;
+    drop(stream);
+    assert_eq!(timeout(SOON, is_gone.recv()).await.unwrap(), None);
+}
