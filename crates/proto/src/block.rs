@@ -80,6 +80,7 @@ impl Value {
     /// Replaces the value by this part of the text.
     #[inline]
     pub(crate) fn set(&mut self, range: Range<usize>) {
+        self.release();
         self.place = Place::Text(range.start);
         self.len = range.len();
     }
@@ -108,12 +109,18 @@ impl Value {
 
     #[inline]
     pub(crate) fn clear(&mut self) {
+        self.release();
+        self.place = Place::Nowhere;
+        self.len = 0;
+    }
+
+    /// Gives back what a large value took: nothing will read the buffer again.
+    #[inline]
+    fn release(&mut self) {
         if self.place == Place::Buffer {
             self.buffer.clear();
             self.buffer.shrink_to(RETAINED);
         }
-        self.place = Place::Nowhere;
-        self.len = 0;
     }
 
     /// The value as a string of its own: a copy, or, of a large one, the buffer itself.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::str::Utf8Chunk;
 use std::time::Duration;
 
 use memchr::memchr;
@@ -227,27 +228,44 @@ impl Decoder {
         self.check_limit(self.splitter.line.len() + head.len())?;
         self.splitter.hold(head, self.max_event_bytes);
         let mut line = std::mem::take(&mut self.splitter.line);
-        let text = match from_utf8(&line) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::Owned(self.replace_invalid(&line)?),
+        let hands_out = match from_utf8(&line) {
+            Ok(text) => self.read_held_line(text)?,
+            Err(_) => {
+                let text = self.replace_invalid(&line)?;
+                // Not held beside its replacement and the value that is copied out of it.
+                line = Vec::new();
+                self.read_held_line(&text)?
+            }
         };
-        let hands_out = self.read_line(&text, 0..text.len())?;
-        self.block.spill(&text, self.max_event_bytes);
         line.clear();
         line.shrink_to(RETAINED);
         self.splitter.line = line;
         Ok(hands_out)
     }
 
-    /// `String::from_utf8_lossy` that stops at the limit, as replacements may triple the length.
+    fn read_held_line(&mut self, text: &str) -> Result<bool, EventTooLarge> {
+        let hands_out = self.read_line(text, 0..text.len())?;
+        self.block.spill(text, self.max_event_bytes);
+        Ok(hands_out)
+    }
+
+    /// `String::from_utf8_lossy` of exactly what it takes, as replacements may triple the length.
     fn replace_invalid(&self, line: &[u8]) -> Result<String, EventTooLarge> {
-        let mut text = String::with_capacity(line.len());
+        let replacement = |part: &Utf8Chunk| !part.invalid().is_empty();
+        let length = line
+            .utf8_chunks()
+            .map(|part| {
+                part.valid().len()
+                    + usize::from(replacement(&part)) * char::REPLACEMENT_CHARACTER.len_utf8()
+            })
+            .sum();
+        self.check_limit(length)?;
+        let mut text = String::with_capacity(length);
         for part in line.utf8_chunks() {
             text.push_str(part.valid());
-            if !part.invalid().is_empty() {
+            if replacement(&part) {
                 text.push(char::REPLACEMENT_CHARACTER);
             }
-            self.check_limit(text.len())?;
         }
         Ok(text)
     }

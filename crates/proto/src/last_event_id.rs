@@ -1,42 +1,59 @@
-//! Owns the last event ID of a stream: kept as text, shared only once somebody wants to own it.
+//! Owns the last event ID of a stream: text until somebody wants to own it, then shared.
 
 use crate::EventId;
-use crate::block::Value;
+use crate::block::{RETAINED, Value};
 
 #[derive(Debug, Default)]
 pub(crate) struct LastEventId {
-    /// Whether any id was heard yet.
-    is_set: bool,
+    place: Place,
     text: String,
-    /// `text` as an `EventId`, until it changes: events in a row have the same id more often than
-    /// not.
-    shared: Option<EventId>,
+}
+
+/// Where the id is: in one place only, as it may be as large as an event.
+#[derive(Debug, Default)]
+enum Place {
+    /// No id was heard yet.
+    #[default]
+    Nowhere,
+    Text,
+    /// Until it changes: events in a row have the same id more often than not.
+    Shared(EventId),
 }
 
 impl LastEventId {
     #[inline]
     pub(crate) fn get(&self) -> Option<&str> {
-        self.is_set.then_some(self.text.as_str())
+        match &self.place {
+            Place::Nowhere => None,
+            Place::Text => Some(&self.text),
+            Place::Shared(id) => Some(id),
+        }
     }
 
     pub(crate) fn set(&mut self, id: &EventId) {
-        self.is_set = true;
-        id.as_str().clone_into(&mut self.text);
-        self.shared = Some(id.clone());
+        self.share(id.clone());
     }
 
     /// Makes the id of a finished block the last one.
     #[inline]
     pub(crate) fn commit(&mut self, id: &mut Value, text: &str) {
         id.trade(text, &mut self.text);
-        self.is_set = true;
-        self.shared = None;
+        self.place = Place::Text;
     }
 
     pub(crate) fn shared(&mut self) -> Option<EventId> {
-        if self.is_set && self.shared.is_none() {
-            self.shared = Some(EventId::from_checked(&self.text));
+        if let Place::Text = self.place {
+            self.share(EventId::from_checked(&self.text));
         }
-        self.shared.clone()
+        match &self.place {
+            Place::Shared(id) => Some(id.clone()),
+            _ => None,
+        }
+    }
+
+    fn share(&mut self, id: EventId) {
+        self.text.clear();
+        self.text.shrink_to(RETAINED);
+        self.place = Place::Shared(id);
     }
 }
