@@ -1,6 +1,5 @@
-//! A process that ends, with all that it started, when it goes out of scope.
+//! A process that ends when it goes out of scope.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 pub(crate) struct Process {
@@ -11,7 +10,6 @@ impl Process {
     /// `remedy` gets the program where it is missing.
     pub(crate) fn start(command: &mut Command, remedy: &str) -> Self {
         let child = command
-            .process_group(0)
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
@@ -35,13 +33,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Once it was waited for, its number may be another's.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            // Its own group, as a browser is many processes; std ends only one.
-            let group = format!("-{}", self.child.id());
-            let kill = ["-c", "kill -s KILL -- \"$0\"", &group];
-            Command::new("sh").args(kill).status().ok();
-            self.child.wait().ok();
-        }
+        // Neither does anything to a process that has ended. A browser's helpers follow it.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }

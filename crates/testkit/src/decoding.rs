@@ -1,0 +1,184 @@
+//! Owns what a decoder under test is given and what comes of it.
+
+use std::time::Duration;
+
+use tidings_proto::{Comments, Decoder, Event, EventId, MAX_EVENT_BYTES};
+
+use crate::oracle;
+
+/// How a stream is read: what a [`Decoder`] can be told before it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// See [`Decoder::comments`].
+    pub comments: Comments,
+    /// See [`Decoder::show_retry_events`].
+    pub show_retry_events: bool,
+    /// See [`Decoder::max_event_bytes`].
+    pub max_event_bytes: usize,
+    /// See [`Decoder::set_last_event_id`].
+    pub last_event_id: Option<EventId>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            comments: Comments::default(),
+            show_retry_events: false,
+            max_event_bytes: MAX_EVENT_BYTES,
+            last_event_id: None,
+        }
+    }
+}
+
+impl Options {
+    /// Everything that can be shown is.
+    #[must_use]
+    pub fn show_all() -> Self {
+        Self {
+            comments: Comments::Show,
+            show_retry_events: true,
+            ..Self::default()
+        }
+    }
+
+    /// A decoder of these options, at the beginning of a stream.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        let mut decoder = Decoder::new()
+            .comments(self.comments)
+            .show_retry_events(self.show_retry_events)
+            .max_event_bytes(self.max_event_bytes);
+        if let Some(id) = &self.last_event_id {
+            decoder.set_last_event_id(id);
+        }
+        decoder
+    }
+}
+
+/// All that a stream leaves behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// The last event ID at the end.
+    pub last_event_id: Option<String>,
+    /// The reconnection time at the end.
+    pub reconnection_time: Option<Duration>,
+    /// Whether a block over the limit was the end.
+    pub too_large: bool,
+}
+
+/// Decodes by iterating over owned events.
+#[must_use]
+pub fn decode(chunks: &[&[u8]], options: &Options) -> Decoded {
+    drive(chunks, options, |decoder, chunk, events| {
+        for event in decoder.decode(chunk) {
+            match event {
+                Ok(event) => events.push(event),
+                Err(_) => return Fed::TooLarge,
+            }
+        }
+        Fed::Whole
+    })
+}
+
+/// Decodes by [`Events::try_next_ref`](tidings_proto::Events::try_next_ref).
+#[must_use]
+pub fn decode_borrowed(chunks: &[&[u8]], options: &Options) -> Decoded {
+    drive(chunks, options, |decoder, chunk, heard| {
+        let mut events = decoder.decode(chunk);
+        loop {
+            match events.try_next_ref() {
+                Ok(Some(event)) => heard.push(event.to_event()),
+                Ok(None) => return Fed::Whole,
+                Err(_) => return Fed::TooLarge,
+            }
+        }
+    })
+}
+
+#[derive(PartialEq, Eq)]
+enum Fed {
+    Whole,
+    TooLarge,
+}
+
+fn drive(
+    chunks: &[&[u8]],
+    options: &Options,
+    mut feed: impl FnMut(&mut Decoder, &[u8], &mut Vec<Event>) -> Fed,
+) -> Decoded {
+    let mut decoder = options.decoder();
+    let mut events = Vec::new();
+    let too_large = chunks
+        .iter()
+        .any(|chunk| feed(&mut decoder, chunk, &mut events) == Fed::TooLarge);
+    Decoded {
+        events,
+        last_event_id: decoder.last_event_id().map(str::to_owned),
+        reconnection_time: decoder.reconnection_time(),
+        too_large,
+    }
+}
+
+/// Cuts a stream into chunks of these lengths; what is left over is the last chunk.
+#[must_use]
+pub fn cut(stream: &[u8], lengths: impl IntoIterator<Item = usize>) -> Vec<&[u8]> {
+    let mut rest = stream;
+    let mut chunks: Vec<&[u8]> = Vec::new();
+    for length in lengths {
+        let (chunk, after) = rest.split_at(length.min(rest.len()));
+        chunks.push(chunk);
+        rest = after;
+    }
+    chunks.push(rest);
+    chunks
+}
+
+/// Cuts a stream into single bytes.
+#[must_use]
+pub fn bytewise(stream: &[u8]) -> Vec<&[u8]> {
+    stream.chunks(1).collect()
+}
+
+/// Asserts that both ways to take events give what the oracle reads in the whole stream.
+///
+/// # Panics
+/// If they do not.
+pub fn check(chunks: &[&[u8]], options: &Options) {
+    check_against(&oracle::decode(&chunks.concat(), options), chunks, options);
+}
+
+/// As [`check`], whole, byte by byte and cut in two at every offset.
+///
+/// # Panics
+/// If a cut changes anything.
+pub fn check_every_cut(stream: &[u8], options: &Options) {
+    let expected = oracle::decode(stream, options);
+    check_against(&expected, &[stream], options);
+    check_against(&expected, &bytewise(stream), options);
+    for offset in 0..=stream.len() {
+        check_against(&expected, &cut(stream, [offset]), options);
+    }
+}
+
+fn check_against(expected: &Decoded, chunks: &[&[u8]], options: &Options) {
+    for (way, decoded) in [
+        ("owned", decode(chunks, options)),
+        ("borrowed", decode_borrowed(chunks, options)),
+    ] {
+        assert!(
+            decoded == *expected,
+            "{way} events differ from the oracle's\n chunks: {}\noptions: {options:?}\n decoded: {decoded:?}\n  oracle: {expected:?}",
+            shown(chunks),
+        );
+    }
+}
+
+fn shown(chunks: &[&[u8]]) -> String {
+    let chunks: Vec<String> = chunks
+        .iter()
+        .map(|chunk| format!("b\"{}\"", chunk.escape_ascii()))
+        .collect();
+    chunks.join(", ")
+}

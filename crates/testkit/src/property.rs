@@ -1,0 +1,51 @@
+//! Owns how properties are run: from a seed that is printed, for as many cases as asked.
+
+use std::env;
+use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+/// Enough to find what one change breaks, few enough for a debug build.
+const DEFAULT_STEPS: u32 = 2_000;
+
+/// Runs a property over the values of a strategy, and shrinks what breaks it.
+///
+/// `TIDINGS_TEST_SEED` replays a run, by default every run has a new seed; `TIDINGS_TEST_STEPS` is
+/// how many cases it has, 2,000 by default. Both are printed.
+///
+/// # Panics
+/// If the property does not hold.
+pub fn check<S: Strategy>(values: &S, property: impl Fn(S::Value)) {
+    let seed = setting("TIDINGS_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let steps = setting("TIDINGS_TEST_STEPS").unwrap_or(DEFAULT_STEPS);
+    eprintln!("TIDINGS_TEST_SEED={seed} TIDINGS_TEST_STEPS={steps}");
+    let mut runner = TestRunner::new(Config {
+        cases: steps,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(values, |value| {
+        property(value);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        fail(&failure);
+    }
+}
+
+fn setting<T: FromStr>(name: &str) -> Option<T> {
+    let text = env::var(name).ok()?;
+    let Ok(value) = text.parse() else {
+        fail(&format_args!("{name} is not a number: {text}"));
+    };
+    Some(value)
+}
+
+#[allow(clippy::panic, reason = "a failed test is one")]
+fn fail(reason: &dyn Display) -> ! {
+    panic!("{reason}");
+}

@@ -1,0 +1,45 @@
+//! The repository as its own tests see it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each file's text by its path from the root; what is no text is empty. A link stands in the tree
+/// as what it leads to.
+pub(crate) type Tree = BTreeMap<String, String>;
+
+/// What is built or measured, and git's own.
+const NOT_OURS: &[&str] = &[".git", "target", "bench/results.json", "fuzz/artifacts"];
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub(crate) fn tree() -> Tree {
+    let mut tree = Tree::new();
+    collect("", &mut tree);
+    tree
+}
+
+fn collect(folder: &str, tree: &mut Tree) {
+    let entries =
+        fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    for entry in entries {
+        let entry = entry.expect("a folder's entry");
+        let name = entry.file_name().into_string().expect("a name in UTF-8");
+        let path = if folder.is_empty() {
+            name.clone()
+        } else {
+            format!("{folder}/{name}")
+        };
+        if NOT_OURS.contains(&name.as_str()) || NOT_OURS.contains(&path.as_str()) {
+            continue;
+        }
+        let file_type = entry.file_type().expect("a file's type");
+        if file_type.is_dir() {
+            collect(&path, tree);
+        } else if file_type.is_file() {
+            tree.insert(path, fs::read_to_string(entry.path()).unwrap_or_default());
+        }
+    }
+}
