@@ -1,0 +1,177 @@
+//! What counts towards `max_event_bytes`: to the byte, and however the chunks are cut.
+
+use tidings_proto::{Comments, Decoder};
+use tidings_testkit::decoding::{Decoded, Options, check_every_cut, decode};
+
+/// A stream that needs exactly this limit: it is read under it, and under no smaller one.
+fn check(comments: Comments, stream: &str, needs: usize) {
+    check_bytes(comments, stream.as_bytes(), needs);
+}
+
+fn check_bytes(comments: Comments, stream: &[u8], needs: usize) {
+    for limit in needs.saturating_sub(2)..=needs + 2 {
+        let options = Options {
+            comments,
+            max_event_bytes: limit,
+            ..Options::show_all()
+        };
+        let Decoded { too_large, .. } = decode(&[stream], &options);
+        assert_eq!(
+            too_large,
+            limit < needs,
+            "b\"{}\" under {limit}",
+            stream.escape_ascii()
+        );
+        check_every_cut(stream, &options);
+    }
+}
+
+#[test]
+fn a_line_counts_whole() {
+    check(Comments::Skip, "data: abc\n\n", "data: abc".len());
+    check(Comments::Skip, "data:abc\r\n\r\n", "data:abc".len());
+    check(Comments::Skip, "data\r\r", "data".len());
+    check(Comments::Skip, "event: abc\n\n", "event: abc".len());
+    check(Comments::Skip, "id: abc\n\n", "id: abc".len());
+    check(Comments::Skip, "id: a\0c\n\n", "id: a\0c".len());
+    check(Comments::Skip, "retry: 250\n\n", "retry: 250".len());
+    check(Comments::Skip, "unknown: abc\n\n", "unknown: abc".len());
+    check(Comments::Skip, " \n\n", " ".len());
+}
+
+#[test]
+fn an_unfinished_line_counts_as_far_as_it_came() {
+    check(Comments::Skip, "data: ab", "data: ab".len());
+    check(Comments::Skip, "data: ab\n\ndata: abc", "data: abc".len());
+    check(Comments::Skip, "data: ab\ndat", "data: ab".len());
+    check(Comments::Skip, "data: abcdefgh\nda", "data: abcdefgh".len());
+}
+
+#[test]
+fn a_block_counts_what_it_holds_and_the_line_being_read() {
+    check(
+        Comments::Skip,
+        "data: abc\ndata: d\n\n",
+        3 + "data: d".len(),
+    );
+    check(
+        Comments::Skip,
+        "data: abc\ndata: d\ndata: e\n\n",
+        "abc\nd".len() + "data: e".len(),
+    );
+    check(
+        Comments::Skip,
+        "data\ndata\ndata\ndata\n\n",
+        2 + "data".len(),
+    );
+    check(
+        Comments::Skip,
+        "event: ab\nid: cde\ndata: f\n\n",
+        "ab".len() + "cde".len() + "data: f".len(),
+    );
+    check(
+        Comments::Skip,
+        "data: abcd\nunknown: e\n\n",
+        "abcd".len() + "unknown: e".len(),
+    );
+    check(
+        Comments::Skip,
+        "data: abcdef\nevent: g",
+        6 + "event: g".len(),
+    );
+}
+
+#[test]
+fn a_replaced_value_no_longer_counts() {
+    check(
+        Comments::Skip,
+        "event: abcdefgh\nevent: i\ndata: jklmnop\n\n",
+        "abcdefgh".len() + "event: i".len(),
+    );
+    check(
+        Comments::Skip,
+        "id: abcdefgh\nid:\ndata: ijklmnop\n\n",
+        "data: ijklmnop".len(),
+    );
+}
+
+#[test]
+fn an_ignored_id_is_not_held() {
+    check(
+        Comments::Skip,
+        "id: abc\0defgh\ndata: ijklmn\n\n",
+        "id: abc\0defgh".len(),
+    );
+}
+
+#[test]
+fn the_last_event_id_does_not_count() {
+    check(Comments::Skip, "id: abcdefgh\n\ndata: abcdefg\n\n", 13);
+}
+
+#[test]
+fn a_finished_block_no_longer_counts() {
+    check(Comments::Skip, "data: abc\n\ndata: abc\n\ndata: abc\n\n", 9);
+    check(Comments::Skip, "event: abcd\n\ndata: abcde\n\n", 11);
+}
+
+#[test]
+fn a_skipped_comment_does_not_count() {
+    check(Comments::Skip, ": as long as it likes\ndata\n\n", 4);
+    check(Comments::Skip, "data\n\n: as long as it likes", 4);
+    check(Comments::Skip, "\u{feff}: as long as it likes\ndata\n\n", 4);
+}
+
+#[test]
+fn a_kept_comment_counts() {
+    for comments in [Comments::Keep, Comments::Show] {
+        check(comments, ": abc\n\n", 5);
+        check(comments, ": abc\n: d\ndata: e\n\n", "abc\nd".len() + 7);
+        check(comments, ":\n:\n:\n:\n\n", 2 + ":".len());
+    }
+}
+
+#[test]
+fn a_comment_handed_out_at_once_counts_only_as_a_line() {
+    check(Comments::AtOnce, ": abcdef\n: abcdef\ndata: e\n\n", 8);
+    check(
+        Comments::AtOnce,
+        "data: a\n: b\n: cdefg\n\n",
+        1 + ": cdefg".len(),
+    );
+}
+
+#[test]
+fn a_byte_that_is_not_utf_8_counts_as_its_replacement() {
+    check_bytes(Comments::Skip, b"data: \xFF\n\n", "data: \u{fffd}".len());
+    check_bytes(Comments::Skip, b"data: \xE2\x82\n\n", 6 + 3);
+    check_bytes(Comments::Skip, b"\xFF\xFF\xFF\n\n", 9);
+    check_bytes(Comments::Skip, b"data: \xFF\xFF\ndata: \xFF\n\n", 6 + 9);
+    check_bytes(Comments::Skip, b"data: \xFF\xFF", 6 + 2);
+}
+
+#[test]
+fn a_bom_and_line_ends_do_not_count() {
+    check(Comments::Skip, "\u{feff}data\n\n", 4);
+    check(Comments::Skip, "\u{feff}\u{feff}data\n\n", 3 + 4);
+    check(Comments::Skip, "\r\n\n\r\r\n\n", 0);
+    check_bytes(Comments::Skip, b"\xEF\xBB", 0);
+    check_bytes(Comments::Skip, b"\xEF\xBBx", 3);
+}
+
+#[test]
+fn what_came_before_the_limit_is_heard_and_nothing_after_it() {
+    let mut decoder = Decoder::new().max_event_bytes(9);
+    let stream = b"retry: 1\nid: 1\ndata: ab\n\nid: 2\ndata: too long\n\ndata: c\n\n";
+    let mut events = decoder.decode(stream);
+    assert_eq!(events.next().unwrap().unwrap().text(), "ab");
+    assert_eq!(events.next().unwrap().unwrap_err().limit(), 9);
+    assert!(events.next().is_none());
+    drop(events);
+    assert_eq!(decoder.last_event_id(), Some("1"));
+
+    assert!(decoder.decode(b"\n\ndata: d\n\n").next().unwrap().is_err());
+    decoder.reset();
+    let heard = decoder.decode(b"data: d\n\n").next().unwrap().unwrap();
+    assert_eq!((heard.text(), heard.id.as_deref()), ("d", Some("1")));
+}
