@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES, Reconnect};
+use tidings_proto::Reconnect;
 
 use crate::request::{IntoUrl, RequestBuilder};
+use crate::settings::Settings;
 use crate::transport::Transport;
 
 /// A client of event streams. Cheap to clone; settings are changed by value.
@@ -22,31 +23,8 @@ use crate::transport::Transport;
 #[doc(alias = "SSEConfig")]
 #[derive(Clone)]
 pub struct SseClient {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) settings: Settings,
-}
-
-/// What a request takes over from its client, and may change.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) reconnect: Reconnect,
-    pub(crate) max_event_bytes: usize,
-    pub(crate) show_comment_events: bool,
-    pub(crate) show_retry_events: bool,
-}
-
-impl Settings {
-    pub(crate) fn decoder(&self) -> Decoder {
-        let comments = if self.show_comment_events {
-            Comments::Show
-        } else {
-            Comments::Keep
-        };
-        Decoder::new()
-            .max_event_bytes(self.max_event_bytes)
-            .comments(comments)
-            .show_retry_events(self.show_retry_events)
-    }
+    transport: Arc<dyn Transport>,
+    settings: Settings,
 }
 
 impl SseClient {
@@ -54,12 +32,7 @@ impl SseClient {
     pub fn over(transport: impl Transport) -> Self {
         Self {
             transport: Arc::new(transport),
-            settings: Settings {
-                reconnect: Reconnect::off(),
-                max_event_bytes: MAX_EVENT_BYTES,
-                show_comment_events: false,
-                show_retry_events: false,
-            },
+            settings: Settings::default(),
         }
     }
 
@@ -110,7 +83,12 @@ impl SseClient {
     #[doc(alias = "sse")]
     #[doc(alias = "sseSession")]
     pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), Method::GET, url)
+        RequestBuilder::new(
+            Arc::clone(&self.transport),
+            self.settings.clone(),
+            Method::GET,
+            url,
+        )
     }
 }
 

@@ -23,6 +23,7 @@ mod client;
 mod error;
 mod request;
 mod session;
+mod settings;
 mod transport;
 
 pub use client::SseClient;

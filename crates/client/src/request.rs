@@ -1,12 +1,16 @@
 //! Owns `RequestBuilder`: a request, and how it is made anew for each connection.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
 use http::{HeaderValue, Method, Request, Uri};
 use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
 use tidings_proto::{EventId, EventSourceState};
 
-use crate::client::SseClient;
+use crate::settings::Settings;
+use crate::transport::Transport;
 use crate::{Error, Session};
 
 /// What can name a URL: text, or a [`Uri`].
@@ -46,15 +50,20 @@ impl IntoUrl for &String {
 
 /// A request for an event stream. What is wrong with it is told by [`open`](Self::open).
 #[must_use = "nothing is sent before it is opened"]
-#[derive(Debug)]
 pub struct RequestBuilder {
-    client: SseClient,
+    transport: Arc<dyn Transport>,
+    settings: Settings,
     template: Result<RequestTemplate, Error>,
     last_event_id: Option<EventId>,
 }
 
 impl RequestBuilder {
-    pub(crate) fn new(client: SseClient, method: Method, url: impl IntoUrl) -> Self {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        settings: Settings,
+        method: Method,
+        url: impl IntoUrl,
+    ) -> Self {
         let template = url.into_url().map_err(Error::invalid_request);
         let template = template.map(|url| RequestTemplate {
             method,
@@ -62,7 +71,8 @@ impl RequestBuilder {
             headers: HeaderMap::new(),
         });
         Self {
-            client,
+            transport,
+            settings,
             template,
             last_event_id: None,
         }
@@ -123,18 +133,22 @@ impl RequestBuilder {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn open(self) -> Result<Session, Error> {
-        let SseClient {
-            transport,
-            settings,
-        } = self.client;
-        let mut decoder = settings.decoder();
+        let mut decoder = self.settings.decoder();
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
-        let state = EventSourceState::new(settings.reconnect, decoder);
-        let mut session = Session::new(state, transport, self.template?);
+        let state = EventSourceState::new(self.settings.reconnect, decoder);
+        let mut session = Session::new(state, self.transport, self.template?);
         session.opened().await?;
         Ok(session)
+    }
+}
+
+impl fmt::Debug for RequestBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

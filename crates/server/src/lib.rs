@@ -30,6 +30,7 @@
 
 mod body;
 mod error;
+mod open;
 mod request;
 mod response;
 mod session;

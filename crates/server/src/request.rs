@@ -1,15 +1,8 @@
 //! Owns `SseRequest`: a request for an event stream that is not answered yet.
 
-use std::future::Future;
-use std::sync::Arc;
-
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, Response};
 use tidings_proto::{EventId, headers};
-
-use crate::response::response;
-use crate::shared::Shared;
-use crate::{HandlerError, Session, SessionBody};
 
 /// A request for an event stream: open it, or answer 401, 404 or 409 instead.
 ///
@@ -54,23 +47,6 @@ impl SseRequest {
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.last_event_id.as_ref()
-    }
-
-    /// Opens the stream: its head leaves at once, then the handler runs as the body is read.
-    ///
-    /// The handler is one future for one client. It costs no task: the connection polls it, and
-    /// drops it when the client is gone. When it returns, the stream ends; when it fails or
-    /// panics, what it sent still leaves, and then the response is cut.
-    #[must_use]
-    pub fn open<H, F>(self, handler: H) -> Response<SessionBody>
-    where
-        H: FnOnce(Session) -> F,
-        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
-    {
-        let version = self.parts.version;
-        let shared = Arc::new(Shared::default());
-        let handler = handler(Session::new(self, Arc::clone(&shared)));
-        response(version, SessionBody::new(shared, Box::pin(handler)))
     }
 }
 
