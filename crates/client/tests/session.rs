@@ -318,6 +318,11 @@ async fn a_refusal_is_never_repeated() {
             "expected status 200, but the server answered 404 Not Found",
         ),
         (
+            status(302),
+            ErrorKind::Status(StatusCode::FOUND),
+            "expected status 200, but the server answered 302 Found",
+        ),
+        (
             Script::Answer {
                 status: 200,
                 content_type: Some("text/plain"),
