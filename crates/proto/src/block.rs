@@ -8,6 +8,8 @@ pub(crate) const RETAINED: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Block {
+    /// A line has been read since the last empty one: until then all else is empty.
+    pub(crate) begun: bool,
     pub(crate) name: Value,
     pub(crate) data: Value,
     pub(crate) id: Value,
@@ -23,7 +25,11 @@ impl Block {
     }
 
     /// Copies what still lies in a text that is about to go away.
+    #[inline]
     pub(crate) fn spill(&mut self, text: &str, limit: usize) {
+        if !self.begun {
+            return;
+        }
         for value in [
             &mut self.name,
             &mut self.data,
@@ -36,6 +42,10 @@ impl Block {
 
     #[inline]
     pub(crate) fn clear(&mut self) {
+        if !self.begun {
+            return;
+        }
+        self.begun = false;
         self.name.clear();
         self.data.clear();
         self.id.clear();
@@ -119,7 +129,9 @@ impl Value {
     fn release(&mut self) {
         if self.place == Place::Buffer {
             self.buffer.clear();
-            self.buffer.shrink_to(RETAINED);
+            if self.buffer.capacity() > RETAINED {
+                self.buffer = String::new();
+            }
         }
     }
 

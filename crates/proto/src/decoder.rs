@@ -172,7 +172,11 @@ impl Decoder {
     ///
     /// The chunk is decoded as they are taken. Dropping the iterator early reads the rest of the
     /// chunk and drops its events.
+    // Always: else the caller copies an iterator that was written a moment ago, and the processor
+    // waits for the writes, once a chunk.
+    #[inline(always)]
     pub fn decode<'c>(&mut self, chunk: &'c [u8]) -> Events<'_, 'c> {
+        let chunk = if self.failed { &[] } else { chunk };
         let Split { head, lines, tail } = self.splitter.split(chunk);
         Events {
             decoder: self,
@@ -187,13 +191,15 @@ impl Decoder {
     }
 
     /// Reads one line that is not empty. Says whether it is to be handed out at once.
-    #[inline]
+    // Always, for the loop over lines: lines that are split over chunks alone would not need it.
+    #[inline(always)]
     fn read_line(&mut self, text: &str, line: Range<usize>) -> Result<bool, EventTooLarge> {
         let (field, value_at) = Field::of(&text.as_bytes()[line.clone()]);
         if field == Field::Comment && self.comments == Comments::Skip {
             return Ok(false);
         }
         self.check_limit(line.len())?;
+        self.block.begun = true;
         let value = line.start + value_at..line.end;
         let limit = self.max_event_bytes;
         match field {
@@ -237,9 +243,10 @@ impl Decoder {
                 self.read_held_line(&text)?
             }
         };
-        line.clear();
-        line.shrink_to(RETAINED);
-        self.splitter.line = line;
+        if line.capacity() <= RETAINED {
+            line.clear();
+            self.splitter.line = line;
+        }
         Ok(hands_out)
     }
 
@@ -271,7 +278,11 @@ impl Decoder {
     }
 
     /// Keeps the beginning of a line that this chunk does not end.
+    #[inline]
     fn hold_tail(&mut self, tail: &[u8]) -> Result<(), EventTooLarge> {
+        if tail.is_empty() {
+            return Ok(());
+        }
         if self.comments == Comments::Skip {
             self.splitter.skip_comment(tail);
         }
@@ -345,14 +356,30 @@ impl Events<'_, '_> {
     /// [`EventTooLarge`], once, if a block is over [`Decoder::max_event_bytes`].
     #[inline]
     pub fn try_next_ref(&mut self) -> Result<Option<EventRef<'_>>, EventTooLarge> {
+        self.clear_ready();
+        if self.done {
+            return Ok(None);
+        }
+        if let Some(data) = self.next_line_event() {
+            return Ok(Some(EventRef {
+                data: Some(&self.lines[data]),
+                id: self.decoder.last_event_id.get(),
+                ..EventRef::default()
+            }));
+        }
         self.advance()?;
+        Ok(self.ready_ref())
+    }
+
+    #[inline]
+    fn ready_ref(&self) -> Option<EventRef<'_>> {
         let Decoder {
             block,
             last_event_id,
             ..
         } = &*self.decoder;
         let text = &*self.lines;
-        Ok(match self.ready {
+        match self.ready {
             Ready::Nothing => None,
             Ready::Block => Some(EventRef {
                 data: block.data.get(text),
@@ -366,55 +393,58 @@ impl Events<'_, '_> {
                 id: last_event_id.get(),
                 ..EventRef::default()
             }),
-        })
+        }
     }
 
-    fn try_next_owned(&mut self) -> Result<Option<Event>, EventTooLarge> {
-        self.advance()?;
-        let Decoder {
-            block,
-            last_event_id,
-            names,
-            ..
-        } = &mut *self.decoder;
-        let text = &*self.lines;
-        Ok(match self.ready {
-            Ready::Nothing => None,
-            Ready::Block => Some(Event {
-                data: block.data.take(text),
-                event: block.name.get(text).map(|name| names.get(name)),
-                id: last_event_id.shared(),
-                retry: block.retry,
-                comments: block.comments.take(text),
-            }),
-            Ready::Comment => Some(Event {
-                comments: block.comments.take(text),
-                id: last_event_id.shared(),
-                ..Event::default()
-            }),
-        })
-    }
-
-    /// Moves to the next event and says in `ready` what it is.
+    /// Clears what was handed out last.
     #[inline]
-    fn advance(&mut self) -> Result<(), EventTooLarge> {
-        match self.ready {
-            Ready::Nothing => {}
-            Ready::Block => self.decoder.block.clear(),
-            Ready::Comment => self.decoder.block.comments.clear(),
+    fn clear_ready(&mut self) {
+        if self.ready == Ready::Nothing {
+            return;
+        }
+        let block = &mut self.decoder.block;
+        if self.ready == Ready::Comment {
+            block.comments.clear();
+        } else {
+            block.clear();
         }
         self.ready = Ready::Nothing;
-        if self.done {
-            return Ok(());
+    }
+
+    /// The data of the next event if it is the usual one, a line of data and nothing else, which
+    /// never gets into the block.
+    ///
+    /// Two LFs end it; after any other line end, and over the limit, the lines are read one by one.
+    #[inline(always)]
+    fn next_line_event(&mut self) -> Option<Range<usize>> {
+        if self.decoder.block.begun || self.head.is_some() {
+            return None;
         }
+        let bytes = self.lines.as_bytes();
+        let value = match bytes[self.at..].strip_prefix(b"data:")? {
+            [b' ', ..] => self.at + "data: ".len(),
+            _ => self.at + "data:".len(),
+        };
+        let end = self.ends.peek(bytes)?;
+        let ends_block = bytes[end..].starts_with(b"\n\n");
+        if !ends_block || end - self.at > self.decoder.max_event_bytes {
+            return None;
+        }
+        self.ends.skip_two();
+        self.at = end + 2;
+        self.done = self.at == bytes.len() && self.tail.is_empty();
+        Some(value..end)
+    }
+
+    /// Moves to the next event, line by line, and says in `ready` what it is.
+    fn advance(&mut self) -> Result<(), EventTooLarge> {
         let ready = self.read();
-        self.done = !matches!(ready, Ok(Ready::Block | Ready::Comment));
+        self.done = matches!(ready, Ok(Ready::Nothing) | Err(_));
         self.decoder.failed = ready.is_err();
         self.ready = ready?;
         Ok(())
     }
 
-    #[inline]
     fn read(&mut self) -> Result<Ready, EventTooLarge> {
         if self.decoder.failed {
             return Err(EventTooLarge {
@@ -453,19 +483,50 @@ impl Iterator for Events<'_, '_> {
     type Item = Result<Event, EventTooLarge>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.try_next_owned().transpose()
+        self.clear_ready();
+        if self.done {
+            return None;
+        }
+        if let Some(data) = self.next_line_event() {
+            return Some(Ok(Event {
+                data: Some(self.lines[data].to_owned()),
+                id: self.decoder.last_event_id.shared(),
+                ..Event::default()
+            }));
+        }
+        if let Err(error) = self.advance() {
+            return Some(Err(error));
+        }
+        let Decoder {
+            block,
+            last_event_id,
+            names,
+            ..
+        } = &mut *self.decoder;
+        let text = &*self.lines;
+        match self.ready {
+            Ready::Nothing => None,
+            Ready::Block => Some(Ok(Event {
+                data: block.data.take(text),
+                event: block.name.get(text).map(|name| names.get(name)),
+                id: last_event_id.shared(),
+                retry: block.retry,
+                comments: block.comments.take(text),
+            })),
+            Ready::Comment => Some(Ok(Event {
+                comments: block.comments.take(text),
+                id: last_event_id.shared(),
+                ..Event::default()
+            })),
+        }
     }
 }
 
 impl Drop for Events<'_, '_> {
     fn drop(&mut self) {
-        while !self.done {
-            if self.advance().is_err() {
-                return;
-            }
-        }
-        if self.ready == Ready::Block {
-            self.decoder.block.clear();
+        self.clear_ready();
+        while !self.done && self.advance().is_ok() {
+            self.clear_ready();
         }
     }
 }

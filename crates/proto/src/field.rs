@@ -18,23 +18,23 @@ impl Field {
     /// The field of a line, and the offset of its value in it.
     #[inline]
     pub(crate) fn of(line: &[u8]) -> (Self, usize) {
-        let (field, name) = match line.first() {
-            Some(b'd') => (Self::Data, "data"),
-            Some(b'e') => (Self::Event, "event"),
-            Some(b'i') => (Self::Id, "id"),
-            Some(b'r') => (Self::Retry, "retry"),
-            Some(b':') => (Self::Comment, ""),
+        let (field, rest) = if let Some(rest) = line.strip_prefix(b"data") {
+            (Self::Data, rest)
+        } else if let Some(rest) = line.strip_prefix(b"event") {
+            (Self::Event, rest)
+        } else if let Some(rest) = line.strip_prefix(b"id") {
+            (Self::Id, rest)
+        } else if let Some(rest) = line.strip_prefix(b"retry") {
+            (Self::Retry, rest)
+        } else {
+            (Self::Comment, line)
+        };
+        let value = match rest {
+            [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+            [] => rest,
             _ => return (Self::Unknown, 0),
         };
-        if !line.starts_with(name.as_bytes()) {
-            return (Self::Unknown, 0);
-        }
-        match line[name.len()..] {
-            [] => (field, name.len()),
-            [b':', b' ', ..] => (field, name.len() + 2),
-            [b':', ..] => (field, name.len() + 1),
-            _ => (Self::Unknown, 0),
-        }
+        (field, line.len() - value.len())
     }
 }
 

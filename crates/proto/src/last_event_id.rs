@@ -41,6 +41,7 @@ impl LastEventId {
         self.place = Place::Text;
     }
 
+    #[inline]
     pub(crate) fn shared(&mut self) -> Option<EventId> {
         if let Place::Text = self.place {
             self.share(EventId::from_checked(&self.text));
@@ -51,6 +52,7 @@ impl LastEventId {
         }
     }
 
+    #[cold]
     fn share(&mut self, id: EventId) {
         self.text.clear();
         self.text.shrink_to(RETAINED);

@@ -34,8 +34,14 @@ pub(crate) struct Split<'c> {
 }
 
 impl Splitter {
+    // Always, as `Decoder::decode`, of which it is the larger part.
+    #[inline(always)]
     pub(crate) fn split<'c>(&mut self, chunk: &'c [u8]) -> Split<'c> {
-        let chunk = self.strip_bom(chunk);
+        let chunk = if self.begun {
+            chunk
+        } else {
+            self.strip_bom(chunk)
+        };
         let Some(&last) = chunk.last() else {
             return Split {
                 head: None,
@@ -68,15 +74,17 @@ impl Splitter {
             };
             rest = &chunk[end + terminator..];
         }
-        let (lines, tail) = rest.split_at(memrchr2(LF, CR, rest).map_or(0, |end| end + 1));
+        let whole = match rest.last() {
+            Some(&(LF | CR)) => rest.len(),
+            _ => memrchr2(LF, CR, rest).map_or(0, |end| end + 1),
+        };
+        let (lines, tail) = rest.split_at(whole);
         Split { head, lines, tail }
     }
 
     /// Drops a BOM at the start of the stream, however it is cut.
+    #[cold]
     fn strip_bom<'c>(&mut self, chunk: &'c [u8]) -> &'c [u8] {
-        if self.begun {
-            return chunk;
-        }
         let expected = &BOM[self.bom..];
         let matched = expected
             .iter()
