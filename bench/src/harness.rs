@@ -1,0 +1,364 @@
+//! Owns how measuring is done: processes, rounds, medians and the report.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// One thing that several contenders do.
+pub struct Case {
+    pub name: String,
+    /// What a sample counts.
+    pub unit: &'static str,
+    /// Whom the others are compared with.
+    pub baseline: &'static str,
+    pub contenders: Vec<&'static str>,
+}
+
+pub struct Plan {
+    /// How many samples are taken of each contender of a case, in turns.
+    pub rounds: usize,
+    /// The CPU time of one sample.
+    pub budget: Duration,
+}
+
+/// What the process of one contender is to do.
+#[derive(Args, Clone)]
+pub struct Request {
+    pub case: String,
+    pub contender: String,
+    pub budget_micros: u64,
+    pub core: usize,
+}
+
+/// What one process has measured.
+#[derive(Serialize, Deserialize)]
+pub struct Sample {
+    pub cpu_ns: u64,
+    /// How much was done in that time, such as bytes read.
+    pub units: u64,
+    /// What came of it. The same for all contenders of a case, or they have not done the same.
+    /// `None` of a contender that does something else.
+    pub tally: Option<Tally>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    pub events: u64,
+    pub data_bytes: u64,
+}
+
+impl Sample {
+    /// Repeats the work until the budget is spent. The first pass warms up and is not counted.
+    pub fn take(
+        request: &Request,
+        units: u64,
+        mut pass: impl FnMut() -> Option<Tally>,
+    ) -> Result<Self> {
+        pin_to(request.core)?;
+        let tally = pass();
+        let mut sample = Self {
+            cpu_ns: 0,
+            units: 0,
+            tally,
+        };
+        let begin = cpu_ns();
+        while sample.cpu_ns < request.budget_micros * 1000 {
+            assert_eq!(pass(), tally, "passes differ");
+            sample.units += units;
+            sample.cpu_ns = cpu_ns() - begin;
+        }
+        Ok(sample)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "no sample is that large")]
+    fn ns_per_unit(&self) -> f64 {
+        self.cpu_ns as f64 / self.units as f64
+    }
+}
+
+/// Restricts this process to a core. Call it before there are threads, which inherit it.
+fn pin_to(core: usize) -> rustix::io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores)
+}
+
+/// What this process has used on all its threads, in user and kernel mode.
+#[allow(
+    clippy::cast_sign_loss,
+    reason = "a process has not run for negative time"
+)]
+fn cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Takes all samples of all cases.
+pub fn compare(bench: &str, cases: &[Case], plan: &Plan) -> Result<Report> {
+    let core = last_core()?;
+    let cases = cases
+        .iter()
+        .map(|case| {
+            eprintln!("{bench}: {}", case.name);
+            compare_contenders(bench, case, plan, core)
+        })
+        .collect::<Result<_>>()?;
+    Ok(Report {
+        bench: bench.to_owned(),
+        cpu: cpu_model().unwrap_or_default(),
+        rounds: plan.rounds,
+        cases,
+        targets: Vec::new(),
+    })
+}
+
+fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Result<CaseReport> {
+    let mut ns_per_unit = vec![Vec::new(); case.contenders.len()];
+    let mut agreed: Option<(&str, Tally)> = None;
+    for _ in 0..plan.rounds {
+        for (contender, ns_per_unit) in case.contenders.iter().zip(&mut ns_per_unit) {
+            let sample = sample_in_process(
+                bench,
+                &Request {
+                    case: case.name.clone(),
+                    contender: (*contender).to_owned(),
+                    budget_micros: u64::try_from(plan.budget.as_micros())?,
+                    core,
+                },
+            )?;
+            ns_per_unit.push(sample.ns_per_unit());
+            if let Some(tally) = sample.tally {
+                let (first, expected) = *agreed.get_or_insert((contender, tally));
+                if tally != expected {
+                    let name = &case.name;
+                    return Err(format!(
+                        "{name}: {contender} came to {tally:?}, but {first} to {expected:?}"
+                    )
+                    .into());
+                }
+            }
+        }
+    }
+    let contenders = case.contenders.iter().zip(ns_per_unit);
+    Ok(CaseReport {
+        name: case.name.clone(),
+        unit: case.unit,
+        baseline: case.baseline,
+        tally: agreed.map(|(_, tally)| tally),
+        contenders: contenders
+            .map(|(name, ns_per_unit)| ContenderReport { name, ns_per_unit })
+            .collect(),
+    })
+}
+
+fn sample_in_process(bench: &str, request: &Request) -> Result<Sample> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["sample", bench, &request.case, &request.contender])
+        .args([request.budget_micros.to_string(), request.core.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{}: {} failed", request.case, request.contender).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The last core this process may use: interrupts prefer the first.
+fn last_core() -> Result<usize> {
+    let allowed = sched_getaffinity(None)?;
+    (0..CpuSet::MAX_CPU)
+        .rfind(|&core| allowed.is_set(core))
+        .ok_or_else(|| "there is no core to run on".into())
+}
+
+fn cpu_model() -> Option<String> {
+    let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(": ")?.1.to_owned())
+}
+
+/// The results of one bench.
+#[derive(Serialize)]
+pub struct Report {
+    bench: String,
+    cpu: String,
+    rounds: usize,
+    cases: Vec<CaseReport>,
+    pub targets: Vec<Target>,
+}
+
+#[derive(Serialize)]
+struct CaseReport {
+    name: String,
+    unit: &'static str,
+    baseline: &'static str,
+    /// Of one pass over the input.
+    tally: Option<Tally>,
+    contenders: Vec<ContenderReport>,
+}
+
+#[derive(Serialize)]
+struct ContenderReport {
+    name: &'static str,
+    /// One number a round.
+    ns_per_unit: Vec<f64>,
+}
+
+/// A ratio that the results must reach.
+#[derive(Serialize)]
+pub struct Target {
+    pub what: String,
+    pub wanted: Wanted,
+    pub found: Spread,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    fn is_met(&self) -> bool {
+        match self.wanted {
+            Wanted::AtLeast(least) => self.found.median >= least,
+            Wanted::AtMost(most) => self.found.median <= most,
+        }
+    }
+}
+
+/// The middle and the ends of what was measured in several rounds.
+#[derive(Clone, Copy, Serialize)]
+pub struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = if values.len().is_multiple_of(2) {
+            values.get(middle.checked_sub(1)?)?.midpoint(values[middle])
+        } else {
+            values[middle]
+        };
+        Some(Self {
+            median,
+            min: *values.first()?,
+            max: *values.last()?,
+        })
+    }
+}
+
+impl Report {
+    /// How many times as fast the one is as the other: compared within each round, where both ran
+    /// under the same conditions. `None` if either took no part.
+    pub fn speedup(&self, case: &str, contender: &str, other: &str) -> Option<Spread> {
+        let case = self.case(case)?;
+        case.speedup(contender, other)
+    }
+
+    /// How many times as long a contender takes for a unit in one case as in another.
+    pub fn slowdown(&self, contender: &str, case: &str, than: &str) -> Option<Spread> {
+        let rounds = self.case(case)?.rounds_of(contender)?;
+        let others = self.case(than)?.rounds_of(contender)?;
+        Spread::of(rounds.iter().zip(others).map(|(ns, other)| ns / other))
+    }
+
+    fn case(&self, name: &str) -> Option<&CaseReport> {
+        self.cases.iter().find(|case| case.name == name)
+    }
+
+    /// All contenders, in the order in which they first take part.
+    fn contenders(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for contender in self.cases.iter().flat_map(|case| &case.contenders) {
+            if !names.contains(&contender.name) {
+                names.push(contender.name);
+            }
+        }
+        names
+    }
+}
+
+impl CaseReport {
+    fn speedup(&self, contender: &str, other: &str) -> Option<Spread> {
+        let rounds = self.rounds_of(contender)?;
+        let others = self.rounds_of(other)?;
+        Spread::of(rounds.iter().zip(others).map(|(ns, other)| other / ns))
+    }
+
+    fn rounds_of(&self, contender: &str) -> Option<&[f64]> {
+        let mut contenders = self.contenders.iter();
+        let found = contenders.find(|report| report.name == contender)?;
+        Some(&found.ns_per_unit)
+    }
+}
+
+/// Two tables in Markdown: speed against the baseline, and the targets.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu, rounds, .. } = self;
+        writeln!(f, "{}, {cpu}, {rounds} rounds.", self.bench)?;
+        writeln!(f, "Times as fast as the baseline: median (min–max).\n")?;
+
+        let contenders = self.contenders();
+        write!(f, "| case | unit | baseline, ns a unit |")?;
+        for name in &contenders {
+            write!(f, " {name} |")?;
+        }
+        writeln!(f, "\n|---|---|---|{}", "---|".repeat(contenders.len()))?;
+        for case in &self.cases {
+            write!(f, "| {} | {} |", case.name, case.unit)?;
+            let baseline = case.rounds_of(case.baseline).unwrap_or_default();
+            write_cell(f, Spread::of(baseline.iter().copied()))?;
+            for name in &contenders {
+                write_cell(f, case.speedup(name, case.baseline))?;
+            }
+            writeln!(f)?;
+        }
+
+        writeln!(f, "\n| target | wanted | found | |\n|---|---|---|---|")?;
+        for target in &self.targets {
+            let Target { what, wanted, .. } = target;
+            write!(f, "| {what} | {wanted} |")?;
+            write_cell(f, Some(target.found))?;
+            writeln!(f, " {} |", if target.is_met() { "met" } else { "missed" })?;
+        }
+        Ok(())
+    }
+}
+
+fn write_cell(f: &mut fmt::Formatter<'_>, spread: Option<Spread>) -> fmt::Result {
+    match spread {
+        Some(spread) => write!(f, " {spread} |"),
+        None => write!(f, " |"),
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, min, max } = self;
+        write!(f, "{median:.2} ({min:.2}–{max:.2})")
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(ratio) => write!(f, "≥ {ratio}"),
+            Self::AtMost(ratio) => write!(f, "≤ {ratio}"),
+        }
+    }
+}

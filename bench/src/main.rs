@@ -1,0 +1,126 @@
+//! Measures tidings beside its peers.
+//!
+//! Every sample is taken by a process of its own, pinned to one core, and is CPU time, not wall
+//! time. The contenders of a case take turns, so that what disturbs one disturbs all.
+//!
+//! A new bench is a module with `cases` (what is measured, and who takes part), `sample` (what
+//! runs in the process of one contender) and `targets` (what the results must show).
+
+mod decoder;
+mod harness;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::harness::{Plan, Report, Request, Sample};
+
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results.json");
+
+#[derive(Parser)]
+#[command(about = "Measures tidings beside its peers")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Chunks of bytes in, events out, without I/O
+    Decoder(Options),
+    /// Takes one sample and prints it: what the other commands start in processes of its own
+    #[command(hide = true)]
+    Sample {
+        bench: Bench,
+        #[command(flatten)]
+        request: Request,
+    },
+}
+
+#[derive(Args)]
+struct Options {
+    /// Run everything once and briefly: shows that it works, measures little
+    #[arg(long)]
+    quick: bool,
+    /// How many samples to take of each contender; 7, with --quick 1
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Only the cases whose name contains this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Where to write all samples
+    #[arg(long, default_value = RESULTS)]
+    out: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    Decoder,
+}
+
+impl Bench {
+    fn measure(self, options: &Options) -> harness::Result<Report> {
+        let mut cases = match self {
+            Self::Decoder => decoder::cases(),
+        };
+        cases.retain(|case| case.name.contains(&options.only));
+        let mut report = harness::compare(&self.name(), &cases, &options.plan())?;
+        report.targets = match self {
+            Self::Decoder => decoder::targets(&report),
+        };
+        Ok(report)
+    }
+
+    fn sample(self, request: &Request) -> harness::Result<Sample> {
+        match self {
+            Self::Decoder => decoder::sample(request),
+        }
+    }
+
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+impl Options {
+    fn plan(&self) -> Plan {
+        let (rounds, budget) = if self.quick {
+            (1, Duration::from_millis(5))
+        } else {
+            (7, Duration::from_millis(150))
+        };
+        Plan {
+            rounds: self.rounds.unwrap_or(rounds).max(1),
+            budget,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> harness::Result<()> {
+    match command {
+        Command::Decoder(options) => {
+            let report = Bench::Decoder.measure(&options)?;
+            println!("{report}");
+            std::fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
+            println!("All samples are in {}.", options.out.display());
+        }
+        Command::Sample { bench, request } => {
+            let sample = bench.sample(&request)?;
+            println!("{}", serde_json::to_string(&sample)?);
+        }
+    }
+    Ok(())
+}
