@@ -30,13 +30,18 @@ impl Block {
         if !self.begun {
             return;
         }
-        for value in [
-            &mut self.name,
-            &mut self.data,
-            &mut self.id,
-            &mut self.comments,
-        ] {
+        for value in self.values() {
             value.spill(text, limit);
+        }
+    }
+
+    /// Forgets what lies in a text that is gone.
+    #[inline]
+    pub(crate) fn drop_text(&mut self) {
+        if self.begun {
+            for value in self.values() {
+                value.drop_text();
+            }
         }
     }
 
@@ -51,6 +56,15 @@ impl Block {
         self.id.clear();
         self.comments.clear();
         self.retry = None;
+    }
+
+    fn values(&mut self) -> [&mut Value; 4] {
+        [
+            &mut self.name,
+            &mut self.data,
+            &mut self.id,
+            &mut self.comments,
+        ]
     }
 }
 
@@ -117,6 +131,12 @@ impl Value {
         }
     }
 
+    fn drop_text(&mut self) {
+        if matches!(self.place, Place::Text(_)) {
+            self.clear();
+        }
+    }
+
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.release();
@@ -136,6 +156,8 @@ impl Value {
     }
 
     /// The value as a string of its own: a copy, or, of a large one, the buffer itself.
+    // Always: what is returned through memory and moved at once makes the processor wait.
+    #[inline(always)]
     pub(crate) fn take(&mut self, text: &str) -> Option<String> {
         if self.place == Place::Buffer && self.len > RETAINED {
             self.place = Place::Nowhere;

@@ -98,7 +98,7 @@ impl EventSourceState {
     /// sent with the first request.
     #[must_use]
     pub fn new(reconnect: Reconnect, mut decoder: Decoder) -> Self {
-        let last_event_id = decoder.shared_last_event_id();
+        let last_event_id = decoder.owned_last_event_id();
         let mut state = Self {
             reconnect,
             decoder,
@@ -130,7 +130,7 @@ impl EventSourceState {
         match &event {
             Some(event) => self.last_event_id.clone_from(&event.id),
             // A block without data may have moved it since.
-            None => self.last_event_id = self.decoder.shared_last_event_id(),
+            None => self.last_event_id = self.decoder.owned_last_event_id(),
         }
         event
     }

@@ -15,8 +15,10 @@ enum Place {
     /// No id was heard yet.
     #[default]
     Nowhere,
+    /// In `text`. Most ids belong to one event, and are best copied for it.
     Text,
-    /// Until it changes: events in a row have the same id more often than not.
+    /// As `Text`, and an event has it. The next one shares it.
+    Copied,
     Shared(EventId),
 }
 
@@ -25,7 +27,7 @@ impl LastEventId {
     pub(crate) fn get(&self) -> Option<&str> {
         match &self.place {
             Place::Nowhere => None,
-            Place::Text => Some(&self.text),
+            Place::Text | Place::Copied => Some(&self.text),
             Place::Shared(id) => Some(id),
         }
     }
@@ -41,18 +43,25 @@ impl LastEventId {
         self.place = Place::Text;
     }
 
-    #[inline]
-    pub(crate) fn shared(&mut self) -> Option<EventId> {
-        if let Place::Text = self.place {
-            self.share(EventId::from_checked(&self.text));
-        }
+    /// The id as an event owns it.
+    // Always: what is returned through memory and moved at once makes the processor wait.
+    #[inline(always)]
+    pub(crate) fn owned(&mut self) -> Option<EventId> {
         match &self.place {
+            Place::Nowhere => None,
+            Place::Text => {
+                self.place = Place::Copied;
+                Some(EventId::from_checked(&self.text))
+            }
+            Place::Copied => {
+                let id = EventId::from_checked(&self.text);
+                self.share(id.clone());
+                Some(id)
+            }
             Place::Shared(id) => Some(id.clone()),
-            _ => None,
         }
     }
 
-    #[cold]
     fn share(&mut self, id: EventId) {
         self.text.clear();
         self.text.shrink_to(RETAINED);

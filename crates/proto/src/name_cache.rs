@@ -16,6 +16,8 @@ pub(crate) struct NameCache {
 }
 
 impl NameCache {
+    // Always: what is returned through memory and moved at once makes the processor wait.
+    #[inline(always)]
     pub(crate) fn get(&mut self, name: &str) -> EventName {
         if let Some(known) = self.names.iter().flatten().find(|known| *known == name) {
             return known.clone();

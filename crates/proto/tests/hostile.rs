@@ -379,3 +379,15 @@ fn a_small_event_does_not_hold_on_to_its_chunk() {
         assert!(left <= SLACK, "{left}");
     });
 }
+
+#[test]
+fn leaked_events_lose_their_chunk_and_nothing_else() {
+    let mut decoder = Decoder::new();
+    let mut events = decoder.decode(b"event: a\ndata: b\n\ndata: c\n\nid: 1\n\n");
+    assert_eq!(events.try_next_ref().unwrap().unwrap().text(), "b");
+    std::mem::forget(events);
+    let heard: Vec<_> = decoder.decode("data: é\n\n".as_bytes()).collect();
+    assert_eq!(heard.len(), 1);
+    let event = heard[0].as_ref().unwrap();
+    assert_eq!((event.event_type(), event.text()), ("message", "é"));
+}

@@ -1,0 +1,242 @@
+//! Owns the reading of lines into blocks, and the limit on what is held.
+//!
+//! Two paths give the same events. A line that lies whole in its chunk is read where it is: the
+//! chunk's whole lines are checked as UTF-8 at once, and values are slices of them. Only a line
+//! that is cut by the end of a chunk is copied, and read when its end has come.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::Utf8Chunk;
+use std::time::Duration;
+
+use memchr::memchr;
+use simdutf8::basic::from_utf8;
+
+use crate::block::{Block, RETAINED};
+use crate::field::{Field, parse_retry};
+use crate::last_event_id::LastEventId;
+use crate::name_cache::NameCache;
+use crate::splitter::Splitter;
+
+/// The default of [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes): 16 MiB. 1 MiB breaks real streams, and no limit is
+/// an attack.
+pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
+
+/// What becomes of comment lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Comments {
+    /// They are skipped, and not even held. The default.
+    #[default]
+    Skip,
+    /// An event with data carries those of its block.
+    Keep,
+    /// As `Keep`, and a block that has comments and no data is an event too.
+    Show,
+    /// Each is an event of its own as soon as its line ends, also inside a block.
+    AtOnce,
+}
+
+/// What a decoder knows between two chunks.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) max_event_bytes: usize,
+    pub(crate) comments: Comments,
+    pub(crate) show_retry_events: bool,
+
+    pub(crate) splitter: Splitter,
+    pub(crate) block: Block,
+    /// A block was over the limit.
+    pub(crate) failed: bool,
+
+    pub(crate) last_event_id: LastEventId,
+    pub(crate) reconnection_time: Option<Duration>,
+    pub(crate) names: NameCache,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self {
+            max_event_bytes: MAX_EVENT_BYTES,
+            comments: Comments::default(),
+            show_retry_events: false,
+            splitter: Splitter::default(),
+            block: Block::default(),
+            failed: false,
+            last_event_id: LastEventId::default(),
+            reconnection_time: None,
+            names: NameCache::default(),
+        }
+    }
+}
+
+impl Reader {
+    /// Forgets the stream, but not where it was left.
+    pub(crate) fn reset(&mut self) {
+        self.splitter = Splitter::default();
+        self.block = Block::default();
+        self.failed = false;
+    }
+
+    /// Reads one line that is not empty. Says whether it is to be handed out at once.
+    // Always, for the loop over lines: lines that are split over chunks alone would not need it.
+    #[inline(always)]
+    pub(crate) fn read_line(
+        &mut self,
+        text: &str,
+        line: Range<usize>,
+    ) -> Result<bool, EventTooLarge> {
+        let (field, value_at) = Field::of(&text.as_bytes()[line.clone()]);
+        if field == Field::Comment && self.comments == Comments::Skip {
+            return Ok(false);
+        }
+        self.check_limit(line.len())?;
+        self.block.begun = true;
+        let value = line.start + value_at..line.end;
+        let limit = self.max_event_bytes;
+        match field {
+            Field::Data => self.block.data.add_line(text, value, limit),
+            Field::Event => self.block.name.set(value),
+            Field::Id => {
+                if memchr(0, &text.as_bytes()[value.clone()]).is_none() {
+                    self.block.id.set(value);
+                }
+            }
+            Field::Retry => {
+                if let Some(time) = parse_retry(&text[value]) {
+                    self.reconnection_time = Some(time);
+                    self.block.retry = Some(time);
+                }
+            }
+            Field::Comment => {
+                self.block.comments.add_line(text, value, limit);
+                return Ok(self.comments == Comments::AtOnce);
+            }
+            Field::Unknown => {}
+        }
+        Ok(false)
+    }
+
+    /// Reads the line that earlier chunks began and this head ends.
+    #[cold]
+    pub(crate) fn read_split_line(&mut self, head: &[u8]) -> Result<bool, EventTooLarge> {
+        if self.splitter.take_skipped() {
+            return Ok(false);
+        }
+        self.check_limit(self.splitter.line.len() + head.len())?;
+        self.splitter.hold(head, self.max_event_bytes);
+        let mut line = std::mem::take(&mut self.splitter.line);
+        let hands_out = match from_utf8(&line) {
+            Ok(text) => self.read_held_line(text)?,
+            Err(_) => {
+                let text = self.replace_invalid(&line)?;
+                // Not held beside its replacement and the value that is copied out of it.
+                line = Vec::new();
+                self.read_held_line(&text)?
+            }
+        };
+        if line.capacity() <= RETAINED {
+            line.clear();
+            self.splitter.line = line;
+        }
+        Ok(hands_out)
+    }
+
+    fn read_held_line(&mut self, text: &str) -> Result<bool, EventTooLarge> {
+        let hands_out = self.read_line(text, 0..text.len())?;
+        self.block.spill(text, self.max_event_bytes);
+        Ok(hands_out)
+    }
+
+    /// `String::from_utf8_lossy` of exactly what it takes, as replacements may triple the length.
+    fn replace_invalid(&self, line: &[u8]) -> Result<String, EventTooLarge> {
+        let replacement = |part: &Utf8Chunk| !part.invalid().is_empty();
+        let length = line
+            .utf8_chunks()
+            .map(|part| {
+                part.valid().len()
+                    + usize::from(replacement(&part)) * char::REPLACEMENT_CHARACTER.len_utf8()
+            })
+            .sum();
+        self.check_limit(length)?;
+        let mut text = String::with_capacity(length);
+        for part in line.utf8_chunks() {
+            text.push_str(part.valid());
+            if replacement(&part) {
+                text.push(char::REPLACEMENT_CHARACTER);
+            }
+        }
+        Ok(text)
+    }
+
+    /// Keeps the beginning of a line that this chunk does not end.
+    #[inline]
+    pub(crate) fn hold_tail(&mut self, tail: &[u8]) -> Result<(), EventTooLarge> {
+        if tail.is_empty() {
+            return Ok(());
+        }
+        if self.comments == Comments::Skip {
+            self.splitter.skip_comment(tail);
+        }
+        if !self.splitter.skips {
+            self.check_limit(self.splitter.line.len() + tail.len())?;
+            self.splitter.hold(tail, self.max_event_bytes);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check_limit(&self, line: usize) -> Result<(), EventTooLarge> {
+        if self.block.len() + line > self.max_event_bytes {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn too_large(&self) -> EventTooLarge {
+        EventTooLarge {
+            limit: self.max_event_bytes,
+        }
+    }
+
+    /// An empty line: the block's id is now the last event ID. Says whether the block is an event.
+    #[inline]
+    pub(crate) fn end_block(&mut self, text: &str) -> bool {
+        if self.block.id.is_set() {
+            self.last_event_id.commit(&mut self.block.id, text);
+        }
+        let shown = self.block.data.is_set()
+            || (self.comments == Comments::Show && self.block.comments.is_set())
+            || (self.show_retry_events && self.block.retry.is_some());
+        if !shown {
+            self.block.clear();
+        }
+        shown
+    }
+}
+
+/// A block of the stream is over [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventTooLarge {
+    limit: usize,
+}
+
+impl EventTooLarge {
+    /// The limit in bytes.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+}
+
+impl fmt::Display for EventTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the server sent an event over the limit of {} bytes",
+            self.limit
+        )
+    }
+}
+
+impl std::error::Error for EventTooLarge {}
