@@ -1,11 +1,12 @@
 //! Owns `EventSourceState`: what a client does next, without doing it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::headers::is_event_stream;
+use crate::instant::after;
 use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect};
 
 /// How much of a chunk is decoded ahead of what is handed out, in bytes: bounds the events that
@@ -222,7 +223,7 @@ impl EventSourceState {
             .reconnect
             .delay(self.attempts, self.opened_before, server_time)
         {
-            Some(delay) => self.phase = Phase::WaitingUntil(deadline(now, delay)),
+            Some(delay) => self.phase = Phase::WaitingUntil(after(now, delay)),
             None => self.finish(otherwise),
         }
     }
@@ -249,14 +250,10 @@ impl EventSourceState {
     }
 }
 
-/// A moment this far away; a server may name a time that no clock reaches.
-fn deadline(now: Instant, delay: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    now + delay.min(FAR)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const STREAM: Option<&str> = Some("text/event-stream");
@@ -407,6 +404,16 @@ mod tests {
             matches!(failure, Some(Action::Fail(Failure::EventTooLarge(_)))),
             "{failure:?}"
         );
+    }
+
+    #[test]
+    fn a_retry_that_no_clock_reaches_is_waited_for_all_the_same() {
+        let mut state = open(Reconnect::standard());
+        state.handle_chunk("retry: 99999999999999999999999\n".into());
+        assert_eq!(state.poll_event(), None);
+        let now = some_instant();
+        state.handle_end(now);
+        assert!(state.poll_timeout().unwrap() > now + Duration::from_secs(1 << 30));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::instant::after;
 use crate::{EncodedEvents, Event};
 
 /// The shortest period: 1 ms, the grain of the timers that serve it.
@@ -68,7 +69,7 @@ pub(crate) struct Pulse {
 impl Pulse {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         Self {
-            due: now + heartbeat.period,
+            due: after(now, heartbeat.period),
             last_sent: now,
             heartbeat,
         }
@@ -93,17 +94,17 @@ impl Pulse {
             always,
             event,
         } = &self.heartbeat;
-        let quiet_until = self.last_sent + *period;
+        let quiet_until = after(self.last_sent, *period);
         if !always && quiet_until > now {
             self.due = quiet_until;
             return None;
         }
         // Beats that were missed are not made up for.
-        let next = self.due + *period;
+        let next = after(self.due, *period);
         self.due = if *always && next > now {
             next
         } else {
-            now + *period
+            after(now, *period)
         };
         self.last_sent = now;
         Some(event.clone())
@@ -142,6 +143,18 @@ mod tests {
     fn it_beats_after_quiet_only() {
         assert_eq!(beats(false, &[]), [10, 20, 30, 40, 50]);
         assert_eq!(beats(false, &[5, 12, 19]), [29, 39, 49]);
+    }
+
+    #[test]
+    fn a_period_that_no_clock_reaches_never_beats() {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let mut pulse = Pulse::new(Heartbeat::every(Duration::MAX).always(), start);
+        assert!(
+            pulse
+                .poll_beat(start + Duration::from_secs(1 << 30))
+                .is_none()
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod gap;
 pub mod headers;
 mod heartbeat;
 mod id;
+mod instant;
 #[cfg(feature = "json")]
 mod json;
 mod last_event_id;
