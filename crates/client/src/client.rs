@@ -52,6 +52,14 @@ impl SseClient {
         self
     }
 
+    /// Where the jitter of the waits comes from; a random seed for each session by default. With a
+    /// seed the same failures lead to the same waits.
+    #[must_use]
+    pub fn jitter_seed(mut self, seed: u64) -> Self {
+        self.settings.seed = Some(seed);
+        self
+    }
+
     /// The most bytes one event may have; 16 MiB by default. A larger one ends the session with
     /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge).
     #[must_use]

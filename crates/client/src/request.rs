@@ -137,7 +137,8 @@ impl RequestBuilder {
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
-        let state = EventSourceState::new(self.settings.reconnect, decoder);
+        let seed = self.settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        let state = EventSourceState::new(self.settings.reconnect, decoder, seed);
         let mut session = Session::new(state, self.transport, self.template?);
         session.opened().await?;
         Ok(session)

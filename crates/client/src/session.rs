@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::response::Parts;
 use http_body::Body;
-use tidings_proto::{Action, Event, EventId, EventSourceState};
+use tidings_proto::{Action, Event, EventId, EventSourceState, Head};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::Error;
@@ -210,10 +210,17 @@ impl Session {
 
     fn handle_response(&mut self, response: http::Response<ResponseBody>) {
         let (head, body) = response.into_parts();
-        let content_type = head.headers.get(CONTENT_TYPE);
-        let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
-        self.state
-            .handle_response(head.status.as_u16(), content_type.as_deref());
+        let header = |name| {
+            let value = head.headers.get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()))
+        };
+        let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+        let what_matters = Head {
+            status: head.status.as_u16(),
+            content_type: content_type.as_deref(),
+            retry_after: retry_after.as_deref(),
+        };
+        self.state.handle_response(what_matters, now(), wall_time());
         tracing::debug!(status = head.status.as_u16(), "the server answered");
         self.connection = if self.state.is_open() {
             Connection::Open(body)
@@ -251,4 +258,12 @@ impl fmt::Debug for Session {
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tokio has no wall clock; a date in a Retry-After is held against it"
+)]
+fn wall_time() -> std::time::SystemTime {
+    std::time::SystemTime::now()
 }

@@ -6,6 +6,8 @@ use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES, Reconnect};
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) reconnect: Reconnect,
+    /// Of the jitter; random if unset.
+    pub(crate) seed: Option<u64>,
     pub(crate) max_event_bytes: usize,
     pub(crate) show_comment_events: bool,
     pub(crate) show_retry_events: bool,
@@ -15,6 +17,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             reconnect: Reconnect::off(),
+            seed: None,
             max_event_bytes: MAX_EVENT_BYTES,
             show_comment_events: false,
             show_retry_events: false,

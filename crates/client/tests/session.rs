@@ -22,6 +22,8 @@ use tokio::time::{Instant, timeout};
 enum Script {
     Refuse,
     Unsendable,
+    /// Answers 503 with this `Retry-After`.
+    Busy(&'static str),
     Answer {
         status: u16,
         content_type: Option<&'static str>,
@@ -129,6 +131,13 @@ impl Transport for Server {
             match script.expect("a request too many") {
                 Script::Refuse => Err(ConnectError::Network("refused".into())),
                 Script::Unsendable => Err(ConnectError::InvalidRequest("unsendable".into())),
+                Script::Busy(retry_after) => {
+                    let response = Response::builder().status(503);
+                    let response = response.header("retry-after", retry_after);
+                    Ok(response
+                        .body(ResponseBody::new(http_body_util::Empty::new()))
+                        .unwrap())
+                }
                 Script::Answer {
                     status,
                     content_type,
@@ -350,6 +359,42 @@ async fn a_refusal_is_never_repeated() {
         let error = server.open(Reconnect::standard()).await.unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), (&kind, message));
         assert_eq!(server.requests(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_is_asked_when_it_says() {
+    let server = Server::plays([Script::Busy("2"), Script::Busy("2"), stream("data: a\n\n")]);
+    let reconnect = Reconnect::standard().reconnection_time(Duration::from_millis(100));
+    let mut session = server.open(reconnect.retry_refusals(true)).await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    assert_eq!(server.waits(), [Duration::from_secs(2); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_attempts_lengthen_the_wait_and_a_seed_repeats_it() {
+    let waits = async |seed| {
+        let server = Server::plays([
+            stream(""),
+            Script::Refuse,
+            Script::Refuse,
+            Script::Refuse,
+            stream(""),
+            status(204),
+        ]);
+        let client = server.client(Reconnect::standard()).jitter_seed(seed);
+        let mut session = client.get("http://test/").open().await.unwrap();
+        assert_eq!(hear(&mut session).await, (vec![], None));
+        server.waits()
+    };
+    let first = waits(1).await;
+    let second = waits(1).await;
+    assert_eq!(first, second);
+    assert_ne!(first, waits(2).await);
+    let seconds = |seconds| Duration::from_secs(seconds);
+    // From the end on: at once, then up to twice, four and eight times as long, and at once again.
+    for (wait, longest) in first.iter().zip([3, 6, 12, 24, 3].map(seconds)) {
+        assert!((seconds(3)..=longest).contains(wait), "{first:?}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! Owns `EventSourceState`: what a client does next, without doing it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
 use crate::headers::is_event_stream;
 use crate::instant::after;
+use crate::jitter::Jitter;
+use crate::reconnect::{Outage, parse_retry_after};
 use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect};
 
 /// How much of a chunk is decoded ahead of what is handed out, in bytes: bounds the events that
@@ -21,13 +23,14 @@ const WINDOW: usize = 4 * 1024;
 /// [`poll_timeout`](Self::poll_timeout), telling what came by a `handle_*`.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
-/// use tidings_proto::{Action, Decoder, EventSourceState, Reconnect};
+/// use std::time::{Duration, Instant, SystemTime};
+/// use tidings_proto::{Action, Decoder, EventSourceState, Head, Reconnect};
 ///
 /// let now = Instant::now();
-/// let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
+/// let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new(), 42);
 /// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: None }));
-/// state.handle_response(200, Some("text/event-stream"));
+/// let head = Head { status: 200, content_type: Some("text/event-stream"), retry_after: None };
+/// state.handle_response(head, now, SystemTime::now());
 /// state.handle_chunk("id: 7\ndata: hello\n\n".into());
 /// assert_eq!(state.poll_event().unwrap().text(), "hello");
 ///
@@ -42,6 +45,7 @@ const WINDOW: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct EventSourceState {
     reconnect: Reconnect,
+    jitter: Jitter,
     decoder: Decoder,
     phase: Phase,
     /// What to do now, until it is taken.
@@ -57,10 +61,25 @@ pub struct EventSourceState {
     opened_before: bool,
 }
 
+/// What matters of the head of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(
+    clippy::exhaustive_structs,
+    reason = "made by whoever drives the state machine"
+)]
+pub struct Head<'a> {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`.
+    pub content_type: Option<&'a str>,
+    /// `Retry-After`.
+    pub retry_after: Option<&'a str>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
-    Open,
+    OpenSince(Instant),
     WaitingUntil(Instant),
     Over,
 }
@@ -96,12 +115,13 @@ pub enum Failure {
 
 impl EventSourceState {
     /// A subscription that begins with a connection. A last event ID that is set on the decoder is
-    /// sent with the first request.
+    /// sent with the first request. Jitter comes from the seed.
     #[must_use]
-    pub fn new(reconnect: Reconnect, mut decoder: Decoder) -> Self {
+    pub fn new(reconnect: Reconnect, mut decoder: Decoder, seed: u64) -> Self {
         let last_event_id = decoder.owned_last_event_id();
         let mut state = Self {
             reconnect,
+            jitter: Jitter::new(seed),
             decoder,
             phase: Phase::Over,
             action: None,
@@ -145,17 +165,25 @@ impl EventSourceState {
         }
     }
 
-    /// The head of the response has come.
-    pub fn handle_response(&mut self, status: u16, content_type: Option<&str>) {
+    /// The head of the response has come. The wall time is for a `Retry-After` that is a date.
+    pub fn handle_response(&mut self, head: Head<'_>, now: Instant, wall: SystemTime) {
         debug_assert_eq!(self.phase, Phase::Connecting);
+        let Head {
+            status,
+            content_type,
+            retry_after,
+        } = head;
         match status {
             200 if content_type.is_some_and(is_event_stream) => {
-                self.phase = Phase::Open;
-                self.attempts = 0;
+                self.phase = Phase::OpenSince(now);
                 self.opened_before = true;
             }
             200 => self.fail(Failure::ContentType(content_type.map(str::to_owned))),
             204 => self.finish(Action::Finish),
+            _ if self.reconnect.retries_status(status) => {
+                let retry_after = retry_after.and_then(|value| parse_retry_after(value, wall));
+                self.handle_loss(Action::Fail(Failure::Status(status)), retry_after, now);
+            }
             _ => self.fail(Failure::Status(status)),
         }
     }
@@ -163,19 +191,19 @@ impl EventSourceState {
     /// A part of the body has come. All events of the part before have been taken.
     pub fn handle_chunk(&mut self, chunk: Bytes) {
         debug_assert!(self.chunk.is_empty() && self.events.is_empty());
-        if self.phase == Phase::Open {
+        if self.is_open() {
             self.chunk = chunk;
         }
     }
 
     /// The body has ended as HTTP says it should.
     pub fn handle_end(&mut self, now: Instant) {
-        self.handle_loss(Action::Finish, now);
+        self.handle_loss(Action::Finish, None, now);
     }
 
     /// The connection could not be made, or broke.
     pub fn handle_network_error(&mut self, now: Instant) {
-        self.handle_loss(Action::Fail(Failure::Network), now);
+        self.handle_loss(Action::Fail(Failure::Network), None, now);
     }
 
     /// Time has passed.
@@ -204,7 +232,7 @@ impl EventSourceState {
     /// Whether the connection is open: its head was good, and it has not been lost since.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        matches!(self.phase, Phase::OpenSince(_))
     }
 
     fn connect(&mut self) {
@@ -214,15 +242,24 @@ impl EventSourceState {
     }
 
     /// Waits for the next attempt, or ends like this if there is to be none.
-    fn handle_loss(&mut self, otherwise: Action, now: Instant) {
-        debug_assert!(matches!(self.phase, Phase::Connecting | Phase::Open));
-        self.decoder.reset();
-        self.attempts = self.attempts.saturating_add(1);
-        let server_time = self.decoder.reconnection_time();
-        match self
-            .reconnect
-            .delay(self.attempts, self.opened_before, server_time)
+    fn handle_loss(&mut self, otherwise: Action, retry_after: Option<Duration>, now: Instant) {
+        if let Phase::OpenSince(opened) = self.phase
+            && self
+                .reconnect
+                .is_stable(now.saturating_duration_since(opened))
         {
+            self.attempts = 0;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.decoder.reset();
+        let delay = self.reconnect.delay(Outage {
+            attempt: self.attempts,
+            opened_before: self.opened_before,
+            server_time: self.decoder.reconnection_time(),
+            retry_after,
+            jitter: self.jitter.next(),
+        });
+        match delay {
             Some(delay) => self.phase = Phase::WaitingUntil(after(now, delay)),
             None => self.finish(otherwise),
         }
@@ -252,9 +289,8 @@ impl EventSourceState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::RECONNECTION_CEILING;
 
     const STREAM: Option<&str> = Some("text/event-stream");
 
@@ -263,15 +299,28 @@ mod tests {
         Instant::now()
     }
 
+    fn connecting(reconnect: Reconnect) -> EventSourceState {
+        EventSourceState::new(reconnect, Decoder::new(), 42)
+    }
+
+    fn respond(state: &mut EventSourceState, status: u16, content_type: Option<&str>) {
+        let head = Head {
+            status,
+            content_type,
+            retry_after: Some("2"),
+        };
+        state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
+    }
+
     fn open(reconnect: Reconnect) -> EventSourceState {
-        let mut state = EventSourceState::new(reconnect, Decoder::new());
+        let mut state = connecting(reconnect);
         assert_eq!(
             state.poll_action(),
             Some(Action::Connect {
                 last_event_id: None
             })
         );
-        state.handle_response(200, STREAM);
+        respond(&mut state, 200, STREAM);
         state
     }
 
@@ -304,17 +353,47 @@ mod tests {
             ),
             (200, None, Failure::ContentType(None)),
         ] {
-            let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
-            state.handle_response(status, content_type);
+            let mut state = connecting(Reconnect::standard());
+            respond(&mut state, status, content_type);
             assert_eq!(state.poll_action(), Some(Action::Fail(failure)));
             assert_eq!((state.poll_action(), state.poll_timeout()), (None, None));
         }
     }
 
     #[test]
+    fn a_refusal_that_may_be_temporary_is_repeated_when_asked_for() {
+        let mut state = open(Reconnect::fixed(2, Duration::from_secs(1)).retry_refusals(true));
+        state.handle_end(some_instant());
+        state.handle_timeout(state.poll_timeout().unwrap());
+        let asked = some_instant();
+        respond(&mut state, 503, None);
+        assert!(state.poll_timeout().unwrap() >= asked + Duration::from_secs(2));
+        state.handle_timeout(state.poll_timeout().unwrap());
+        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        respond(&mut state, 503, None);
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Fail(Failure::Status(503)))
+        );
+    }
+
+    #[test]
+    fn a_connection_that_was_not_stable_does_not_end_the_outage() {
+        let mut state =
+            open(Reconnect::fixed(1, Duration::ZERO).stable_after(Duration::from_secs(9)));
+        let opened = some_instant();
+        state.handle_end(opened + Duration::from_secs(10));
+        state.handle_timeout(state.poll_timeout().unwrap());
+        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        respond(&mut state, 200, STREAM);
+        state.handle_network_error(some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+    }
+
+    #[test]
     fn no_content_stops_without_an_error() {
-        let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new());
-        state.handle_response(204, None);
+        let mut state = connecting(Reconnect::standard());
+        respond(&mut state, 204, None);
         assert_eq!(state.poll_action(), Some(Action::Finish));
     }
 
@@ -337,7 +416,7 @@ mod tests {
             state.handle_timeout(state.poll_timeout().unwrap());
             state.handle_network_error(some_instant());
             state.handle_timeout(state.poll_timeout().unwrap());
-            state.handle_response(200, STREAM);
+            respond(&mut state, 200, STREAM);
         }
         for _ in 0..2 {
             state.handle_network_error(some_instant());
@@ -363,7 +442,7 @@ mod tests {
                 last_event_id: Some(1.into())
             })
         );
-        state.handle_response(200, STREAM);
+        respond(&mut state, 200, STREAM);
         state.handle_chunk("data: c\n\n".into());
         let event = state.poll_event().unwrap();
         assert_eq!(event, Event::new("c").id(1));
@@ -394,8 +473,8 @@ mod tests {
     #[test]
     fn events_before_one_that_is_too_large_are_handed_out() {
         let decoder = Decoder::new().max_event_bytes(20);
-        let mut state = EventSourceState::new(Reconnect::standard(), decoder);
-        state.handle_response(200, STREAM);
+        let mut state = EventSourceState::new(Reconnect::standard(), decoder, 42);
+        respond(&mut state, 200, STREAM);
         let _connect = state.poll_action();
         state.handle_chunk(format!("data: a\n\ndata: {}\n\ndata: c\n\n", "b".repeat(99)).into());
         assert_eq!(texts(&mut state), ["a"]);
@@ -407,13 +486,13 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_no_clock_reaches_is_waited_for_all_the_same() {
+    fn a_retry_that_no_clock_reaches_is_waited_for_up_to_the_ceiling() {
         let mut state = open(Reconnect::standard());
         state.handle_chunk("retry: 99999999999999999999999\n".into());
         assert_eq!(state.poll_event(), None);
         let now = some_instant();
         state.handle_end(now);
-        assert!(state.poll_timeout().unwrap() > now + Duration::from_secs(1 << 30));
+        assert_eq!(state.poll_timeout(), Some(now + RECONNECTION_CEILING));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod headers;
 mod heartbeat;
 mod id;
 mod instant;
+mod jitter;
 #[cfg(feature = "json")]
 mod json;
 mod last_event_id;
@@ -48,7 +49,7 @@ pub use decoder::Decoder;
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
-pub use event_source_state::{Action, EventSourceState, Failure};
+pub use event_source_state::{Action, EventSourceState, Failure, Head};
 pub use events::Events;
 pub use gap::{Gap, GapReason};
 pub use heartbeat::Heartbeat;
@@ -56,5 +57,7 @@ pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
 pub use name::{EventName, InvalidEventName};
 pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES};
-pub use reconnect::{RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect};
+pub use reconnect::{
+    MAX_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
+};
 pub use session_state::{Frame, MAX_QUEUED_BYTES, SessionState};
