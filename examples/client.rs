@@ -1,4 +1,5 @@
-//! Hears a stream to its end: `client [URL]`, by default that of the example server.
+//! Hears a stream, and goes on where it stopped when it is cut, until it is interrupted:
+//! `client [URL]`, by default that of the example server.
 
 use tidings::Reconnect;
 

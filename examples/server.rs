@@ -1,29 +1,28 @@
-//! Six events, a second apart, to whoever asks for `/events`.
-
-use std::time::Duration;
+//! Six events, a second apart, on `/events`; who comes back hears the rest.
 
 use axum::Router;
+use std::{error::Error, time::Duration};
 use tidings::axum::{RouterExt, serve};
-use tidings::server::Session;
+use tidings::server::{HandlerError, Session};
 use tidings::{Event, Heartbeat};
-use tokio::net::TcpListener;
+
+async fn events(session: Session) -> Result<(), HandlerError> {
+    session.heartbeat(Heartbeat::default());
+    let last = session.last_event_id().and_then(|id| id.parse().ok());
+    for n in last.map_or(0, |last: u32| last.saturating_add(1))..6 {
+        session
+            .send(Event::new(format!("this is SSE #{n}")).id(n))
+            .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
 
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "that is where an example speaks")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = Router::new().sse("/events", async |session: Session| {
-        session.heartbeat(Heartbeat::default());
-        for n in 0..6 {
-            session
-                .send(Event::new(format!("this is SSE #{n}")).id(n))
-                .await?;
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        Ok(())
-    });
+async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, app).await?;
-    Ok(())
+    Ok(serve(listener, Router::new().sse("/events", events)).await?)
 }

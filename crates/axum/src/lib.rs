@@ -37,4 +37,4 @@ mod serve;
 pub use extract::SseRequest;
 pub use handler::{Sse, SseHandler, sse};
 pub use router::RouterExt;
-pub use serve::serve;
+pub use serve::{Serve, serve};

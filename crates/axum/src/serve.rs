@@ -1,7 +1,11 @@
 //! Owns `serve`: a router run on hyper's HTTP/1 connection.
 
+use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 /// How long to wait when no connection can be accepted, as for want of file descriptors: 1 s.
@@ -29,23 +34,55 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 ///
-/// # Errors
-/// None today: a connection that fails is traced, and accepting goes on.
-///
-/// # Cancel safety
 /// Dropped, it accepts no more; open connections go on until they end.
-pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                tokio::spawn(serve_connection(stream, peer, router.clone()));
+pub fn serve(listener: TcpListener, router: Router) -> Serve {
+    Serve {
+        listener,
+        router,
+        pause: None,
+    }
+}
+
+/// What [`serve`] returns: a future that accepts connections.
+///
+/// It never ends today: a connection that fails is traced, and accepting goes on.
+#[must_use = "it serves while it is polled"]
+pub struct Serve {
+    listener: TcpListener,
+    router: Router,
+    /// While no connection can be accepted.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Serve {
+    type Output = io::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+            match ready!(this.listener.poll_accept(cx)) {
+                Ok((stream, peer)) => {
+                    tokio::spawn(serve_connection(stream, peer, this.router.clone()));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    this.pause = Some(Box::pin(sleep(ACCEPT_PAUSE)));
+                }
             }
         }
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 

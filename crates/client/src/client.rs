@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::Method;
-use tidings_proto::Reconnect;
 
-use crate::request::{IntoUrl, RequestBuilder};
-use crate::settings::Settings;
+use crate::request::RequestBuilder;
+use crate::settings::{Settings, settings_methods};
 use crate::transport::Transport;
+use crate::url::IntoUrl;
 
 /// A client of event streams. Cheap to clone; settings are changed by value.
 ///
@@ -21,6 +20,7 @@ use crate::transport::Transport;
 /// }
 /// ```
 #[doc(alias = "SSEConfig")]
+#[must_use = "settings are changed by value"]
 #[derive(Clone)]
 pub struct SseClient {
     transport: Arc<dyn Transport>,
@@ -36,65 +36,28 @@ impl SseClient {
         }
     }
 
-    /// Whether and when to connect again; [`Reconnect::off`] by default.
-    #[must_use]
-    pub fn reconnect(mut self, reconnect: Reconnect) -> Self {
-        self.settings.reconnect = reconnect;
-        self
-    }
-
-    /// How long to wait before connecting again, until the server names another time; 3 s by
-    /// default. Changes the policy that is set, and does nothing while that is
-    /// [`Reconnect::off`].
-    #[must_use]
-    pub fn reconnection_time(mut self, time: Duration) -> Self {
-        self.settings.reconnect = self.settings.reconnect.reconnection_time(time);
-        self
-    }
-
-    /// Where the jitter of the waits comes from; a random seed for each session by default. With a
-    /// seed the same failures lead to the same waits.
-    #[must_use]
-    pub fn jitter_seed(mut self, seed: u64) -> Self {
-        self.settings.seed = Some(seed);
-        self
-    }
-
-    /// The most bytes one event may have; 16 MiB by default. A larger one ends the session with
-    /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge).
-    #[must_use]
-    pub fn max_event_bytes(mut self, limit: usize) -> Self {
-        self.settings.max_event_bytes = limit;
-        self
-    }
-
-    /// Whether events that have comments and no data are heard; `false` by default. An event with
-    /// data always has its comments.
-    #[doc(alias = "showCommentEvents")]
-    #[doc(alias = "showCommentLines")]
-    #[must_use]
-    pub fn show_comment_events(mut self, show: bool) -> Self {
-        self.settings.show_comment_events = show;
-        self
-    }
-
-    /// Whether events that have a `retry` and no data are heard; `false` by default.
-    #[doc(alias = "showRetryEvents")]
-    #[doc(alias = "showRetryDirective")]
-    #[must_use]
-    pub fn show_retry_events(mut self, show: bool) -> Self {
-        self.settings.show_retry_events = show;
-        self
-    }
+    settings_methods!();
 
     /// A GET of this URL, to be [opened](RequestBuilder::open).
     #[doc(alias = "sse")]
     #[doc(alias = "sseSession")]
     pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A POST to this URL, to be [opened](RequestBuilder::open). It is sent once, unless
+    /// [`may_be_repeated`](RequestBuilder::may_be_repeated) is said.
+    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// A request of any method, to be [opened](RequestBuilder::open). Sent once unless it is a
+    /// GET, or [`may_be_repeated`](RequestBuilder::may_be_repeated) is said.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder::new(
             Arc::clone(&self.transport),
             self.settings.clone(),
-            Method::GET,
+            method,
             url,
         )
     }

@@ -28,8 +28,18 @@ pub enum ErrorKind {
     Status(http::StatusCode),
     /// The server answered with this media type, or with none, and not with `text/event-stream`.
     ContentType(Option<String>),
+    /// The server redirected to where no request can be sent, or from https to http.
+    InvalidRedirect,
     /// The server sent an event over the limit.
     EventTooLarge,
+    /// The stream ended before the event that
+    /// [`until`](crate::RequestBuilder::until) waits for: the answer is not whole.
+    EndedEarly,
+    /// The server sent an event that is not of the type that a strict
+    /// [`TypedSession`](crate::TypedSession) reads. The source is the
+    /// [`Undecodable`](crate::Undecodable), which holds the event.
+    #[cfg(feature = "json")]
+    Undecodable,
 }
 
 impl Error {
@@ -37,6 +47,20 @@ impl Error {
         Self {
             kind: ErrorKind::InvalidRequest,
             source: Some(source.into()),
+        }
+    }
+
+    pub(crate) fn invalid_redirect(source: TransportError) -> Self {
+        Self {
+            kind: ErrorKind::InvalidRedirect,
+            source: Some(source),
+        }
+    }
+
+    pub(crate) fn ended_early() -> Self {
+        Self {
+            kind: ErrorKind::EndedEarly,
+            source: None,
         }
     }
 
@@ -70,6 +94,14 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn undecodable(source: tidings_proto::Undecodable) -> Self {
+        Self {
+            kind: ErrorKind::Undecodable,
+            source: Some(source.into()),
+        }
+    }
+
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
@@ -94,7 +126,15 @@ impl fmt::Display for Error {
             ErrorKind::ContentType(None) => {
                 f.write_str("expected text/event-stream, but the server named no content type")
             }
+            ErrorKind::InvalidRedirect => {
+                f.write_str("the server redirected to where no request can be sent")
+            }
+            ErrorKind::EndedEarly => f.write_str("the stream ended before its last event"),
             ErrorKind::EventTooLarge => f.write_str("the server sent too large an event"),
+            #[cfg(feature = "json")]
+            ErrorKind::Undecodable => {
+                f.write_str("the server sent an event that is not of the expected type")
+            }
         }
     }
 }

@@ -16,19 +16,31 @@
 //! }
 //! ```
 //!
+//! Waits run on tokio's timer, so it needs a tokio runtime with time enabled.
+//!
 //! # Features
-//! * `json`: `Event::json` on what is heard.
+//! * `json`: `Session::typed`; `Event::json` on what is heard, and JSON bodies.
 
 mod client;
 mod error;
 mod request;
 mod session;
 mod settings;
+mod template;
+mod timer;
 mod transport;
+#[cfg(feature = "json")]
+mod typed;
+mod url;
 
 pub use client::SseClient;
 pub use error::{Error, ErrorKind};
-pub use request::{IntoUrl, RequestBuilder};
+pub use request::RequestBuilder;
 pub use session::Session;
 pub use tidings_proto::{Event, EventId, EventName, Reconnect};
+#[cfg(feature = "json")]
+pub use tidings_proto::{Format, Json, Undecodable};
 pub use transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+#[cfg(feature = "json")]
+pub use typed::TypedSession;
+pub use url::IntoUrl;

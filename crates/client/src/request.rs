@@ -1,52 +1,20 @@
-//! Owns `RequestBuilder`: a request, and how it is made anew for each connection.
+//! Owns `RequestBuilder`: a request for an event stream, before it is sent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName};
-use http::{HeaderValue, Method, Request, Uri};
-use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
-use tidings_proto::{EventId, EventSourceState};
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderValue, Method};
+use tidings_proto::headers::LAST_EVENT_ID;
+use tidings_proto::{Event, EventId, EventSourceState, Reconnect};
 
-use crate::settings::Settings;
+use crate::session::Until;
+use crate::settings::{Settings, settings_methods};
+use crate::template::RequestTemplate;
 use crate::transport::Transport;
+use crate::url::{IntoUrl, with_parameter};
 use crate::{Error, Session};
-
-/// What can name a URL: text, or a [`Uri`].
-pub trait IntoUrl {
-    /// The URL.
-    ///
-    /// # Errors
-    /// It is none.
-    fn into_url(self) -> Result<Uri, http::Error>;
-}
-
-impl IntoUrl for Uri {
-    fn into_url(self) -> Result<Uri, http::Error> {
-        Ok(self)
-    }
-}
-
-impl IntoUrl for &str {
-    fn into_url(self) -> Result<Uri, http::Error> {
-        // A fragment is the client's own business and never sent.
-        let url = self.split_once('#').map_or(self, |(url, _)| url);
-        Ok(url.parse::<Uri>()?)
-    }
-}
-
-impl IntoUrl for String {
-    fn into_url(self) -> Result<Uri, http::Error> {
-        self.as_str().into_url()
-    }
-}
-
-impl IntoUrl for &String {
-    fn into_url(self) -> Result<Uri, http::Error> {
-        self.as_str().into_url()
-    }
-}
 
 /// A request for an event stream. What is wrong with it is told by [`open`](Self::open).
 #[must_use = "nothing is sent before it is opened"]
@@ -55,6 +23,8 @@ pub struct RequestBuilder {
     settings: Settings,
     template: Result<RequestTemplate, Error>,
     last_event_id: Option<EventId>,
+    may_be_repeated: bool,
+    until: Option<Until>,
 }
 
 impl RequestBuilder {
@@ -64,50 +34,126 @@ impl RequestBuilder {
         method: Method,
         url: impl IntoUrl,
     ) -> Self {
-        let template = url.into_url().map_err(Error::invalid_request);
-        let template = template.map(|url| RequestTemplate {
-            method,
-            url,
-            headers: HeaderMap::new(),
-        });
+        let url = url.into_url().map_err(Error::invalid_request);
         Self {
             transport,
             settings,
-            template,
+            template: url.map(|url| RequestTemplate::new(method, url)),
             last_event_id: None,
+            may_be_repeated: false,
+            until: None,
         }
     }
 
+    settings_methods!();
+
     /// Sends this header with every request, in place of one of the same name.
     ///
-    /// `Accept`, `Cache-Control` and `Last-Event-ID` are the client's own and never sent twice:
-    /// the first two are what they must be, the last is set by
-    /// [`last_event_id`](Self::last_event_id).
-    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    /// A `Last-Event-ID` is what the first request resumes after. `Accept` and `Cache-Control` are
+    /// what they must be for an event stream, whatever is set here; no header is ever sent twice.
+    /// `Authorization`, `Cookie`, `Proxy-Authorization` and values marked sensitive go to the
+    /// origin of the request's URL, and nowhere else that a redirect leads.
+    pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         HeaderName: TryFrom<N, Error: Into<http::Error>>,
         HeaderValue: TryFrom<V, Error: Into<http::Error>>,
     {
-        self.template = self.template.and_then(|mut template| {
-            let name = HeaderName::try_from(name).map_err(Into::into);
-            let value = HeaderValue::try_from(value).map_err(Into::into);
-            template.headers.insert(
-                name.map_err(Error::invalid_request)?,
-                value.map_err(Error::invalid_request)?,
-            );
-            Ok(template)
-        });
-        self
+        let name = HeaderName::try_from(name).map_err(|error| Error::invalid_request(error.into()));
+        let value =
+            HeaderValue::try_from(value).map_err(|error| Error::invalid_request(error.into()));
+        match (name, value) {
+            (Ok(name), Ok(value)) if name == LAST_EVENT_ID => self.last_event_id_header(&value),
+            (Ok(name), Ok(value)) => self.change(|template| {
+                template.headers.insert(name, value);
+                Ok(())
+            }),
+            (Err(error), _) | (_, Err(error)) => self.change(|_| Err(error)),
+        }
+    }
+
+    fn last_event_id_header(mut self, value: &HeaderValue) -> Self {
+        let text = std::str::from_utf8(value.as_bytes()).map_err(Error::invalid_request);
+        match text.and_then(|text| EventId::new(text).map_err(Error::invalid_request)) {
+            Ok(id) => {
+                self.last_event_id = Some(id);
+                self
+            }
+            Err(error) => self.change(|_| Err(error)),
+        }
     }
 
     /// Sends this token as `Authorization: Bearer …`.
     #[doc(alias = "bearerAuth")]
-    pub fn bearer(mut self, token: impl AsRef<str>) -> Self {
-        self.template = self.template.and_then(|mut template| {
+    pub fn bearer(self, token: impl AsRef<str>) -> Self {
+        self.change(|template| {
             let value = HeaderValue::try_from(format!("Bearer {}", token.as_ref()));
             let mut value = value.map_err(Error::invalid_request)?;
             value.set_sensitive(true);
             template.headers.insert(AUTHORIZATION, value);
+            Ok(())
+        })
+    }
+
+    /// Adds a parameter to the query of the URL.
+    #[doc(alias = "parameter")]
+    pub fn query(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.change(|template| {
+            let url = with_parameter(&template.url, name.as_ref(), value.as_ref());
+            template.set_url(url.map_err(Error::invalid_request)?);
+            Ok(())
+        })
+    }
+
+    /// Sends this body.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        self.change(|template| {
+            template.body = body.into();
+            Ok(())
+        })
+    }
+
+    /// Sends this value as JSON, with the `Content-Type` that says so.
+    #[cfg(feature = "json")]
+    pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Self {
+        self.change(|template| {
+            template.body = serde_json::to_vec(value)
+                .map_err(Error::invalid_request)?
+                .into();
+            let json = HeaderValue::from_static("application/json");
+            template.headers.insert(http::header::CONTENT_TYPE, json);
+            Ok(())
+        })
+    }
+
+    /// Lets a request that is no GET be sent again, so that its session reconnects as the policy
+    /// says; without this it is sent once, as under
+    /// [`Reconnect::off`](tidings_proto::Reconnect::off).
+    pub fn may_be_repeated(mut self) -> Self {
+        self.may_be_repeated = true;
+        self
+    }
+
+    /// Ends the session at the first event of which this is true, such as an LLM's `[DONE]`.
+    ///
+    /// That event is not handed out: it is the end, and nothing reconnects after it. A stream that
+    /// ends for good before it is [`ErrorKind::EndedEarly`](crate::ErrorKind::EndedEarly), which
+    /// tells a cut answer from a whole one.
+    ///
+    /// ```no_run
+    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// let request = client.post("http://localhost:8080/v1/chat/completions").body("{}");
+    /// let mut tokens = request.until(|event| event.text() == "[DONE]").open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn until(mut self, is_last: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
+        self.until = Some(Arc::new(is_last));
+        self
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut RequestTemplate) -> Result<(), Error>) -> Self {
+        self.template = self.template.and_then(|mut template| {
+            change(&mut template)?;
             Ok(template)
         });
         self
@@ -133,13 +179,26 @@ impl RequestBuilder {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn open(self) -> Result<Session, Error> {
+        let template = self.template?;
+        let is_sent_once = template.method != Method::GET && !self.may_be_repeated;
+        let reconnect = if is_sent_once {
+            Reconnect::off()
+        } else {
+            self.settings.policy()
+        };
         let mut decoder = self.settings.decoder();
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
         let seed = self.settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        let state = EventSourceState::new(self.settings.reconnect, decoder, seed);
-        let mut session = Session::new(state, self.transport, self.template?);
+        let state = EventSourceState::new(reconnect, decoder, seed);
+        let mut session = Session::new(
+            state,
+            self.transport,
+            template,
+            self.until,
+            self.settings.timeouts,
+        );
         session.opened().await?;
         Ok(session)
     }
@@ -150,31 +209,5 @@ impl fmt::Debug for RequestBuilder {
         f.debug_struct("RequestBuilder")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-/// What every request of a session is made from.
-#[derive(Debug)]
-pub(crate) struct RequestTemplate {
-    method: Method,
-    url: Uri,
-    headers: HeaderMap,
-}
-
-impl RequestTemplate {
-    pub(crate) fn request(&self, last_event_id: Option<&EventId>) -> Request<Bytes> {
-        let mut request = Request::new(Bytes::new());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.url.clone();
-        let mut headers = self.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_CACHE));
-        headers.remove(LAST_EVENT_ID);
-        let id = last_event_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
-        if let Some(id) = id {
-            headers.insert(HeaderName::from_static(LAST_EVENT_ID), id);
-        }
-        *request.headers_mut() = headers;
-        request
     }
 }

@@ -5,17 +5,26 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::response::Parts;
-use http_body::Body;
+use http::{StatusCode, Uri};
+use http_body::{Body, Frame};
 use tidings_proto::{Action, Event, EventId, EventSourceState, Head};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::Error;
-use crate::request::RequestTemplate;
+use crate::settings::Timeouts;
+use crate::template::RequestTemplate;
+use crate::timer::Timer;
 use crate::transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+
+/// How many chunks without an event are read before others have their turn: a body that is always
+/// ready would else keep its task for itself.
+const STEPS_IN_A_ROW: usize = 32;
 
 /// An open session: the events of one subscription, over all of its connections.
 ///
@@ -37,14 +46,19 @@ pub struct Session {
     state: EventSourceState,
     transport: Arc<dyn Transport>,
     template: RequestTemplate,
+    until: Option<Until>,
+    timeouts: Timeouts,
     connection: Connection,
-    /// Of the wait for the next attempt.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Of the wait for the next attempt, for the head, or for bytes.
+    timer: Timer,
     /// The head of the last response.
     response: Option<Parts>,
     network_error: Option<TransportError>,
     is_over: bool,
 }
+
+/// Whether an event is the one that ends its stream.
+pub(crate) type Until = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
 
 enum Connection {
     Closed,
@@ -57,13 +71,17 @@ impl Session {
         state: EventSourceState,
         transport: Arc<dyn Transport>,
         template: RequestTemplate,
+        until: Option<Until>,
+        timeouts: Timeouts,
     ) -> Self {
         Self {
             state,
             transport,
             template,
+            until,
+            timeouts,
             connection: Connection::Closed,
-            timer: None,
+            timer: Timer::default(),
             response: None,
             network_error: None,
             is_over: false,
@@ -111,6 +129,13 @@ impl Session {
         self.response.as_ref()
     }
 
+    /// The URL that the last request went to, which after a redirect is not the one that was asked
+    /// for: the next one goes there too.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        &self.template.url
+    }
+
     /// The last event ID, as of the last event handed out.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
@@ -126,12 +151,19 @@ impl Session {
     fn end(&mut self) {
         self.is_over = true;
         self.connection = Connection::Closed;
-        self.timer = None;
+        self.timer = Timer::default();
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
-        while !self.is_over {
+        for _ in 0..STEPS_IN_A_ROW {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
             if let Some(event) = self.state.poll_event() {
+                if self.until.as_ref().is_some_and(|until| until(&event)) {
+                    self.close();
+                    return Poll::Ready(None);
+                }
                 return Poll::Ready(Some(Ok(event)));
             }
             let step = match self.state.poll_action() {
@@ -142,15 +174,28 @@ impl Session {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        Poll::Ready(None)
+        // There is more, but others of the same task are to have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn act(&mut self, action: Action) -> Result<(), Error> {
         match action {
             Action::Connect { last_event_id } => {
-                tracing::debug!(resumes = last_event_id.is_some(), "connecting");
-                let request = self.template.request(last_event_id.as_ref());
-                self.connection = Connection::Connecting(self.transport.connect(request));
+                self.connect(last_event_id.as_ref());
+                Ok(())
+            }
+            Action::Redirect {
+                status,
+                location,
+                last_event_id,
+            } => {
+                let status = StatusCode::from_u16(status).unwrap_or_default();
+                if let Err(error) = self.template.redirect(status, &location) {
+                    self.close();
+                    return Err(Error::invalid_redirect(error));
+                }
+                self.connect(last_event_id.as_ref());
                 Ok(())
             }
             Action::Fail(failure) => {
@@ -159,51 +204,81 @@ impl Session {
             }
             _ => {
                 self.end();
-                Ok(())
+                if self.until.is_some() {
+                    Err(Error::ended_early())
+                } else {
+                    Ok(())
+                }
             }
         }
     }
 
+    fn connect(&mut self, last_event_id: Option<&EventId>) {
+        tracing::debug!(resumes = last_event_id.is_some(), "connecting");
+        let request = self.template.request(last_event_id);
+        self.connection = Connection::Connecting(self.transport.connect(request));
+    }
+
     /// Waits for whatever comes next, and tells the state machine.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match &mut self.connection {
-            Connection::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
-                Ok(response) => self.handle_response(response),
-                Err(ConnectError::Network(error)) => self.handle_network_error(error),
-                Err(ConnectError::InvalidRequest(error)) => {
-                    self.close();
-                    return Poll::Ready(Err(Error::invalid_request(error)));
+        let (came, timeout) = match &mut self.connection {
+            Connection::Closed => return self.poll_reconnection(cx).map(Ok),
+            Connection::Connecting(connecting) => (
+                connecting.as_mut().poll(cx).map(Came::Response),
+                self.timeouts.response,
+            ),
+            Connection::Open(body) => (
+                Pin::new(body).poll_frame(cx).map(Came::Frame),
+                self.timeouts.idle,
+            ),
+        };
+        let Poll::Ready(came) = came else {
+            return self.poll_timeout(cx, timeout).map(Ok);
+        };
+        self.timer.clear();
+        match came {
+            Came::Response(Ok(response)) => self.handle_response(response),
+            Came::Frame(Some(Ok(frame))) => {
+                if let Ok(chunk) = frame.into_data() {
+                    self.state.handle_chunk(chunk);
                 }
-            },
-            Connection::Open(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        self.state.handle_chunk(chunk);
-                    }
-                }
-                Some(Err(error)) => self.handle_network_error(error),
-                None => {
-                    tracing::debug!("the stream has ended");
-                    self.connection = Connection::Closed;
-                    self.state.handle_end(now());
-                }
-            },
-            Connection::Closed => ready!(self.poll_timer(cx)),
+            }
+            Came::Frame(None) => {
+                tracing::debug!("the stream has ended");
+                self.connection = Connection::Closed;
+                self.state.handle_end(now());
+            }
+            Came::Response(Err(ConnectError::Network(error))) | Came::Frame(Some(Err(error))) => {
+                self.handle_network_error(error);
+            }
+            Came::Response(Err(ConnectError::InvalidRequest(error))) => {
+                self.close();
+                return Poll::Ready(Err(Error::invalid_request(error)));
+            }
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Nothing came yet: a network error once that has been so for too long.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<()> {
+        let Some(timeout) = timeout else {
+            return Poll::Pending;
+        };
+        ready!(self.timer.poll(cx, || after(timeout)));
+        self.timer.clear();
+        self.handle_network_error(TimedOut(timeout).into());
+        Poll::Ready(())
+    }
+
+    /// Waits until the state machine wants to connect again.
+    fn poll_reconnection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.state.poll_timeout() else {
             // Closed, with nothing to wait for and nothing to do: over.
             self.end();
             return Poll::Ready(());
         };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(until.into())));
-        ready!(timer.as_mut().poll(cx));
-        self.timer = None;
+        ready!(self.timer.poll(cx, || until.into()));
+        self.timer.clear();
         self.state.handle_timeout(now());
         Poll::Ready(())
     }
@@ -214,14 +289,15 @@ impl Session {
             let value = head.headers.get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()))
         };
-        let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-        let what_matters = Head {
-            status: head.status.as_u16(),
-            content_type: content_type.as_deref(),
-            retry_after: retry_after.as_deref(),
-        };
+        let content_type = header(CONTENT_TYPE);
+        let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
+        let what_matters = Head::new(head.status.as_u16())
+            .content_type(content_type.as_deref())
+            .location(location.as_deref())
+            .retry_after(retry_after.as_deref());
         self.state.handle_response(what_matters, now(), wall_time());
         tracing::debug!(status = head.status.as_u16(), "the server answered");
+        self.network_error = None;
         self.connection = if self.state.is_open() {
             Connection::Open(body)
         } else {
@@ -256,8 +332,32 @@ impl fmt::Debug for Session {
     }
 }
 
+/// What a connection brought.
+enum Came {
+    Response(Result<http::Response<ResponseBody>, ConnectError>),
+    Frame(Option<Result<Frame<Bytes>, TransportError>>),
+}
+
+/// The server was silent for this long.
+#[derive(Debug)]
+struct TimedOut(Duration);
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server was silent for {:?}", self.0)
+    }
+}
+
+impl std::error::Error for TimedOut {}
+
 fn now() -> std::time::Instant {
     Instant::now().into_std()
+}
+
+/// The moment this far from now, or the last one that there is.
+fn after(delay: Duration) -> Instant {
+    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + delay.min(FOR_EVER)
 }
 
 #[allow(

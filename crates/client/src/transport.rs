@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
 
 /// Any error of a transport.
 pub type TransportError = Box<dyn StdError + Send + Sync>;
@@ -63,7 +64,7 @@ impl ResponseBody {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<TransportError>,
     {
-        Self(Box::pin(ErasedError(Box::pin(body))))
+        Self(Box::pin(ErasedError { body }))
     }
 }
 
@@ -89,8 +90,13 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// A body whose errors are boxed.
-struct ErasedError<B>(Pin<Box<B>>);
+pin_project! {
+    /// A body whose errors are boxed.
+    struct ErasedError<B> {
+        #[pin]
+        body: B,
+    }
+}
 
 impl<B> Body for ErasedError<B>
 where
@@ -104,11 +110,11 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
-        let frame = self.get_mut().0.as_mut().poll_frame(cx);
+        let frame = self.project().body.poll_frame(cx);
         frame.map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.body.is_end_stream()
     }
 }

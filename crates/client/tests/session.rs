@@ -22,8 +22,12 @@ use tokio::time::{Instant, timeout};
 enum Script {
     Refuse,
     Unsendable,
+    /// Never answers.
+    Hang,
     /// Answers 503 with this `Retry-After`.
     Busy(&'static str),
+    /// Answers this status with this `Location`.
+    Redirect(u16, &'static str),
     Answer {
         status: u16,
         content_type: Option<&'static str>,
@@ -37,6 +41,8 @@ enum Part {
     Cut,
     /// Sends no more, and does not end.
     Stall,
+    /// Sends the next part after this many milliseconds.
+    Wait(u64),
 }
 
 /// A stream that ends after this text.
@@ -94,6 +100,15 @@ impl Server {
         self.requests.lock().unwrap().len()
     }
 
+    /// Where each request went.
+    fn urls(&self) -> Vec<String> {
+        let requests = self.requests.lock().unwrap();
+        requests
+            .iter()
+            .map(|(request, _)| request.uri().to_string())
+            .collect()
+    }
+
     /// The header's values in each request.
     fn header(&self, name: &str) -> Vec<Vec<String>> {
         let requests = self.requests.lock().unwrap();
@@ -130,14 +145,10 @@ impl Transport for Server {
         Box::pin(async move {
             match script.expect("a request too many") {
                 Script::Refuse => Err(ConnectError::Network("refused".into())),
+                Script::Hang => std::future::pending().await,
                 Script::Unsendable => Err(ConnectError::InvalidRequest("unsendable".into())),
-                Script::Busy(retry_after) => {
-                    let response = Response::builder().status(503);
-                    let response = response.header("retry-after", retry_after);
-                    Ok(response
-                        .body(ResponseBody::new(http_body_util::Empty::new()))
-                        .unwrap())
-                }
+                Script::Busy(retry_after) => Ok(answer(503, "retry-after", retry_after)),
+                Script::Redirect(status, location) => Ok(answer(status, "location", location)),
                 Script::Answer {
                     status,
                     content_type,
@@ -146,6 +157,7 @@ impl Transport for Server {
                     open_bodies.fetch_add(1, Ordering::SeqCst);
                     let body = ScriptedBody {
                         parts: body.into(),
+                        wait: None,
                         open_bodies,
                     };
                     let mut response = Response::builder().status(status);
@@ -159,8 +171,15 @@ impl Transport for Server {
     }
 }
 
+fn answer(status: u16, name: &str, value: &str) -> Response<ResponseBody> {
+    let response = Response::builder().status(status).header(name, value);
+    let body = ResponseBody::new(http_body_util::Empty::new());
+    response.body(body).unwrap()
+}
+
 struct ScriptedBody {
     parts: VecDeque<Part>,
+    wait: Option<Pin<Box<tokio::time::Sleep>>>,
     open_bodies: Arc<AtomicUsize>,
 }
 
@@ -176,10 +195,20 @@ impl Body for ScriptedBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        match self.get_mut().parts.pop_front() {
+        let this = self.get_mut();
+        if let Some(wait) = &mut this.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+            this.wait = None;
+        }
+        match this.parts.pop_front() {
             None => Poll::Ready(None),
+            Some(Part::Wait(millis)) => {
+                let wait = Box::pin(tokio::time::sleep(Duration::from_millis(millis)));
+                this.wait = Some(wait);
+                Pin::new(this).poll_frame(cx)
+            }
             Some(Part::Bytes(bytes)) => {
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes)))))
             }
@@ -228,7 +257,7 @@ async fn a_request_has_the_standards_headers_once() {
     let request = request
         .header("accept", "text/html")
         .header("cache-control", "max-age=1")
-        .header("last-event-id", "by hand")
+        .header("Last-Event-ID", "by hand")
         .header("x-mine", "1")
         .bearer("secret");
     request.open().await.unwrap();
@@ -236,7 +265,7 @@ async fn a_request_has_the_standards_headers_once() {
     assert_eq!(server.header("cache-control"), [["no-cache"]]);
     assert_eq!(server.header("x-mine"), [["1"]]);
     assert_eq!(server.header("authorization"), [["Bearer secret"]]);
-    assert_eq!(server.header("last-event-id"), [[""; 0]]);
+    assert_eq!(server.header("last-event-id"), [["by hand"]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,6 +425,214 @@ async fn failed_attempts_lengthen_the_wait_and_a_seed_repeats_it() {
     for (wait, longest) in first.iter().zip([3, 6, 12, 24, 3].map(seconds)) {
         assert!((seconds(3)..=longest).contains(wait), "{first:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirects_are_followed_and_the_last_url_is_kept() {
+    let server = Server::plays([
+        Script::Redirect(307, "/b?c"),
+        Script::Redirect(301, "http://other.test/d"),
+        stream("id: 1\ndata: a\n\n"),
+        Script::Redirect(302, "e"),
+        status(204),
+    ]);
+    let mut session = server.open(Reconnect::standard()).await.unwrap();
+    assert_eq!(session.url(), "http://other.test/d");
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    let urls = [
+        "http://test/events",
+        "http://test/b?c",
+        "http://other.test/d",
+        "http://other.test/d",
+        "http://other.test/e",
+    ];
+    assert_eq!(server.urls(), urls);
+    let sent: [&[&str]; 5] = [&[], &[], &[], &["1"], &["1"]];
+    assert_eq!(server.header("last-event-id"), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_follows_a_redirect_nor_a_reconnection_to_another_origin() {
+    let server = Server::plays([
+        Script::Redirect(307, "http://other.test/"),
+        stream("data: a\n\n"),
+        Script::Redirect(307, "http://test/back"),
+        status(204),
+    ]);
+    let client = server.client(Reconnect::standard());
+    let request = client
+        .get("http://test/events")
+        .bearer("token")
+        .header("cookie", "a=b");
+    assert_eq!(
+        hear(&mut request.open().await.unwrap()).await,
+        (vec!["a".into()], None)
+    );
+    let sent: [&[&str]; 4] = [&["Bearer token"], &[], &[], &["Bearer token"]];
+    assert_eq!(server.header("authorization"), sent);
+    let sent: [&[&str]; 4] = [&["a=b"], &[], &[], &["a=b"]];
+    assert_eq!(server.header("cookie"), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirects_without_end_are_a_network_error() {
+    let server = Server::plays(vec![Script::Redirect(302, "/"); 21]);
+    let error = server.open(Reconnect::off()).await.unwrap_err();
+    assert_eq!((error.kind(), server.requests()), (&ErrorKind::Network, 21));
+
+    let server = Server::plays([Script::Redirect(302, "http://[")]);
+    let error = server.open(Reconnect::standard()).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), server.requests()),
+        (&ErrorKind::InvalidRedirect, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_is_sent_once_unless_it_may_be_repeated() {
+    let server = Server::plays([stream("data: a\n\n")]);
+    let client = server.client(Reconnect::standard());
+    let mut session = client
+        .post("http://test/")
+        .body("prompt")
+        .open()
+        .await
+        .unwrap();
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+
+    let server = Server::plays([stream("data: a\n\n"), status(204)]);
+    let client = server.client(Reconnect::standard());
+    let request = client.post("http://test/").body("prompt").may_be_repeated();
+    assert_eq!(
+        hear(&mut request.open().await.unwrap()).await,
+        (vec!["a".into()], None)
+    );
+    let requests = server.requests.lock().unwrap();
+    assert!(
+        requests
+            .iter()
+            .all(|(request, _)| request.body() == "prompt")
+    );
+    assert_eq!(requests.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_say_it_all() {
+    let server = Server::plays([stream(": c\n\n")]);
+    let client = server.client(Reconnect::standard());
+    let request = client
+        .post(("test", 8080, "/events"))
+        .query("symbols", "AAPL,GOOGL")
+        .query("q", "a b&c")
+        .json(&[1, 2])
+        .max_reconnection_attempts(0)
+        .show_comment_events(true);
+    let mut session = request.open().await.unwrap();
+    let event = session.try_next().await.unwrap().unwrap();
+    assert_eq!(event.comments.as_deref(), Some("c"));
+    assert_eq!(
+        server.urls(),
+        ["http://test:8080/events?symbols=AAPL%2CGOOGL&q=a%20b%26c"]
+    );
+    assert_eq!(server.header("content-type"), [["application/json"]]);
+    assert_eq!(server.requests.lock().unwrap()[0].0.body(), "[1,2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_a_network_error_and_a_comment_is_none() {
+    let alive: Vec<Part> = b": one byte every 200 ms\ndata: a\n\n"
+        .chunks(1)
+        .flat_map(|byte| [Part::Wait(200), Part::Bytes(byte)])
+        .chain([Part::Wait(10_000)])
+        .collect();
+    let server = Server::plays([parts(&alive)]);
+    let client = server
+        .client(Reconnect::off())
+        .idle_timeout(Duration::from_millis(500));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    let before = Instant::now();
+    let error = session.try_next().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(
+        std::error::Error::source(&error).unwrap().to_string(),
+        "the server was silent for 500ms"
+    );
+    assert_eq!(before.elapsed(), Duration::from_millis(500));
+
+    let server = Server::plays([
+        parts(&[Part::Wait(10_000)]),
+        stream("data: b\n\n"),
+        status(204),
+    ]);
+    let client = server
+        .client(Reconnect::standard())
+        .idle_timeout(Duration::from_millis(500));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_is_a_network_error() {
+    let server = Server::plays([Script::Hang, Script::Hang, stream("data: a\n\n")]);
+    let client = server.client(Reconnect::fixed(1, Duration::from_secs(1)));
+    let client = client.response_timeout(Duration::from_secs(5));
+    let error = client.get("http://test/").open().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Network);
+
+    let client =
+        client.reconnect(Reconnect::fixed(1, Duration::from_secs(1)).retry_first_connection(true));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    assert_eq!(server.waits()[1], Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_runs_only_while_the_network_is_waited_for() {
+    let server = Server::plays([parts(&[
+        Part::Bytes(b"data: a\n\n"),
+        Part::Bytes(b"data: b\n\n"),
+    ])]);
+    let client = server
+        .client(Reconnect::off())
+        .idle_timeout(Duration::from_millis(500));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_event_that_ends_a_stream_is_not_heard_and_an_end_before_it_is_an_error() {
+    let open = async |server: &Server, reconnect| {
+        let request = server.client(reconnect).get("http://test/");
+        request
+            .until(|event| event.text() == "[DONE]")
+            .open()
+            .await
+            .unwrap()
+    };
+    let server = Server::plays([stream("data: a\n\ndata: [DONE]\n\ndata: b\n\n")]);
+    let mut session = open(&server, Reconnect::standard()).await;
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(
+        (session.try_next().await.unwrap(), server.requests()),
+        (None, 1)
+    );
+
+    let server = Server::plays([stream("data: a\n\n")]);
+    let mut session = open(&server, Reconnect::off()).await;
+    assert_eq!(
+        hear(&mut session).await,
+        (vec!["a".into()], Some(ErrorKind::EndedEarly))
+    );
+
+    let server = Server::plays([stream("data: a\n\n"), stream("data: b\n\ndata: [DONE]\n\n")]);
+    let mut session = open(&server, Reconnect::standard()).await;
+    assert_eq!(
+        hear(&mut session).await,
+        (vec!["a".into(), "b".into()], None)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,11 +22,8 @@ pub(crate) struct DirectBody {
 }
 
 impl DirectBody {
-    pub(crate) fn new(connection: Connection, body: Incoming) -> Self {
-        Self {
-            connection: Some(connection),
-            body,
-        }
+    pub(crate) fn new(connection: Option<Connection>, body: Incoming) -> Self {
+        Self { connection, body }
     }
 }
 

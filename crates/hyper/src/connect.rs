@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -37,66 +37,80 @@ impl Transport for DirectTransport {
 }
 
 async fn connect(request: Request<Bytes>) -> Result<Response<ResponseBody>, ConnectError> {
-    let (authority, request) = to_origin_form(request).map_err(ConnectError::InvalidRequest)?;
-    send(&authority, request)
-        .await
-        .map_err(ConnectError::Network)
+    let (address, request) = to_origin_form(request).map_err(ConnectError::InvalidRequest)?;
+    send(address, request).await.map_err(ConnectError::Network)
 }
+
+/// A host and a port.
+type Address = (String, u16);
 
 async fn send(
-    authority: &Authority,
+    address: Address,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<ResponseBody>, TransportError> {
-    let host = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let (mut sender, mut connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let response = drive(&mut connection, sender.send_request(request)).await?;
-    Ok(response.map(|body| ResponseBody::new(DirectBody::new(connection, body))))
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (response, connection) = drive(connection, sender.send_request(request)).await;
+    Ok(response?.map(|body| ResponseBody::new(DirectBody::new(connection, body))))
 }
 
-/// Polls the connection for as long as the response takes.
-async fn drive<F: Future>(connection: &mut Connection, response: F) -> F::Output {
+/// Polls the connection for as long as the response takes, and returns it if it is still open.
+async fn drive<F: Future>(connection: Connection, response: F) -> (F::Output, Option<Connection>) {
     let mut response = pin!(response);
-    let mut is_open = true;
-    poll_fn(|cx| {
+    let mut connection = Some(connection);
+    let response = poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
             return Poll::Ready(response);
         }
-        if is_open && Pin::new(&mut *connection).poll(cx).is_ready() {
+        if let Some(open) = &mut connection
+            && Pin::new(open).poll(cx).is_ready()
+        {
             // Its error, if any, reaches the response too.
-            is_open = false;
+            connection = None;
         }
         response.as_mut().poll(cx)
-    })
-    .await
+    });
+    (response.await, connection)
 }
 
 /// The request as it is sent to its origin: the path alone, and the rest in `Host`.
 fn to_origin_form(
     mut request: Request<Bytes>,
-) -> Result<(Authority, Request<Full<Bytes>>), TransportError> {
+) -> Result<(Address, Request<Full<Bytes>>), TransportError> {
     let uri = request.uri();
     let authority = match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) if !authority.host().is_empty() => authority.clone(),
+        (Some("http"), Some(authority)) => authority.as_str(),
         _ => return Err(UnsupportedUrl(()).into()),
     };
-    let path = uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::from(path);
     // Whatever stands before an `@` is no part of the host.
     let host = authority
-        .as_str()
         .rsplit_once('@')
-        .map_or(authority.as_str(), |(_, host)| host);
+        .map_or(authority, |(_, host)| host);
+    let address = address(host).ok_or(UnsupportedUrl(()))?;
     let host = HeaderValue::from_str(host)?;
+    let path = uri.path_and_query().cloned();
+    *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     request.headers_mut().entry(HOST).or_insert(host);
-    Ok((authority, request.map(Full::new)))
+    Ok((address, request.map(Full::new)))
+}
+
+/// What `host`, `host:port`, `[::1]` or `[::1]:port` names; port 80 if none.
+fn address(authority: &str) -> Option<Address> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    let port = if port.is_empty() {
+        80
+    } else {
+        port.parse().ok()?
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// The URL names no host, or another scheme than `http`.
@@ -130,8 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_a_host_and_a_port() {
+        let check = |authority: &str, expected: Option<(&str, u16)>| {
+            let found = address(authority);
+            let found = found.as_ref().map(|(host, port)| (host.as_str(), *port));
+            assert_eq!(found, expected, "{authority}");
+        };
+        check("localhost", Some(("localhost", 80)));
+        check("localhost:", Some(("localhost", 80)));
+        check("localhost:8080", Some(("localhost", 8080)));
+        check("[::1]", Some(("::1", 80)));
+        check("[::1]:8080", Some(("::1", 8080)));
+        for authority in ["", ":80", "localhost:99999", "localhost:http"] {
+            check(authority, None);
+        }
+    }
+
+    #[test]
     fn other_schemes_and_bare_paths_are_refused() {
-        for url in ["https://localhost/", "/events", "localhost"] {
+        for url in [
+            "https://localhost/",
+            "/events",
+            "localhost",
+            "http://localhost:99999/",
+        ] {
             let request = Request::get(url).body(Bytes::new()).unwrap();
             assert!(to_origin_form(request).is_err(), "{url}");
         }

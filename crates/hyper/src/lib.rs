@@ -22,7 +22,6 @@ pub use connect::{DirectTransport, UnsupportedUrl};
 use tidings_client::SseClient;
 
 /// A client over the direct transport.
-#[must_use]
 pub fn client() -> SseClient {
     SseClient::over(DirectTransport::new())
 }

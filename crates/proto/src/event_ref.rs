@@ -38,15 +38,32 @@ impl<'a> EventRef<'a> {
     }
 
     /// The same event, owned. Iterating [`Events`](crate::Events) is cheaper: it shares names and
-    /// ids between events.
+    /// ids between events. What cannot be a name or an id, which a decoder never hands out, is left
+    /// out.
     #[must_use]
     pub fn to_event(&self) -> Event {
         Event {
             data: self.data.map(str::to_owned),
-            event: self.event.map(EventName::from_line),
-            id: self.id.map(EventId::from_checked),
+            event: self.event.and_then(|name| EventName::new(name).ok()),
+            id: self.id.and_then(|id| EventId::new(id).ok()),
             retry: self.retry,
             comments: self.comments.map(str::to_owned),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_inject_a_line_is_left_out() {
+        let event = EventRef {
+            data: Some("a"),
+            event: Some("x\ndata: b"),
+            id: Some("1\rdata: c"),
+            ..EventRef::default()
+        };
+        assert_eq!(event.to_event(), Event::new("a"));
     }
 }

@@ -15,6 +15,12 @@ use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect};
 /// wait to some hundreds, however large the chunks are.
 const WINDOW: usize = 4 * 1024;
 
+/// The most redirects that are followed in a row: 20, as browsers do. The next one is a network
+/// error.
+///
+/// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
+pub const MAX_REDIRECTS: u32 = 20;
+
 /// One subscription over all of its connections: parses, remembers where it is, and decides when
 /// to connect, to wait and to stop.
 ///
@@ -29,7 +35,7 @@ const WINDOW: usize = 4 * 1024;
 /// let now = Instant::now();
 /// let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new(), 42);
 /// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: None }));
-/// let head = Head { status: 200, content_type: Some("text/event-stream"), retry_after: None };
+/// let head = Head::new(200).content_type(Some("text/event-stream"));
 /// state.handle_response(head, now, SystemTime::now());
 /// state.handle_chunk("id: 7\ndata: hello\n\n".into());
 /// assert_eq!(state.poll_event().unwrap().text(), "hello");
@@ -58,22 +64,52 @@ pub struct EventSourceState {
     last_event_id: Option<EventId>,
     /// Attempts in this outage.
     attempts: u32,
+    /// Redirects followed in this attempt.
+    redirects: u32,
     opened_before: bool,
 }
 
 /// What matters of the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(
-    clippy::exhaustive_structs,
-    reason = "made by whoever drives the state machine"
-)]
 pub struct Head<'a> {
-    /// The status.
-    pub status: u16,
-    /// `Content-Type`.
-    pub content_type: Option<&'a str>,
-    /// `Retry-After`.
-    pub retry_after: Option<&'a str>,
+    status: u16,
+    content_type: Option<&'a str>,
+    location: Option<&'a str>,
+    retry_after: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// A head with this status and no header.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        Self {
+            status,
+            content_type: None,
+            location: None,
+            retry_after: None,
+        }
+    }
+
+    /// With this `Content-Type`, if any.
+    #[must_use]
+    pub fn content_type(mut self, value: Option<&'a str>) -> Self {
+        self.content_type = value;
+        self
+    }
+
+    /// With this `Location`, if any.
+    #[must_use]
+    pub fn location(mut self, value: Option<&'a str>) -> Self {
+        self.location = value;
+        self
+    }
+
+    /// With this `Retry-After`, if any.
+    #[must_use]
+    pub fn retry_after(mut self, value: Option<&'a str>) -> Self {
+        self.retry_after = value;
+        self
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +127,16 @@ pub enum Action {
     /// Send the request, with this `Last-Event-ID` or none, over a new connection.
     Connect {
         /// The id to resume after; only ever one that a header can carry.
+        last_event_id: Option<EventId>,
+    },
+    /// Send the request to where this leads, and all further ones too; with the same
+    /// `Last-Event-ID`.
+    Redirect {
+        /// The redirect's status.
+        status: u16,
+        /// What the `Location` says.
+        location: String,
+        /// The id to resume after.
         last_event_id: Option<EventId>,
     },
     /// It is over, as it should be: the server said so, or nobody wants more.
@@ -129,6 +175,7 @@ impl EventSourceState {
             events: VecDeque::new(),
             last_event_id,
             attempts: 0,
+            redirects: 0,
             opened_before: false,
         };
         state.connect();
@@ -165,32 +212,49 @@ impl EventSourceState {
         }
     }
 
-    /// The head of the response has come. The wall time is for a `Retry-After` that is a date.
+    /// The head of the response has come; ignored unless one is awaited. The wall time is for a `Retry-After` that is a date.
     pub fn handle_response(&mut self, head: Head<'_>, now: Instant, wall: SystemTime) {
-        debug_assert_eq!(self.phase, Phase::Connecting);
-        let Head {
-            status,
-            content_type,
-            retry_after,
-        } = head;
-        match status {
-            200 if content_type.is_some_and(is_event_stream) => {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        match (head.status, head.location) {
+            (200, _) if head.content_type.is_some_and(is_event_stream) => {
                 self.phase = Phase::OpenSince(now);
                 self.opened_before = true;
             }
-            200 => self.fail(Failure::ContentType(content_type.map(str::to_owned))),
-            204 => self.finish(Action::Finish),
-            _ if self.reconnect.retries_status(status) => {
-                let retry_after = retry_after.and_then(|value| parse_retry_after(value, wall));
+            (200, _) => self.fail(Failure::ContentType(head.content_type.map(str::to_owned))),
+            (204, _) => self.finish(Action::Finish),
+            (status @ (301 | 302 | 303 | 307 | 308), Some(location)) if !location.is_empty() => {
+                self.handle_redirect(status, location, now);
+            }
+            (status, _) if self.reconnect.retries_status(status) => {
+                let retry_after = head
+                    .retry_after
+                    .and_then(|value| parse_retry_after(value, wall));
                 self.handle_loss(Action::Fail(Failure::Status(status)), retry_after, now);
             }
-            _ => self.fail(Failure::Status(status)),
+            (status, _) => self.fail(Failure::Status(status)),
         }
     }
 
-    /// A part of the body has come. All events of the part before have been taken.
+    fn handle_redirect(&mut self, status: u16, location: &str, now: Instant) {
+        if self.redirects == MAX_REDIRECTS {
+            return self.handle_network_error(now);
+        }
+        self.redirects += 1;
+        self.action = Some(Action::Redirect {
+            status,
+            location: location.to_owned(),
+            last_event_id: self.resumable_id(),
+        });
+    }
+
+    /// A part of the body has come; ignored unless the connection is open. Whoever has not taken
+    /// all events of the part before makes them wait in memory.
     pub fn handle_chunk(&mut self, chunk: Bytes) {
-        debug_assert!(self.chunk.is_empty() && self.events.is_empty());
+        while !self.chunk.is_empty() {
+            self.decode_window();
+        }
         if self.is_open() {
             self.chunk = chunk;
         }
@@ -237,12 +301,23 @@ impl EventSourceState {
 
     fn connect(&mut self) {
         self.phase = Phase::Connecting;
-        let last_event_id = self.last_event_id.clone().filter(|id| id.is_resumable());
-        self.action = Some(Action::Connect { last_event_id });
+        self.redirects = 0;
+        self.action = Some(Action::Connect {
+            last_event_id: self.resumable_id(),
+        });
+    }
+
+    /// The last event ID, if a header can carry it.
+    fn resumable_id(&self) -> Option<EventId> {
+        self.last_event_id.clone().filter(|id| id.is_resumable())
     }
 
     /// Waits for the next attempt, or ends like this if there is to be none.
     fn handle_loss(&mut self, otherwise: Action, retry_after: Option<Duration>, now: Instant) {
+        let is_live = matches!(self.phase, Phase::Connecting | Phase::OpenSince(_));
+        if !is_live {
+            return;
+        }
         if let Phase::OpenSince(opened) = self.phase
             && self
                 .reconnect
@@ -304,11 +379,9 @@ mod tests {
     }
 
     fn respond(state: &mut EventSourceState, status: u16, content_type: Option<&str>) {
-        let head = Head {
-            status,
-            content_type,
-            retry_after: Some("2"),
-        };
+        let head = Head::new(status)
+            .content_type(content_type)
+            .retry_after(Some("2"));
         state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
     }
 
@@ -388,6 +461,41 @@ mod tests {
         respond(&mut state, 200, STREAM);
         state.handle_network_error(some_instant());
         assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+    }
+
+    #[test]
+    fn twenty_redirects_are_followed_and_the_next_is_a_network_error() {
+        let mut state = connecting(Reconnect::off());
+        let redirect = |state: &mut EventSourceState| {
+            assert!(state.poll_action().is_some());
+            let head = Head::new(302).location(Some("/next"));
+            state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
+        };
+        (0..=MAX_REDIRECTS).for_each(|_| redirect(&mut state));
+        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+
+        let mut state = connecting(Reconnect::off());
+        (0..MAX_REDIRECTS).for_each(|_| redirect(&mut state));
+        assert!(matches!(
+            state.poll_action(),
+            Some(Action::Redirect { status: 302, .. })
+        ));
+        respond(&mut state, 200, STREAM);
+        assert!(state.is_open());
+    }
+
+    #[test]
+    fn a_redirect_to_nowhere_is_a_refusal() {
+        for location in [None, Some("")] {
+            let mut state = connecting(Reconnect::standard());
+            assert!(state.poll_action().is_some());
+            let head = Head::new(301).location(location);
+            state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
+            assert_eq!(
+                state.poll_action(),
+                Some(Action::Fail(Failure::Status(301)))
+            );
+        }
     }
 
     #[test]
@@ -505,6 +613,12 @@ mod tests {
             (state.poll_event(), state.poll_action()),
             (None, Some(Action::Finish))
         );
+        state.handle_chunk("data: c\n\n".into());
+        state.handle_end(some_instant());
+        state.handle_network_error(some_instant());
+        respond(&mut state, 200, STREAM);
+        assert_eq!((state.poll_event(), state.poll_action()), (None, None));
+        assert_eq!(state.poll_timeout(), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 ///
 /// let ktors = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat")).always();
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Heartbeat {
     period: Duration,
     always: bool,

@@ -11,7 +11,8 @@
 //! * [`Position`] and [`Gap`] are what a hub and its subscribers say about places in a log.
 //!
 //! # Features
-//! * `json`: [`Event::from_json`], [`Event::json`], and gaps read from and written to events.
+//! * `json`: [`Event::from_json`], [`Event::json`], typed events by [`Event::from_typed`] and
+//!   [`Event::typed`], and gaps read from and written to events.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "json"),
@@ -44,12 +45,14 @@ mod reconnect;
 mod session_state;
 mod splitter;
 mod text;
+#[cfg(feature = "json")]
+mod typed;
 
 pub use decoder::Decoder;
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
-pub use event_source_state::{Action, EventSourceState, Failure, Head};
+pub use event_source_state::{Action, EventSourceState, Failure, Head, MAX_REDIRECTS};
 pub use events::Events;
 pub use gap::{Gap, GapReason};
 pub use heartbeat::Heartbeat;
@@ -61,3 +64,5 @@ pub use reconnect::{
     MAX_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
 };
 pub use session_state::{Frame, MAX_QUEUED_BYTES, SessionState};
+#[cfg(feature = "json")]
+pub use typed::{Format, Json, Undecodable};

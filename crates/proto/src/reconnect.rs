@@ -37,7 +37,6 @@ pub const MAX_DELAY: Duration = Duration::from_secs(30);
 /// ```
 ///
 /// Spec: [reestablish the connection](https://html.spec.whatwg.org/multipage/server-sent-events.html#reestablish-the-connection).
-#[doc(alias = "maxReconnectionAttempts")]
 #[doc(alias = "backoff")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconnect {
@@ -130,7 +129,6 @@ impl Reconnect {
     }
 
     /// The reconnection time until the server names another.
-    #[doc(alias = "reconnectionTime")]
     #[must_use]
     pub const fn reconnection_time(mut self, time: Duration) -> Self {
         self.reconnection_time = time;

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -25,6 +25,8 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerEr
 /// head and every frame leave before the handler goes on.
 pub struct SessionBody {
     shared: Arc<Shared>,
+    /// Of the handler and the timer: `shared`.
+    waker: Waker,
     /// `None` once it has returned.
     handler: Option<HandlerFuture>,
     /// Of the heartbeat.
@@ -39,6 +41,8 @@ enum Turn {
     Head,
     /// The connection's, to write a frame.
     Frame,
+    /// The handler's, for the first time.
+    First,
     /// The handler's.
     Handler,
     /// Nobody's: the body has ended.
@@ -48,6 +52,7 @@ enum Turn {
 impl SessionBody {
     pub(crate) fn new(shared: Arc<Shared>, handler: HandlerFuture) -> Self {
         Self {
+            waker: Waker::from(Arc::clone(&shared)),
             shared,
             handler: Some(handler),
             timer: None,
@@ -55,17 +60,21 @@ impl SessionBody {
         }
     }
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+    fn poll_handler(&mut self) {
         let Some(handler) = &mut self.handler else {
             return;
         };
+        let mut cx = Context::from_waker(&self.waker);
         // The handler is never polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(&mut cx))) {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(Ok(()))) => self.shared.end(),
             Ok(Poll::Ready(Err(error))) => {
-                tracing::error!(%error, "the handler of a session failed");
-                self.shared.fail();
+                // After a close it has nothing more to say, as when a `?` returns that a send came
+                // too late.
+                if self.shared.fail() {
+                    tracing::error!(error = error.as_error(), "the handler of a session failed");
+                }
             }
             Err(panic) => {
                 tracing::error!(
@@ -78,13 +87,14 @@ impl SessionBody {
         self.handler = None;
     }
 
-    fn poll_heartbeat(&mut self, cx: &mut Context<'_>) {
+    fn poll_heartbeat(&mut self) {
+        let mut cx = Context::from_waker(&self.waker);
         while let Some(due) = self.shared.poll_timeout().map(Instant::from_std) {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            if timer.as_mut().poll(&mut cx).is_pending() {
                 return;
             }
             self.shared.handle_timeout(Instant::now().into_std());
@@ -111,20 +121,31 @@ impl Body for SessionBody {
         match this.turn {
             Turn::Over => return Poll::Ready(None),
             Turn::Head | Turn::Frame => {
-                let returns = this.shared.yields_with_work_left(cx.waker());
-                if returns || this.turn == Turn::Head {
+                if this.shared.yield_turn(cx.waker()) || this.turn == Turn::Head {
                     cx.waker().wake_by_ref();
                 }
-                this.turn = Turn::Handler;
+                this.turn = if this.turn == Turn::Head {
+                    Turn::First
+                } else {
+                    Turn::Handler
+                };
                 return Poll::Pending;
             }
-            Turn::Handler => {}
+            Turn::First | Turn::Handler => {}
         }
-        this.shared.handle_awake(cx.waker());
-        this.poll_handler(cx);
-        this.poll_heartbeat(cx);
-        match this.shared.take_frame(Instant::now().into_std()) {
-            None => Poll::Pending,
+        if this.shared.start_turn(cx.waker()) || this.turn == Turn::First {
+            this.poll_handler();
+            this.poll_heartbeat();
+        }
+        this.turn = Turn::Handler;
+        let turn = this.shared.end_turn(Instant::now().into_std());
+        match turn.frame {
+            None => {
+                if turn.is_woken {
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             Some(Frame::Data(bytes)) => {
                 this.turn = Turn::Frame;
                 Poll::Ready(Some(Ok(http_body::Frame::data(bytes))))
@@ -148,7 +169,7 @@ impl Body for SessionBody {
 impl Drop for SessionBody {
     fn drop(&mut self) {
         // Whoever still holds a handle sends into nothing from here on.
-        self.shared.end();
+        self.shared.abandon();
     }
 }
 

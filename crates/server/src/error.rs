@@ -46,6 +46,12 @@ impl HandlerError {
     pub fn new(message: impl Into<String>) -> Self {
         Self(message.into().into())
     }
+
+    /// The error that it was made of.
+    #[must_use]
+    pub fn as_error(&self) -> &(dyn StdError + 'static) {
+        self.0.as_ref()
+    }
 }
 
 impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {

@@ -24,6 +24,8 @@
 //!
 //! For traffic in both directions use a WebSocket.
 //!
+//! Waits run on tokio's timer, so it needs a tokio runtime with time enabled.
+//!
 //! # Features
 //! * `json`: `Session::send_json`.
 #![cfg_attr(docsrs, feature(doc_cfg))]

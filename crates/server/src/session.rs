@@ -41,7 +41,8 @@ impl Session {
     /// Dropped before it is ready, nothing was sent.
     pub async fn send(&self, event: impl Into<EncodedEvents>) -> Result<(), Error> {
         let mut events = Some(event.into());
-        poll_fn(|cx| self.shared.poll_send(cx, &mut events)).await
+        let mut waiting = self.shared.waiting();
+        poll_fn(|cx| waiting.poll_send(cx, &mut events)).await
     }
 
     /// Sends an event whose data is this value as JSON.
@@ -58,16 +59,58 @@ impl Session {
         self.send(event?).await
     }
 
+    /// Sends a value of a protocol that is a serde enum: the variant is the event's name, what it
+    /// holds the data, as JSON. See [`Event::from_typed`](tidings_proto::Event::from_typed), which
+    /// also makes an event that gets an id, or is of another format.
+    ///
+    /// ```
+    /// # use http_body_util::BodyExt;
+    /// # use tidings_server::SseRequest;
+    /// #[derive(serde::Serialize)]
+    /// #[serde(rename_all = "snake_case")]
+    /// enum Shop {
+    ///     Price { cents: u32 },
+    ///     Resync,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let (parts, ()) = http::Request::new(()).into_parts();
+    /// let response = SseRequest::new(parts).open(async |session| {
+    ///     session.send_typed(&Shop::Resync).await?;
+    ///     session.send_typed(&Shop::Price { cents: 5 }).await?;
+    ///     Ok(())
+    /// });
+    /// # let sent = response.into_body().collect().await.unwrap().to_bytes();
+    /// assert_eq!(sent, "event: resync\ndata:\n\nevent: price\ndata: {\"cents\":5}\n\n");
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and [`Error::Json`] if the value cannot be written, or the variant
+    /// cannot name an event.
+    ///
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    #[cfg(feature = "json")]
+    #[doc(alias = "serialize")]
+    pub async fn send_typed<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
+        let event = tidings_proto::Event::from_typed(value).map_err(Error::Json);
+        self.send(event?).await
+    }
+
     /// Waits until all that was sent before has been handed to the connection, and the connection
     /// has had a turn to write it.
     ///
     /// # Errors
-    /// None today; reserved for a session whose client is gone.
+    /// [`Error::Closed`] if the client is gone, and with it what was not written yet.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, everything still leaves.
     pub async fn flush(&self) -> Result<(), Error> {
-        poll_fn(|cx| self.shared.poll_flush(cx)).await
+        let mut mark = None;
+        let mut waiting = self.shared.waiting();
+        poll_fn(|cx| waiting.poll_flush(cx, &mut mark)).await
     }
 
     /// Starts a heartbeat; it runs until the session ends, or another takes its place.

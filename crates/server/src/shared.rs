@@ -1,13 +1,17 @@
 //! Owns what a session's handle and its body share: the state machine, and who waits for it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use tidings_proto::{EncodedEvents, Frame, Heartbeat, SessionState};
 
 use crate::Error;
 
+/// Also the waker of the handler and of the heartbeat's timer: it remembers that they were woken
+/// for as long as it takes until they are polled. The waker of the body's task would not do, as a
+/// connection that cannot write may be woken and leave the body alone.
 #[derive(Debug, Default)]
 pub(crate) struct Shared(Mutex<Inner>);
 
@@ -16,94 +20,127 @@ struct Inner {
     state: SessionState,
     /// Of the task that polls the body.
     body: Option<Waker>,
-    /// The body is running the handler and looks at the state afterwards: it needs no waking.
+    /// The body is being polled, and looks at the state before it answers.
     body_is_awake: bool,
-    /// Of those who wait for room in the queue, or for it to be empty.
-    waiting: Vec<Waker>,
+    /// The handler or the timer was woken since it was polled.
+    is_woken: bool,
+    /// Those who wait for room in the queue, or for it to be written, by their ticket.
+    waiting: Vec<(u64, Waker)>,
+    next_ticket: u64,
+    /// Bytes that were handed to the connection.
+    taken: u64,
+    /// Those of them after which the connection has had a turn to write.
+    written: u64,
+    /// The body is gone, and with it who would read what is queued.
+    is_abandoned: bool,
+}
+
+/// What the body does after it has had its turn.
+pub(crate) struct Turn {
+    /// What leaves now.
+    pub(crate) frame: Option<Frame>,
+    /// Somebody was woken meanwhile: the body is to be polled again.
+    pub(crate) is_woken: bool,
 }
 
 impl Shared {
+    // No user code runs under the lock; wakers are woken after it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics under the lock, and no user code runs under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues the events once there is room for them.
-    pub(crate) fn poll_send(
-        &self,
-        cx: &Context<'_>,
-        events: &mut Option<EncodedEvents>,
-    ) -> Poll<Result<(), Error>> {
-        let mut inner = self.lock();
-        if inner.state.is_ended() {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        if !events
-            .as_ref()
-            .is_none_or(|events| inner.state.has_room_for(events.len()))
-        {
-            return inner.wait(cx);
-        }
-        if let Some(events) = events.take() {
-            inner.state.handle_events(events);
-            inner.wake_body();
-        }
-        Poll::Ready(Ok(()))
+    /// Changes the state, and wakes whom that concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> (T, Wakers)) -> T {
+        let (result, wakers) = change(&mut self.lock());
+        wakers.wake();
+        result
     }
 
-    /// Waits until everything that was queued has left.
-    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        let mut inner = self.lock();
-        if inner.state.is_flushed() {
-            Poll::Ready(Ok(()))
-        } else {
-            inner.wait(cx)
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        Waiting {
+            shared: self,
+            ticket: None,
         }
     }
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
-        let mut inner = self.lock();
-        inner.state.handle_heartbeat(heartbeat, now);
-        inner.wake_body();
+        self.change(|inner| {
+            inner.state.handle_heartbeat(heartbeat, now);
+            // The timer is to be looked at again.
+            inner.is_woken = true;
+            ((), inner.body())
+        });
     }
 
     /// Ends the session after what is queued.
     pub(crate) fn end(&self) {
-        let mut inner = self.lock();
-        inner.state.handle_end();
-        inner.wake_body();
-        inner.wake_waiting();
+        self.change(|inner| {
+            inner.state.handle_end();
+            ((), inner.body().and(inner.all_waiting()))
+        });
     }
 
-    /// Breaks the session after what is queued.
-    pub(crate) fn fail(&self) {
-        self.lock().state.handle_failure();
+    /// Breaks the session after what is queued, unless it has ended. Says whether it had not.
+    pub(crate) fn fail(&self) -> bool {
+        self.change(|inner| {
+            let was_open = !inner.state.is_ended();
+            inner.state.handle_failure();
+            (was_open, inner.all_waiting())
+        })
     }
 
-    /// The body runs the handler now.
-    pub(crate) fn handle_awake(&self, body: &Waker) {
+    /// The body is gone.
+    pub(crate) fn abandon(&self) {
+        let body = self.change(|inner| {
+            inner.state = SessionState::new();
+            inner.state.handle_end();
+            inner.is_abandoned = true;
+            (inner.body.take(), inner.all_waiting())
+        });
+        drop(body);
+    }
+
+    /// The connection has its turn to write. Says whether the body has more to do than to wait.
+    pub(crate) fn yield_turn(&self, body: &Waker) -> bool {
         let mut inner = self.lock();
-        inner.body_is_awake = true;
         inner.set_body(body);
+        inner.is_woken || inner.state.queued_bytes() > 0 || inner.state.is_ended()
     }
 
-    /// The body lets the connection write. Whether it has to come back without being woken: there
-    /// is more to hand out, or those who were to wake it know only its former task.
-    pub(crate) fn yields_with_work_left(&self, body: &Waker) -> bool {
-        let mut inner = self.lock();
-        let is_known = inner.set_body(body);
-        !is_known || !inner.state.is_flushed() || inner.state.is_ended()
+    /// The body has its turn. Says whether the handler or the timer was woken since the last one.
+    pub(crate) fn start_turn(&self, body: &Waker) -> bool {
+        self.change(|inner| {
+            inner.set_body(body);
+            inner.body_is_awake = true;
+            let wakers = if inner.written == inner.taken {
+                Wakers::default()
+            } else {
+                inner.all_waiting()
+            };
+            inner.written = inner.taken;
+            ((), wakers)
+        });
+        // Those who waited may have been the handler.
+        mem::take(&mut self.lock().is_woken)
     }
 
-    /// The body has run the handler: what leaves now.
-    pub(crate) fn take_frame(&self, now: Instant) -> Option<Frame> {
-        let mut inner = self.lock();
-        inner.body_is_awake = false;
-        let frame = inner.state.poll_frame(now);
-        if frame.is_some() {
-            inner.wake_waiting();
-        }
-        frame
+    pub(crate) fn end_turn(&self, now: Instant) -> Turn {
+        self.change(|inner| {
+            inner.body_is_awake = false;
+            let frame = inner.state.poll_frame(now);
+            let mut wakers = Wakers::default();
+            if let Some(Frame::Data(bytes)) = &frame {
+                inner.taken += bytes.len() as u64;
+                wakers = inner.all_waiting();
+            }
+            (
+                Turn {
+                    frame,
+                    is_woken: inner.is_woken,
+                },
+                wakers,
+            )
+        })
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -115,34 +152,139 @@ impl Shared {
     }
 }
 
+impl Wake for Shared {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.change(|inner| {
+            inner.is_woken = true;
+            ((), inner.body())
+        });
+    }
+}
+
 impl Inner {
-    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
+    fn set_body(&mut self, body: &Waker) {
+        match &mut self.body {
+            Some(known) => known.clone_from(body),
+            unknown => *unknown = Some(body.clone()),
+        }
+    }
+
+    /// The body's task, unless it looks at the state anyway.
+    fn body(&self) -> Wakers {
+        let body = if self.body_is_awake {
+            None
+        } else {
+            self.body.clone()
+        };
+        Wakers {
+            body,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn all_waiting(&mut self) -> Wakers {
+        Wakers {
+            body: None,
+            waiting: mem::take(&mut self.waiting),
+        }
+    }
+
+    fn wait<T>(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<T> {
+        let ticket = *ticket.get_or_insert_with(|| {
+            self.next_ticket += 1;
+            self.next_ticket
+        });
+        match self
+            .waiting
+            .iter_mut()
+            .find(|(waiting, _)| *waiting == ticket)
+        {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => self.waiting.push((ticket, cx.waker().clone())),
         }
         Poll::Pending
     }
+}
 
-    fn wake_waiting(&mut self) {
-        self.waiting.drain(..).for_each(Waker::wake);
-    }
+/// Who is to be woken once the lock is released.
+#[derive(Default)]
+struct Wakers {
+    body: Option<Waker>,
+    waiting: Vec<(u64, Waker)>,
+}
 
-    fn wake_body(&self) {
-        if let Some(body) = &self.body
-            && !self.body_is_awake
-        {
-            body.wake_by_ref();
+impl Wakers {
+    fn and(self, other: Self) -> Self {
+        Self {
+            body: self.body.or(other.body),
+            waiting: other.waiting,
         }
     }
 
-    /// Remembers the body's task. Says whether it is the one that was known.
-    fn set_body(&mut self, body: &Waker) -> bool {
-        match &mut self.body {
-            Some(known) if known.will_wake(body) => true,
-            known => {
-                *known = Some(body.clone());
-                false
+    fn wake(self) {
+        self.body.into_iter().for_each(Waker::wake);
+        self.waiting.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+/// One who sends or flushes. Dropped, it waits no more.
+pub(crate) struct Waiting<'s> {
+    shared: &'s Shared,
+    ticket: Option<u64>,
+}
+
+impl Waiting<'_> {
+    /// Queues the events once there is room for them.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &Context<'_>,
+        events: &mut Option<EncodedEvents>,
+    ) -> Poll<Result<(), Error>> {
+        self.shared.change(|inner| {
+            if inner.state.is_ended() {
+                return (Poll::Ready(Err(Error::Closed)), Wakers::default());
             }
+            let length = events.as_ref().map_or(0, EncodedEvents::len);
+            if !inner.state.has_room_for(length) {
+                return (inner.wait(cx, &mut self.ticket), Wakers::default());
+            }
+            if let Some(events) = events.take() {
+                inner.state.handle_events(events);
+            }
+            (Poll::Ready(Ok(())), inner.body())
+        })
+    }
+
+    /// Waits until what is queued at the first call has left, and the connection has had a turn to
+    /// write it.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &Context<'_>,
+        mark: &mut Option<u64>,
+    ) -> Poll<Result<(), Error>> {
+        let mut inner = self.shared.lock();
+        let mark = *mark.get_or_insert(inner.taken + inner.state.queued_bytes() as u64);
+        if inner.written >= mark {
+            Poll::Ready(Ok(()))
+        } else if inner.is_abandoned {
+            Poll::Ready(Err(Error::Closed))
+        } else {
+            inner.wait(cx, &mut self.ticket)
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared
+                .lock()
+                .waiting
+                .retain(|(waiting, _)| *waiting != ticket);
         }
     }
 }

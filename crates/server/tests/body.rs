@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::pending;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -281,6 +281,116 @@ async fn a_body_that_moves_to_another_task_is_still_woken() {
     go.send(()).unwrap();
     assert_eq!(connection.wakes(), 1, "or the handler would never run on");
     assert_eq!(connection.run(), [frame("data: b\n\n"), Answer::End]);
+}
+
+#[tokio::test]
+async fn a_handler_that_is_woken_while_the_connection_cannot_write_is_not_forgotten() {
+    let (go, gone) = tokio::sync::oneshot::channel();
+    let mut connection = Connection::open(async move |session| {
+        session.send(Event::new("a")).await?;
+        gone.await?;
+        session.send(Event::new("b")).await?;
+        Ok(())
+    });
+    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    go.send(()).unwrap();
+    // The connection is woken, and leaves the body alone: its peer's window is shut.
+    connection.answered = connection.wakes();
+    assert_eq!(connection.run(), [frame("data: b\n\n"), Answer::End]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_due_while_the_connection_cannot_write_is_not_forgotten() {
+    let mut connection = Connection::open(async |session| {
+        session.heartbeat(Heartbeat::every(Duration::from_secs(1)));
+        session.send(Event::new("a")).await?;
+        pending().await
+    });
+    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    advance(Duration::from_secs(2)).await;
+    connection.answered = connection.wakes();
+    assert_eq!(connection.run(), [frame(": heartbeat\n\n")]);
+}
+
+/// A session whose handler has handed it to the test.
+fn handed_over() -> (Connection, Arc<Session>) {
+    let (hand_over, session) = std::sync::mpsc::channel();
+    let mut connection = Connection::open(async move |session| {
+        hand_over.send(Arc::new(session)).unwrap();
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    (connection, session.recv().unwrap())
+}
+
+#[tokio::test]
+async fn a_flush_ends_when_the_client_goes() {
+    let (connection, session) = handed_over();
+    session.send(Event::new("a")).await.unwrap();
+    let mut flush = pin!(session.flush());
+    assert!(poll_once(flush.as_mut()).is_pending());
+    drop(connection);
+    assert!(matches!(flush.await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_what_was_sent_before_it_and_for_no_more() {
+    let (mut connection, session) = handed_over();
+    session.send(Event::new("a")).await.unwrap();
+    let mut flush = pin!(session.flush());
+    assert!(poll_once(flush.as_mut()).is_pending());
+    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    assert!(
+        poll_once(flush.as_mut()).is_pending(),
+        "the connection has not written yet"
+    );
+    session.send(Event::new("b")).await.unwrap();
+    assert_eq!(connection.poll(), Answer::Pending);
+    assert_eq!(connection.poll(), frame("data: b\n\n"));
+    assert!(poll_once(flush.as_mut()).is_ready());
+}
+
+#[tokio::test]
+async fn a_close_ends_cleanly_though_the_handler_was_sending() {
+    let (hand_over, session) = std::sync::mpsc::channel();
+    let mut connection = Connection::open(async move |session| {
+        let session = Arc::new(session);
+        hand_over.send(Arc::clone(&session)).unwrap();
+        loop {
+            session.send(Event::new("x".repeat(1000))).await?;
+        }
+    });
+    assert!(matches!(connection.poll(), Answer::Frame(_)));
+    session.recv().unwrap().close();
+    assert_eq!(connection.run().pop(), Some(Answer::End));
+}
+
+#[tokio::test]
+async fn a_send_that_is_cancelled_is_not_waited_for() {
+    let (_connection, session) = handed_over();
+    session
+        .send(Event::new("x".repeat(MAX_QUEUED_BYTES)))
+        .await
+        .unwrap();
+    let task = Arc::new(Wakes::default());
+    {
+        let mut send = pin!(session.send(Event::new("y")));
+        let waker = Waker::from(Arc::clone(&task));
+        assert!(
+            send.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    assert_eq!(
+        Arc::strong_count(&task),
+        1,
+        "or every cancelled send kept its task's memory"
+    );
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test(start_paused = true)]

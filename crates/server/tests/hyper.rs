@@ -4,13 +4,16 @@
 use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_proto::Event;
 use tidings_server::{HandlerError, Session, SseRequest};
 use tokio::net::TcpListener;
@@ -73,14 +76,14 @@ fn read_until(stream: &mut TcpStream, text: &str) -> String {
 }
 
 /// Keeps the thread busy until the test says to go on.
-fn block_until(go: &std::sync::Mutex<std::sync::mpsc::Receiver<()>>) {
+fn block_until(go: &Mutex<std::sync::mpsc::Receiver<()>>) {
     go.lock().unwrap().recv_timeout(SOON).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_head_is_read_while_the_handler_computes() {
     let (go_on, go) = std::sync::mpsc::channel();
-    let go = std::sync::Arc::new(std::sync::Mutex::new(go));
+    let go = std::sync::Arc::new(Mutex::new(go));
     let address = serve(move |_: Session| {
         let go = go.clone();
         async move {
@@ -104,7 +107,7 @@ async fn the_head_is_read_while_the_handler_computes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_event_is_read_while_the_handler_computes() {
     let (go_on, go) = std::sync::mpsc::channel();
-    let go = std::sync::Arc::new(std::sync::Mutex::new(go));
+    let go = std::sync::Arc::new(Mutex::new(go));
     let address = serve(move |session: Session| {
         let go = go.clone();
         async move {
@@ -155,4 +158,39 @@ async fn a_client_that_leaves_ends_its_handler() {
     read_until(&mut stream, "data: first\n\n");
     drop(stream);
     assert_eq!(timeout(SOON, is_gone.recv()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_client_whose_window_was_shut_hears_what_was_sent_meanwhile() {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (sent, is_sent) = tokio::sync::oneshot::channel();
+    let sent = Mutex::new(Some(sent));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, _) = request.into_parts();
+        let sent = sent.lock().unwrap().take().unwrap();
+        let response = SseRequest::new(parts).open(async move |session| {
+            // More than the client's window of 64 KiB: all that follows happens while it is shut.
+            session.send(Event::new("x".repeat(70_000))).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            session.send(Event::new("second")).await?;
+            sent.send(()).unwrap();
+            Ok(())
+        });
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let server = http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+
+    let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(65_535)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(near));
+    let (mut client, connection) = client.await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get("http://test/").body(Empty::new()).unwrap();
+    let response = client.send_request(request).await.unwrap();
+    // The window opens as the body is read, and that only after the handler has been woken.
+    drop(timeout(Duration::from_millis(200), is_sent).await);
+    let body = timeout(SOON, response.into_body().collect()).await;
+    let body = body.expect("the stream hangs").unwrap().to_bytes();
+    assert!(body.ends_with(b"data: second\n\n"));
 }

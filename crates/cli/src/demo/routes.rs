@@ -111,7 +111,7 @@ async fn flaky(session: Session, connections: Arc<AtomicU64>) -> Result<(), Hand
     let connection = connections.fetch_add(1, Ordering::Relaxed);
     let first = next_after(&session);
     for n in first..FLAKY_EVENTS {
-        if n == first + FLAKY_CUT {
+        if n - first == FLAKY_CUT {
             return Err(io::Error::other("the demo cuts its connection").into());
         }
         session.send(survivor(n, connection)).await?;
@@ -129,5 +129,5 @@ fn next_after(session: &Session) -> u64 {
     session
         .last_event_id()
         .and_then(|id| id.parse::<u64>().ok())
-        .map_or(0, |id| id + 1)
+        .map_or(0, |id| id.saturating_add(1))
 }

@@ -1,0 +1,175 @@
+//! Owns `RequestTemplate`: what each request of a session is made from, and where it leads.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
+    HeaderName, PROXY_AUTHORIZATION,
+};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use tidings_proto::EventId;
+use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
+
+use crate::transport::TransportError;
+use crate::url::{is_same_origin, resolve};
+
+pub(crate) struct RequestTemplate {
+    pub(crate) method: Method,
+    /// Where the next request goes: as named by the caller, or by the last redirect.
+    pub(crate) url: Uri,
+    /// The URL that the caller named: credentials are for its origin alone.
+    named_url: Uri,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl RequestTemplate {
+    pub(crate) fn new(method: Method, url: Uri) -> Self {
+        Self {
+            method,
+            named_url: url.clone(),
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// Names another URL.
+    pub(crate) fn set_url(&mut self, url: Uri) {
+        self.named_url = url.clone();
+        self.url = url;
+    }
+
+    pub(crate) fn request(&self, last_event_id: Option<&EventId>) -> Request<Bytes> {
+        let mut request = Request::new(self.body.clone());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.url.clone();
+        let headers = request.headers_mut();
+        let is_named_origin = is_same_origin(&self.url, &self.named_url);
+        for (name, value) in &self.headers {
+            if is_named_origin || !is_credential(name, value) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_CACHE));
+        let id = last_event_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+        if let Some(id) = id {
+            headers.insert(HeaderName::from_static(LAST_EVENT_ID), id);
+        }
+        request
+    }
+
+    /// Lets the next request, and all after it, go where a redirect leads.
+    ///
+    /// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
+    pub(crate) fn redirect(&mut self, status: StatusCode, to: &str) -> Result<(), TransportError> {
+        let url = resolve(&self.url, to)?;
+        let downgrades = self.url.scheme_str() == Some("https") && url.scheme_str() == Some("http");
+        if downgrades {
+            return Err("an https URL redirects to http".into());
+        }
+        let becomes_get = match status {
+            StatusCode::SEE_OTHER => self.method != Method::HEAD,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            self.method = Method::GET;
+            self.body = Bytes::new();
+            self.headers.remove(CONTENT_TYPE);
+            self.headers.remove(CONTENT_LENGTH);
+        }
+        self.url = url;
+        Ok(())
+    }
+}
+
+// Neither the query nor the headers: both may hold secrets.
+impl fmt::Debug for RequestTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestTemplate")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a header is for the origin that the caller named, and for no other.
+fn is_credential(name: &HeaderName, value: &HeaderValue) -> bool {
+    value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(method: Method, url: &str) -> RequestTemplate {
+        RequestTemplate::new(method, url.parse().unwrap())
+    }
+
+    #[test]
+    fn credentials_go_only_to_the_origin_that_was_named() {
+        let mut template = template(Method::GET, "http://a.test/");
+        template
+            .headers
+            .insert(AUTHORIZATION, HeaderValue::from_static("secret"));
+        template
+            .headers
+            .insert(COOKIE, HeaderValue::from_static("secret"));
+        template
+            .headers
+            .insert("x-mine", HeaderValue::from_static("1"));
+        let mut key = HeaderValue::from_static("secret");
+        key.set_sensitive(true);
+        template.headers.insert("x-key", key);
+        for (location, secrets) in [
+            ("/x", 3),
+            ("http://b.test/", 0),
+            ("/y", 0),
+            ("https://a.test/", 0),
+        ] {
+            template.redirect(StatusCode::FOUND, location).unwrap();
+            let request = template.request(None);
+            let sent = request
+                .headers()
+                .values()
+                .filter(|value| *value == "secret")
+                .count();
+            assert_eq!(sent, secrets, "{location}");
+            assert!(request.headers().contains_key("x-mine"));
+            assert!(!request.headers().contains_key("referer"));
+        }
+    }
+
+    #[test]
+    fn a_redirect_may_turn_a_post_into_a_get() {
+        for (status, method) in [
+            (301, "GET"),
+            (302, "GET"),
+            (303, "GET"),
+            (307, "POST"),
+            (308, "POST"),
+        ] {
+            let mut template = template(Method::POST, "http://a.test/");
+            template.body = "prompt".into();
+            template
+                .redirect(StatusCode::from_u16(status).unwrap(), "/b")
+                .unwrap();
+            let request = template.request(None);
+            assert_eq!(request.method(), method, "{status}");
+            assert_eq!(request.body().is_empty(), method == "GET", "{status}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_from_https_to_http() {
+        let mut template = template(Method::GET, "https://a.test/");
+        assert!(
+            template
+                .redirect(StatusCode::FOUND, "http://a.test/")
+                .is_err()
+        );
+        assert!(template.redirect(StatusCode::FOUND, "//b.test/").is_ok());
+    }
+}

@@ -1,0 +1,41 @@
+//! Owns `Timer`: the one deadline a session waits for at a time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+#[derive(Default)]
+pub(crate) struct Timer {
+    /// Made once, and moved from deadline to deadline.
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_set: bool,
+}
+
+impl Timer {
+    /// Ready once the deadline has passed, which is set by the first call since the last
+    /// [`clear`](Self::clear).
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: impl FnOnce() -> Instant,
+    ) -> Poll<()> {
+        if !self.is_set {
+            self.is_set = true;
+            let deadline = deadline();
+            match &mut self.sleep {
+                Some(sleep) => sleep.as_mut().reset(deadline),
+                None => self.sleep = Some(Box::pin(sleep_until(deadline))),
+            }
+        }
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What was waited for has come.
+    pub(crate) fn clear(&mut self) {
+        self.is_set = false;
+    }
+}

@@ -1,0 +1,179 @@
+//! Owns `TypedSession`: a session whose events are values of a serde enum.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use tidings_proto::{Event, Format, Json, Undecodable};
+
+use crate::{Error, Session};
+
+/// A session whose events are read as values of one type, by [`Session::typed`].
+///
+/// The `Err` of an item is the session's own and ends it, as everywhere. The `Err` within an event
+/// is that one event, which is no value of the type: it is kept whole and the session goes on, so
+/// that a client outlives the names that a server adds later. [`strict`](Self::strict) ends it
+/// there. An event without data, of comments or `retry` only, is heard where the session shows
+/// it, with `data` of `None`.
+#[doc(alias = "ClientSSESessionWithDeserialization")]
+#[must_use = "nothing is heard unless it is polled"]
+pub struct TypedSession<T, F = Json> {
+    session: Session,
+    format: F,
+    is_strict: bool,
+    value: PhantomData<fn() -> T>,
+}
+
+impl Session {
+    /// This session, its events read as values of a serde enum: a variant is chosen by the
+    /// event's name, what it holds is read from the data as JSON. See [`Event::typed`].
+    ///
+    /// A hub's [`Gap`](tidings_proto::Gap) is an event as any other: a variant `Gap(Gap)` hears it.
+    ///
+    /// ```no_run
+    /// use tidings_client::{Error, Session};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// #[serde(rename_all = "snake_case")]
+    /// enum Shop {
+    ///     Customer { id: u32, name: String },
+    ///     Resync,
+    /// }
+    ///
+    /// async fn hear(session: Session) -> Result<(), Error> {
+    ///     let mut shop = session.typed::<Shop>();
+    ///     while let Some(event) = shop.try_next().await? {
+    ///         match event.data {
+    ///             Some(Ok(Shop::Customer { id, name })) => println!("{name} is number {id}"),
+    ///             Some(Ok(Shop::Resync)) => println!("from the beginning"),
+    ///             Some(Err(undecodable)) => eprintln!("{undecodable}: {}", undecodable.event()),
+    ///             None => {}
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[doc(alias = "deserialize")]
+    pub fn typed<T: DeserializeOwned>(self) -> TypedSession<T> {
+        TypedSession {
+            session: self,
+            format: Json,
+            is_strict: false,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T, F> TypedSession<T, F> {
+    /// Reads data in this format; [`Json`] by default.
+    ///
+    /// ```
+    /// # use tidings_client::{Format, Session, TypedSession};
+    /// fn in_another_format<F: Format>(session: Session, format: F) -> TypedSession<u32, F> {
+    ///     session.typed().format(format)
+    /// }
+    /// ```
+    pub fn format<G: Format>(self, format: G) -> TypedSession<T, G> {
+        TypedSession {
+            session: self.session,
+            format,
+            is_strict: self.is_strict,
+            value: PhantomData,
+        }
+    }
+
+    /// Ends the session at the first event that is no value of the type, with an error of
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable) and its connection closed; off by
+    /// default.
+    ///
+    /// The error's source is the [`Undecodable`], with the whole event:
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    /// use tidings_client::{Error, Event, Undecodable};
+    ///
+    /// fn culprit(error: &Error) -> Option<&Event> {
+    ///     Some(error.source()?.downcast_ref::<Undecodable>()?.event())
+    /// }
+    /// ```
+    pub fn strict(mut self) -> Self {
+        self.is_strict = true;
+        self
+    }
+
+    /// The session that is read from: its response, its last event ID.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session that is read from, to close it, or to take an event untyped.
+    pub fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The session that is read from, untyped again. No event is lost between.
+    #[must_use]
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+}
+
+impl<T: DeserializeOwned, F: Format> TypedSession<T, F> {
+    /// The next event; `None` once the session is over.
+    ///
+    /// # Errors
+    /// The session failed, or is [`strict`](Self::strict) and heard what it cannot read; it is
+    /// over.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, no event is lost.
+    pub async fn try_next(&mut self) -> Result<Option<Event<Result<T, Undecodable>>>, Error> {
+        self.next().await.transpose()
+    }
+
+    /// The next item, as a [`Stream`] gives it; `None` once the session is over.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, no event is lost.
+    pub async fn next(&mut self) -> Option<Result<Event<Result<T, Undecodable>>, Error>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    fn read(&mut self, event: Event) -> Result<Event<Result<T, Undecodable>>, Error> {
+        let event = event.into_typed_in(&self.format);
+        match event.data {
+            Some(Err(undecodable)) if self.is_strict => {
+                self.session.close();
+                Err(Error::undecodable(undecodable))
+            }
+            _ => Ok(event),
+        }
+    }
+}
+
+impl<T: DeserializeOwned, F: Format> Stream for TypedSession<T, F> {
+    type Item = Result<Event<Result<T, Undecodable>>, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let item = ready!(Pin::new(&mut this.session).poll_next(cx));
+        Poll::Ready(item.map(|heard| heard.and_then(|event| this.read(event))))
+    }
+}
+
+/// Neither the format nor a value is ever pinned.
+impl<T, F> Unpin for TypedSession<T, F> {}
+
+impl<T, F> fmt::Debug for TypedSession<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TypedSession")
+            .field("session", &self.session)
+            .field("is_strict", &self.is_strict)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Owns URLs: what can name one, how a `Location` is resolved, and which origin it has.
+
+use http::Uri;
+use iri_string::format::ToDedicatedString as _;
+use iri_string::percent_encode::PercentEncodedForUri;
+use iri_string::types::{IriReferenceStr, UriAbsoluteStr, UriReferenceString};
+
+use crate::transport::TransportError;
+
+/// What can name a URL: text, a [`Uri`], or its parts: host, port and path, with the scheme `http`
+/// or after one of the caller's.
+///
+/// ```
+/// use tidings_client::IntoUrl;
+///
+/// assert_eq!("http://localhost/a#b".into_url()?, "http://localhost/a");
+/// assert_eq!(("localhost", 8080, "/events").into_url()?, "http://localhost:8080/events");
+/// assert_eq!(("https", "localhost", 443, "/").into_url()?, "https://localhost:443/");
+/// # Ok::<(), http::Error>(())
+/// ```
+pub trait IntoUrl {
+    /// The URL.
+    ///
+    /// # Errors
+    /// It is none.
+    fn into_url(self) -> Result<Uri, http::Error>;
+}
+
+impl IntoUrl for Uri {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        Ok(self)
+    }
+}
+
+impl IntoUrl for &str {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        // A fragment is the client's own business and never sent.
+        let url = self.split_once('#').map_or(self, |(url, _)| url);
+        Ok(url.parse::<Uri>()?)
+    }
+}
+
+impl IntoUrl for String {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        self.as_str().into_url()
+    }
+}
+
+impl IntoUrl for &String {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        self.as_str().into_url()
+    }
+}
+
+impl IntoUrl for (&str, u16, &str) {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        let (host, port, path) = self;
+        ("http", host, port, path).into_url()
+    }
+}
+
+impl IntoUrl for (&str, &str, u16, &str) {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        let (scheme, host, port, path) = self;
+        let url = Uri::builder()
+            .scheme(scheme)
+            .authority(format!("{host}:{port}"));
+        url.path_and_query(path).build()
+    }
+}
+
+/// The same URL with one more parameter in its query.
+pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Result<Uri, http::Error> {
+    let separator = if url.query().is_some() { '&' } else { '?' };
+    let name = PercentEncodedForUri::unreserve(name);
+    let value = PercentEncodedForUri::unreserve(value);
+    Ok(format!("{url}{separator}{name}={value}").parse::<Uri>()?)
+}
+
+/// Where a `Location` leads from a URL.
+///
+/// Spec: [RFC 9110, section 10.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2).
+pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> {
+    let base = url.to_string();
+    let base = UriAbsoluteStr::new(&base)?;
+    // Servers send what is not ASCII, too.
+    let location: UriReferenceString = IriReferenceStr::new(location.trim())?
+        .encode_to_uri()
+        .to_dedicated_string();
+    let resolved = location.resolve_against(base).to_dedicated_string();
+    Ok(resolved.as_str().into_url()?)
+}
+
+/// Whether two URLs have the same scheme, host and port.
+///
+/// Spec: [same origin](https://html.spec.whatwg.org/multipage/browsers.html#same-origin).
+pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
+    let host = |url: &Uri| url.host().map(str::to_ascii_lowercase);
+    a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
+}
+
+fn port(url: &Uri) -> Option<u16> {
+    url.port_u16().or(match url.scheme_str() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_location_is_resolved_against_the_url_it_came_from() {
+        let base = url("http://a.test:8080/b/c?d=e");
+        for (location, expected) in [
+            ("http://other.test/x", "http://other.test/x"),
+            ("//other.test/x", "http://other.test/x"),
+            ("/x?y=z", "http://a.test:8080/x?y=z"),
+            ("x", "http://a.test:8080/b/x"),
+            ("../x", "http://a.test:8080/x"),
+            ("?y", "http://a.test:8080/b/c?y"),
+            ("", "http://a.test:8080/b/c?d=e"),
+            (" /x#fragment ", "http://a.test:8080/x"),
+            ("/größe", "http://a.test:8080/gr%C3%B6%C3%9Fe"),
+        ] {
+            assert_eq!(resolve(&base, location).unwrap(), expected, "{location:?}");
+        }
+        for location in ["http://[", "a b", "/\u{1b}"] {
+            assert!(resolve(&base, location).is_err(), "{location:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let named = url("http://a.test/x");
+        for same in ["http://a.test/y?z", "http://A.TEST/", "http://a.test:80/"] {
+            assert!(is_same_origin(&named, &url(same)), "{same}");
+        }
+        for other in [
+            "https://a.test/",
+            "http://b.test/",
+            "http://a.test:8080/",
+            "http://x.a.test/",
+            "http://a.test:443/",
+        ] {
+            assert!(!is_same_origin(&named, &url(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_encoded() {
+        let check = |base: &str, name, value, expected: &str| {
+            assert_eq!(with_parameter(&url(base), name, value).unwrap(), expected);
+        };
+        check("http://a.test", "a", "b", "http://a.test/?a=b");
+        check(
+            "http://a.test/c?d",
+            "a b",
+            "=&#+?/%",
+            "http://a.test/c?d&a%20b=%3D%26%23%2B%3F%2F%25",
+        );
+        check(
+            "http://a.test/",
+            "größe",
+            "\r\n",
+            "http://a.test/?gr%C3%B6%C3%9Fe=%0D%0A",
+        );
+    }
+
+    #[test]
+    fn parts_that_are_no_url_are_refused() {
+        assert!(("http", "a b", 80, "/").into_url().is_err());
+        assert!(("ht tp", "a", 80, "/").into_url().is_err());
+        assert!("http://a b/".into_url().is_err());
+    }
+}
