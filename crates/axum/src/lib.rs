@@ -27,7 +27,7 @@
 //! * [`serve`]: the ready way to run a router of streams.
 //!
 //! # Features
-//! * `json`: `Session::send_json`.
+//! * `json`: `Session::send_json` and `Session::send_typed`.
 
 mod extract;
 mod handler;

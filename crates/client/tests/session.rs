@@ -524,7 +524,8 @@ async fn a_request_may_say_it_all() {
         .post(("test", 8080, "/events"))
         .query("symbols", "AAPL,GOOGL")
         .query("q", "a b&c")
-        .json(&[1, 2])
+        .header("content-type", "application/json")
+        .body("[1,2]")
         .max_reconnection_attempts(0)
         .show_comment_events(true);
     let mut session = request.open().await.unwrap();
@@ -534,6 +535,21 @@ async fn a_request_may_say_it_all() {
         server.urls(),
         ["http://test:8080/events?symbols=AAPL%2CGOOGL&q=a%20b%26c"]
     );
+    assert_eq!(server.header("content-type"), [["application/json"]]);
+    assert_eq!(server.requests.lock().unwrap()[0].0.body(), "[1,2]");
+}
+
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn a_body_may_be_json() {
+    let server = Server::plays([stream("")]);
+    let client = server.client(Reconnect::off());
+    client
+        .post("http://test/")
+        .json(&[1, 2])
+        .open()
+        .await
+        .unwrap();
     assert_eq!(server.header("content-type"), [["application/json"]]);
     assert_eq!(server.requests.lock().unwrap()[0].0.body(), "[1,2]");
 }

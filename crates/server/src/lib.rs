@@ -27,7 +27,7 @@
 //! Waits run on tokio's timer, so it needs a tokio runtime with time enabled.
 //!
 //! # Features
-//! * `json`: `Session::send_json`.
+//! * `json`: `Session::send_json` and `Session::send_typed`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
