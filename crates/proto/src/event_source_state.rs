@@ -9,7 +9,7 @@ use crate::headers::is_event_stream;
 use crate::instant::after;
 use crate::jitter::Jitter;
 use crate::reconnect::{Outage, parse_retry_after};
-use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect};
+use crate::{Decoder, Event, EventId, EventTooLarge, Head, Reconnect};
 
 /// How much of a chunk is decoded ahead of what is handed out, in bytes: bounds the events that
 /// wait to some hundreds, however large the chunks are.
@@ -67,49 +67,6 @@ pub struct EventSourceState {
     /// Redirects followed in this attempt.
     redirects: u32,
     opened_before: bool,
-}
-
-/// What matters of the head of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head<'a> {
-    status: u16,
-    content_type: Option<&'a str>,
-    location: Option<&'a str>,
-    retry_after: Option<&'a str>,
-}
-
-impl<'a> Head<'a> {
-    /// A head with this status and no header.
-    #[must_use]
-    pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            content_type: None,
-            location: None,
-            retry_after: None,
-        }
-    }
-
-    /// With this `Content-Type`, if any.
-    #[must_use]
-    pub fn content_type(mut self, value: Option<&'a str>) -> Self {
-        self.content_type = value;
-        self
-    }
-
-    /// With this `Location`, if any.
-    #[must_use]
-    pub fn location(mut self, value: Option<&'a str>) -> Self {
-        self.location = value;
-        self
-    }
-
-    /// With this `Retry-After`, if any.
-    #[must_use]
-    pub fn retry_after(mut self, value: Option<&'a str>) -> Self {
-        self.retry_after = value;
-        self
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

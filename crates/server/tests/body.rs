@@ -247,13 +247,7 @@ async fn one_event_larger_than_the_queue_goes_alone() {
 
 #[tokio::test]
 async fn a_send_from_another_thread_wakes_the_connection() {
-    let (hand_over, session) = std::sync::mpsc::channel();
-    let mut connection = Connection::open(async move |session| {
-        hand_over.send(Arc::new(session)).unwrap();
-        pending().await
-    });
-    assert_eq!(connection.run(), []);
-    let session: Arc<Session> = session.recv().unwrap();
+    let (mut connection, session) = handed_over();
     let wakes = connection.wakes();
     session.send(Event::new("a")).await.unwrap();
     assert_eq!(connection.wakes(), wakes + 1);

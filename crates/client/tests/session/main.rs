@@ -1,0 +1,9 @@
+//! A session over a scripted transport, on paused time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod reconnection;
+mod redirects;
+mod request;
+mod scripted;
+mod stream;
+mod timeouts;
