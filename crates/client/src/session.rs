@@ -253,7 +253,11 @@ impl Session {
             }
             Came::Response(Err(ConnectError::InvalidRequest(error))) => {
                 self.close();
-                return Poll::Ready(Err(Error::invalid_request(error)));
+                return Poll::Ready(Err(if self.template.is_redirected() {
+                    Error::invalid_redirect(error)
+                } else {
+                    Error::invalid_request(error)
+                }));
             }
         }
         Poll::Ready(Ok(()))
@@ -297,7 +301,11 @@ impl Session {
             .retry_after(retry_after.as_deref());
         self.state.handle_response(what_matters, now(), wall_time());
         tracing::debug!(status = head.status.as_u16(), "the server answered");
-        self.network_error = None;
+        // The one network error that a response can be.
+        self.network_error = head
+            .status
+            .is_redirection()
+            .then(|| "too many redirects".into());
         self.connection = if self.state.is_open() {
             Connection::Open(body)
         } else {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap,
-    HeaderName, PROXY_AUTHORIZATION,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, PROXY_AUTHORIZATION,
 };
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use tidings_proto::EventId;
@@ -13,6 +13,15 @@ use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
 
 use crate::transport::TransportError;
 use crate::url::{is_same_origin, resolve};
+
+/// Headers that say what a body is, and go with it.
+const OF_THE_BODY: [HeaderName; 5] = [
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_LENGTH,
+    CONTENT_LOCATION,
+    CONTENT_TYPE,
+];
 
 pub(crate) struct RequestTemplate {
     pub(crate) method: Method,
@@ -41,6 +50,11 @@ impl RequestTemplate {
         self.url = url;
     }
 
+    /// Whether a redirect has led elsewhere than the caller said.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.url != self.named_url
+    }
+
     pub(crate) fn request(&self, last_event_id: Option<&EventId>) -> Request<Bytes> {
         let mut request = Request::new(self.body.clone());
         *request.method_mut() = self.method.clone();
@@ -48,7 +62,7 @@ impl RequestTemplate {
         let headers = request.headers_mut();
         let is_named_origin = is_same_origin(&self.url, &self.named_url);
         for (name, value) in &self.headers {
-            if is_named_origin || !is_credential(name, value) {
+            if is_named_origin || !is_for_named_origin(name, value) {
                 headers.append(name, value.clone());
             }
         }
@@ -78,8 +92,9 @@ impl RequestTemplate {
         if becomes_get {
             self.method = Method::GET;
             self.body = Bytes::new();
-            self.headers.remove(CONTENT_TYPE);
-            self.headers.remove(CONTENT_LENGTH);
+            for name in OF_THE_BODY {
+                self.headers.remove(name);
+            }
         }
         self.url = url;
         Ok(())
@@ -96,8 +111,8 @@ impl fmt::Debug for RequestTemplate {
 }
 
 /// Whether a header is for the origin that the caller named, and for no other.
-fn is_credential(name: &HeaderName, value: &HeaderValue) -> bool {
-    value.is_sensitive() || [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+fn is_for_named_origin(name: &HeaderName, value: &HeaderValue) -> bool {
+    value.is_sensitive() || [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION].contains(name)
 }
 
 #[cfg(test)]
@@ -119,12 +134,15 @@ mod tests {
             .insert(COOKIE, HeaderValue::from_static("secret"));
         template
             .headers
+            .insert(HOST, HeaderValue::from_static("secret"));
+        template
+            .headers
             .insert("x-mine", HeaderValue::from_static("1"));
         let mut key = HeaderValue::from_static("secret");
         key.set_sensitive(true);
         template.headers.insert("x-key", key);
         for (location, secrets) in [
-            ("/x", 3),
+            ("/x", 4),
             ("http://b.test/", 0),
             ("/y", 0),
             ("https://a.test/", 0),

@@ -3,7 +3,7 @@
 use http::Uri;
 use iri_string::format::ToDedicatedString as _;
 use iri_string::percent_encode::PercentEncodedForUri;
-use iri_string::types::{IriReferenceStr, UriAbsoluteStr, UriReferenceString};
+use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 
 use crate::transport::TransportError;
 
@@ -81,14 +81,51 @@ pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Result<Uri, 
 ///
 /// Spec: [RFC 9110, section 10.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2).
 pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> {
-    let base = url.to_string();
-    let base = UriAbsoluteStr::new(&base)?;
-    // Servers send what is not ASCII, too.
-    let location: UriReferenceString = IriReferenceStr::new(location.trim())?
-        .encode_to_uri()
-        .to_dedicated_string();
-    let resolved = location.resolve_against(base).to_dedicated_string();
-    Ok(resolved.as_str().into_url()?)
+    let base = encode_path(&url.to_string());
+    let location = encode_path(location.trim());
+    let resolved = UriReferenceStr::new(&location)?.resolve_against(UriAbsoluteStr::new(&base)?);
+    let resolved = resolved.to_dedicated_string().as_str().into_url()?;
+    if matches!(resolved.scheme_str(), Some("http" | "https")) && resolved.host().is_some() {
+        Ok(resolved)
+    } else {
+        Err("a redirect leads to no http URL".into())
+    }
+}
+
+/// The URL with everything encoded behind its authority that RFC 3986 has no place for: others,
+/// browsers among them, send it and take it.
+fn encode_path(url: &str) -> String {
+    // An IPv6 address keeps its brackets.
+    let (authority, path) = url.split_at(path_start(url));
+    let mut encoded = authority.to_owned();
+    for (at, character) in path.char_indices() {
+        let is_escape = || {
+            let digits = path.as_bytes().get(at + 1..at + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        let is_kept = match character {
+            '%' => is_escape(),
+            '[' | ']' | '{' | '}' | '|' | '\\' | '^' | '`' | '"' | '<' | '>' => false,
+            character => character.is_ascii(),
+        };
+        if is_kept {
+            encoded.push(character);
+        } else {
+            let bytes = character.to_string().into_bytes();
+            encoded.extend(bytes.into_iter().map(|byte| format!("%{byte:02X}")));
+        }
+    }
+    encoded
+}
+
+/// Where the path of a URL or of a reference begins.
+fn path_start(url: &str) -> usize {
+    let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
+    let first = end(url);
+    match url[first..].strip_prefix("//") {
+        Some(authority) => first + "//".len() + end(authority),
+        None => 0,
+    }
 }
 
 /// Whether two URLs have the same scheme, host and port.
@@ -131,9 +168,36 @@ mod tests {
         ] {
             assert_eq!(resolve(&base, location).unwrap(), expected, "{location:?}");
         }
-        for location in ["http://[", "a b", "/\u{1b}"] {
+        for location in [
+            "http://[",
+            "a b",
+            "/\u{1b}",
+            "mailto:a",
+            "evil:80",
+            "http:///x",
+        ] {
             assert!(resolve(&base, location).is_err(), "{location:?}");
         }
+    }
+
+    #[test]
+    fn what_browsers_send_is_resolved_too() {
+        let check = |base: &str, location: &str, expected: &str| {
+            assert_eq!(resolve(&url(base), location).unwrap(), expected);
+        };
+        check("http://a.test/x?f[a]=1", "/y", "http://a.test/y");
+        check("http://a.test/x?q={1}|%", "?z", "http://a.test/x?z");
+        check(
+            "http://a.test/größe/",
+            "x",
+            "http://a.test/gr%C3%B6%C3%9Fe/x",
+        );
+        check("http://[::1]:80/x", "y[1]", "http://[::1]:80/y%5B1%5D");
+        check(
+            "http://a.test/",
+            "/y?f[a]=100%&b=%41",
+            "http://a.test/y?f%5Ba%5D=100%25&b=%41",
+        );
     }
 
     #[test]

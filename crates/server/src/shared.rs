@@ -44,7 +44,7 @@ pub(crate) struct Turn {
 }
 
 impl Shared {
-    // No user code runs under the lock; wakers are woken after it.
+    // Wakers are woken, and dropped, after the lock is released: both may come back here.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,15 +102,24 @@ impl Shared {
 
     /// The connection has its turn to write. Says whether the body has more to do than to wait.
     pub(crate) fn yield_turn(&self, body: &Waker) -> bool {
-        let mut inner = self.lock();
-        inner.set_body(body);
-        inner.is_woken || inner.state.queued_bytes() > 0 || inner.state.is_ended()
+        let stale;
+        let has_work = {
+            let mut inner = self.lock();
+            stale = inner.set_body(body);
+            inner.is_woken
+                || inner.state.queued_bytes() > 0
+                || inner.state.is_ended()
+                // Those who flush are told at the body's next turn.
+                || !inner.waiting.is_empty()
+        };
+        drop(stale);
+        has_work
     }
 
     /// The body has its turn. Says whether the handler or the timer was woken since the last one.
     pub(crate) fn start_turn(&self, body: &Waker) -> bool {
-        self.change(|inner| {
-            inner.set_body(body);
+        let stale = self.change(|inner| {
+            let stale = inner.set_body(body);
             inner.body_is_awake = true;
             let wakers = if inner.written == inner.taken {
                 Wakers::default()
@@ -118,8 +127,9 @@ impl Shared {
                 inner.all_waiting()
             };
             inner.written = inner.taken;
-            ((), wakers)
+            (stale, wakers)
         });
+        drop(stale);
         // Those who waited may have been the handler.
         mem::take(&mut self.lock().is_woken)
     }
@@ -166,10 +176,12 @@ impl Wake for Shared {
 }
 
 impl Inner {
-    fn set_body(&mut self, body: &Waker) {
-        match &mut self.body {
-            Some(known) => known.clone_from(body),
-            unknown => *unknown = Some(body.clone()),
+    /// Remembers the body's task, and returns the one before.
+    #[must_use]
+    fn set_body(&mut self, body: &Waker) -> Option<Waker> {
+        match &self.body {
+            Some(known) if known.will_wake(body) => None,
+            _ => self.body.replace(body.clone()),
         }
     }
 
@@ -182,31 +194,38 @@ impl Inner {
         };
         Wakers {
             body,
-            waiting: Vec::new(),
+            ..Wakers::default()
         }
     }
 
     fn all_waiting(&mut self) -> Wakers {
         Wakers {
-            body: None,
             waiting: mem::take(&mut self.waiting),
+            ..Wakers::default()
         }
     }
 
-    fn wait<T>(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Poll<T> {
+    /// Remembers who waits; a waker that this replaces is returned with the wakers.
+    fn wait<T>(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> (Poll<T>, Wakers) {
         let ticket = *ticket.get_or_insert_with(|| {
             self.next_ticket += 1;
             self.next_ticket
         });
-        match self
+        let stale = self.take_waiting(ticket);
+        self.waiting.push((ticket, cx.waker().clone()));
+        let wakers = Wakers {
+            stale,
+            ..Wakers::default()
+        };
+        (Poll::Pending, wakers)
+    }
+
+    fn take_waiting(&mut self, ticket: u64) -> Option<Waker> {
+        let at = self
             .waiting
-            .iter_mut()
-            .find(|(waiting, _)| *waiting == ticket)
-        {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => self.waiting.push((ticket, cx.waker().clone())),
-        }
-        Poll::Pending
+            .iter()
+            .position(|(waiting, _)| *waiting == ticket)?;
+        Some(self.waiting.remove(at).1)
     }
 }
 
@@ -215,6 +234,8 @@ impl Inner {
 struct Wakers {
     body: Option<Waker>,
     waiting: Vec<(u64, Waker)>,
+    /// Of one who now waits with another: only dropped.
+    stale: Option<Waker>,
 }
 
 impl Wakers {
@@ -222,6 +243,7 @@ impl Wakers {
         Self {
             body: self.body.or(other.body),
             waiting: other.waiting,
+            stale: self.stale.or(other.stale),
         }
     }
 
@@ -250,7 +272,7 @@ impl Waiting<'_> {
             }
             let length = events.as_ref().map_or(0, EncodedEvents::len);
             if !inner.state.has_room_for(length) {
-                return (inner.wait(cx, &mut self.ticket), Wakers::default());
+                return inner.wait(cx, &mut self.ticket);
             }
             if let Some(events) = events.take() {
                 inner.state.handle_events(events);
@@ -266,25 +288,29 @@ impl Waiting<'_> {
         cx: &Context<'_>,
         mark: &mut Option<u64>,
     ) -> Poll<Result<(), Error>> {
-        let mut inner = self.shared.lock();
-        let mark = *mark.get_or_insert(inner.taken + inner.state.queued_bytes() as u64);
-        if inner.written >= mark {
-            Poll::Ready(Ok(()))
-        } else if inner.is_abandoned {
-            Poll::Ready(Err(Error::Closed))
-        } else {
-            inner.wait(cx, &mut self.ticket)
-        }
+        self.shared.change(|inner| {
+            let mark = *mark.get_or_insert(inner.taken + inner.state.queued_bytes() as u64);
+            if inner.written >= mark {
+                return (Poll::Ready(Ok(())), Wakers::default());
+            }
+            if inner.is_abandoned {
+                return (Poll::Ready(Err(Error::Closed)), Wakers::default());
+            }
+            let (poll, wakers) = inner.wait(cx, &mut self.ticket);
+            if inner.taken < mark {
+                return (poll, wakers);
+            }
+            // All of it has left: only the body's next turn is missing, for which nobody else asks.
+            (poll, inner.body().and(wakers))
+        })
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared
-                .lock()
-                .waiting
-                .retain(|(waiting, _)| *waiting != ticket);
+            let gone = self.shared.lock().take_waiting(ticket);
+            drop(gone);
         }
     }
 }

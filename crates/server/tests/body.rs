@@ -345,6 +345,55 @@ async fn a_flush_waits_for_what_was_sent_before_it_and_for_no_more() {
 }
 
 #[tokio::test]
+async fn a_flush_from_another_task_asks_for_the_turn_it_waits_for() {
+    // Whenever the flush looks, before the connection's turn or after it.
+    for looks_before_the_turn in [true, false] {
+        let (mut connection, session) = handed_over();
+        session.send(Event::new("a")).await.unwrap();
+        let mut flush = pin!(session.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        assert_eq!(connection.poll(), frame("data: a\n\n"));
+        // The frame was the answer to all wakes so far.
+        connection.answered = connection.wakes();
+        if looks_before_the_turn {
+            assert!(poll_once(flush.as_mut()).is_pending());
+        }
+        assert_eq!(connection.run(), []);
+        if !looks_before_the_turn {
+            assert!(poll_once(flush.as_mut()).is_pending());
+            assert_eq!(connection.run(), []);
+        }
+        assert!(
+            poll_once(flush.as_mut()).is_ready(),
+            "{looks_before_the_turn}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_waker_may_come_back_when_it_is_dropped() {
+    struct Closes(Arc<Session>);
+    impl Wake for Closes {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Closes {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let (mut connection, session) = handed_over();
+    let waker = Waker::from(Arc::new(Closes(session)));
+    let body = Pin::new(&mut connection.body);
+    assert!(
+        body.poll_frame(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    drop(waker);
+    // The body moves to another task, and lets go of that waker.
+    assert_eq!(connection.run(), [Answer::End]);
+}
+
+#[tokio::test]
 async fn a_close_ends_cleanly_though_the_handler_was_sending() {
     let (hand_over, session) = std::sync::mpsc::channel();
     let mut connection = Connection::open(async move |session| {

@@ -56,6 +56,12 @@ async fn redirects_without_end_are_a_network_error() {
     let server = Server::plays(vec![Script::Redirect(302, "/"); 21]);
     let error = server.open(Reconnect::off()).await.unwrap_err();
     assert_eq!((error.kind(), server.requests()), (&ErrorKind::Network, 21));
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(source.to_string(), "too many redirects");
+
+    let server = Server::plays([Script::Redirect(302, "/b"), Script::Unsendable]);
+    let error = server.open(Reconnect::standard()).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidRedirect);
 
     let server = Server::plays([Script::Redirect(302, "http://[")]);
     let error = server.open(Reconnect::standard()).await.unwrap_err();
