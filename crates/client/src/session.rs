@@ -202,6 +202,7 @@ impl Session {
                 self.end();
                 Err(Error::of(failure, self.network_error.take()))
             }
+            // `Finish`, the only other one.
             _ => {
                 self.end();
                 if self.until.is_some() {

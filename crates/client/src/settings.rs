@@ -103,7 +103,8 @@ macro_rules! settings_methods {
         }
 
         /// How long a request may take until the head of its response, connecting included; for
-        /// ever by default. Longer is a network error.
+        /// ever by default. Longer is a network error. A redirect is followed by a request with a
+        /// time of its own.
         pub fn response_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
             self

@@ -63,7 +63,7 @@ pub use name::{EventName, InvalidEventName};
 pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES};
 pub use reconnect::{
-    MAX_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
+    MAX_RECONNECTION_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
 };
 pub use session_state::{Frame, MAX_QUEUED_BYTES, SessionState};
 #[cfg(feature = "json")]

@@ -15,7 +15,7 @@ pub const RECONNECTION_FLOOR: Duration = Duration::from_millis(200);
 pub const RECONNECTION_CEILING: Duration = Duration::from_secs(60 * 60);
 
 /// The longest wait between failed attempts, unless the caller says else: 30 s.
-pub const MAX_DELAY: Duration = Duration::from_secs(30);
+pub const MAX_RECONNECTION_DELAY: Duration = Duration::from_secs(30);
 
 /// Whether and when to connect again after a network error or the end of a stream.
 ///
@@ -84,7 +84,7 @@ impl Reconnect {
             reconnection_time: delay,
             max_reconnection_time: RECONNECTION_CEILING,
             multiplier: 1,
-            max_delay: MAX_DELAY,
+            max_delay: MAX_RECONNECTION_DELAY,
             stable_after: Duration::ZERO,
         }
     }
@@ -296,7 +296,10 @@ mod tests {
         assert_eq!(delay(None), Some(Duration::ZERO));
         assert_eq!(delay(Some(Duration::ZERO)), Some(RECONNECTION_FLOOR));
         assert_eq!(delay(Some(Duration::MAX)), Some(RECONNECTION_CEILING));
-        assert_eq!(delay(Some(10 * MAX_DELAY)), Some(10 * MAX_DELAY));
+        assert_eq!(
+            delay(Some(10 * MAX_RECONNECTION_DELAY)),
+            Some(10 * MAX_RECONNECTION_DELAY)
+        );
         let none = reconnect.max_reconnection_time(Duration::ZERO);
         let outage = Outage {
             server_time: Some(SECOND),

@@ -259,8 +259,8 @@ async fn a_send_from_another_thread_wakes_the_connection() {
     ));
 }
 
-#[tokio::test]
-async fn a_body_that_moves_to_another_task_is_still_woken() {
+/// A connection that was handed a frame, and a handler that waits until it is told to go on.
+fn after_a_frame() -> (Connection, tokio::sync::oneshot::Sender<()>) {
     let (go, gone) = tokio::sync::oneshot::channel();
     let mut connection = Connection::open(async move |session| {
         session.send(Event::new("a")).await?;
@@ -269,6 +269,12 @@ async fn a_body_that_moves_to_another_task_is_still_woken() {
         Ok(())
     });
     assert_eq!(connection.poll(), frame("data: a\n\n"));
+    (connection, go)
+}
+
+#[tokio::test]
+async fn a_body_that_moves_to_another_task_is_still_woken() {
+    let (mut connection, go) = after_a_frame();
     // The handler waits with the waker of a task that no longer polls the body.
     (connection.wakes, connection.answered) = (Arc::default(), 0);
     assert_eq!(connection.poll(), Answer::Pending);
@@ -279,14 +285,7 @@ async fn a_body_that_moves_to_another_task_is_still_woken() {
 
 #[tokio::test]
 async fn a_handler_that_is_woken_while_the_connection_cannot_write_is_not_forgotten() {
-    let (go, gone) = tokio::sync::oneshot::channel();
-    let mut connection = Connection::open(async move |session| {
-        session.send(Event::new("a")).await?;
-        gone.await?;
-        session.send(Event::new("b")).await?;
-        Ok(())
-    });
-    assert_eq!(connection.poll(), frame("data: a\n\n"));
+    let (mut connection, go) = after_a_frame();
     go.send(()).unwrap();
     // The connection is woken, and leaves the body alone: its peer's window is shut.
     connection.answered = connection.wakes();
