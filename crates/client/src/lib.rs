@@ -24,6 +24,7 @@
 mod client;
 mod error;
 mod request;
+mod service;
 mod session;
 mod settings;
 mod template;
@@ -36,11 +37,14 @@ mod url;
 pub use client::SseClient;
 pub use error::{Error, ErrorKind};
 pub use request::RequestBuilder;
+pub use service::RequestBody;
 pub use session::Session;
 pub use tidings_proto::{Event, EventId, EventName, Reconnect};
 #[cfg(feature = "json")]
 pub use tidings_proto::{Format, Json, Undecodable};
-pub use transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+pub use transport::{
+    ConnectError, ConnectTimeout, Connecting, FinalUrl, ResponseBody, Transport, TransportError,
+};
 #[cfg(feature = "json")]
 pub use typed::TypedSession;
 pub use url::IntoUrl;

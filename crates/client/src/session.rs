@@ -20,7 +20,9 @@ use crate::Error;
 use crate::settings::Timeouts;
 use crate::template::RequestTemplate;
 use crate::timer::Timer;
-use crate::transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+use crate::transport::{
+    ConnectError, ConnectTimeout, Connecting, FinalUrl, ResponseBody, Transport, TransportError,
+};
 
 /// How many chunks without an event are read before others have their turn: a body that is always
 /// ready would else keep its task for itself.
@@ -216,7 +218,10 @@ impl Session {
 
     fn connect(&mut self, last_event_id: Option<&EventId>) {
         tracing::debug!(resumes = last_event_id.is_some(), "connecting");
-        let request = self.template.request(last_event_id);
+        let mut request = self.template.request(last_event_id);
+        if let Some(timeout) = self.timeouts.connect {
+            request.extensions_mut().insert(ConnectTimeout(timeout));
+        }
         self.connection = Connection::Connecting(self.transport.connect(request));
     }
 
@@ -290,6 +295,9 @@ impl Session {
 
     fn handle_response(&mut self, response: http::Response<ResponseBody>) {
         let (head, body) = response.into_parts();
+        if let Some(FinalUrl(url)) = head.extensions.get() {
+            self.template.follow(url.clone());
+        }
         let header = |name| {
             let value = head.headers.get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()))

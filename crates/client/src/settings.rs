@@ -21,6 +21,8 @@ pub(crate) struct Settings {
 /// How long the server may be silent; `None` is for ever.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Timeouts {
+    /// Until there is a connection.
+    pub(crate) connect: Option<Duration>,
     /// From the request to the head of its response.
     pub(crate) response: Option<Duration>,
     /// While its body is awaited.
@@ -99,6 +101,17 @@ macro_rules! settings_methods {
         /// seed the same failures lead to the same waits.
         pub fn jitter_seed(mut self, seed: u64) -> Self {
             self.settings.seed = Some(seed);
+            self
+        }
+
+        /// How long it may take until there is a connection, name lookup and TLS included; for ever
+        /// by default. Longer is a network error.
+        ///
+        /// It is passed on with each request, as [`ConnectTimeout`](crate::ConnectTimeout). A
+        /// transport without connections of its own, as a `reqwest::Client` or an
+        /// `axum::Router`, takes no notice.
+        pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.settings.timeouts.connect = Some(timeout);
             self
         }
 

@@ -50,6 +50,11 @@ impl RequestTemplate {
         self.url = url;
     }
 
+    /// Goes on where a transport was redirected to.
+    pub(crate) fn follow(&mut self, url: Uri) {
+        self.url = url;
+    }
+
     /// Whether a redirect has led elsewhere than the caller said.
     pub(crate) fn is_redirected(&self) -> bool {
         self.url != self.named_url

@@ -43,10 +43,26 @@ impl StdError for ConnectError {
     }
 }
 
+/// Where a transport that follows redirects ended: set by it among the extensions of the response.
+/// The session goes on from there, and its credentials stay where the caller named them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "it is a URL and nothing else")]
+pub struct FinalUrl(pub http::Uri);
+
+/// How long a connection may take to be made: set among the extensions of a request by
+/// [`connect_timeout`](crate::SseClient::connect_timeout), obeyed by transports that connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "it is a time and nothing else")]
+pub struct ConnectTimeout(pub std::time::Duration);
+
 /// How a client reaches a server.
 ///
 /// Every connection of a session is one call, with a request made anew. Dropping the future, or
-/// the body it resolves with, closes the connection.
+/// the body it resolves with, closes the connection. A redirect is a response as any other: the
+/// session follows it; a transport that does so itself says where it came to by [`FinalUrl`].
+///
+/// A [`tower_service::Service`] of `http` types is a transport: an `axum::Router` in process, or a client in
+/// layers of tower.
 pub trait Transport: Send + Sync + 'static {
     /// Sends the request over a new connection.
     ///

@@ -5,5 +5,6 @@ mod reconnection;
 mod redirects;
 mod request;
 mod scripted;
+mod service;
 mod stream;
 mod timeouts;

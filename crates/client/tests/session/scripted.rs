@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tidings_client::{
-    ConnectError, Connecting, Error, ErrorKind, Reconnect, ResponseBody, Session, SseClient,
-    Transport,
+    ConnectError, Connecting, Error, ErrorKind, FinalUrl, Reconnect, ResponseBody, Session,
+    SseClient, Transport,
 };
 use tokio::time::Instant;
 
@@ -27,6 +27,8 @@ pub(crate) enum Script {
     Busy(&'static str),
     /// Answers this status with this `Location`.
     Redirect(u16, &'static str),
+    /// Answers with a stream that ends, after it followed a redirect by itself.
+    Followed(FinalUrl),
     Answer {
         status: u16,
         content_type: Option<&'static str>,
@@ -148,6 +150,11 @@ impl Transport for Server {
                 Script::Unsendable => Err(ConnectError::InvalidRequest("unsendable".into())),
                 Script::Busy(retry_after) => Ok(answer(503, "retry-after", retry_after)),
                 Script::Redirect(status, location) => Ok(answer(status, "location", location)),
+                Script::Followed(url) => {
+                    let mut response = answer(200, "content-type", "text/event-stream");
+                    response.extensions_mut().insert(url);
+                    Ok(response)
+                }
                 Script::Answer {
                     status,
                     content_type,

@@ -1,0 +1,68 @@
+//! Owns the way from a tower `Service` of `http` types to a `Transport`.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tower_service::Service;
+
+use crate::transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+
+/// The body of a request to a [`Service`]: bytes that are there, in one frame.
+#[derive(Debug, Clone, Default)]
+pub struct RequestBody(Bytes);
+
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+/// Any error of the service is one of the network: another attempt may succeed.
+impl<S, B> Transport for S
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<TransportError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<TransportError>,
+{
+    fn connect(&self, request: Request<Bytes>) -> Connecting {
+        let mut service = self.clone();
+        Box::pin(async move {
+            let response = async {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service.call(request.map(RequestBody)).await
+            };
+            match response.await {
+                Ok(response) => Ok(response.map(ResponseBody::new)),
+                Err(error) => Err(ConnectError::Network(error.into())),
+            }
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! A tower service of `http` types as the transport, and a transport that follows redirects.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tidings_client::{ErrorKind, FinalUrl, Reconnect, RequestBody, SseClient};
+use tower_service::Service;
+
+use crate::scripted::{Script, Server, hear, status, stream};
+
+/// Answers what it was asked for, or fails.
+#[derive(Clone)]
+struct Echo {
+    ready_calls: u32,
+    fails: bool,
+}
+
+impl Service<Request<RequestBody>> for Echo {
+    type Response = Response<Full<Bytes>>;
+    type Error = String;
+    type Future = Ready<Result<Self::Response, String>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        self.ready_calls += 1;
+        if self.ready_calls == 1 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+        assert_eq!(self.ready_calls, 2, "called before it was ready");
+        if self.fails {
+            return ready(Err("out of order".into()));
+        }
+        let text = format!("data: {} {}\n\n", request.method(), request.uri());
+        let response = Response::builder().header("content-type", "text/event-stream");
+        ready(Ok(response.body(text.into()).unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_tower_service_is_a_transport() {
+    let service = Echo {
+        ready_calls: 0,
+        fails: false,
+    };
+    let client = SseClient::over(service);
+    let mut session = client.get("http://test/a?b").open().await.unwrap();
+    let heard = hear(&mut session).await;
+    assert_eq!(heard, (vec!["GET http://test/a?b".into()], None));
+}
+
+#[tokio::test]
+async fn an_error_of_a_service_is_one_of_the_network() {
+    let service = Echo {
+        ready_calls: 0,
+        fails: true,
+    };
+    let client = SseClient::over(service);
+    let error = client.get("http://test/").open().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Network);
+}
+
+#[tokio::test]
+async fn the_body_of_a_request_reaches_a_service_in_one_frame() {
+    use http_body_util::BodyExt;
+    for text in ["", "prompt"] {
+        let body = RequestBody::from(Bytes::from(text));
+        assert_eq!(
+            http_body::Body::size_hint(&body).exact(),
+            Some(text.len() as u64)
+        );
+        let collected: Result<_, Infallible> = body.collect().await;
+        assert_eq!(collected.unwrap().to_bytes(), text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_follows_redirects_says_where_it_came_to() {
+    let final_url = FinalUrl("http://other.test/b".parse().unwrap());
+    let server = Server::plays([
+        Script::Followed(final_url),
+        stream("data: b\n\n"),
+        status(204),
+    ]);
+    let client = server.client(Reconnect::standard());
+    let request = client.get("http://test/a").bearer("secret");
+    let mut session = request.open().await.unwrap();
+    assert_eq!(session.url(), "http://other.test/b");
+    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+    let urls = [
+        "http://test/a",
+        "http://other.test/b",
+        "http://other.test/b",
+    ];
+    assert_eq!(server.urls(), urls);
+    let sent: [&[&str]; 3] = [&["Bearer secret"], &[], &[]];
+    assert_eq!(server.header("authorization"), sent);
+}
