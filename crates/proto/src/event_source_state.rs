@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::dedupe::Dedupe;
 use crate::headers::is_event_stream;
 use crate::instant::after;
 use crate::jitter::Jitter;
@@ -67,12 +68,18 @@ pub struct EventSourceState {
     /// Redirects followed in this attempt.
     redirects: u32,
     opened_before: bool,
+    /// Whether each attempt is decided on by who drives this.
+    asks: bool,
+    dedupe: Option<Dedupe>,
+    /// Why the last connection failed; `None` if it came to its end, or another is tried since.
+    failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
     OpenSince(Instant),
+    Deciding,
     WaitingUntil(Instant),
     Over,
 }
@@ -95,6 +102,17 @@ pub enum Action {
         location: String,
         /// The id to resume after.
         last_event_id: Option<EventId>,
+    },
+    /// Decide whether and when to connect again, and tell it by
+    /// [`handle_decision`](EventSourceState::handle_decision). Only asked by
+    /// [`ask`](EventSourceState::ask).
+    Decide {
+        /// Which attempt in this outage it would be, counted from 1.
+        attempt: u32,
+        /// The server's `retry`, if it ever sent one.
+        reconnection_time: Option<Duration>,
+        /// The wait that the server's last answer asks for.
+        retry_after: Option<Duration>,
     },
     /// It is over, as it should be: the server said so, or nobody wants more.
     Finish,
@@ -134,9 +152,30 @@ impl EventSourceState {
             attempts: 0,
             redirects: 0,
             opened_before: false,
+            asks: false,
+            dedupe: None,
+            failure: None,
         };
         state.connect();
         state
+    }
+
+    /// Asks by [`Action::Decide`] whether and when to connect again, in place of what the policy
+    /// says; but for the first connection, which must succeed unless the policy covers it. A
+    /// refusal is asked about if it may be temporary: the statuses 408, 425, 429 and 5xx.
+    #[must_use]
+    pub fn ask(mut self) -> Self {
+        self.asks = true;
+        self
+    }
+
+    /// Drops events that were heard before: those whose id is a [`Position`](crate::Position) not
+    /// after that of the last event, in the same epoch. What stands at the last event ID of the
+    /// decoder was heard. A [`Gap`](crate::Gap) begins the order anew.
+    #[must_use]
+    pub fn dedupe(mut self) -> Self {
+        self.dedupe = Some(Dedupe::after(self.decoder.last_event_id()));
+        self
     }
 
     /// What is to be done now, once.
@@ -148,6 +187,19 @@ impl EventSourceState {
     /// The next event of what was received.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            let event = self.poll_any_event();
+            let is_repeat = match (&mut self.dedupe, &event) {
+                (Some(dedupe), Some(event)) => dedupe.is_repeat(event),
+                _ => false,
+            };
+            if !is_repeat {
+                return event;
+            }
+        }
+    }
+
+    fn poll_any_event(&mut self) -> Option<Event> {
         while self.events.is_empty() && !self.chunk.is_empty() {
             self.decode_window();
         }
@@ -178,20 +230,27 @@ impl EventSourceState {
             (200, _) if head.content_type.is_some_and(is_event_stream) => {
                 self.phase = Phase::OpenSince(now);
                 self.opened_before = true;
+                if let Some(dedupe) = &mut self.dedupe {
+                    dedupe.handle_open();
+                }
             }
             (200, _) => self.fail(Failure::ContentType(head.content_type.map(str::to_owned))),
             (204, _) => self.finish(Action::Finish),
             (status @ (301 | 302 | 303 | 307 | 308), Some(location)) if !location.is_empty() => {
                 self.handle_redirect(status, location, now);
             }
-            (status, _) if self.reconnect.retries_status(status) => {
+            (status, _) if self.may_retry(status) => {
                 let retry_after = head
                     .retry_after
                     .and_then(|value| parse_retry_after(value, wall));
-                self.handle_loss(Action::Fail(Failure::Status(status)), retry_after, now);
+                self.handle_loss(Some(Failure::Status(status)), retry_after, now);
             }
             (status, _) => self.fail(Failure::Status(status)),
         }
+    }
+
+    fn may_retry(&self, status: u16) -> bool {
+        (self.asks || self.reconnect.retries_refusals()) && is_temporary(status)
     }
 
     fn handle_redirect(&mut self, status: u16, location: &str, now: Instant) {
@@ -219,12 +278,20 @@ impl EventSourceState {
 
     /// The body has ended as HTTP says it should.
     pub fn handle_end(&mut self, now: Instant) {
-        self.handle_loss(Action::Finish, None, now);
+        self.handle_loss(None, None, now);
     }
 
     /// The connection could not be made, or broke.
     pub fn handle_network_error(&mut self, now: Instant) {
-        self.handle_loss(Action::Fail(Failure::Network), None, now);
+        self.handle_loss(Some(Failure::Network), None, now);
+    }
+
+    /// What [`Action::Decide`] asked for: how long to wait before the attempt, or `None` if it is
+    /// not to be made.
+    pub fn handle_decision(&mut self, delay: Option<Duration>, now: Instant) {
+        if self.phase == Phase::Deciding {
+            self.wait_or_end(delay, now);
+        }
     }
 
     /// Time has passed.
@@ -256,9 +323,22 @@ impl EventSourceState {
         matches!(self.phase, Phase::OpenSince(_))
     }
 
+    /// Which attempt of the last outage is made or waited for, counted from 1; 0 before any.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Why the last connection failed; `None` if it came to its end, or another is tried since.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
     fn connect(&mut self) {
         self.phase = Phase::Connecting;
         self.redirects = 0;
+        self.failure = None;
         self.action = Some(Action::Connect {
             last_event_id: self.resumable_id(),
         });
@@ -269,8 +349,8 @@ impl EventSourceState {
         self.last_event_id.clone().filter(|id| id.is_resumable())
     }
 
-    /// Waits for the next attempt, or ends like this if there is to be none.
-    fn handle_loss(&mut self, otherwise: Action, retry_after: Option<Duration>, now: Instant) {
+    /// The connection is gone, for this reason or because it came to its end.
+    fn handle_loss(&mut self, why: Option<Failure>, retry_after: Option<Duration>, now: Instant) {
         let is_live = matches!(self.phase, Phase::Connecting | Phase::OpenSince(_));
         if !is_live {
             return;
@@ -283,17 +363,33 @@ impl EventSourceState {
             self.attempts = 0;
         }
         self.attempts = self.attempts.saturating_add(1);
+        self.failure = why;
         self.decoder.reset();
+        let reconnection_time = self.decoder.reconnection_time();
+        if self.asks && self.reconnect.covers(self.opened_before) {
+            self.phase = Phase::Deciding;
+            self.action = Some(Action::Decide {
+                attempt: self.attempts,
+                reconnection_time,
+                retry_after,
+            });
+            return;
+        }
         let delay = self.reconnect.delay(Outage {
             attempt: self.attempts,
             opened_before: self.opened_before,
-            server_time: self.decoder.reconnection_time(),
+            server_time: reconnection_time,
             retry_after,
             jitter: self.jitter.next(),
         });
-        match delay {
-            Some(delay) => self.phase = Phase::WaitingUntil(after(now, delay)),
-            None => self.finish(otherwise),
+        self.wait_or_end(delay, now);
+    }
+
+    fn wait_or_end(&mut self, delay: Option<Duration>, now: Instant) {
+        match (delay, self.failure.clone()) {
+            (Some(delay), _) => self.phase = Phase::WaitingUntil(after(now, delay)),
+            (None, Some(failure)) => self.fail(failure),
+            (None, None) => self.finish(Action::Finish),
         }
     }
 
@@ -310,6 +406,7 @@ impl EventSourceState {
     }
 
     fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure.clone());
         self.finish(Action::Fail(failure));
     }
 
@@ -317,6 +414,12 @@ impl EventSourceState {
         self.phase = Phase::Over;
         self.action = Some(action);
     }
+}
+
+/// Whether a refusal with this status may be over soon: 408, 425, 429 and 5xx.
+#[must_use]
+pub fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..600)
 }
 
 #[cfg(test)]
@@ -405,6 +508,105 @@ mod tests {
             state.poll_action(),
             Some(Action::Fail(Failure::Status(503)))
         );
+    }
+
+    #[test]
+    fn only_refusals_that_may_be_temporary_are_repeated() {
+        let state = connecting(Reconnect::standard().retry_refusals(true));
+        for status in [408, 425, 429, 500, 503, 599] {
+            assert!(state.may_retry(status), "{status}");
+            assert!(
+                !connecting(Reconnect::standard()).may_retry(status),
+                "{status}"
+            );
+        }
+        for status in [200, 206, 304, 400, 401, 404, 600] {
+            assert!(!state.may_retry(status), "{status}");
+        }
+    }
+
+    #[test]
+    fn who_is_asked_decides_and_not_the_policy() {
+        let now = some_instant();
+        let mut state = open(Reconnect::standard()).ask();
+        state.handle_chunk(
+            "retry: 1500
+
+"
+            .into(),
+        );
+        assert_eq!(state.poll_event(), None);
+        state.handle_network_error(now);
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Decide {
+                attempt: 1,
+                reconnection_time: Some(Duration::from_millis(1500)),
+                retry_after: None
+            })
+        );
+        assert_eq!((state.poll_action(), state.poll_timeout()), (None, None));
+        state.handle_decision(Some(Duration::from_secs(7)), now);
+        assert_eq!(state.poll_timeout(), Some(now + Duration::from_secs(7)));
+        state.handle_timeout(now + Duration::from_secs(7));
+        assert_eq!(state.attempt(), 1);
+        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        respond(&mut state, 503, None);
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Decide {
+                attempt: 2,
+                reconnection_time: Some(Duration::from_millis(1500)),
+                retry_after: Some(Duration::from_secs(2))
+            })
+        );
+        state.handle_decision(None, now);
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Fail(Failure::Status(503)))
+        );
+        state.handle_decision(Some(Duration::ZERO), now);
+        assert_eq!(state.poll_timeout(), None);
+    }
+
+    #[test]
+    fn who_is_asked_after_an_end_may_let_it_be_the_end() {
+        let mut state = open(Reconnect::off()).ask();
+        state.handle_end(some_instant());
+        assert!(matches!(state.poll_action(), Some(Action::Decide { .. })));
+        state.handle_decision(None, some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Finish));
+    }
+
+    #[test]
+    fn nobody_is_asked_about_a_first_connection_that_must_succeed_or_about_a_refusal_for_good() {
+        let mut state = connecting(Reconnect::off()).ask();
+        state.handle_network_error(some_instant());
+        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+
+        let mut state = open(Reconnect::off()).ask();
+        state.handle_end(some_instant());
+        state.handle_decision(Some(Duration::ZERO), some_instant());
+        state.handle_timeout(state.poll_timeout().unwrap());
+        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        respond(&mut state, 404, None);
+        assert_eq!(
+            state.poll_action(),
+            Some(Action::Fail(Failure::Status(404)))
+        );
+    }
+
+    #[test]
+    fn a_reconnection_repeats_nothing_when_asked_for() {
+        let mut state = open(Reconnect::standard()).dedupe();
+        state.handle_chunk("id: e.1.AAAA\ndata: a\n\nid: e.2.BBBB\ndata: b\n\n".into());
+        assert_eq!(texts(&mut state), ["a", "b"]);
+        state.handle_end(some_instant());
+        state.handle_timeout(state.poll_timeout().unwrap());
+        assert!(state.poll_action().is_some());
+        respond(&mut state, 200, STREAM);
+        state.handle_chunk("id: e.2.BBBB\ndata: b\n\nid: e.3.CCCC\ndata: c\n\n".into());
+        assert_eq!(texts(&mut state), ["c"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 
 mod block;
 mod decoder;
+mod dedupe;
 mod encoder;
 mod event;
 mod event_ref;
@@ -53,7 +54,7 @@ pub use decoder::Decoder;
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
-pub use event_source_state::{Action, EventSourceState, Failure, MAX_REDIRECTS};
+pub use event_source_state::{Action, EventSourceState, Failure, MAX_REDIRECTS, is_temporary};
 pub use events::Events;
 pub use gap::{Gap, GapReason};
 pub use head::Head;

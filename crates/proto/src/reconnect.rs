@@ -177,14 +177,19 @@ impl Reconnect {
         open_for >= self.stable_after
     }
 
-    pub(crate) fn retries_status(&self, status: u16) -> bool {
-        self.retries_refusals && matches!(status, 408 | 425 | 429 | 500..600)
+    pub(crate) fn retries_refusals(&self) -> bool {
+        self.retries_refusals
+    }
+
+    /// Whether a lost connection may be tried again, as far as it is the first or not.
+    pub(crate) fn covers(&self, opened_before: bool) -> bool {
+        opened_before || self.covers_first_connection
     }
 
     /// How long to wait before this attempt; `None` if it is not to be made.
     pub(crate) fn delay(&self, outage: Outage) -> Option<Duration> {
         let allowed = self.max_attempts.is_none_or(|most| outage.attempt <= most)
-            && (outage.opened_before || self.covers_first_connection);
+            && self.covers(outage.opened_before);
         if !allowed {
             return None;
         }
@@ -320,18 +325,6 @@ mod tests {
         assert_eq!(delay(Duration::ZERO), Some(SECOND));
         assert_eq!(delay(5 * SECOND), Some(5 * SECOND));
         assert_eq!(delay(Duration::MAX), Some(RECONNECTION_CEILING));
-    }
-
-    #[test]
-    fn only_refusals_that_may_be_temporary_are_repeated() {
-        let reconnect = Reconnect::standard().retry_refusals(true);
-        for status in [408, 425, 429, 500, 503, 599] {
-            assert!(reconnect.retries_status(status), "{status}");
-            assert!(!Reconnect::standard().retries_status(status), "{status}");
-        }
-        for status in [200, 206, 304, 400, 401, 404, 600] {
-            assert!(!reconnect.retries_status(status), "{status}");
-        }
     }
 
     #[test]

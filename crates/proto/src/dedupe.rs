@@ -1,0 +1,111 @@
+//! Owns `Dedupe`: which events were heard before, told by their positions.
+
+use std::cmp::Ordering;
+
+use crate::{Event, Gap, Position};
+
+/// Drops what a reconnection repeats. Events whose id is no [`Position`] always pass.
+#[derive(Debug)]
+pub(crate) struct Dedupe {
+    /// Of the last event that passed.
+    last: Option<Position>,
+    /// Whether one has passed since the connection was opened.
+    passed: bool,
+}
+
+impl Dedupe {
+    /// What stands at this id was heard already.
+    pub(crate) fn after(id: Option<&str>) -> Self {
+        Self {
+            last: id.and_then(|id| id.parse().ok()),
+            passed: false,
+        }
+    }
+
+    pub(crate) fn handle_open(&mut self) {
+        self.passed = false;
+    }
+
+    pub(crate) fn is_repeat(&mut self, event: &Event) -> bool {
+        let Some(id) = &event.id else { return false };
+        let Ok(position) = id.as_str().parse::<Position>() else {
+            return false;
+        };
+        let order = self
+            .last
+            .as_ref()
+            .and_then(|last| position.partial_cmp(last));
+        let is_repeat = match order {
+            // Where a gap resumes is where the order begins anew.
+            _ if event.event_type() == Gap::EVENT_NAME => false,
+            Some(Ordering::Less) => true,
+            // After what is new, it is an event that has no id of its own.
+            Some(Ordering::Equal) => !self.passed,
+            Some(Ordering::Greater) | None => false,
+        };
+        if !is_repeat {
+            self.last = Some(position);
+            self.passed = true;
+        }
+        is_repeat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &'static str) -> Event {
+        Event::new("x").id(crate::EventId::from_static(id))
+    }
+
+    fn check(after: Option<&str>, ids: &[&'static str], passed: &[&'static str]) {
+        let mut dedupe = Dedupe::after(after);
+        let mut heard = Vec::new();
+        for id in ids {
+            if *id == "open" {
+                dedupe.handle_open();
+            } else if !dedupe.is_repeat(&event(id)) {
+                heard.push(*id);
+            }
+        }
+        assert_eq!(heard, passed, "{ids:?}");
+    }
+
+    #[test]
+    fn what_a_reconnection_repeats_is_dropped() {
+        check(
+            None,
+            &[
+                "e.1.AAAA", "e.2.BBBB", "open", "e.1.AAAA", "e.2.BBBB", "e.3.CCCC",
+            ],
+            &["e.1.AAAA", "e.2.BBBB", "e.3.CCCC"],
+        );
+        check(Some("e.2.BBBB"), &["e.2.BBBB", "e.3.CCCC"], &["e.3.CCCC"]);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_passes() {
+        check(None, &["2", "1", "1"], &["2", "1", "1"]);
+        check(None, &["e.2.BBBB", "f.1.AAAA"], &["e.2.BBBB", "f.1.AAAA"]);
+        check(
+            None,
+            &["e.2.BBBB", "open", "e.2.CCCC"],
+            &["e.2.BBBB", "e.2.CCCC"],
+        );
+    }
+
+    #[test]
+    fn an_event_without_an_id_of_its_own_passes() {
+        check(None, &["e.1.AAAA", "e.1.AAAA"], &["e.1.AAAA", "e.1.AAAA"]);
+    }
+
+    #[test]
+    fn order_begins_anew_at_a_gap() {
+        let mut dedupe = Dedupe::after(Some("e.9.AAAA"));
+        let gap = event("e.3.BBBB").event(crate::EventName::from_static("gap"));
+        assert!(!dedupe.is_repeat(&gap));
+        assert!(!dedupe.is_repeat(&event("e.4.CCCC")));
+        assert!(dedupe.is_repeat(&event("e.2.DDDD")));
+    }
+}
