@@ -3,17 +3,36 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use tidings_proto::{EventTooLarge, Failure};
+use http::Response;
+use tidings_proto::{EventId, Failure};
 
 use crate::transport::TransportError;
 
 /// Why a session could not be opened, or is over. It comes once, and ends the session.
+///
+/// ```no_run
+/// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+/// use tidings_client::ErrorKind;
+///
+/// match client.get("http://localhost:8080/events").open().await {
+///     Err(error) if error.kind() == &ErrorKind::Status(http::StatusCode::UNAUTHORIZED) => {
+///         eprintln!("{error}: {}", error.response().map_or("", |refusal| refusal.body()));
+///     }
+///     opened => drop(opened?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "SSEClientException")]
 #[doc(alias = "SSEConnectionException")]
-#[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+struct Inner {
     kind: ErrorKind,
     source: Option<TransportError>,
+    response: Option<Response<String>>,
+    last_event_id: Option<EventId>,
+    buffer: Option<String>,
 }
 
 /// What kind of failure an [`Error`] is.
@@ -22,6 +41,9 @@ pub struct Error {
 pub enum ErrorKind {
     /// The request cannot be made as it was asked for: its URL or a header is no such thing.
     InvalidRequest,
+    /// The hook that the caller set by
+    /// [`before_connect`](crate::RequestBuilder::before_connect) failed. The source is its error.
+    BeforeConnect,
     /// The connection failed or broke, and the policy allows no further attempt.
     Network,
     /// The server answered with this status and not with 200.
@@ -43,25 +65,35 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    fn new(kind: ErrorKind, source: Option<TransportError>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            source,
+            response: None,
+            last_event_id: None,
+            buffer: None,
+        }))
+    }
+
     pub(crate) fn invalid_request(source: impl Into<TransportError>) -> Self {
-        Self {
-            kind: ErrorKind::InvalidRequest,
-            source: Some(source.into()),
-        }
+        Self::new(ErrorKind::InvalidRequest, Some(source.into()))
+    }
+
+    pub(crate) fn before_connect(source: TransportError) -> Self {
+        Self::new(ErrorKind::BeforeConnect, Some(source))
     }
 
     pub(crate) fn invalid_redirect(source: TransportError) -> Self {
-        Self {
-            kind: ErrorKind::InvalidRedirect,
-            source: Some(source),
-        }
+        Self::new(ErrorKind::InvalidRedirect, Some(source))
     }
 
     pub(crate) fn ended_early() -> Self {
-        Self {
-            kind: ErrorKind::EndedEarly,
-            source: None,
-        }
+        Self::new(ErrorKind::EndedEarly, None)
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn undecodable(source: tidings_proto::Undecodable) -> Self {
+        Self::new(ErrorKind::Undecodable, Some(source.into()))
     }
 
     /// The error of a session that failed like this, after this network error if there was one.
@@ -70,49 +102,84 @@ impl Error {
             Failure::Status(status) => {
                 // Only a status that came as a `StatusCode` gets here.
                 let status = http::StatusCode::from_u16(status).unwrap_or_default();
-                Self {
-                    kind: ErrorKind::Status(status),
-                    source: None,
-                }
+                Self::new(ErrorKind::Status(status), None)
             }
-            Failure::ContentType(content_type) => Self {
-                kind: ErrorKind::ContentType(content_type),
-                source: None,
-            },
-            Failure::EventTooLarge(error) => Self::too_large(error),
-            _ => Self {
-                kind: ErrorKind::Network,
-                source: network_error,
-            },
+            Failure::ContentType(found) => Self::new(ErrorKind::ContentType(found), None),
+            Failure::EventTooLarge(error) => {
+                Self::new(ErrorKind::EventTooLarge, Some(error.into()))
+            }
+            _ => Self::new(ErrorKind::Network, network_error),
         }
     }
 
-    fn too_large(error: EventTooLarge) -> Self {
-        Self {
-            kind: ErrorKind::EventTooLarge,
-            source: Some(error.into()),
-        }
+    /// With the response that is the failure.
+    pub(crate) fn set_response(&mut self, response: Response<String>) {
+        self.0.response = Some(response);
     }
 
-    #[cfg(feature = "json")]
-    pub(crate) fn undecodable(source: tidings_proto::Undecodable) -> Self {
-        Self {
-            kind: ErrorKind::Undecodable,
-            source: Some(source.into()),
-        }
+    /// With where the session was.
+    pub(crate) fn at(mut self, last_event_id: Option<&EventId>, buffer: Option<String>) -> Self {
+        self.0.last_event_id = last_event_id.cloned();
+        self.0.buffer = buffer;
+        self
     }
 
     /// What kind of failure it is.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
-        &self.kind
+        &self.0.kind
+    }
+
+    /// The response that is the failure: one that refuses the request by its status or its media
+    /// type. `None` if it is something else.
+    ///
+    /// Its body is what came of it within 5 s, at most
+    /// [`max_error_body_bytes`](crate::RequestBuilder::max_error_body_bytes), as text: what is not
+    /// UTF-8 is replaced.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response<String>> {
+        self.0.response.as_ref()
+    }
+
+    /// Whether the same request may succeed when it is sent again: the connection failed, the
+    /// stream ended early, or the server refused with a status that may be over soon (408, 425,
+    /// 429, 5xx).
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Network | ErrorKind::EndedEarly => true,
+            ErrorKind::Status(status) => tidings_proto::is_temporary(status.as_u16()),
+            _ => false,
+        }
+    }
+
+    /// The last event ID when it happened: what another session may
+    /// [resume after](crate::RequestBuilder::last_event_id).
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&EventId> {
+        self.0.last_event_id.as_ref()
+    }
+
+    /// What was read before it happened, as much as the
+    /// [`BufferPolicy`](crate::BufferPolicy) keeps; `None` if that is off. What is not UTF-8 is
+    /// replaced.
+    #[must_use]
+    pub fn buffer(&self) -> Option<&str> {
+        self.0.buffer.as_deref()
+    }
+
+    pub(crate) fn as_dyn(&self) -> &(dyn StdError + 'static) {
+        self
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
+        match self.kind() {
             ErrorKind::InvalidRequest => f.write_str("the request cannot be made"),
+            ErrorKind::BeforeConnect => {
+                f.write_str("the hook that runs before each request failed")
+            }
             ErrorKind::Network => f.write_str("the connection to the server failed"),
             ErrorKind::Status(status) => {
                 write!(f, "expected status 200, but the server answered {status}")
@@ -141,6 +208,17 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+// Neither the response nor the buffer: both may hold secrets.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", self.kind())
+            .field("source", &self.0.source)
+            .field("last_event_id", &self.0.last_event_id)
+            .finish_non_exhaustive()
     }
 }

@@ -21,12 +21,19 @@
 //! # Features
 //! * `json`: `Session::typed`; `Event::json` on what is heard, and JSON bodies.
 
+mod attempt;
+mod buffer;
 mod client;
+mod driver;
 mod error;
+mod lifecycle;
+mod refusal;
 mod request;
+mod run;
 mod service;
 mod session;
 mod settings;
+mod strategy;
 mod template;
 mod timer;
 mod transport;
@@ -34,12 +41,16 @@ mod transport;
 mod typed;
 mod url;
 
+pub use attempt::Attempt;
+pub use buffer::BufferPolicy;
 pub use client::SseClient;
 pub use error::{Error, ErrorKind};
+pub use lifecycle::{Lifecycle, State};
 pub use request::RequestBuilder;
 pub use service::RequestBody;
 pub use session::Session;
-pub use tidings_proto::{Event, EventId, EventName, Reconnect};
+pub use strategy::{Outage, ReconnectionStrategy};
+pub use tidings_proto::{Event, EventId, EventName, Gap, GapReason, Reconnect};
 #[cfg(feature = "json")]
 pub use tidings_proto::{Format, Json, Undecodable};
 pub use transport::{

@@ -9,7 +9,8 @@ use http::{HeaderValue, Method};
 use tidings_proto::headers::LAST_EVENT_ID;
 use tidings_proto::{Event, EventId, EventSourceState, Reconnect};
 
-use crate::session::Until;
+use crate::attempt::bearer;
+use crate::driver::{Driver, Until};
 use crate::settings::{Settings, settings_methods};
 use crate::template::RequestTemplate;
 use crate::transport::Transport;
@@ -86,9 +87,7 @@ impl RequestBuilder {
     #[doc(alias = "bearerAuth")]
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.change(|template| {
-            let value = HeaderValue::try_from(format!("Bearer {}", token.as_ref()));
-            let mut value = value.map_err(Error::invalid_request)?;
-            value.set_sensitive(true);
+            let value = bearer(token.as_ref()).map_err(Error::invalid_request)?;
             template.headers.insert(AUTHORIZATION, value);
             Ok(())
         })
@@ -98,7 +97,7 @@ impl RequestBuilder {
     #[doc(alias = "parameter")]
     pub fn query(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.change(|template| {
-            let url = with_parameter(&template.url, name.as_ref(), value.as_ref());
+            let url = with_parameter(&template.asked_url, name.as_ref(), value.as_ref());
             template.set_url(url.map_err(Error::invalid_request)?);
             Ok(())
         })
@@ -169,8 +168,9 @@ impl RequestBuilder {
     /// Connects, and returns at the first good head of a response.
     ///
     /// A first connection that fails is the error, unless the policy covers it
-    /// ([`Reconnect::standard`](tidings_proto::Reconnect::standard) does, and may wait for ever).
-    /// A server that answers 204 has nothing to say: that is a session without events.
+    /// ([`Reconnect::standard`](tidings_proto::Reconnect::standard) does, and may wait for ever;
+    /// [`on_lifecycle`](Self::on_lifecycle) tells what it waits for). A server that answers 204 has
+    /// nothing to say: that is a session without events.
     ///
     /// # Errors
     /// The request cannot be made, the server refuses it, or the connection fails; see
@@ -179,28 +179,54 @@ impl RequestBuilder {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn open(self) -> Result<Session, Error> {
-        let template = self.template?;
-        let is_sent_once = template.method != Method::GET && !self.may_be_repeated;
+        Session::open(self.into_subscription()?.into_driver()).await
+    }
+
+    pub(crate) fn into_subscription(self) -> Result<Subscription, Error> {
+        Ok(Subscription {
+            template: self.template?,
+            transport: self.transport,
+            settings: self.settings,
+            last_event_id: self.last_event_id,
+            may_be_repeated: self.may_be_repeated,
+            until: self.until,
+        })
+    }
+}
+
+/// A request that can be made.
+#[derive(Clone)]
+pub(crate) struct Subscription {
+    transport: Arc<dyn Transport>,
+    settings: Settings,
+    template: RequestTemplate,
+    last_event_id: Option<EventId>,
+    may_be_repeated: bool,
+    until: Option<Until>,
+}
+
+impl Subscription {
+    pub(crate) fn into_driver(self) -> Driver {
+        let settings = self.settings;
+        let is_sent_once = self.template.method != Method::GET && !self.may_be_repeated;
         let reconnect = if is_sent_once {
             Reconnect::off()
         } else {
-            self.settings.policy()
+            settings.policy()
         };
-        let mut decoder = self.settings.decoder();
+        let mut decoder = settings.decoder();
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
-        let seed = self.settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        let state = EventSourceState::new(reconnect, decoder, seed);
-        let mut session = Session::new(
-            state,
-            self.transport,
-            template,
-            self.until,
-            self.settings.timeouts,
-        );
-        session.opened().await?;
-        Ok(session)
+        let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
+        let mut state = EventSourceState::new(reconnect, decoder, seed);
+        if settings.strategy.is_some() && !is_sent_once {
+            state = state.ask();
+        }
+        if settings.dedupe {
+            state = state.dedupe();
+        }
+        Driver::new(state, self.transport, self.template, self.until, settings)
     }
 }
 

@@ -1,8 +1,19 @@
 //! Owns `Settings`: what a client, or a request, sets for its sessions.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES, Reconnect};
+
+use crate::BufferPolicy;
+use crate::attempt::BeforeConnect;
+use crate::lifecycle::OnLifecycle;
+use crate::strategy::AnyStrategy;
+
+/// The most of a refusal's body that its error carries, unless the caller says else: 64 KiB.
+const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
 /// What a request takes over from its client, and may change.
 #[derive(Debug, Clone)]
@@ -16,6 +27,37 @@ pub(crate) struct Settings {
     pub(crate) show_comment_events: bool,
     pub(crate) show_retry_events: bool,
     pub(crate) timeouts: Timeouts,
+    pub(crate) strategy: Option<Hook<dyn AnyStrategy>>,
+    pub(crate) on_lifecycle: Option<Hook<OnLifecycle>>,
+    pub(crate) before_connect: Option<Hook<BeforeConnect>>,
+    pub(crate) buffer_policy: BufferPolicy,
+    pub(crate) max_error_body_bytes: usize,
+    pub(crate) dedupe: bool,
+    #[cfg(feature = "json")]
+    pub(crate) gaps: bool,
+}
+
+/// What a caller wants done, shared by the sessions that do it.
+pub(crate) struct Hook<T: ?Sized>(pub(crate) Arc<T>);
+
+impl<T: ?Sized> Clone for Hook<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> Deref for Hook<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Hook<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 /// How long the server may be silent; `None` is for ever.
@@ -40,6 +82,14 @@ impl Default for Settings {
             show_comment_events: false,
             show_retry_events: false,
             timeouts: Timeouts::default(),
+            strategy: None,
+            on_lifecycle: None,
+            before_connect: None,
+            buffer_policy: BufferPolicy::Off,
+            max_error_body_bytes: MAX_ERROR_BODY_BYTES,
+            dedupe: false,
+            #[cfg(feature = "json")]
+            gaps: false,
         }
     }
 }
@@ -77,6 +127,15 @@ macro_rules! settings_methods {
         /// default.
         pub fn reconnect(mut self, reconnect: tidings_proto::Reconnect) -> Self {
             self.settings.reconnect = reconnect;
+            self
+        }
+
+        /// Asks this strategy whether and when to connect again, in place of the policy and the
+        /// numbers beside it; none by default.
+        #[doc(alias = "reconnectionStrategy")]
+        pub fn reconnection_strategy(mut self, strategy: impl crate::ReconnectionStrategy) -> Self {
+            let strategy = crate::settings::Hook(std::sync::Arc::new(strategy) as _);
+            self.settings.strategy = Some(strategy);
             self
         }
 
@@ -137,6 +196,91 @@ macro_rules! settings_methods {
         /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge).
         pub fn max_event_bytes(mut self, limit: usize) -> Self {
             self.settings.max_event_bytes = limit;
+            self
+        }
+
+        /// The most bytes of a refusal's body that are read, for
+        /// [`Error::response`](crate::Error::response); 64 KiB by default.
+        pub fn max_error_body_bytes(mut self, limit: usize) -> Self {
+            self.settings.max_error_body_bytes = limit;
+            self
+        }
+
+        /// What is kept of what is read, for [`Error::buffer`](crate::Error::buffer); nothing by
+        /// default.
+        #[doc(alias = "bufferPolicy")]
+        pub fn buffer_policy(mut self, policy: crate::BufferPolicy) -> Self {
+            self.settings.buffer_policy = policy;
+            self
+        }
+
+        /// Tells this hook what becomes of a session between its events, in order, while the
+        /// session is polled. There is one; none by default.
+        ///
+        /// ```
+        /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
+        /// use tidings_client::Lifecycle;
+        ///
+        /// client.on_lifecycle(|lifecycle| match lifecycle {
+        ///     Lifecycle::Waiting { attempt, delay } => eprintln!("attempt {attempt} in {delay:?}"),
+        ///     Lifecycle::Open { .. } => eprintln!("connected"),
+        ///     _ => {}
+        /// })
+        /// # }
+        /// ```
+        pub fn on_lifecycle(
+            mut self,
+            hook: impl Fn(crate::Lifecycle<'_>) + Send + Sync + 'static,
+        ) -> Self {
+            let hook = crate::settings::Hook(std::sync::Arc::new(hook) as _);
+            self.settings.on_lifecycle = Some(hook);
+            self
+        }
+
+        /// Awaits this hook before each attempt, to change its headers or its URL: a token that
+        /// expires, a ticket. There is one; none by default. Redirects are followed without it.
+        ///
+        /// Its error ends the session as
+        /// [`ErrorKind::BeforeConnect`](crate::ErrorKind::BeforeConnect): what may be tried again
+        /// is tried again in it. No timeout of the session counts while it runs.
+        ///
+        /// ```
+        /// # async fn fresh_token() -> std::io::Result<String> { Ok(String::new()) }
+        /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
+        /// client.before_connect(|mut attempt| async {
+        ///     attempt.set_bearer(fresh_token().await?)?;
+        ///     Ok(attempt)
+        /// })
+        /// # }
+        /// ```
+        pub fn before_connect<H, F>(mut self, hook: H) -> Self
+        where
+            H: Fn(crate::Attempt) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<crate::Attempt, crate::TransportError>> + Send + 'static,
+        {
+            let hook = move |attempt| Box::pin(hook(attempt)) as crate::attempt::Changing;
+            let hook = crate::settings::Hook(std::sync::Arc::new(hook) as _);
+            self.settings.before_connect = Some(hook);
+            self
+        }
+
+        /// Whether an event that was heard already is dropped; `false` by default.
+        ///
+        /// It is for hubs, whose ids are [`Position`](tidings_proto::Position)s: dropped is what
+        /// stands at or before the last event heard, in the same epoch, as a reconnection may
+        /// repeat it. Events with other ids always pass.
+        pub fn dedupe(mut self, dedupe: bool) -> Self {
+            self.settings.dedupe = dedupe;
+            self
+        }
+
+        /// Whether a hub's [`Gap`](tidings_proto::Gap) is told as
+        /// [`Lifecycle::Gap`](crate::Lifecycle::Gap) and not handed out as the event that it comes
+        /// as: one named `gap` whose id is a [`Position`](tidings_proto::Position). `false` by
+        /// default.
+        #[cfg(feature = "json")]
+        pub fn gaps(mut self, gaps: bool) -> Self {
+            self.settings.gaps = gaps;
             self
         }
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use tidings_proto::EventId;
 use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
 
+use crate::attempt::Attempt;
 use crate::transport::TransportError;
 use crate::url::{is_same_origin, resolve};
 
@@ -23,31 +24,61 @@ const OF_THE_BODY: [HeaderName; 5] = [
     CONTENT_TYPE,
 ];
 
+#[derive(Clone)]
 pub(crate) struct RequestTemplate {
     pub(crate) method: Method,
-    /// Where the next request goes: as named by the caller, or by the last redirect.
-    pub(crate) url: Uri,
-    /// The URL that the caller named: credentials are for its origin alone.
-    named_url: Uri,
+    /// The URL that the caller asks for at first.
+    pub(crate) asked_url: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The URL that the caller asks for now: credentials are for its origin alone.
+    named_url: Uri,
+    /// Where the next request goes: as named by the caller, or by the last redirect.
+    pub(crate) url: Uri,
+    /// The headers of this attempt, where the caller has changed them.
+    changed_headers: Option<HeaderMap>,
 }
 
 impl RequestTemplate {
     pub(crate) fn new(method: Method, url: Uri) -> Self {
         Self {
             method,
+            asked_url: url.clone(),
             named_url: url.clone(),
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            changed_headers: None,
         }
     }
 
-    /// Names another URL.
+    /// Asks for another URL from the first.
     pub(crate) fn set_url(&mut self, url: Uri) {
+        self.asked_url = url.clone();
+        self.name(url);
+    }
+
+    fn name(&mut self, url: Uri) {
         self.named_url = url.clone();
         self.url = url;
+    }
+
+    /// What the caller may change of the next attempt.
+    pub(crate) fn attempt(&self, number: u32) -> Attempt {
+        Attempt {
+            number,
+            url: self.asked_url.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+
+    /// The next attempt is as the caller has changed it.
+    pub(crate) fn change(&mut self, attempt: Attempt) {
+        // As long as the caller asks for the same URL, the last redirect counts.
+        if attempt.url != self.named_url {
+            self.name(attempt.url);
+        }
+        self.changed_headers = Some(attempt.headers);
     }
 
     /// Goes on where a transport was redirected to.
@@ -66,13 +97,14 @@ impl RequestTemplate {
         *request.uri_mut() = self.url.clone();
         let headers = request.headers_mut();
         let is_named_origin = is_same_origin(&self.url, &self.named_url);
-        for (name, value) in &self.headers {
+        for (name, value) in self.changed_headers.as_ref().unwrap_or(&self.headers) {
             if is_named_origin || !is_for_named_origin(name, value) {
                 headers.append(name, value.clone());
             }
         }
         headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_CACHE));
+        headers.remove(LAST_EVENT_ID);
         let id = last_event_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
         if let Some(id) = id {
             headers.insert(HeaderName::from_static(LAST_EVENT_ID), id);
@@ -98,7 +130,10 @@ impl RequestTemplate {
             self.method = Method::GET;
             self.body = Bytes::new();
             for name in OF_THE_BODY {
-                self.headers.remove(name);
+                self.headers.remove(&name);
+                if let Some(headers) = &mut self.changed_headers {
+                    headers.remove(&name);
+                }
             }
         }
         self.url = url;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -38,4 +39,10 @@ impl Timer {
     pub(crate) fn clear(&mut self) {
         self.is_set = false;
     }
+}
+
+/// The moment this far from now, or the last one that there is.
+pub(crate) fn after(delay: Duration) -> Instant {
+    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + delay.min(FOR_EVER)
 }

@@ -148,8 +148,7 @@ impl<T: DeserializeOwned, F: Format> TypedSession<T, F> {
         let event = event.into_typed_in(&self.format);
         match event.data {
             Some(Err(undecodable)) if self.is_strict => {
-                self.session.close();
-                Err(Error::undecodable(undecodable))
+                Err(self.session.fail(Error::undecodable(undecodable)))
             }
             _ => Ok(event),
         }

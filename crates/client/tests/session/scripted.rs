@@ -36,7 +36,7 @@ pub(crate) enum Script {
     },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Part {
     Bytes(&'static [u8]),
     Cut,

@@ -1,0 +1,89 @@
+//! Owns `Attempt`: a request that a caller's hook may change before it is sent.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::transport::TransportError;
+use crate::url::IntoUrl;
+
+/// What is about to be requested, as [`before_connect`](crate::RequestBuilder::before_connect) may
+/// change it.
+///
+/// Each attempt begins with the URL and the headers of the [`RequestBuilder`](crate::RequestBuilder),
+/// so a change is for this attempt and for the redirects that it follows. What the session itself
+/// sends (`Accept`, `Cache-Control`, `Last-Event-ID`) cannot be changed here.
+pub struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) url: Uri,
+    pub(crate) headers: HeaderMap,
+}
+
+/// Who changes it.
+pub(crate) type BeforeConnect = dyn Fn(Attempt) -> Changing + Send + Sync;
+
+/// A caller's change to an attempt, on its way.
+pub(crate) type Changing = Pin<Box<dyn Future<Output = Result<Attempt, TransportError>> + Send>>;
+
+impl Attempt {
+    /// Which attempt in this outage it is, counted from 1; 0 for the first connection.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The URL that was asked for. Where a redirect has led since is kept as long as this is not
+    /// changed.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// Asks for another URL. Credentials then go to its origin, and to no other.
+    ///
+    /// # Errors
+    /// It is no URL.
+    pub fn set_url(&mut self, url: impl IntoUrl) -> Result<(), http::Error> {
+        self.url = url.into_url()?;
+        Ok(())
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The headers, to be changed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    /// Sends this token as `Authorization: Bearer …`.
+    ///
+    /// # Errors
+    /// No header can carry it.
+    pub fn set_bearer(&mut self, token: impl AsRef<str>) -> Result<(), http::Error> {
+        self.headers.insert(AUTHORIZATION, bearer(token.as_ref())?);
+        Ok(())
+    }
+}
+
+/// A bearer token as the value of `Authorization`.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, http::Error> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+// Neither the query nor the headers: both may hold secrets.
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! What a session tells between its events.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidings_client::{Error, Lifecycle, Reconnect, Session, SseClient, State};
+use tokio::time::Instant;
+
+use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
+
+/// What is told, a word or two each.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn by(&self, client: SseClient) -> SseClient {
+        let told = Arc::clone(&self.0);
+        client.on_lifecycle(move |lifecycle| {
+            let text = match lifecycle {
+                Lifecycle::Connecting { attempt } => format!("connecting {attempt}"),
+                Lifecycle::NotResumable { id } => format!("not resumable {:?}", id.as_str()),
+                Lifecycle::Open { response } => format!("open {}", response.status.as_u16()),
+                Lifecycle::Lost { error } => {
+                    format!("lost {:?}", error.map(|error| error.kind().clone()))
+                }
+                Lifecycle::Waiting { attempt, delay } => format!("waiting {attempt} {delay:?}"),
+                #[cfg(feature = "json")]
+                Lifecycle::Gap(gap) => format!("gap {:?} {}", gap.reason, gap.resumed),
+                Lifecycle::Failed { error } => format!("failed {:?}", error.kind()),
+                Lifecycle::Ended => "ended".into(),
+                _ => panic!("unheard of: {lifecycle:?}"),
+            };
+            told.lock().unwrap().push(text);
+        })
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+async fn open(server: &Server, told: &Told, reconnect: Reconnect) -> Result<Session, Error> {
+    let client = told.by(server.client(reconnect));
+    client.get("http://test/").open().await
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_step_by_step() {
+    let server = Server::plays([
+        Script::Refuse,
+        stream("data: a\n\n"),
+        parts(&[Part::Cut]),
+        status(204),
+    ]);
+    let told = Told::default();
+    let mut session = open(&server, &told, Reconnect::standard()).await.unwrap();
+    let opening = [
+        "connecting 0",
+        "lost Some(Network)",
+        "waiting 1 3s",
+        "connecting 1",
+        "open 200",
+    ];
+    assert_eq!(told.take(), opening);
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    let rest = [
+        "lost None",
+        "waiting 1 3s",
+        "connecting 1",
+        "open 200",
+        "lost Some(Network)",
+        "waiting 1 3s",
+        "connecting 1",
+        "ended",
+    ];
+    assert_eq!(told.take(), rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_once_and_is_the_last() {
+    let server = Server::plays([status(404)]);
+    let told = Told::default();
+    let error = open(&server, &told, Reconnect::standard()).await;
+    assert!(error.is_err());
+    assert_eq!(
+        told.take(),
+        [
+            "connecting 0",
+            "lost Some(Status(404))",
+            "failed Status(404)"
+        ]
+    );
+
+    let server = Server::plays([parts(&[Part::Cut])]);
+    let mut session = open(&server, &told, Reconnect::off()).await.unwrap();
+    hear(&mut session).await;
+    hear(&mut session).await;
+    let cut = [
+        "connecting 0",
+        "open 200",
+        "lost Some(Network)",
+        "failed Network",
+    ];
+    assert_eq!(told.take(), cut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_no_header_can_carry_is_told_as_not_resumable() {
+    let server = Server::plays([
+        stream("id: a\tb\ndata: a\n\n"),
+        stream("id:\ndata: b\n\n"),
+        status(204),
+    ]);
+    let told = Told::default();
+    let mut session = open(&server, &told, Reconnect::standard()).await.unwrap();
+    hear(&mut session).await;
+    let told = told.take();
+    let not_resumable: Vec<&String> = told.iter().filter(|text| text.starts_with("not")).collect();
+    assert_eq!(not_resumable, [r#"not resumable "a\tb""#]);
+    assert_eq!(server.header("last-event-id"), [[""; 0]; 3]);
+}
+
+#[cfg(feature = "json")]
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_a_signal_where_it_is_asked_for_and_else_an_event() {
+    const STREAM: &str = "id: e.7.AAAA\nevent: gap\ndata: {\"requested\":\"e.1.BBBB\",\
+         \"resumed\":\"e.7.AAAA\",\"reason\":\"trimmed\",\"missed\":5}\n\n\
+         id: e.8.CCCC\ndata: a\n\nid: 9\nevent: gap\ndata: mind\n\n";
+    let told = Told::default();
+    let server = Server::plays([stream(STREAM), stream(STREAM)]);
+    let client = told.by(server.client(Reconnect::off()));
+
+    let request = client.get("http://test/").gaps(true);
+    let mut session = request.open().await.unwrap();
+    let event = session.try_next().await.unwrap().unwrap();
+    assert_eq!(event.text(), "a");
+    let texts = ["connecting 0", "open 200", "gap Trimmed e.7.AAAA"];
+    assert_eq!(told.take(), texts);
+    assert_eq!(hear(&mut session).await.0, ["mind"]);
+
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(hear(&mut session).await.0.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_says_what_a_session_is_doing() {
+    let server = Server::plays([stream("data: a\n\n"), Script::Hang]);
+    let mut session = server.open(Reconnect::standard()).await.unwrap();
+    assert_eq!(session.state(), State::Open);
+    session.try_next().await.unwrap();
+    let soon = Duration::from_millis(1);
+    tokio::time::timeout(soon, session.try_next())
+        .await
+        .unwrap_err();
+    let waiting = session.state();
+    let State::Waiting { attempt: 1, until } = waiting else {
+        panic!("{waiting:?}")
+    };
+    let left = Instant::from_std(until) - Instant::now();
+    assert!(left <= Duration::from_secs(3) && left >= Duration::from_secs(2));
+    assert!(session.last_error().is_none());
+    let later = Duration::from_secs(10);
+    tokio::time::timeout(later, session.try_next())
+        .await
+        .unwrap_err();
+    assert_eq!(session.state(), State::Connecting { attempt: 1 });
+    session.close();
+    assert_eq!(session.state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_error_is_known_until_another_connection_is_open() {
+    let server = Server::plays([
+        parts(&[Part::Cut]),
+        parts(&[Part::Bytes(b"data: a\n\n"), Part::Stall]),
+    ]);
+    let mut session = server.open(Reconnect::standard()).await.unwrap();
+    let soon = Duration::from_millis(1);
+    tokio::time::timeout(soon, session.try_next())
+        .await
+        .unwrap_err();
+    assert!(session.last_error().is_some());
+    session.try_next().await.unwrap();
+    assert!(session.last_error().is_none());
+}

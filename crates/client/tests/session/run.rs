@@ -1,0 +1,102 @@
+//! A block over a session: once, or until it succeeds.
+
+use std::time::Duration;
+
+use tidings_client::{Error, ErrorKind, Reconnect};
+
+use crate::scripted::{Part, Script, Server, parts, status, stream};
+
+#[tokio::test]
+async fn a_block_has_the_session_and_returns_its_value() {
+    let server = Server::plays([stream("data: a\n\ndata: b\n\n")]);
+    let mut texts = String::new();
+    let request = server.client(Reconnect::off()).get("http://test/");
+    let heard = request.run(async |session| {
+        while let Some(event) = session.try_next().await? {
+            texts += event.text();
+        }
+        Ok(session.response().unwrap().status)
+    });
+    assert_eq!(heard.await.unwrap(), 200);
+    assert_eq!(texts, "ab");
+}
+
+#[tokio::test]
+async fn a_session_is_closed_when_its_block_returns() {
+    let server = Server::plays([parts(&[Part::Bytes(b"data: a\n\n"), Part::Stall])]);
+    let request = server.client(Reconnect::off()).get("http://test/");
+    let first = request.run(async |session| session.try_next().await);
+    assert_eq!(first.await.unwrap().unwrap().text(), "a");
+    let open = server.open_bodies.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(open, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_is_the_error_of_a_run() {
+    let server = Server::plays([Script::Refuse]);
+    let request = server.client(Reconnect::off()).get("http://test/");
+    let error = request.run(async |_| Ok(())).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Network);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_made_again_from_the_beginning() {
+    let server = Server::plays([
+        Script::Refuse,
+        parts(&[Part::Bytes(b"id: 1\ndata: a\n\n"), Part::Cut]),
+        status(503),
+        stream("data: b\n\ndata: [DONE]\n\n"),
+    ]);
+    let client = server.client(Reconnect::off());
+    let request = client.post("http://test/").body("prompt").last_event_id(7);
+    let request = request.until(|event| event.text() == "[DONE]");
+    let second = Duration::from_secs(1);
+    let answer = request.run_with_retry(3, second, async |mut session| {
+        let mut answer = String::new();
+        while let Some(event) = session.try_next().await? {
+            answer += event.text();
+        }
+        Ok(answer)
+    });
+    assert_eq!(answer.await.unwrap(), "b");
+    assert_eq!(server.header("last-event-id"), [["7"]; 4]);
+    assert_eq!(server.waits(), [second; 3]);
+    for (request, _) in server.requests.lock().unwrap().iter() {
+        assert_eq!(request.body(), "prompt");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_not_made_more_often_nor_where_it_cannot_help() {
+    for (script, calls) in [(Script::Refuse, 3), (status(404), 1)] {
+        let server = Server::plays([script.clone(), script.clone(), script]);
+        let request = server.client(Reconnect::off()).get("http://test/");
+        let result = request.run_with_retry(2, Duration::ZERO, async |_| Ok(()));
+        result.await.unwrap_err();
+        assert_eq!(server.requests(), calls);
+    }
+    let client = Server::default().client(Reconnect::off());
+    let request = client.get("no url");
+    let result = request.run_with_retry(2, Duration::ZERO, async |_| Ok(()));
+    assert_eq!(result.await.unwrap_err().kind(), &ErrorKind::InvalidRequest);
+}
+
+#[tokio::test]
+async fn both_can_be_spawned() {
+    let server = Server::plays([stream("data: a\n\n"), stream("data: b\n\n")]);
+    let client = server.client(Reconnect::off());
+    let run = client.get("http://test/").run(async |session| {
+        let event = session.try_next().await?;
+        Ok(event.map(|event| event.text().to_owned()))
+    });
+    let heard: Result<Option<String>, Error> = tokio::spawn(run).await.unwrap();
+    assert_eq!(heard.unwrap().unwrap(), "a");
+    let prefix = String::from("heard ");
+    let request = client.get("http://test/");
+    let run = request.run_with_retry(1, Duration::ZERO, async move |mut session| {
+        let event = session.try_next().await?;
+        Ok(event.map(|event| format!("{prefix}{}", event.text())))
+    });
+    let heard = tokio::spawn(run).await.unwrap();
+    assert_eq!(heard.unwrap().unwrap(), "heard b");
+}
