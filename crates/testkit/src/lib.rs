@@ -6,4 +6,5 @@ pub mod fuzz;
 pub mod oracle;
 pub mod property;
 pub mod round_trip;
+pub mod server;
 pub mod streams;
