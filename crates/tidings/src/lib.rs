@@ -40,8 +40,10 @@
 //! Each crate of the workspace is a module here; the words that both ends use stand at the root.
 //!
 //! # Features
-//! All but `server` alone are on by default.
+//! All but `reqwest`, and `server` alone, are on by default.
 //! * `client`: [`client()`] and the modules `client` and `hyper`.
+//! * `reqwest`: the modules `client` and `reqwest`: HTTP/2, TLS, proxies, cookies, and the
+//!   `reqwest::Client` that is already there.
 //! * `server`: the module `server`, for any server of `http` types.
 //! * `axum`: the module `axum`: routes, and a server to run them. Implies `server`.
 //! * `json`: events to and from JSON.
@@ -56,11 +58,13 @@
 
 #[cfg(feature = "axum")]
 pub use tidings_axum as axum;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "reqwest"))]
 pub use tidings_client as client;
 #[cfg(feature = "client")]
 pub use tidings_hyper as hyper;
 pub use tidings_proto as proto;
+#[cfg(feature = "reqwest")]
+pub use tidings_reqwest as reqwest;
 #[cfg(feature = "server")]
 pub use tidings_server as server;
 

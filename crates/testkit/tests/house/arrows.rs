@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-client", &["tidings-proto"]),
     ("tidings-server", &["tidings-proto"]),
     ("tidings-hyper", &["tidings-client", "tidings-proto"]),
+    ("tidings-reqwest", &["tidings-client", "tidings-proto"]),
     ("tidings-axum", &["tidings-server", "tidings-proto"]),
     (
         "tidings",
@@ -20,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-client",
             "tidings-server",
             "tidings-hyper",
+            "tidings-reqwest",
             "tidings-axum",
         ],
     ),
@@ -31,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-client",
             "tidings-server",
             "tidings-hyper",
+            "tidings-reqwest",
             "tidings-axum",
         ],
     ),
@@ -47,7 +50,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("hyper", &["tidings-hyper", "tidings-axum"]),
     ("hyper-util", &["tidings-hyper", "tidings-axum"]),
     ("hyper-rustls", &["tidings-hyper"]),
-    ("reqwest", &[]),
+    ("reqwest", &["tidings-reqwest"]),
     ("async-nats", &[]),
     ("redb", &[]),
 ];

@@ -1,0 +1,24 @@
+//! Owns `Unsendable`: the transport of what reqwest could not make, which says why.
+
+use std::error::Error as StdError;
+use std::future::ready;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidings_client::{ConnectError, Connecting, Transport};
+
+/// Sends nothing, and answers every request by this error.
+pub(crate) struct Unsendable<E>(Arc<E>);
+
+impl<E> Unsendable<E> {
+    pub(crate) fn new(error: E) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> Transport for Unsendable<E> {
+    fn connect(&self, _: http::Request<Bytes>) -> Connecting {
+        let error = Arc::clone(&self.0);
+        Box::pin(ready(Err(ConnectError::InvalidRequest(error.into()))))
+    }
+}

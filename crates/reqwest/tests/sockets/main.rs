@@ -1,0 +1,13 @@
+//! Sessions over reqwest against a server of hyper's, over real sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod compression;
+mod errors;
+mod headers;
+mod http2;
+mod redirects;
+mod request;
+mod server;
+mod streams;
+mod timeouts;
+mod tls;
