@@ -35,8 +35,8 @@
 //! use tidings_reqwest::RequestBuilderExt;
 //!
 //! # async fn hear(http: reqwest::Client, key: &str) -> Result<(), tidings_client::Error> {
-//! let prompt = r#"{"prompt": "Why is the sky blue?", "stream": true}"#;
-//! let request = http.post("https://example.com/v1/completions").bearer_auth(key).body(prompt);
+//! let prompt = serde_json::json!({"prompt": "Why is the sky blue?", "stream": true});
+//! let request = http.post("https://example.com/v1/completions").bearer_auth(key).json(&prompt);
 //! let mut tokens = request.sse().until(|event| event.text() == "[DONE]").open().await?;
 //! while let Some(token) = tokens.try_next().await? {
 //!     print!("{}", token.text());
@@ -68,15 +68,18 @@
 //! * **Its `timeout`, which is for the whole of a response, is lifted**: it would cut every stream.
 //!   That goes for the timeout of a single request too. `read_timeout` holds, and cuts a stream that
 //!   is silent for longer; `connect_timeout` holds as well, and that of `SseClient` does not.
+//! * **Its HTTP/2 windows are its own.** As reqwest has them, three sessions that nobody reads fill
+//!   the window of their connection, and the others on it hear nothing more;
+//!   `http2_initial_stream_window_size` makes room.
 //!
 //! # Features
 //! Each turns on reqwest's feature of the same name. Those of reqwest that are not listed, such as
 //! `native-tls` or `socks`, work when they are turned on for reqwest itself.
-//! * `http2` and `rustls`, on by default.
+//! * `http2`, on by default.
+//! * `rustls`, on by default. Without any TLS an https URL is a network error.
 //! * `gzip`, `brotli`, `zstd`: streams are asked for in these encodings, and events heard as they
 //!   are flushed.
 //! * `cookies`: for clients built with a cookie store.
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod error;
