@@ -23,7 +23,7 @@ pub use received::Received;
 pub use script::{Answer, Script, Step};
 pub use wire::Pipe;
 
-use wire::{PipeServer, Wire};
+use wire::Wire;
 
 /// Plays one script a connection, over pipes in memory or over sockets, and keeps the requests.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl ScriptedServer {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (pipe, server) = wire::pipe();
-        tokio::spawn(self.clone().serve::<PipeServer>(server, script));
+        self.spawn(server, script);
         Ok(pipe)
     }
 
@@ -110,7 +110,7 @@ impl ScriptedServer {
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let script = server.next_script();
-                tokio::spawn(server.clone().serve(stream, script));
+                server.spawn(stream, script);
             }
         });
         Ok(Listening { address, accepting })
@@ -121,11 +121,16 @@ impl ScriptedServer {
         lock(&self.0.director)(connection)
     }
 
-    async fn serve<W: Wire>(self, mut wire: W, script: Script) {
-        self.0.open.fetch_add(1, Ordering::SeqCst);
-        // Whoever goes away in between is what a test may want.
-        let _gone = self.play(&mut wire, script).await;
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    /// Serves a connection in a task of its own.
+    fn spawn<W: Wire>(&self, mut wire: W, script: Script) {
+        let server = self.clone();
+        server.0.open.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(async move {
+            // A client that goes away in between is what a test may want.
+            let _gone = server.play(&mut wire, script).await;
+            drop(wire);
+            server.0.open.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 
     async fn play<W: Wire>(&self, wire: &mut W, script: Script) -> io::Result<()> {
