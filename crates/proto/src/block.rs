@@ -72,7 +72,7 @@ impl Block {
 #[derive(Debug, Default)]
 pub(crate) struct Value {
     place: Place,
-    len: usize,
+    pub(crate) len: usize,
     buffer: String,
 }
 

@@ -62,7 +62,7 @@ pub use heartbeat::Heartbeat;
 pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
 pub use name::{EventName, InvalidEventName};
 pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
-pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES};
+pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
 pub use reconnect::{
     MAX_RECONNECTION_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
 };

@@ -22,6 +22,9 @@ use crate::splitter::Splitter;
 /// an attack.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
+/// How many bytes of comments an event carries that came for its data: 64 KiB.
+pub const MAX_KEPT_COMMENT_BYTES: usize = 64 * 1024;
+
 /// What becomes of comment lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,7 +32,9 @@ pub enum Comments {
     /// They are skipped, and not even held. The default.
     #[default]
     Skip,
-    /// An event with data carries those of its block.
+    /// An event with data carries those of its block; where they are more than
+    /// [`MAX_KEPT_COMMENT_BYTES`], the newest, so that years of comments between two events end no
+    /// stream.
     Keep,
     /// As `Keep`, and a block that has comments and no data is an event too.
     Show,
@@ -109,6 +114,10 @@ impl Reader {
                 }
             }
             Field::Comment => {
+                let kept = self.block.comments.len + value.len();
+                if self.comments == Comments::Keep && kept > MAX_KEPT_COMMENT_BYTES {
+                    self.block.comments.clear();
+                }
                 self.block.comments.add_line(text, value, limit);
                 return Ok(self.comments == Comments::AtOnce);
             }

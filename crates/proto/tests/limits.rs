@@ -175,3 +175,20 @@ fn what_came_before_the_limit_is_heard_and_nothing_after_it() {
     let heard = decoder.decode(b"data: d\n\n").next().unwrap().unwrap();
     assert_eq!((heard.text(), heard.id.as_deref()), ("d", Some("1")));
 }
+
+#[test]
+fn comments_of_years_without_an_empty_line_end_no_stream() {
+    let limit = 1024 * 1024;
+    let mut decoder = Decoder::new()
+        .comments(Comments::Keep)
+        .max_event_bytes(limit);
+    for _ in 0..1_000_000 {
+        assert!(decoder.decode(b":thump\n").next().is_none());
+    }
+    let mut events = decoder.decode(b"data: a\n: last\n\n");
+    let event = events.next().unwrap().unwrap();
+    let comments = event.comments.unwrap();
+    assert!(comments.len() <= 64 * 1024, "{}", comments.len());
+    assert_eq!(&comments[comments.len() - 10..], "thump\nlast");
+    assert_eq!(event.data.unwrap(), "a");
+}
