@@ -10,24 +10,24 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) type Connection = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+pub(crate) type Connection<IO> = http1::Connection<TokioIo<IO>, Full<Bytes>>;
 
 /// Reads from its connection when it is polled, in whichever task does that.
-pub(crate) struct DirectBody {
+pub(crate) struct DirectBody<IO: AsyncRead + AsyncWrite> {
     /// `None` once it is closed.
-    connection: Option<Connection>,
+    connection: Option<Connection<IO>>,
     body: Incoming,
 }
 
-impl DirectBody {
-    pub(crate) fn new(connection: Option<Connection>, body: Incoming) -> Self {
+impl<IO: AsyncRead + AsyncWrite> DirectBody<IO> {
+    pub(crate) fn new(connection: Option<Connection<IO>>, body: Incoming) -> Self {
         Self { connection, body }
     }
 }
 
-impl Body for DirectBody {
+impl<IO: AsyncRead + AsyncWrite + Unpin> Body for DirectBody<IO> {
     type Data = Bytes;
     type Error = hyper::Error;
 

@@ -13,13 +13,19 @@
 //! # }
 //! ```
 //!
-//! Speaks `http` only; proxy variables are not looked at.
+//! [`DirectTransport`] has the settings: TCP keep-alive, and streams of bytes other than TCP. Speaks
+//! `http` only; proxy variables are not looked at.
 
 mod body;
 mod connect;
+mod exchange;
+mod keep_alive;
+mod request;
+mod transport;
 
-pub use connect::{DirectTransport, UnsupportedUrl};
+pub use request::UnsupportedUrl;
 use tidings_client::SseClient;
+pub use transport::DirectTransport;
 
 /// A client over the direct transport.
 pub fn client() -> SseClient {

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tidings_client::{Error, ErrorKind, Reconnect, Session};
+use tidings_client::{Error, ErrorKind, Reconnect, Session, SseClient};
+use tidings_hyper::DirectTransport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -49,7 +50,8 @@ impl Server {
 }
 
 async fn open(url: &str, reconnect: Reconnect) -> Result<Session, Error> {
-    let client = tidings_hyper::client().reconnect(reconnect);
+    let transport = DirectTransport::new();
+    let client = SseClient::over(transport).reconnect(reconnect);
     timeout(SOON, client.get(url).open()).await.unwrap()
 }
 
@@ -205,7 +207,7 @@ async fn what_cannot_be_reached_is_an_error() {
     drop(listener);
     let error = open(&refused, Reconnect::off()).await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Network);
-    let error = open("https://127.0.0.1/", Reconnect::standard())
+    let error = open("ftp://127.0.0.1/", Reconnect::standard())
         .await
         .unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::InvalidRequest);

@@ -1,0 +1,54 @@
+//! Owns the exchange over a connection: sends the request, and waits for the head of the response.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tidings_client::ResponseBody;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::body::{Connection, DirectBody};
+
+pub(crate) async fn exchange<IO>(
+    io: IO,
+    request: Request<Bytes>,
+) -> Result<Response<ResponseBody>, hyper::Error>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    let response = sender.send_request(request.map(Full::new));
+    let (response, connection) = drive(connection, response).await;
+    Ok(response?.map(|body| ResponseBody::new(DirectBody::new(connection, body))))
+}
+
+/// Polls the connection for as long as the response takes, and returns it if it is still open.
+async fn drive<IO, F>(
+    connection: Connection<IO>,
+    response: F,
+) -> (F::Output, Option<Connection<IO>>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future,
+{
+    let mut response = pin!(response);
+    let mut connection = Some(connection);
+    let response = poll_fn(|cx| {
+        if let Poll::Ready(response) = response.as_mut().poll(cx) {
+            return Poll::Ready(response);
+        }
+        if let Some(open) = &mut connection
+            && Pin::new(open).poll(cx).is_ready()
+        {
+            // Its error, if any, reaches the response too.
+            connection = None;
+        }
+        response.as_mut().poll(cx)
+    });
+    (response.await, connection)
+}

@@ -1,0 +1,153 @@
+//! Owns `DirectTransport`: its settings, and what becomes of a request.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use tidings_client::{ConnectError, ConnectTimeout, Connecting, ResponseBody, Transport};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connect::{Dial, Duplex, Link, dial, dial_tcp, within};
+use crate::exchange::exchange;
+use crate::keep_alive;
+use crate::request::{self, UnsupportedUrl};
+
+/// One new HTTP/1.1 connection for each request, closed with its body.
+///
+/// A name is looked up, and addresses of both families are tried, those of the one 300 ms after
+/// those of the other, after [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305). Nothing is
+/// spawned; only the lookup runs on tokio's threads for what blocks. All of this takes no longer
+/// than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
+///
+/// Cheap to clone; settings are changed by value.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_client::SseClient;
+/// use tidings_hyper::DirectTransport;
+///
+/// let transport = DirectTransport::new()
+///     .tcp_keep_alive(Duration::from_secs(60), Duration::from_secs(10), 4);
+/// let client = SseClient::over(transport);
+/// ```
+#[must_use = "settings are changed by value"]
+#[derive(Clone)]
+pub struct DirectTransport {
+    tcp: HttpConnector,
+    /// Instead of all of these.
+    dial: Option<Dial>,
+}
+
+impl Default for DirectTransport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl DirectTransport {
+    /// The transport.
+    pub fn new() -> Self {
+        Self {
+            tcp: keep_alive::connector(),
+            dial: None,
+        }
+    }
+
+    /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests in the
+    /// origin form over what `connect` makes for a URL; the URL may contain secrets.
+    ///
+    /// TCP is the caller's affair: its settings here mean nothing, and an `https` URL
+    /// is not encrypted unless `connect` does it. The connect timeout holds.
+    ///
+    /// ```no_run
+    /// # #[cfg(unix)] {
+    /// use tidings_client::SseClient;
+    /// use tidings_hyper::DirectTransport;
+    /// use tokio::net::UnixStream;
+    ///
+    /// let transport = DirectTransport::over(|_| UnixStream::connect("/run/events.sock"));
+    /// let session = SseClient::over(transport).get("http://localhost/events");
+    /// # }
+    /// ```
+    pub fn over<F, C, IO>(connect: F) -> Self
+    where
+        F: Fn(Uri) -> C + Send + Sync + 'static,
+        C: Future<Output = io::Result<IO>> + Send + 'static,
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let dial: Dial = Arc::new(move |url| {
+            let connecting = connect(url);
+            Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Duplex>) })
+        });
+        Self {
+            tcp: keep_alive::connector(),
+            dial: Some(dial),
+        }
+    }
+
+    /// After how long a silence, and then how often, TCP asks whether the peer is still there; after so
+    /// many probes without an answer the connection is broken. By default 15 s, 15 s and 3: a peer that is
+    /// gone without a word is noticed within a minute. Times are in whole seconds, from 1 to 32767; there
+    /// are 1 to 127 probes; what is out of these bounds is taken for the nearest.
+    pub fn tcp_keep_alive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
+        keep_alive::set(&mut self.tcp, idle, interval, probes);
+        self
+    }
+
+    /// No TCP keep-alive: a peer that is gone without a word is noticed by an
+    /// [`idle_timeout`](tidings_client::SseClient::idle_timeout) or never.
+    pub fn no_tcp_keep_alive(mut self) -> Self {
+        keep_alive::unset(&mut self.tcp);
+        self
+    }
+}
+
+impl Transport for DirectTransport {
+    fn connect(&self, request: Request<Bytes>) -> Connecting {
+        Box::pin(self.clone().send(request))
+    }
+}
+
+impl DirectTransport {
+    async fn send(
+        self,
+        mut request: Request<Bytes>,
+    ) -> Result<Response<ResponseBody>, ConnectError> {
+        let invalid = |error| ConnectError::InvalidRequest(error);
+        let server = request::origin(request.uri())
+            .filter(|server| match server.scheme_str() {
+                Some("http") => true,
+                Some("https") => self.dial.is_some(),
+                _ => false,
+            })
+            .ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
+        request::name_host(&mut request).map_err(|error| invalid(error.into()))?;
+        let limit = request.extensions().get::<ConnectTimeout>().copied();
+
+        let link = if let Some(connect) = &self.dial {
+            let dialing = connect(request.uri().clone());
+            request::to_origin_form(&mut request);
+            within(limit, dial(dialing)).await
+        } else {
+            request::to_origin_form(&mut request);
+            within(limit, dial_tcp(self.tcp, server)).await
+        };
+
+        let response = match link.map_err(ConnectError::Network)? {
+            Link::Tcp(stream) => exchange(stream, request).await,
+            Link::Other(stream) => exchange(stream, request).await,
+        };
+        response.map_err(|error| ConnectError::Network(error.into()))
+    }
+}
+
+impl fmt::Debug for DirectTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectTransport").finish_non_exhaustive()
+    }
+}

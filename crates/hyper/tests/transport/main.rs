@@ -1,0 +1,106 @@
+//! The direct transport against servers that the tests are themselves.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod connecting;
+mod over;
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::time::Duration;
+
+use tidings_client::{Error, ErrorKind, Reconnect, Session, SseClient};
+use tidings_hyper::DirectTransport;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(10);
+/// How long a test that waits for a limit waits.
+const LIMIT: Duration = Duration::from_millis(200);
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+const HEARD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: heard\n\n";
+
+/// What a test must never wait for.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(SOON, what).await.unwrap()
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    soon(listener.accept()).await.unwrap().0
+}
+
+/// A request's head, and nothing after it.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon(stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Sends one event to who asks, and returns what was asked.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+    let head = read_head(&mut stream).await;
+    stream.write_all(HEARD.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    head
+}
+
+/// Waits until the client has closed.
+async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
+    while soon(stream.read(&mut [0; 1024])).await.unwrap_or(0) > 0 {}
+}
+
+fn client(transport: DirectTransport) -> SseClient {
+    SseClient::over(transport).reconnect(Reconnect::off())
+}
+
+async fn open(transport: &DirectTransport, url: &str) -> Result<Session, Error> {
+    soon(client(transport.clone()).get(url).open()).await
+}
+
+/// Opens within [`LIMIT`].
+async fn open_within_limit(transport: &DirectTransport, url: &str) -> Error {
+    let client = client(transport.clone()).connect_timeout(LIMIT);
+    soon(client.get(url).open()).await.unwrap_err()
+}
+
+async fn next(session: &mut Session) -> Result<Option<String>, ErrorKind> {
+    let event = soon(session.try_next()).await;
+    event
+        .map(|event| event.map(|event| event.text().to_owned()))
+        .map_err(|error| error.kind().clone())
+}
+
+/// Hears the one event that [`answer`] sends.
+async fn hear(transport: &DirectTransport, url: &str) {
+    let mut session = open(transport, url).await.unwrap();
+    assert_eq!(next(&mut session).await, Ok(Some("heard".to_owned())));
+    assert_eq!(next(&mut session).await, Ok(None));
+}
+
+/// Whatever an error says to whom, with its causes.
+fn chain(error: &Error) -> String {
+    let mut chain = format!("{error:?}");
+    let mut cause: Option<&dyn StdError> = Some(error);
+    while let Some(error) = cause {
+        chain += &format!(": {error}");
+        cause = error.source();
+    }
+    chain
+}
+
+/// It is of the network, says this, and tells no secret.
+fn check_failed(error: &Error, says: &str) {
+    let chain = chain(error);
+    assert_eq!(error.kind(), &ErrorKind::Network, "{chain}");
+    assert!(chain.contains(says), "{says:?}: {chain}");
+    assert!(!chain.contains("secret"), "{chain}");
+}
