@@ -1,4 +1,4 @@
-//! Owns the way to a server: lookup and TCP, within one time.
+//! Owns the way to a server: lookup, TCP and proxy, within one time.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,11 +10,15 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::rt::TokioIo;
 use tidings_client::{ConnectTimeout, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
+
+use crate::proxy::Route;
 
 /// Any stream of bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -33,18 +37,57 @@ pub(crate) enum Link {
     Other(Box<dyn Duplex>),
 }
 
-/// Connects to a server, named by its [origin](crate::request::origin).
-pub(crate) async fn dial_tcp(mut tcp: HttpConnector, server: Uri) -> Result<Link, TransportError> {
-    let connecting = async {
-        poll_fn(|cx| tcp.poll_ready(cx)).await?;
-        tcp.call(server).await
-    };
-    let stream = connecting.await.map_err(failed)?;
-    Ok(Link::Tcp(stream.into_inner()))
+/// The server's [origin](crate::request::origin), and how it is reached.
+pub(crate) struct Way {
+    pub(crate) server: Uri,
+    pub(crate) route: Route,
+    pub(crate) tcp: HttpConnector,
+}
+
+impl Way {
+    pub(crate) async fn open(self) -> Result<Link, TransportError> {
+        let stream = match self.route {
+            Route::Direct => call(self.tcp, self.server)
+                .await
+                .map_err(Step::Server.failed())?,
+            Route::Forward { proxy, .. } => {
+                let connecting = call(self.tcp, proxy);
+                connecting.await.map_err(Step::Proxy.failed())?
+            }
+            Route::Tunnel {
+                proxy,
+                authorization,
+            } => {
+                let mut tunnel = Tunnel::new(proxy, self.tcp);
+                if let Some(authorization) = authorization {
+                    tunnel = tunnel.with_auth(authorization);
+                }
+                let connecting = call(tunnel, self.server);
+                connecting.await.map_err(Step::Proxy.failed())?
+            }
+            Route::Socks { proxy, user } => {
+                let mut socks = SocksV5::new(proxy, self.tcp);
+                if let Some((name, password)) = user {
+                    socks = socks.with_auth(name, password);
+                }
+                let connecting = call(socks, self.server);
+                connecting.await.map_err(Step::Proxy.failed())?
+            }
+        };
+        Ok(Link::Tcp(stream))
+    }
+}
+
+async fn call<S>(mut connector: S, url: Uri) -> Result<TcpStream, S::Error>
+where
+    S: Service<Uri, Response = TokioIo<TcpStream>>,
+{
+    poll_fn(|cx| connector.poll_ready(cx)).await?;
+    Ok(connector.call(url).await?.into_inner())
 }
 
 pub(crate) async fn dial(dialing: Dialing) -> Result<Link, TransportError> {
-    let stream = dialing.await.map_err(failed)?;
+    let stream = dialing.await.map_err(Step::Server.failed())?;
     Ok(Link::Other(stream))
 }
 
@@ -61,23 +104,43 @@ pub(crate) async fn within(
     }
 }
 
-fn failed(cause: impl Into<TransportError>) -> TransportError {
-    Failed(cause.into()).into()
+/// A step on the way to a server.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Server,
+    Proxy,
 }
 
-/// Names no URL: its query and what stands before an `@` are secrets.
+impl Step {
+    fn failed<E: Into<TransportError>>(self) -> impl FnOnce(E) -> TransportError {
+        move |cause| {
+            Box::new(Failed {
+                step: self,
+                cause: cause.into(),
+            })
+        }
+    }
+}
+
+/// A step that failed. Names no URL: its query and what stands before an `@` are secrets.
 #[derive(Debug)]
-struct Failed(TransportError);
+struct Failed {
+    step: Step,
+    cause: TransportError,
+}
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server could not be reached")
+        f.write_str(match self.step {
+            Step::Server => "the server could not be reached",
+            Step::Proxy => "the proxy could not be reached, or does not reach the server",
+        })
     }
 }
 
 impl StdError for Failed {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.0.as_ref())
+        Some(self.cause.as_ref())
     }
 }
 

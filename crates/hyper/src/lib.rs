@@ -13,16 +13,18 @@
 //! # }
 //! ```
 //!
-//! [`DirectTransport`] has the settings: TCP keep-alive, and streams of bytes other than TCP. Speaks
-//! `http` only; proxy variables are not looked at.
+//! [`DirectTransport`] has the settings: proxies, of which it takes those that the environment
+//! names, TCP keep-alive, and streams of bytes other than TCP. Speaks `http` only.
 
 mod body;
 mod connect;
 mod exchange;
 mod keep_alive;
+mod proxy;
 mod request;
 mod transport;
 
+pub use proxy::InvalidProxy;
 pub use request::UnsupportedUrl;
 use tidings_client::SseClient;
 pub use transport::DirectTransport;

@@ -1,11 +1,11 @@
-//! Owns the form of a request: where it goes, and what of its URL is said there.
+//! Owns the forms of a request: where it goes, and what of its URL is said there.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{HOST, InvalidHeaderValue};
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Uri};
 
 /// The server of a URL: scheme, host and port, and nothing that is secret.
@@ -13,6 +13,7 @@ pub(crate) fn origin(url: &Uri) -> Option<Uri> {
     let default_port = match url.scheme_str()? {
         "http" => 80,
         "https" => 443,
+        "socks5" | "socks5h" => 1080,
         _ => return None,
     };
     let host = url.host().filter(|host| !host.is_empty())?;
@@ -28,7 +29,7 @@ pub(crate) fn origin(url: &Uri) -> Option<Uri> {
         .ok()
 }
 
-/// Names the server in `Host`.
+/// Names the server in `Host`, as every form of a request does.
 pub(crate) fn name_host(request: &mut Request<Bytes>) -> Result<(), InvalidHeaderValue> {
     let host = HeaderValue::from_str(host_and_port(request.uri()).unwrap_or_default())?;
     request.headers_mut().entry(HOST).or_insert(host);
@@ -38,6 +39,17 @@ pub(crate) fn name_host(request: &mut Request<Bytes>) -> Result<(), InvalidHeade
 /// The form for a server: the path alone.
 pub(crate) fn to_origin_form(request: &mut Request<Bytes>) {
     *request.uri_mut() = Uri::from(path(request.uri()));
+}
+
+/// The form for a proxy: the whole URL, but for what stands before an `@`.
+pub(crate) fn to_absolute_form(request: &mut Request<Bytes>) -> Result<(), http::Error> {
+    let url = request.uri();
+    let absolute = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(host_and_port(url).unwrap_or_default())
+        .path_and_query(path(url));
+    *request.uri_mut() = absolute.build()?;
+    Ok(())
 }
 
 fn path(url: &Uri) -> PathAndQuery {
@@ -79,11 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_its_path_and_its_host() {
+    fn a_server_is_asked_by_path_and_a_proxy_by_url() {
         let check = |url: &str, host: &str, path: &str| {
             let mut request = request(url);
             name_host(&mut request).unwrap();
             assert_eq!(request.headers()[HOST], host, "{url}");
+            let mut absolute = request.clone();
+            to_absolute_form(&mut absolute).unwrap();
+            assert_eq!(absolute.uri().to_string(), format!("http://{host}{path}"));
             to_origin_form(&mut request);
             assert_eq!(request.uri().to_string(), path, "{url}");
         };

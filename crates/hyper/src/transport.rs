@@ -7,22 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tidings_client::{ConnectError, ConnectTimeout, Connecting, ResponseBody, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::connect::{Dial, Duplex, Link, dial, dial_tcp, within};
+use crate::connect::{Dial, Duplex, Link, Way, dial, within};
 use crate::exchange::exchange;
 use crate::keep_alive;
+use crate::proxy::{InvalidProxy, Proxies, Route};
 use crate::request::{self, UnsupportedUrl};
 
 /// One new HTTP/1.1 connection for each request, closed with its body.
 ///
 /// A name is looked up, and addresses of both families are tried, those of the one 300 ms after
 /// those of the other, after [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305). Nothing is
-/// spawned; only the lookup runs on tokio's threads for what blocks. All of this takes no longer
-/// than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
+/// spawned; only the lookup runs on tokio's threads for what blocks. All of this, with the proxy,
+/// takes no longer than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
 ///
 /// Cheap to clone; settings are changed by value.
 ///
@@ -32,6 +34,7 @@ use crate::request::{self, UnsupportedUrl};
 /// use tidings_hyper::DirectTransport;
 ///
 /// let transport = DirectTransport::new()
+///     .no_proxy()
 ///     .tcp_keep_alive(Duration::from_secs(60), Duration::from_secs(10), 4);
 /// let client = SseClient::over(transport);
 /// ```
@@ -39,6 +42,7 @@ use crate::request::{self, UnsupportedUrl};
 #[derive(Clone)]
 pub struct DirectTransport {
     tcp: HttpConnector,
+    proxies: Proxies,
     /// Instead of all of these.
     dial: Option<Dial>,
 }
@@ -50,10 +54,16 @@ impl Default for DirectTransport {
 }
 
 impl DirectTransport {
-    /// The transport.
+    /// The transport, with the proxies that the environment names now.
+    ///
+    /// A URL's scheme chooses `http_proxy` or `https_proxy`, else `all_proxy`; `no_proxy` lists hosts,
+    /// domains and networks that are reached without. Each is also read in upper case, but for
+    /// `HTTP_PROXY` where `REQUEST_METHOD` is set: there a stranger sets it. See
+    /// [`proxy`](Self::proxy) for what they may say.
     pub fn new() -> Self {
         Self {
             tcp: keep_alive::connector(),
+            proxies: Proxies::from_environment(),
             dial: None,
         }
     }
@@ -61,7 +71,7 @@ impl DirectTransport {
     /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests in the
     /// origin form over what `connect` makes for a URL; the URL may contain secrets.
     ///
-    /// TCP is the caller's affair: its settings here mean nothing, and an `https` URL
+    /// TCP and proxies are the caller's affair: their settings here mean nothing, and an `https` URL
     /// is not encrypted unless `connect` does it. The connect timeout holds.
     ///
     /// ```no_run
@@ -86,6 +96,7 @@ impl DirectTransport {
         });
         Self {
             tcp: keep_alive::connector(),
+            proxies: Proxies::none(),
             dial: Some(dial),
         }
     }
@@ -103,6 +114,27 @@ impl DirectTransport {
     /// [`idle_timeout`](tidings_client::SseClient::idle_timeout) or never.
     pub fn no_tcp_keep_alive(mut self) -> Self {
         keep_alive::unset(&mut self.tcp);
+        self
+    }
+
+    /// Reaches every server through this proxy, whatever the environment says.
+    ///
+    /// `http://host:port` is sent `http` requests whole, and asked by CONNECT for a connection to where `https`
+    /// requests go; port 80 if none is named. `socks5://` and `socks5h://` name a SOCKS 5 proxy, which looks up
+    /// names itself; port 1080. A name and a password, percent-encoded, may stand before an `@`: they are sent
+    /// to the proxy alone.
+    ///
+    /// # Errors
+    /// The URL names no such proxy. If one of the environment does not, requests that would go through it
+    /// cannot be sent.
+    pub fn proxy(mut self, url: &str) -> Result<Self, InvalidProxy> {
+        self.proxies = Proxies::all(url)?;
+        Ok(self)
+    }
+
+    /// Reaches every server without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.proxies = Proxies::none();
         self
     }
 }
@@ -134,8 +166,23 @@ impl DirectTransport {
             request::to_origin_form(&mut request);
             within(limit, dial(dialing)).await
         } else {
-            request::to_origin_form(&mut request);
-            within(limit, dial_tcp(self.tcp, server)).await
+            let route = self.proxies.route(&server);
+            let route = route.map_err(|error| invalid(error.into()))?;
+            if let Route::Forward { authorization, .. } = &route {
+                request::to_absolute_form(&mut request).map_err(|error| invalid(error.into()))?;
+                if let Some(authorization) = authorization.clone() {
+                    let headers = request.headers_mut();
+                    headers.insert(PROXY_AUTHORIZATION, authorization);
+                }
+            } else {
+                request::to_origin_form(&mut request);
+            }
+            let way = Way {
+                server,
+                route,
+                tcp: self.tcp,
+            };
+            within(limit, way.open()).await
         };
 
         let response = match link.map_err(ConnectError::Network)? {
@@ -146,6 +193,7 @@ impl DirectTransport {
     }
 }
 
+/// Tells nothing: proxies are nobody's business.
 impl fmt::Debug for DirectTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectTransport").finish_non_exhaustive()

@@ -50,7 +50,7 @@ impl Server {
 }
 
 async fn open(url: &str, reconnect: Reconnect) -> Result<Session, Error> {
-    let transport = DirectTransport::new();
+    let transport = DirectTransport::new().no_proxy();
     let client = SseClient::over(transport).reconnect(reconnect);
     timeout(SOON, client.get(url).open()).await.unwrap()
 }

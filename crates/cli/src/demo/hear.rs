@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use tidings::client::{Session, SseClient};
+use tidings::hyper::DirectTransport;
 use tidings::{Event, Reconnect};
 use tokio::time::timeout;
 
@@ -27,7 +28,8 @@ pub(crate) struct Listener<'o> {
 impl<'o> Listener<'o> {
     pub(crate) fn new(url: String, output: &'o Output) -> Self {
         Self {
-            client: tidings::client(),
+            // The server is in this process: no proxy leads to it.
+            client: SseClient::over(DirectTransport::new().no_proxy()),
             url,
             output,
             heard: 0,

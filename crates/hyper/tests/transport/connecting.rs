@@ -3,7 +3,7 @@ use super::*;
 #[tokio::test]
 async fn of_several_addresses_the_one_that_listens_is_found() {
     let (listener, port) = listen().await;
-    let transport = DirectTransport::new();
+    let transport = DirectTransport::new().no_proxy();
     let url = format!("http://localhost:{port}/");
     tokio::join!(hear(&transport, &url), async {
         let head = answer(accept(&listener).await).await;
@@ -18,7 +18,7 @@ async fn of_several_addresses_the_one_that_listens_is_found() {
 async fn who_cannot_be_reached_is_named_as_such_and_no_secret_with_it() {
     let (listener, port) = listen().await;
     drop(listener);
-    let transport = DirectTransport::new();
+    let transport = DirectTransport::new().no_proxy();
     for url in [
         format!("http://secret:secret@127.0.0.1:{port}/secret?secret=secret"),
         "http://secret@no-such-host.invalid/secret?secret".to_owned(),
@@ -43,7 +43,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
         queued.push(stream.unwrap());
     }
 
-    let transport = DirectTransport::new();
+    let transport = DirectTransport::new().no_proxy();
     let error = open_within_limit(&transport, &format!("http://{address}/?secret")).await;
     check_failed(&error, "the connection was not made within 200ms");
 }
@@ -51,7 +51,7 @@ async fn a_server_that_does_not_answer_is_given_up() {
 #[tokio::test]
 async fn the_connect_timeout_ends_with_the_connection() {
     let (listener, port) = listen().await;
-    let client = client(DirectTransport::new()).connect_timeout(LIMIT);
+    let client = client(DirectTransport::new().no_proxy()).connect_timeout(LIMIT);
     let url = format!("http://127.0.0.1:{port}/");
     let serve = async {
         let mut stream = accept(&listener).await;
@@ -64,4 +64,11 @@ async fn the_connect_timeout_ends_with_the_connection() {
         next(&mut session.unwrap()).await,
         Ok(Some("heard".to_owned()))
     );
+}
+
+#[test]
+fn debug_tells_no_secret() {
+    let transport = DirectTransport::new().proxy("http://secret:secret@localhost:1");
+    let text = format!("{:?}", transport.unwrap());
+    assert!(!text.contains("secret"), "{text}");
 }

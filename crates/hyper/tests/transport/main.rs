@@ -1,8 +1,10 @@
-//! The direct transport against servers that the tests are themselves.
+//! The direct transport against servers and proxies that the tests are themselves.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod connecting;
+mod environment;
 mod over;
+mod proxy;
 
 use std::error::Error as StdError;
 use std::future::Future;
