@@ -1,4 +1,4 @@
-//! Owns the way to a server: lookup, TCP and proxy, within one time.
+//! Owns the way to a server: lookup, TCP, proxy and TLS, within one time.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::proxy::Route;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// Any stream of bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -42,10 +44,19 @@ pub(crate) struct Way {
     pub(crate) server: Uri,
     pub(crate) route: Route,
     pub(crate) tcp: HttpConnector,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Tls,
 }
 
 impl Way {
     pub(crate) async fn open(self) -> Result<Link, TransportError> {
+        #[cfg(feature = "tls")]
+        let handshake = match self.server.host() {
+            Some(host) if self.server.scheme_str() == Some("https") => {
+                Some(self.tls.prepare(host).map_err(Step::Tls.failed())?)
+            }
+            _ => None,
+        };
         let stream = match self.route {
             Route::Direct => call(self.tcp, self.server)
                 .await
@@ -74,6 +85,12 @@ impl Way {
                 connecting.await.map_err(Step::Proxy.failed())?
             }
         };
+        #[cfg(feature = "tls")]
+        if let Some(handshake) = handshake {
+            let handshake = handshake.over(stream);
+            let stream = handshake.await.map_err(Step::Tls.failed())?;
+            return Ok(Link::Other(Box::new(stream)));
+        }
         Ok(Link::Tcp(stream))
     }
 }
@@ -109,6 +126,8 @@ pub(crate) async fn within(
 enum Step {
     Server,
     Proxy,
+    #[cfg(feature = "tls")]
+    Tls,
 }
 
 impl Step {
@@ -134,6 +153,8 @@ impl fmt::Display for Failed {
         f.write_str(match self.step {
             Step::Server => "the server could not be reached",
             Step::Proxy => "the proxy could not be reached, or does not reach the server",
+            #[cfg(feature = "tls")]
+            Step::Tls => "no TLS with the server",
         })
     }
 }

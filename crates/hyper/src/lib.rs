@@ -14,7 +14,11 @@
 //! ```
 //!
 //! [`DirectTransport`] has the settings: proxies, of which it takes those that the environment
-//! names, TCP keep-alive, and streams of bytes other than TCP. Speaks `http` only.
+//! names, TCP keep-alive, whose certificates are trusted, and streams of bytes other than TCP.
+//!
+//! # Features
+//! * `tls`: `https`, with rustls and what the platform trusts. On by default.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod connect;
@@ -22,11 +26,15 @@ mod exchange;
 mod keep_alive;
 mod proxy;
 mod request;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 
 pub use proxy::InvalidProxy;
 pub use request::UnsupportedUrl;
 use tidings_client::SseClient;
+#[cfg(feature = "tls")]
+pub use tls::InvalidCertificate;
 pub use transport::DirectTransport;
 
 /// A client over the direct transport.

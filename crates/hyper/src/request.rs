@@ -76,7 +76,11 @@ impl UnsupportedUrl {
 
 impl fmt::Display for UnsupportedUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the direct transport needs an http:// URL with a host")
+        f.write_str(if cfg!(feature = "tls") {
+            "the direct transport needs an http:// or https:// URL with a host"
+        } else {
+            "the direct transport needs an http:// URL with a host; https:// needs its feature `tls`"
+        })
     }
 }
 

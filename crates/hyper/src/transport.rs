@@ -18,13 +18,15 @@ use crate::exchange::exchange;
 use crate::keep_alive;
 use crate::proxy::{InvalidProxy, Proxies, Route};
 use crate::request::{self, UnsupportedUrl};
+#[cfg(feature = "tls")]
+use crate::tls::{InvalidCertificate, Tls};
 
 /// One new HTTP/1.1 connection for each request, closed with its body.
 ///
 /// A name is looked up, and addresses of both families are tried, those of the one 300 ms after
 /// those of the other, after [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305). Nothing is
-/// spawned; only the lookup runs on tokio's threads for what blocks. All of this, with the proxy,
-/// takes no longer than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
+/// spawned; only the lookup runs on tokio's threads for what blocks. All of this, with proxy and
+/// TLS, takes no longer than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
 ///
 /// Cheap to clone; settings are changed by value.
 ///
@@ -43,6 +45,8 @@ use crate::request::{self, UnsupportedUrl};
 pub struct DirectTransport {
     tcp: HttpConnector,
     proxies: Proxies,
+    #[cfg(feature = "tls")]
+    tls: Tls,
     /// Instead of all of these.
     dial: Option<Dial>,
 }
@@ -64,6 +68,8 @@ impl DirectTransport {
         Self {
             tcp: keep_alive::connector(),
             proxies: Proxies::from_environment(),
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
             dial: None,
         }
     }
@@ -71,7 +77,7 @@ impl DirectTransport {
     /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests in the
     /// origin form over what `connect` makes for a URL; the URL may contain secrets.
     ///
-    /// TCP and proxies are the caller's affair: their settings here mean nothing, and an `https` URL
+    /// TCP, TLS and proxies are the caller's affair: their settings here mean nothing, and an `https` URL
     /// is not encrypted unless `connect` does it. The connect timeout holds.
     ///
     /// ```no_run
@@ -97,6 +103,8 @@ impl DirectTransport {
         Self {
             tcp: keep_alive::connector(),
             proxies: Proxies::none(),
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
             dial: Some(dial),
         }
     }
@@ -137,6 +145,28 @@ impl DirectTransport {
         self.proxies = Proxies::none();
         self
     }
+
+    /// Trusts the servers that this certificate, or these, vouch for, besides those that the
+    /// platform trusts: one in DER, or any number in PEM.
+    ///
+    /// The platform's are read for the first `https` request, in its task and within milliseconds; it fails if
+    /// there are none at all. On Android no others can be added, and it fails if some were.
+    ///
+    /// # Errors
+    /// It is no certificate that can be trusted as a root.
+    #[cfg(feature = "tls")]
+    pub fn add_root_certificate(mut self, certificate: &[u8]) -> Result<Self, InvalidCertificate> {
+        self.tls.add_root_certificate(certificate)?;
+        Ok(self)
+    }
+
+    /// Does TLS by this configuration, of which only the protocols (ALPN) are replaced, by HTTP/1.1. It takes the
+    /// place of the platform's trust and of root certificates added before it; one added after it takes its place.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
+        self.tls = Tls::with_config(config);
+        self
+    }
 }
 
 impl Transport for DirectTransport {
@@ -154,7 +184,7 @@ impl DirectTransport {
         let server = request::origin(request.uri())
             .filter(|server| match server.scheme_str() {
                 Some("http") => true,
-                Some("https") => self.dial.is_some(),
+                Some("https") => cfg!(feature = "tls") || self.dial.is_some(),
                 _ => false,
             })
             .ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
@@ -181,6 +211,8 @@ impl DirectTransport {
                 server,
                 route,
                 tcp: self.tcp,
+                #[cfg(feature = "tls")]
+                tls: self.tls,
             };
             within(limit, way.open()).await
         };
@@ -193,7 +225,7 @@ impl DirectTransport {
     }
 }
 
-/// Tells nothing: proxies are nobody's business.
+/// Tells nothing: proxies and roots are nobody's business.
 impl fmt::Debug for DirectTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectTransport").finish_non_exhaustive()

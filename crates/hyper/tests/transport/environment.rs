@@ -32,12 +32,20 @@ fn check(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>)
 fn the_environment_names_proxies() {
     let variables = [
         ("http_proxy", "http://user:secret@127.0.0.1:1"),
+        ("https_proxy", "https://127.0.0.1:1"),
         ("no_proxy", "localhost"),
     ];
     check("the_environment_names_proxies", &variables, async {
         let transport = DirectTransport::new();
         let error = open(&transport, "http://a.test/?secret").await.unwrap_err();
         check_failed(&error, "the proxy could not be reached");
+        #[cfg(feature = "tls")]
+        {
+            let error = open(&transport, "https://a.test/").await.unwrap_err();
+            assert_eq!(error.kind(), &ErrorKind::InvalidRequest);
+            assert!(chain(&error).contains("the proxy that is set"), "{error:?}");
+        }
+
         let (listener, port) = listen().await;
         let url = |host| format!("http://{host}:{port}/");
         let serve = async {
@@ -51,4 +59,30 @@ fn the_environment_names_proxies() {
         let (head, ()) = tokio::join!(serve, hear);
         assert!(!head.contains("proxy-authorization"), "{head}");
     });
+}
+
+#[cfg(all(feature = "tls", target_os = "linux"))]
+#[test]
+fn who_trusts_nobody_speaks_plain_http_and_says_so() {
+    let nobody = [
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", "/nowhere"),
+        ("no_proxy", "*"),
+    ];
+    check(
+        "who_trusts_nobody_speaks_plain_http_and_says_so",
+        &nobody,
+        async {
+            let (listener, port) = listen().await;
+            let transport = DirectTransport::new();
+            let url = format!("http://127.0.0.1:{port}/");
+            tokio::join!(hear(&transport, &url), async {
+                answer(accept(&listener).await).await;
+            });
+            let url = format!("https://127.0.0.1:{port}/");
+            let error = open(&transport, &url).await.unwrap_err();
+            check_failed(&error, "No CA certificates were loaded from the system");
+            tls::check_own_authority().await;
+        },
+    );
 }

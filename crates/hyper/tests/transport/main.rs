@@ -5,6 +5,8 @@ mod connecting;
 mod environment;
 mod over;
 mod proxy;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::error::Error as StdError;
 use std::future::Future;

@@ -73,3 +73,108 @@ async fn socks_looks_names_up_itself_and_leads_to_the_server() {
         assert!(head.starts_with("GET /b HTTP/1.1\r\n"), "{head}");
     }
 }
+
+#[cfg(feature = "tls")]
+mod tunnel {
+    use super::*;
+    use crate::tls::Authority;
+
+    const URL: &str = "https://a.test/b?secret";
+
+    /// Answers CONNECT with this.
+    async fn refuse(answer: &str, says: &str) {
+        let (listener, port) = listen().await;
+        let transport = through(port);
+        let serve = async {
+            let mut stream = accept(&listener).await;
+            read_head(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            closed(&mut stream).await;
+        };
+        let (session, ()) = tokio::join!(open(&transport, URL), serve);
+        let error = session.unwrap_err();
+        check_failed(
+            &error,
+            "the proxy could not be reached, or does not reach the server",
+        );
+        check_failed(&error, says);
+    }
+
+    #[tokio::test]
+    async fn tls_goes_through_it_and_the_server_hears_nothing_of_the_proxy() {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor(&["a.test"]);
+        let (listener, port) = listen().await;
+        let transport = authority.trusted_by(through(port));
+        let serve = async {
+            let mut stream = accept(&listener).await;
+            let connect = read_head(&mut stream).await;
+            let ok = "HTTP/1.1 200 Connection established\r\n\r\n";
+            stream.write_all(ok.as_bytes()).await.unwrap();
+            (
+                connect,
+                answer(acceptor.accept(stream).await.unwrap()).await,
+            )
+        };
+        let ((connect, head), ()) = tokio::join!(serve, hear(&transport, "https://a.test/b"));
+        let connect = connect.to_lowercase();
+        assert!(
+            connect.starts_with("connect a.test:443 http/1.1\r\n"),
+            "{connect}"
+        );
+        assert!(connect.contains("host: a.test:443\r\n"), "{connect}");
+        assert!(connect.contains(&AUTHORIZATION.to_lowercase()), "{connect}");
+        assert!(head.starts_with("GET /b HTTP/1.1\r\n"), "{head}");
+        assert!(!head.to_lowercase().contains("proxy"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_refuses_is_an_error_of_the_network() {
+        let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+        refuse(refusal, "proxy authorization required").await;
+        refuse("HTTP/1.1 502 Bad Gateway\r\n\r\n", "unsuccessful").await;
+        refuse("HTTP/1.1 200 O", "unexpected end of file").await;
+        refuse("garbage\r\n\r\n", "unsuccessful").await;
+        refuse("", "unexpected end of file").await;
+        let endless = format!("HTTP/1.1 200 OK\r\na: {}", "b".repeat(10_000));
+        refuse(&endless, "proxy response headers too long").await;
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_never_answers_is_given_up() {
+        let (listener, port) = listen().await;
+        let transport = through(port);
+        let serve = async {
+            let mut stream = accept(&listener).await;
+            closed(&mut stream).await;
+        };
+        let (error, ()) = tokio::join!(open_within_limit(&transport, URL), serve);
+        check_failed(&error, "the connection was not made within 200ms");
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_for_a_proxy_closes_its_socket() {
+        let (listener, port) = listen().await;
+        let opening = tokio::spawn(async move { open(&through(port), URL).await });
+        let mut stream = accept(&listener).await;
+        read_head(&mut stream).await;
+        opening.abort();
+        closed(&mut stream).await;
+    }
+
+    #[tokio::test]
+    async fn tls_goes_through_socks_too() {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor(&["a.test"]);
+        let (listener, port) = listen().await;
+        let transport = DirectTransport::new().proxy(&format!("socks5://127.0.0.1:{port}"));
+        let transport = authority.trusted_by(transport.unwrap());
+        let serve = async {
+            let mut stream = accept(&listener).await;
+            assert_eq!(socks(&mut stream).await, "a.test:443");
+            answer(acceptor.accept(stream).await.unwrap()).await
+        };
+        tokio::join!(serve, hear(&transport, "https://a.test/b"));
+    }
+}

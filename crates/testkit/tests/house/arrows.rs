@@ -51,6 +51,10 @@ const FENCED: &[(&str, &[&str])] = &[
     ("hyper-util", &["tidings-hyper", "tidings-axum"]),
     ("hyper-rustls", &["tidings-hyper"]),
     ("reqwest", &["tidings-reqwest"]),
+    ("rustls", &["tidings-hyper"]),
+    ("rustls-platform-verifier", &["tidings-hyper"]),
+    ("tokio-rustls", &["tidings-hyper"]),
+    ("reqwest", &[]),
     ("async-nats", &[]),
     ("redb", &[]),
 ];
