@@ -17,11 +17,21 @@
 //! names, TCP keep-alive, whose certificates are trusted, and streams of bytes other than TCP.
 //!
 //! # Features
-//! * `tls`: `https`, with rustls and what the platform trusts. On by default.
+//! Both are on by default.
+//! * `tls`: `https`, with rustls and what the platform trusts.
+//! * `compression`: asks for gzip, br and zstd, and decodes them as they arrive: an event that the
+//!   server flushes is heard at once. A request that sets its own `Accept-Encoding` keeps it;
+//!   `identity` turns compression off.
+//!
+//! A stream in an encoding that cannot be decoded is an error of the network, unless the request
+//! asked for encodings itself: it then comes as it is.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod coding;
 mod connect;
+#[cfg(feature = "compression")]
+mod decode;
 mod exchange;
 mod keep_alive;
 mod proxy;

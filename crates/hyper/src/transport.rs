@@ -13,6 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tidings_client::{ConnectError, ConnectTimeout, Connecting, ResponseBody, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::coding;
 use crate::connect::{Dial, Duplex, Link, Way, dial, within};
 use crate::exchange::exchange;
 use crate::keep_alive;
@@ -189,6 +190,7 @@ impl DirectTransport {
             })
             .ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
         request::name_host(&mut request).map_err(|error| invalid(error.into()))?;
+        let asks = coding::ask(request.headers_mut());
         let limit = request.extensions().get::<ConnectTimeout>().copied();
 
         let link = if let Some(connect) = &self.dial {
@@ -221,7 +223,8 @@ impl DirectTransport {
             Link::Tcp(stream) => exchange(stream, request).await,
             Link::Other(stream) => exchange(stream, request).await,
         };
-        response.map_err(|error| ConnectError::Network(error.into()))
+        let response = response.map_err(|error| ConnectError::Network(error.into()))?;
+        coding::decode(response, asks).map_err(ConnectError::Network)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The direct transport against servers and proxies that the tests are themselves.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[cfg(feature = "compression")]
+mod coding;
 mod connecting;
 mod environment;
 mod over;

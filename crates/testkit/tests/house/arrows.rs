@@ -54,6 +54,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rustls", &["tidings-hyper"]),
     ("rustls-platform-verifier", &["tidings-hyper"]),
     ("tokio-rustls", &["tidings-hyper"]),
+    ("async-compression", &["tidings-hyper"]),
     ("reqwest", &[]),
     ("async-nats", &[]),
     ("redb", &[]),

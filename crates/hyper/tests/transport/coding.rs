@@ -1,0 +1,340 @@
+use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
+use async_compression::zstd::CParameter;
+use async_compression::{Level, brotli};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tidings_client::{ResponseBody, Transport, TransportError};
+use tokio::io::duplex;
+
+use super::*;
+
+const CODECS: [&str; 3] = ["gzip", "br", "zstd"];
+
+/// A server's compressor, whose bytes are taken as they come.
+enum Encoder {
+    Gzip(GzipEncoder<Vec<u8>>),
+    Brotli(Box<BrotliEncoder<Vec<u8>>>),
+    Zstd(ZstdEncoder<Vec<u8>>),
+}
+
+impl Encoder {
+    fn new(codec: &str) -> Self {
+        match codec {
+            "gzip" => Self::Gzip(GzipEncoder::new(Vec::new())),
+            "br" => Self::Brotli(Box::new(BrotliEncoder::with_quality(
+                Vec::new(),
+                Level::Fastest,
+            ))),
+            _ => Self::Zstd(ZstdEncoder::new(Vec::new())),
+        }
+    }
+
+    /// The text compressed and flushed.
+    async fn flushed(&mut self, text: &str) -> Vec<u8> {
+        self.writer().write_all(text.as_bytes()).await.unwrap();
+        self.writer().flush().await.unwrap();
+        self.take()
+    }
+
+    async fn end(&mut self) -> Vec<u8> {
+        self.writer().shutdown().await.unwrap();
+        self.take()
+    }
+
+    fn writer(&mut self) -> &mut (dyn AsyncWrite + Unpin) {
+        match self {
+            Self::Gzip(encoder) => encoder,
+            Self::Brotli(encoder) => encoder,
+            Self::Zstd(encoder) => encoder,
+        }
+    }
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(match self {
+            Self::Gzip(encoder) => encoder.get_mut(),
+            Self::Brotli(encoder) => encoder.get_mut(),
+            Self::Zstd(encoder) => encoder.get_mut(),
+        })
+    }
+}
+
+/// The text compressed, and no more to come.
+async fn encoded(codec: &str, text: &str) -> Vec<u8> {
+    let mut encoder = Encoder::new(codec);
+    let mut bytes = encoder.flushed(text).await;
+    bytes.extend(encoder.end().await);
+    bytes
+}
+
+fn head_of(status: u16, codec: &str, length: &str) -> String {
+    let stream = "content-type: text/event-stream\r\nconnection: close";
+    format!("HTTP/1.1 {status} It\r\n{stream}\r\ncontent-encoding: {codec}\r\n{length}\r\n\r\n")
+}
+
+const CHUNKED: &str = "transfer-encoding: chunked";
+
+async fn write_chunk(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    let size = format!("{:x}\r\n", bytes.len());
+    stream.write_all(size.as_bytes()).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream.write_all(b"\r\n").await.unwrap();
+}
+
+/// What becomes of a request to a server that answers like this and closes.
+async fn ask(request: Request<Bytes>, answer: Vec<u8>) -> (String, Response<ResponseBody>) {
+    let (listener, port) = listen().await;
+    let transport = DirectTransport::over(move |_| TcpStream::connect(("127.0.0.1", port)));
+    let serve = async {
+        let mut stream = accept(&listener).await;
+        let head = read_head(&mut stream).await;
+        stream.write_all(&answer).await.unwrap();
+        head
+    };
+    let (response, head) = tokio::join!(soon(transport.connect(request)), serve);
+    (head, response.unwrap())
+}
+
+fn request() -> Request<Bytes> {
+    Request::get("http://a.test/").body(Bytes::new()).unwrap()
+}
+
+async fn collected(body: ResponseBody) -> Result<Bytes, TransportError> {
+    Ok(soon(body.collect()).await?.to_bytes())
+}
+
+/// The body that comes of these bytes, cut into frames of this size, in this encoding.
+async fn decoded(codec: &str, bytes: &[u8], size: usize) -> Result<Bytes, TransportError> {
+    let mut answer = head_of(200, codec, CHUNKED).into_bytes();
+    for chunk in bytes.chunks(size) {
+        write_chunk(&mut answer, chunk).await;
+    }
+    answer.extend(b"0\r\n\r\n");
+    let (_, response) = ask(request(), answer).await;
+    assert!(!response.headers().contains_key(CONTENT_ENCODING));
+    collected(response.into_body()).await
+}
+
+async fn check_error(codec: &str, bytes: &[u8]) {
+    let error = decoded(codec, bytes, 1024).await;
+    let error = error.expect_err(&format!("{codec}: {bytes:?}")).to_string();
+    assert_eq!(
+        error, "the server sent a body that is not in the encoding it names",
+        "{codec}"
+    );
+}
+
+/// A server that sends an event when the last one was heard. What begins each, and whether each is a
+/// member of its own, and how many bytes a chunk has.
+async fn check_flushed(codec: &str, is_member: bool, size: usize) {
+    let (client, mut server) = duplex(1024);
+    let client = std::sync::Mutex::new(Some(client));
+    let transport = DirectTransport::over(move |_| {
+        let client = client.lock().unwrap().take().unwrap();
+        async { Ok(client) }
+    });
+    let (session, ()) = tokio::join!(open(&transport, "http://a.test/"), async {
+        read_head(&mut server).await;
+        let head = head_of(200, codec, CHUNKED);
+        server.write_all(head.as_bytes()).await.unwrap();
+    });
+    let mut session = session.unwrap();
+    let mut encoder = Encoder::new(codec);
+    for n in 0..5 {
+        let text = format!("event {n} {}", "é".repeat(n * 100));
+        let event = format!("data: {text}\n\n");
+        let bytes = if is_member {
+            encoded(codec, &event).await
+        } else {
+            encoder.flushed(&event).await
+        };
+        let send = async {
+            for chunk in bytes.chunks(size) {
+                write_chunk(&mut server, chunk).await;
+            }
+        };
+        let (heard, ()) = tokio::join!(next(&mut session), send);
+        assert_eq!(heard, Ok(Some(text)), "{codec}");
+    }
+    if !is_member {
+        write_chunk(&mut server, &encoder.end().await).await;
+    }
+    server.write_all(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(next(&mut session).await, Ok(None), "{codec}");
+}
+
+#[tokio::test]
+async fn an_event_is_heard_when_it_was_flushed() {
+    for size in [1, 7, usize::MAX] {
+        for codec in CODECS {
+            check_flushed(codec, false, size).await;
+        }
+        check_flushed("gzip", true, size).await;
+        check_flushed("zstd", true, size).await;
+    }
+}
+
+#[tokio::test]
+async fn whatever_was_encoded_comes_out() {
+    let text: String = (0..50_000).map(|n| format!("data: {n}\n\n")).collect();
+    for codec in CODECS {
+        let bytes = encoded(codec, &text).await;
+        for size in [10, 1000, usize::MAX] {
+            assert_eq!(
+                decoded(codec, &bytes, size).await.unwrap(),
+                text,
+                "{codec} {size}"
+            );
+        }
+        assert_eq!(decoded(codec, b"", 1).await.unwrap(), "", "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_or_garbage_is_an_error() {
+    for codec in CODECS {
+        let bytes = encoded(codec, "data: a\n\n").await;
+        for cut in 1..bytes.len() {
+            check_error(codec, &bytes[..cut]).await;
+        }
+        check_error(codec, &[&bytes[..], b"data: b\n\n"].concat()).await;
+        check_error(codec, b"data: a\n\ndata: b\n\n").await;
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_an_error_is_heard() {
+    for codec in CODECS {
+        for garbage in [&b""[..], &[0xff; 32]] {
+            let mut answer = head_of(200, codec, CHUNKED).into_bytes();
+            let event = Encoder::new(codec).flushed("data: heard\n\n").await;
+            write_chunk(&mut answer, &event).await;
+            // An empty chunk is the last.
+            write_chunk(&mut answer, garbage).await;
+            let (_, response) = ask(request(), answer).await;
+            let mut body = response.into_body();
+            let frame = soon(body.frame()).await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "data: heard\n\n", "{codec}");
+            soon(body.frame()).await.unwrap().unwrap_err();
+            assert!(soon(body.frame()).await.is_none(), "{codec}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_an_error_though_what_was_encoded_is_whole() {
+    for codec in CODECS {
+        let mut answer = head_of(200, codec, CHUNKED).into_bytes();
+        write_chunk(&mut answer, &encoded(codec, "data: heard\n\n").await).await;
+        let (_, response) = ask(request(), answer).await;
+        assert!(collected(response.into_body()).await.is_err(), "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn windows_over_the_limit_are_refused() {
+    let text = "data: a\n\n".repeat(1000);
+    let mut brotli = brotli::EncoderParams::default();
+    brotli = brotli.window_size(24);
+    let mut encoder = BrotliEncoder::with_params(Vec::new(), brotli);
+    encoder.write_all(text.as_bytes()).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    assert_eq!(decoded("br", encoder.get_ref(), 100).await.unwrap(), text);
+    // A window of 30 bits, and nothing in it.
+    check_error("br", &[0x11, 0xde]).await;
+
+    for (window, is_heard) in [(23, true), (24, false)] {
+        let window = [CParameter::window_log(window)];
+        let mut encoder = ZstdEncoder::with_quality_and_params(Vec::new(), Level::Fastest, &window);
+        encoder.write_all(text.as_bytes()).await.unwrap();
+        encoder.flush().await.unwrap();
+        encoder.shutdown().await.unwrap();
+        assert_eq!(
+            decoded("zstd", encoder.get_ref(), 100).await.is_ok(),
+            is_heard
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_codings_asked_for_are_ours_or_the_callers() {
+    let identity = || head_of(200, "identity", "cache-control: no-store").into_bytes();
+    let (head, _) = ask(request(), identity()).await;
+    assert!(
+        head.contains("accept-encoding: gzip, br, zstd\r\n"),
+        "{head}"
+    );
+
+    let mut own = request();
+    own.headers_mut()
+        .insert(ACCEPT_ENCODING, "identity".parse().unwrap());
+    let (head, _) = ask(own.clone(), identity()).await;
+    assert!(head.contains("accept-encoding: identity\r\n"), "{head}");
+    assert_eq!(head.matches("accept-encoding").count(), 1, "{head}");
+
+    // What we know is decoded whoever asked, and what we do not know is the caller's affair.
+    let mut answer = head_of(200, "GZIP", "cache-control: no-store").into_bytes();
+    answer.extend(encoded("gzip", "data: a\n\n").await);
+    let (_, response) = ask(own.clone(), answer).await;
+    assert_eq!(
+        collected(response.into_body()).await.unwrap(),
+        "data: a\n\n"
+    );
+    let answer = head_of(200, "deflate", "content-length: 2") + "xy";
+    let (_, response) = ask(own, answer.into_bytes()).await;
+    assert_eq!(response.headers()[CONTENT_ENCODING], "deflate");
+    assert_eq!(collected(response.into_body()).await.unwrap(), "xy");
+}
+
+#[tokio::test]
+async fn the_head_tells_of_what_is_handed_on() {
+    let bytes = encoded("gzip", "gone").await;
+    let length = format!("content-length: {}", bytes.len());
+    let mut answer = head_of(404, "x-gzip", &length).into_bytes();
+    answer.extend(bytes);
+    let (_, response) = ask(request(), answer).await;
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    assert!(!response.headers().contains_key(CONTENT_ENCODING));
+    assert!(!response.headers().contains_key(CONTENT_LENGTH));
+    assert_eq!(collected(response.into_body()).await.unwrap(), "gone");
+}
+
+#[tokio::test]
+async fn a_coding_that_nobody_asked_for_is_an_error() {
+    for codec in [
+        "deflate",
+        "gzip, br",
+        "gzip, gzip",
+        "gzip\r\ncontent-encoding: br",
+    ] {
+        let check = async |status| {
+            let (listener, port) = listen().await;
+            let transport = DirectTransport::over(move |_| TcpStream::connect(("127.0.0.1", port)));
+            let serve = async {
+                let mut stream = accept(&listener).await;
+                read_head(&mut stream).await;
+                let answer = head_of(status, codec, "content-length: 9") + "data: a\n\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            };
+            let (session, ()) = tokio::join!(open(&transport, "http://a.test/"), serve);
+            session.unwrap_err()
+        };
+        check_failed(
+            &check(200).await,
+            "a content encoding that it was not asked for",
+        );
+        let refused = check(404).await;
+        assert_eq!(refused.kind(), &ErrorKind::Status(StatusCode::NOT_FOUND));
+
+        let answer = head_of(404, codec, "content-length: 2") + "xy";
+        let (_, response) = ask(request(), answer.into_bytes()).await;
+        assert!(collected(response.into_body()).await.is_err(), "{codec}");
+    }
+    let (_, response) = ask(
+        request(),
+        head_of(200, "br", "content-length: 0").into_bytes(),
+    )
+    .await;
+    assert_eq!(collected(response.into_body()).await.unwrap(), "");
+}
