@@ -55,7 +55,6 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rustls-platform-verifier", &["tidings-hyper"]),
     ("tokio-rustls", &["tidings-hyper"]),
     ("async-compression", &["tidings-hyper"]),
-    ("reqwest", &[]),
     ("async-nats", &[]),
     ("redb", &[]),
 ];
