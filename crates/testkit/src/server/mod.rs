@@ -73,6 +73,11 @@ impl ScriptedServer {
         lock(&self.0.requests).clone()
     }
 
+    /// Forgets the requests that were read.
+    pub fn clear_requests(&self) {
+        *lock(&self.0.requests) = Vec::new();
+    }
+
     /// How many connections were made or refused.
     #[must_use]
     pub fn connections(&self) -> usize {

@@ -1,0 +1,11 @@
+//! A session under fire: what servers and networks do, over pipes on paused time and over sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod drops;
+mod faults;
+mod redirects;
+mod scene;
+mod schedules;
+mod sockets;
+mod statuses;
+mod time;

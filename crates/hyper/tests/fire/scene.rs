@@ -1,0 +1,64 @@
+//! What the tests share: a client over pipes, and what it hears.
+
+use std::time::Duration;
+
+use tidings_client::{ErrorKind, Reconnect, Session, SseClient};
+use tidings_hyper::DirectTransport;
+use tidings_testkit::server::ScriptedServer;
+
+pub(crate) const URL: &str = "http://test/events";
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// A client whose connections are pipes to this server.
+pub(crate) fn client(server: &ScriptedServer, reconnect: Reconnect) -> SseClient {
+    let server = server.clone();
+    let transport = DirectTransport::over(move |_| {
+        let connected = server.connect();
+        async move { connected }
+    });
+    SseClient::over(transport).reconnect(reconnect)
+}
+
+/// What is heard until the end or the error, and that nothing comes after it.
+pub(crate) async fn hear(session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
+    let mut texts = Vec::new();
+    let error = loop {
+        match session.try_next().await {
+            Ok(Some(event)) => texts.push(event.text().to_owned()),
+            Ok(None) => break None,
+            Err(error) => break Some(error.kind().clone()),
+        }
+    };
+    for _ in 0..3 {
+        assert!(session.next().await.is_none(), "something after the last");
+    }
+    (texts, error)
+}
+
+/// The same, from the request on.
+pub(crate) async fn open_and_hear(client: &SseClient) -> (Vec<String>, Option<ErrorKind>) {
+    match client.get(URL).open().await {
+        Ok(mut session) => hear(&mut session).await,
+        Err(error) => (Vec::new(), Some(error.kind().clone())),
+    }
+}
+
+/// How long after the one before it each request came.
+pub(crate) fn waits(server: &ScriptedServer) -> Vec<Duration> {
+    let requests = server.requests();
+    requests
+        .windows(2)
+        .map(|pair| pair[1].at - pair[0].at)
+        .collect()
+}
+
+/// Lets the server see that its clients are gone.
+pub(crate) async fn until_all_closed(server: &ScriptedServer) {
+    for _ in 0..1000 {
+        if server.open_connections() == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("{} connections are still open", server.open_connections());
+}

@@ -1,0 +1,119 @@
+//! Time: how often a server is asked, and how long silence may last.
+
+use std::time::Duration;
+
+use tidings_client::{ErrorKind, Reconnect};
+use tidings_testkit::server::{Script, ScriptedServer, Step};
+use tokio::time::{Instant, timeout};
+
+use crate::scene::{SECOND, URL, client, hear, open_and_hear, waits};
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_retry_0_and_closes_is_asked_five_times_a_second_at_most() {
+    let server = ScriptedServer::directed(|_| Script::stream("retry: 0\n\n"));
+    let client = client(&server, Reconnect::standard());
+    let mut session = client.get(URL).open().await.unwrap();
+    timeout(10 * SECOND, session.try_next()).await.unwrap_err();
+    let connections = server.connections();
+    assert!((40..=51).contains(&connections), "{connections} in 10 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_closes_before_it_answers_is_asked_ever_more_seldom() {
+    let server = ScriptedServer::directed(|_| Script::answer([]));
+    let client = client(&server, Reconnect::standard()).jitter_seed(7);
+    let opening = timeout(600 * SECOND, client.get(URL).open()).await;
+    assert!(opening.is_err());
+    // Between 3 s and 30 s each, at random: some 36 of them in ten minutes.
+    let connections = server.connections();
+    assert!((25..60).contains(&connections), "{connections} in 10 min");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_is_asked_when_it_says() {
+    let busy = || Script::status(503, "retry-after: 2\r\n");
+    let server = ScriptedServer::plays([
+        busy(),
+        busy(),
+        Script::stream("data: a\n\n"),
+        Script::status(204, ""),
+    ]);
+    let reconnect = Reconnect::standard()
+        .retry_refusals(true)
+        .reconnection_time(SECOND / 10);
+    let heard = open_and_hear(&client(&server, reconnect)).await;
+    assert_eq!(heard, (vec!["a".into()], None));
+    assert_eq!(waits(&server)[..2], [2 * SECOND; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_for_half_a_minute_is_found_again() {
+    let started = Instant::now();
+    let server = ScriptedServer::directed(move |connection| match started.elapsed().as_secs() {
+        _ if connection == 0 => Script::stream("id: 1\ndata: a\n\n"),
+        0..30 => Script::Refuse,
+        _ => Script::answer([Step::head(), Step::send("id: 2\ndata: b\n\n"), Step::Stall]),
+    });
+    let client = client(&server, Reconnect::standard());
+    let mut session = client.get(URL).open().await.unwrap();
+    for text in ["a", "b"] {
+        assert_eq!(session.try_next().await.unwrap().unwrap().text(), text);
+    }
+    assert_eq!(server.requests()[1].header("last-event-id"), ["1"]);
+    assert!(started.elapsed() < 61 * SECOND, "{:?}", started.elapsed());
+    assert!(server.connections() < 13, "{}", server.connections());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_byte_now_and_then_is_life() {
+    let mut steps = vec![Step::head(), Step::send(":")];
+    for _ in 0..50 {
+        steps.extend([Step::wait(200), Step::send("x")]);
+    }
+    steps.push(Step::send("\ndata: a\n\n"));
+    let server = ScriptedServer::plays([Script::answer(steps)]);
+    let client = client(&server, Reconnect::off()).idle_timeout(SECOND / 2);
+    let started = Instant::now();
+    assert_eq!(open_and_hear(&client).await, (vec!["a".into()], None));
+    assert_eq!(started.elapsed(), 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_a_network_error() {
+    let silent = || {
+        let steps = [Step::head(), Step::send("data: a\n\n"), Step::Stall];
+        Script::answer(steps)
+    };
+    let idle = Duration::from_millis(500);
+    let server = ScriptedServer::plays([silent()]);
+    let started = Instant::now();
+    let off = client(&server, Reconnect::off()).idle_timeout(idle);
+    assert_eq!(
+        open_and_hear(&off).await,
+        (vec!["a".into()], Some(ErrorKind::Network))
+    );
+    assert_eq!(started.elapsed(), idle);
+
+    let server = ScriptedServer::plays([silent(), silent(), Script::status(204, "")]);
+    let standard = client(&server, Reconnect::standard()).idle_timeout(idle);
+    assert_eq!(
+        open_and_hear(&standard).await,
+        (vec!["a".into(), "a".into()], None)
+    );
+    assert_eq!(waits(&server), [3 * SECOND + idle; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_does_not_count_while_nobody_listens() {
+    let server = ScriptedServer::plays([Script::answer([
+        Step::head(),
+        Step::send("data: a\n\n"),
+        Step::wait(5000),
+        Step::send("data: b\n\n"),
+    ])]);
+    let client = client(&server, Reconnect::off()).idle_timeout(SECOND);
+    let mut session = client.get(URL).open().await.unwrap();
+    session.try_next().await.unwrap();
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+}

@@ -1,0 +1,107 @@
+//! What is traced: what happens, and no secret. Alone in its process, as whether anybody listens
+//! is remembered for all of it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+#[path = "../transports/app.rs"]
+mod app;
+#[allow(dead_code, reason = "some is for the suite that it is taken from")]
+#[path = "../transports/subject.rs"]
+mod subject;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use tidings::client::Lifecycle;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::subject::{hear, subjects, within};
+
+/// Everything that is traced, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn no_token_and_no_query_is_traced() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_writer(log.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let mut told = String::new();
+    for subject in subjects().await {
+        let name = subject.name;
+        for path in ["/feed/3", "/away", "/refusal", "/page", "/nowhere"] {
+            let url = subject
+                .url(path)
+                .replace("http://", "http://us3r:pa55w0rd@");
+            let request = subject.client.get(url);
+            let request = request
+                .bearer("t0ken")
+                .header("x-key", "k3y")
+                .query("access", "qu3ry")
+                .on_lifecycle(|lifecycle| {
+                    // Whoever prints it for debugging prints no secret either.
+                    if let Lifecycle::Failed { error } = lifecycle {
+                        tracing::info!(?error, "told");
+                    }
+                });
+            match within(name, request.open()).await {
+                Ok(mut session) => {
+                    hear(name, &mut session).await;
+                    told += &format!("{session:?}");
+                }
+                Err(error) => told += &format!("{error:?} {error}"),
+            }
+        }
+        // Nobody listens there.
+        let request = subject.client.get("http://127.0.0.1:1/?access=qu3ry");
+        let request = request.reconnect(tidings::Reconnect::off()).bearer("t0ken");
+        if let Err(error) = within(name, request.open()).await {
+            let mut source: Option<&dyn std::error::Error> = Some(&error);
+            while let Some(error) = source {
+                told += &format!("{error:?} {error}\n");
+                source = error.source();
+            }
+        }
+    }
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    // What others trace is theirs; what is ours is all of it.
+    let ours: String = log
+        .lines()
+        .filter(|line| line.contains("tidings"))
+        .collect();
+    for what in [
+        "session",
+        "connecting",
+        "the stream is open",
+        "the connection is lost",
+    ] {
+        assert!(ours.contains(what), "{what} is not traced:\n{log}");
+    }
+    for secret in ["t0ken", "qu3ry", "k3y", "pa55w0rd"] {
+        assert!(!ours.contains(secret), "{secret} is traced");
+        assert!(!told.contains(secret), "{secret} is told: {told}");
+    }
+}
