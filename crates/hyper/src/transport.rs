@@ -177,18 +177,23 @@ impl Transport for DirectTransport {
 }
 
 impl DirectTransport {
+    /// The origin that the URL names, if the transport speaks its scheme.
+    fn server(&self, url: &Uri) -> Option<Uri> {
+        let speaks_https = cfg!(feature = "tls") || self.dial.is_some();
+        request::origin(url).filter(|server| match server.scheme_str() {
+            Some("http") => true,
+            Some("https") => speaks_https,
+            _ => false,
+        })
+    }
+
     async fn send(
         self,
         mut request: Request<Bytes>,
     ) -> Result<Response<ResponseBody>, ConnectError> {
-        let invalid = |error| ConnectError::InvalidRequest(error);
-        let server = request::origin(request.uri())
-            .filter(|server| match server.scheme_str() {
-                Some("http") => true,
-                Some("https") => cfg!(feature = "tls") || self.dial.is_some(),
-                _ => false,
-            })
-            .ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
+        let invalid = ConnectError::InvalidRequest;
+        let server = self.server(request.uri());
+        let server = server.ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
         request::name_host(&mut request).map_err(|error| invalid(error.into()))?;
         let asks = coding::ask(request.headers_mut());
         let limit = request.extensions().get::<ConnectTimeout>().copied();
