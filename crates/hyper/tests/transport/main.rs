@@ -18,6 +18,7 @@ use tidings_client::{Error, ErrorKind, Reconnect, Session, SseClient};
 use tidings_hyper::DirectTransport;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -51,9 +52,11 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends one event to who asks, and returns what was asked.
+/// Sends one event to who asks, and returns what was asked. The client is polled by the test, and by no
+/// task.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
     let head = read_head(&mut stream).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
     stream.write_all(HEARD.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     head
