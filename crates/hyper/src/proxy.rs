@@ -116,7 +116,10 @@ pub struct InvalidProxy(());
 
 impl fmt::Display for InvalidProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the proxy that is set cannot be used: its URL must begin with http://, socks5:// or socks5h:// and name a host")
+        f.write_str(
+            "the proxy that is set cannot be used: \
+             its URL must begin with http://, socks5:// or socks5h:// and name a host",
+        )
     }
 }
 

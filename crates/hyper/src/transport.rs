@@ -61,9 +61,9 @@ impl Default for DirectTransport {
 impl DirectTransport {
     /// The transport, with the proxies that the environment names now.
     ///
-    /// A URL's scheme chooses `http_proxy` or `https_proxy`, else `all_proxy`; `no_proxy` lists hosts,
-    /// domains and networks that are reached without. Each is also read in upper case, but for
-    /// `HTTP_PROXY` where `REQUEST_METHOD` is set: there a stranger sets it. See
+    /// A URL's scheme chooses `http_proxy` or `https_proxy`, else `all_proxy`; `no_proxy` lists
+    /// hosts, domains and networks that are reached without. Each is also read in upper case, but
+    /// for `HTTP_PROXY` where `REQUEST_METHOD` is set: there a stranger sets it. See
     /// [`proxy`](Self::proxy) for what they may say.
     pub fn new() -> Self {
         Self {
@@ -75,11 +75,11 @@ impl DirectTransport {
         }
     }
 
-    /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests in the
-    /// origin form over what `connect` makes for a URL; the URL may contain secrets.
+    /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests
+    /// in the origin form over what `connect` makes for a URL; the URL may contain secrets.
     ///
-    /// TCP, TLS and proxies are the caller's affair: their settings here mean nothing, and an `https` URL
-    /// is not encrypted unless `connect` does it. The connect timeout holds.
+    /// TCP, TLS and proxies are the caller's affair: their settings here mean nothing, and an
+    /// `https` URL is not encrypted unless `connect` does it. The connect timeout holds.
     ///
     /// ```no_run
     /// # #[cfg(unix)] {
@@ -110,10 +110,11 @@ impl DirectTransport {
         }
     }
 
-    /// After how long a silence, and then how often, TCP asks whether the peer is still there; after so
-    /// many probes without an answer the connection is broken. By default 15 s, 15 s and 3: a peer that is
-    /// gone without a word is noticed within a minute. Times are in whole seconds, from 1 to 32767; there
-    /// are 1 to 127 probes; what is out of these bounds is taken for the nearest.
+    /// After how long a silence, and then how often, TCP asks whether the peer is still there;
+    /// after so many probes without an answer the connection is broken. By default 15 s, 15 s and
+    /// 3: a peer that is gone without a word is noticed within a minute. Times are in whole
+    /// seconds, from 1 to 32767; there are 1 to 127 probes; what is out of these bounds is taken
+    /// for the nearest.
     pub fn tcp_keep_alive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         keep_alive::set(&mut self.tcp, idle, interval, probes);
         self
@@ -128,14 +129,14 @@ impl DirectTransport {
 
     /// Reaches every server through this proxy, whatever the environment says.
     ///
-    /// `http://host:port` is sent `http` requests whole, and asked by CONNECT for a connection to where `https`
-    /// requests go; port 80 if none is named. `socks5://` and `socks5h://` name a SOCKS 5 proxy, which looks up
-    /// names itself; port 1080. A name and a password, percent-encoded, may stand before an `@`: they are sent
-    /// to the proxy alone.
+    /// `http://host:port` is sent `http` requests whole, and asked by CONNECT for a connection to
+    /// where `https` requests go; port 80 if none is named. `socks5://` and `socks5h://` both name
+    /// a SOCKS 5 proxy that looks up names itself; port 1080. A name and a password,
+    /// percent-encoded, may stand before an `@`: they are sent to the proxy alone.
     ///
     /// # Errors
-    /// The URL names no such proxy. If one of the environment does not, requests that would go through it
-    /// cannot be sent.
+    /// The URL names no such proxy. If one of the environment does not, requests that would go
+    /// through it cannot be sent.
     pub fn proxy(mut self, url: &str) -> Result<Self, InvalidProxy> {
         self.proxies = Proxies::all(url)?;
         Ok(self)
@@ -150,8 +151,9 @@ impl DirectTransport {
     /// Trusts the servers that this certificate, or these, vouch for, besides those that the
     /// platform trusts: one in DER, or any number in PEM.
     ///
-    /// The platform's are read for the first `https` request, in its task and within milliseconds; it fails if
-    /// there are none at all. On Android no others can be added, and it fails if some were.
+    /// The platform's are read for the first `https` request, in its task and within milliseconds;
+    /// it fails if there are none at all. On Android no others can be added, and it fails if some
+    /// were.
     ///
     /// # Errors
     /// It is no certificate that can be trusted as a root.
@@ -161,8 +163,9 @@ impl DirectTransport {
         Ok(self)
     }
 
-    /// Does TLS by this configuration, of which only the protocols (ALPN) are replaced, by HTTP/1.1. It takes the
-    /// place of the platform's trust and of root certificates added before it; one added after it takes its place.
+    /// Does TLS by this configuration, of which only the protocols (ALPN) are replaced, by
+    /// HTTP/1.1. It takes the place of the platform's trust and of root certificates added before
+    /// it; one added after it takes its place.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Tls::with_config(config);

@@ -125,8 +125,8 @@ async fn check_error(codec: &str, bytes: &[u8]) {
     );
 }
 
-/// A server that sends an event when the last one was heard. What begins each, and whether each is a
-/// member of its own, and how many bytes a chunk has.
+/// A server that sends an event when the last one was heard, each as a member of its own or not, in
+/// chunks of so many bytes.
 async fn check_flushed(codec: &str, is_member: bool, size: usize) {
     let (client, mut server) = duplex(1024);
     let client = std::sync::Mutex::new(Some(client));

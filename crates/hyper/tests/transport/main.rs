@@ -52,8 +52,8 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends one event to who asks, and returns what was asked. The client is polled by the test, and by no
-/// task.
+/// Sends one event to who asks, and returns what was asked. The client is polled by the test, and
+/// by no task.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
     let head = read_head(&mut stream).await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
