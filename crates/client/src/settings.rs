@@ -25,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) seed: Option<u64>,
     pub(crate) max_event_bytes: usize,
     pub(crate) show_comment_events: bool,
+    pub(crate) comments_at_once: bool,
     pub(crate) show_retry_events: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) strategy: Option<Hook<dyn AnyStrategy>>,
@@ -80,6 +81,7 @@ impl Default for Settings {
             seed: None,
             max_event_bytes: MAX_EVENT_BYTES,
             show_comment_events: false,
+            comments_at_once: false,
             show_retry_events: false,
             timeouts: Timeouts::default(),
             strategy: None,
@@ -108,10 +110,10 @@ impl Settings {
     }
 
     pub(crate) fn decoder(&self) -> Decoder {
-        let comments = if self.show_comment_events {
-            Comments::Show
-        } else {
-            Comments::Keep
+        let comments = match (self.comments_at_once, self.show_comment_events) {
+            (true, _) => Comments::AtOnce,
+            (false, true) => Comments::Show,
+            (false, false) => Comments::Keep,
         };
         Decoder::new()
             .max_event_bytes(self.max_event_bytes)
@@ -290,6 +292,17 @@ macro_rules! settings_methods {
         #[doc(alias = "showCommentLines")]
         pub fn show_comment_events(mut self, show: bool) -> Self {
             self.settings.show_comment_events = show;
+            self
+        }
+
+        /// Whether each comment is heard as soon as its line ends, as an event of its own that has
+        /// nothing else; `false` by default. No event then has the comments of its block, and
+        /// [`show_comment_events`](Self::show_comment_events) says nothing.
+        ///
+        /// It is for heartbeats and notes that no empty line follows, such as Mastodon's `:thump`:
+        /// without it they wait for the next event.
+        pub fn comments_at_once(mut self, at_once: bool) -> Self {
+            self.settings.comments_at_once = at_once;
             self
         }
 

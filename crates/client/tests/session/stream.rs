@@ -163,6 +163,29 @@ async fn comment_and_retry_events_are_heard_when_asked_for() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn comments_at_once_wait_for_no_empty_line() {
+    let script = parts(&[
+        Part::Bytes(b"id: 1\ndata: a\n:in\n\n:a\n: b\n"),
+        Part::Stall,
+    ]);
+    for show in [false, true] {
+        let server = Server::plays([script.clone()]);
+        let client = server.client(Reconnect::off()).comments_at_once(true);
+        let request = client.get("http://test/").show_comment_events(show);
+        let mut session = request.open().await.unwrap();
+        let mut heard = Vec::new();
+        for _ in 0..4 {
+            let next = timeout(Duration::from_secs(60), session.try_next());
+            let event = next.await.unwrap().unwrap().unwrap();
+            heard.push((event.data, event.comments));
+        }
+        let comment = |text: &str| (None, Some(text.to_owned()));
+        let data = (Some("a".to_owned()), None);
+        assert_eq!(heard, [comment("in"), data, comment("a"), comment("b")]);
+    }
+}
+
 #[test]
 fn a_session_can_move_between_threads() {
     fn is_send<T: Send>(_: T) {}
