@@ -246,6 +246,7 @@ impl Driver {
 
     /// Lets the caller change the request, if it wants to, and connects.
     fn prepare(&mut self, last_event_id: Option<EventId>) {
+        self.template.begin();
         let attempt = self.state.attempt();
         self.tell(Lifecycle::Connecting { attempt });
         if let Some(id) = self.state.last_event_id()
@@ -383,6 +384,7 @@ impl Driver {
         self.connection = Connection::Closed;
         if self.state.is_open() {
             self.connection = Connection::Open(body);
+            self.template.handle_open();
             self.error = None;
             if let Some(buffer) = &mut self.buffer {
                 buffer.clear();

@@ -77,7 +77,7 @@ impl Session {
     }
 
     /// The URL that the last request went to, which after a redirect is not the one that was asked
-    /// for: the next one goes there too.
+    /// for: the next one goes there too, once the stream was open.
     #[must_use]
     pub fn url(&self) -> &Uri {
         &self.driver.template.url

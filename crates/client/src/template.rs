@@ -37,6 +37,16 @@ pub(crate) struct RequestTemplate {
     pub(crate) url: Uri,
     /// The headers of this attempt, where the caller has changed them.
     changed_headers: Option<HeaderMap>,
+    /// What redirects of this attempt have changed, until they lead to a stream.
+    before_redirect: Option<Box<BeforeRedirect>>,
+}
+
+#[derive(Clone)]
+struct BeforeRedirect {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+    url: Uri,
 }
 
 impl RequestTemplate {
@@ -49,6 +59,7 @@ impl RequestTemplate {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             changed_headers: None,
+            before_redirect: None,
         }
     }
 
@@ -83,7 +94,35 @@ impl RequestTemplate {
 
     /// Goes on where a transport was redirected to.
     pub(crate) fn follow(&mut self, url: Uri) {
+        self.remember();
         self.url = url;
+    }
+
+    fn remember(&mut self) {
+        self.before_redirect.get_or_insert_with(|| {
+            Box::new(BeforeRedirect {
+                method: self.method.clone(),
+                headers: self.headers.clone(),
+                body: self.body.clone(),
+                url: self.url.clone(),
+            })
+        });
+    }
+
+    /// The stream is open: where redirects have led to is kept.
+    pub(crate) fn handle_open(&mut self) {
+        self.before_redirect = None;
+    }
+
+    /// Another attempt begins: redirects that led to no stream are forgotten, as the next may lead
+    /// elsewhere.
+    pub(crate) fn begin(&mut self) {
+        if let Some(before) = self.before_redirect.take() {
+            self.method = before.method;
+            self.headers = before.headers;
+            self.body = before.body;
+            self.url = before.url;
+        }
     }
 
     /// Whether a redirect has led elsewhere than the caller said.
@@ -112,7 +151,8 @@ impl RequestTemplate {
         request
     }
 
-    /// Lets the next request, and all after it, go where a redirect leads.
+    /// Lets the next request go where a redirect leads, and all after it once a stream is open
+    /// there.
     ///
     /// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
     pub(crate) fn redirect(&mut self, status: StatusCode, to: &str) -> Result<(), TransportError> {
@@ -126,6 +166,7 @@ impl RequestTemplate {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
+        self.remember();
         if becomes_get {
             self.method = Method::GET;
             self.body = Bytes::new();

@@ -93,8 +93,8 @@ pub enum Action {
         /// The id to resume after; only ever one that a header can carry.
         last_event_id: Option<EventId>,
     },
-    /// Send the request to where this leads, and all further ones too; with the same
-    /// `Last-Event-ID`.
+    /// Send the request to where this leads, with the same `Last-Event-ID`; and all further ones
+    /// too, once a stream is open there.
     Redirect {
         /// The redirect's status.
         status: u16,

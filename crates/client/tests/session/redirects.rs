@@ -2,7 +2,7 @@
 
 use tidings_client::{ErrorKind, Reconnect};
 
-use crate::scripted::{Script, Server, hear, status, stream};
+use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
 
 #[tokio::test(start_paused = true)]
 async fn redirects_are_followed_and_the_last_url_is_kept() {
@@ -49,6 +49,58 @@ async fn no_credential_follows_a_redirect_nor_a_reconnection_to_another_origin()
     assert_eq!(server.header("authorization"), sent);
     let sent: [&[&str]; 4] = [&["a=b"], &[], &[], &["a=b"]];
     assert_eq!(server.header("cookie"), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_that_leads_to_no_stream_is_forgotten() {
+    let server = Server::plays([
+        Script::Redirect(303, "/b"),
+        Script::Refuse,
+        Script::Redirect(308, "/c"),
+        parts(&[Part::Cut]),
+        Script::Redirect(303, "/d"),
+        Script::Busy("0"),
+        status(204),
+    ]);
+    let client = server.client(Reconnect::standard().retry_refusals(true));
+    let request = client.post("http://test/").body("a").may_be_repeated();
+    let mut session = request.header("content-type", "x/y").open().await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec![], None));
+
+    let requests = server.requests.lock().unwrap();
+    let sent: Vec<(&str, &str, usize)> = requests
+        .iter()
+        .map(|(request, _)| {
+            let of_body = request.headers().get_all("content-type").iter().count();
+            assert_eq!(request.body().len(), of_body);
+            (request.method().as_str(), request.uri().path(), of_body)
+        })
+        .collect();
+    let expected = [
+        ("POST", "/", 1),
+        ("GET", "/b", 0),
+        ("POST", "/", 1),
+        ("POST", "/c", 1),
+        ("POST", "/c", 1),
+        ("GET", "/d", 0),
+        ("POST", "/c", 1),
+    ];
+    assert_eq!(sent, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_follows_a_chain_anew() {
+    let mut scripts = vec![Script::Redirect(302, "/on"); 42];
+    scripts.push(status(204));
+    let server = Server::plays(scripts);
+    let mut session = server.open(Reconnect::standard()).await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec![], None));
+    let asked_again = server
+        .urls()
+        .iter()
+        .filter(|url| url.ends_with("/events"))
+        .count();
+    assert_eq!((asked_again, server.requests()), (3, 43));
 }
 
 #[tokio::test(start_paused = true)]
