@@ -1,7 +1,8 @@
-//! What the adapters share: a file of cases in, a line of JSON for each out.
+//! What the adapters share: a file of cases in and a line of JSON for each out, errors on one line.
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::iter::successors;
 use std::{env, fs};
 
 use serde::Serialize;
@@ -10,6 +11,14 @@ use serde_json::Value;
 
 /// Why there is no answer to a case.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// An error and its causes on one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = successors(error.source(), |cause: &&dyn Error| (*cause).source());
+    causes.fold(error.to_string(), |chain, cause| {
+        format!("{chain}: {cause}")
+    })
+}
 
 #[derive(Serialize)]
 struct Line<T> {
