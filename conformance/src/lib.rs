@@ -1,4 +1,7 @@
-//! What the adapters share: a file of cases in and a line of JSON for each out, errors on one line.
+//! What the adapters share: a file of cases in and a line of JSON for each out, errors on one line,
+//! and the service that the last of them is.
+
+pub mod service;
 
 use std::error::Error;
 use std::io::{self, Write};

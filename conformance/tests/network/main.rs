@@ -1,6 +1,7 @@
 //! The adapters that speak HTTP, against servers that play a script.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod contract;
 mod listen;
 mod process;
 mod server;

@@ -1,0 +1,103 @@
+//! Owns `Params`: what stream is asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
+use serde::Deserialize;
+use tidings::client::{IntoUrl as _, RequestBuilder};
+use tidings::{EventId, Reconnect};
+
+use crate::BoxError;
+
+/// A stream that can be asked for: what is no URL, no method or no header is no `Params`.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Asked")]
+pub(crate) struct Params {
+    method: Method,
+    stream_url: Uri,
+    headers: HeaderMap,
+    body: String,
+    pub(crate) last_event_id: Option<EventId>,
+    initial_delay: Option<Duration>,
+    read_timeout: Option<Duration>,
+    /// Without a slash at its end.
+    pub(crate) callback_url: String,
+}
+
+/// The same in the harness's words. It sends `null` for what is not set.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    stream_url: String,
+    callback_url: String,
+    initial_delay_ms: Option<u64>,
+    read_timeout_ms: Option<u64>,
+    last_event_id: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+    method: Option<String>,
+    body: Option<String>,
+}
+
+impl Params {
+    /// The request, resumed after this event.
+    pub(crate) fn request(&self, last_event_id: Option<EventId>) -> RequestBuilder {
+        let client = tidings::client();
+        let request = client.request(self.method.clone(), self.stream_url.clone());
+        // Comments are reported as they come; what refuses is reported without its body.
+        let mut request = request
+            .reconnect(Reconnect::standard())
+            .may_be_repeated()
+            .comments_at_once(true)
+            .max_error_body_bytes(0)
+            .body(self.body.clone());
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(time) = self.initial_delay {
+            request = request.reconnection_time(time);
+        }
+        if let Some(time) = self.read_timeout {
+            // Neither the head nor a byte behind it may be longer in coming.
+            request = request.response_timeout(time).idle_timeout(time);
+        }
+        match last_event_id {
+            Some(id) => request.last_event_id(id),
+            None => request,
+        }
+    }
+}
+
+impl TryFrom<Asked> for Params {
+    type Error = BoxError;
+
+    fn try_from(asked: Asked) -> Result<Self, BoxError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in asked.headers.unwrap_or_default() {
+            headers.insert(name.parse::<HeaderName>()?, value.try_into()?);
+        }
+        let method = given(asked.method).map_or(Ok(Method::GET), |method| method.parse())?;
+        let callback_url = asked.callback_url.trim_end_matches('/');
+        if callback_url.parse::<Uri>()?.scheme_str() != Some("http") {
+            return Err("callbackUrl is no http URL".into());
+        }
+        Ok(Self {
+            method,
+            stream_url: asked.stream_url.into_url()?,
+            headers,
+            body: asked.body.unwrap_or_default(),
+            last_event_id: given(asked.last_event_id).map(EventId::new).transpose()?,
+            initial_delay: asked.initial_delay_ms.map(Duration::from_millis),
+            read_timeout: asked
+                .read_timeout_ms
+                .filter(|&millis| millis > 0)
+                .map(Duration::from_millis),
+            callback_url: callback_url.to_owned(),
+        })
+    }
+}
+
+/// Nothing is as good as unset.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
