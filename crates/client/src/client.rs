@@ -19,7 +19,9 @@ use crate::url::IntoUrl;
 ///     SseClient::over(transport).reconnect(Reconnect::standard())
 /// }
 /// ```
+#[doc(alias = "HttpClient")]
 #[doc(alias = "SSEConfig")]
+#[doc(alias = "install")]
 #[must_use = "settings are changed by value"]
 #[derive(Clone)]
 pub struct SseClient {

@@ -29,6 +29,8 @@ use crate::{Error, State};
 /// # }
 /// ```
 #[doc(alias = "ClientSSESession")]
+#[doc(alias = "DefaultClientSSESession")]
+#[doc(alias = "SSESession")]
 pub struct Session {
     /// Behind a pointer, so that a session is cheap to move.
     driver: Box<Driver>,
@@ -56,6 +58,7 @@ impl Session {
     /// # Cancel safety
     /// Dropped before it is ready, no event is lost.
     #[doc(alias = "incoming")]
+    #[doc(alias = "receive")]
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
         self.next().await.transpose()
     }
@@ -65,6 +68,7 @@ impl Session {
     /// # Cancel safety
     /// Dropped before it is ready, no event is lost.
     #[doc(alias = "ChannelResult")]
+    #[doc(alias = "ChannelClosedException")]
     pub async fn next(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.driver.poll_item(cx)).await
     }

@@ -171,6 +171,7 @@ macro_rules! settings_methods {
         /// It is passed on with each request, as [`ConnectTimeout`](crate::ConnectTimeout). A
         /// transport without connections of its own, as a `reqwest::Client` or an
         /// `axum::Router`, takes no notice.
+        #[doc(alias = "connectTimeoutMillis")]
         pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.connect = Some(timeout);
             self
@@ -179,6 +180,7 @@ macro_rules! settings_methods {
         /// How long a request may take until the head of its response, connecting included; for
         /// ever by default. Longer is a network error. A redirect is followed by a request with a
         /// time of its own.
+        #[doc(alias = "requestTimeoutMillis")]
         pub fn response_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
             self
@@ -189,6 +191,7 @@ macro_rules! settings_methods {
         ///
         /// Any byte counts, those of comments too. The time runs only while the session waits for
         /// the network, and begins when it does.
+        #[doc(alias = "socketTimeoutMillis")]
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.idle = Some(timeout);
             self

@@ -4,18 +4,21 @@
 ///
 /// Spec: [registration](https://html.spec.whatwg.org/multipage/iana.html#text/event-stream).
 #[doc(alias = "ContentType.Text.EventStream")]
+#[doc(alias = "EventStream")]
 pub const EVENT_STREAM: &str = "text/event-stream";
 
 /// `Last-Event-ID`: where a client that comes back resumes.
 ///
 /// Spec: [the header](https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).
 #[doc(alias = "SSEHeaders")]
+#[doc(alias = "LastEventId")]
 pub const LAST_EVENT_ID: &str = "last-event-id";
 
 /// `Accept`: a client sends [`EVENT_STREAM`].
 pub const ACCEPT: &str = "accept";
 
 /// `Cache-Control`: a client sends [`NO_CACHE`], a server [`NO_STORE`].
+#[doc(alias = "CacheControl")]
 pub const CACHE_CONTROL: &str = "cache-control";
 
 /// `Connection`: a server sends `keep-alive`, on HTTP/1 only.
