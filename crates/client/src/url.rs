@@ -18,6 +18,7 @@ use crate::transport::TransportError;
 /// assert_eq!(("https", "localhost", 443, "/").into_url()?, "https://localhost:443/");
 /// # Ok::<(), http::Error>(())
 /// ```
+#[doc(alias = "urlString")]
 pub trait IntoUrl {
     /// The URL.
     ///
@@ -235,6 +236,27 @@ mod tests {
             "\r\n",
             "http://a.test/?gr%C3%B6%C3%9Fe=%0D%0A",
         );
+    }
+
+    #[test]
+    fn a_url_is_named_by_text_or_by_its_parts() {
+        let check = |url: Result<Uri, http::Error>, expected: &str| {
+            assert_eq!(url.unwrap(), expected);
+        };
+        check("http://a.test".into_url(), "http://a.test/");
+        check(
+            String::from("https://a.test/b?c#d").into_url(),
+            "https://a.test/b?c",
+        );
+        check(
+            ("a.test", 8080, "/b?c").into_url(),
+            "http://a.test:8080/b?c",
+        );
+        check(
+            ("https", "a.test", 443, "/").into_url(),
+            "https://a.test:443/",
+        );
+        check(("[::1]", 80, "").into_url(), "http://[::1]:80/");
     }
 
     #[test]

@@ -162,6 +162,19 @@ async fn the_name_chooses_the_variant() {
 }
 
 #[tokio::test]
+async fn a_name_chooses_a_type_by_hand_too() {
+    let mut session = hears(&[JET, PRODUCT]).await;
+    let mut heard = Vec::new();
+    while let Some(event) = session.try_next().await.unwrap() {
+        heard.push(match event.event_type() {
+            "customer" => Shop::Customer(event.json().unwrap()),
+            _ => Shop::Product(event.json::<Product>().unwrap()),
+        });
+    }
+    assert_eq!(heard, [jet(), product()]);
+}
+
+#[tokio::test]
 async fn the_other_fields_are_kept() {
     let mut numbers = hears(&[": c\nid: 7\nretry: 5\ndata: 1\n\n"]).await.typed();
     let event = numbers.try_next().await.unwrap().unwrap();

@@ -27,6 +27,7 @@ use crate::{EncodedEvents, EventId, EventName};
 /// Spec: [9.2.6 Interpreting an event stream](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
 #[doc(alias = "ServerSentEvent")]
 #[doc(alias = "TypedServerSentEvent")]
+#[doc(alias = "empty")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Event<T = String> {
     /// The payload. `None` writes no `data` line, so nobody hears an event; `Some("")` is one.
@@ -161,7 +162,35 @@ impl fmt::Display for Event {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    #[test]
+    fn an_event_has_five_fields_and_needs_none() {
+        let event = Event::new("text");
+        assert_eq!(event.data.as_deref(), Some("text"));
+        let none = Event {
+            data: None,
+            ..event.clone()
+        };
+        assert_eq!(none, Event::default());
+        assert_eq!(none.to_string(), "");
+
+        let whole = Event {
+            data: Some("text".into()),
+            event: Some(EventName::from_static("note")),
+            id: Some(7.into()),
+            retry: Some(Duration::from_secs(1)),
+            comments: Some("seen".into()),
+        };
+        let wire = ": seen\nevent: note\nid: 7\nretry: 1000\ndata: text\n\n";
+        assert_eq!(whole.to_string(), wire);
+        let copies = HashSet::from([whole.clone(), whole.clone()]);
+        assert!(copies.len() == 1 && copies.contains(&whole));
+        assert_ne!(whole.clone().id(8), whole);
+        assert!(format!("{whole:?}").contains("seen"));
+    }
 
     #[test]
     fn the_type_is_message_unless_named() {

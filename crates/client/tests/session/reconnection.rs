@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tidings_client::{ErrorKind, Reconnect};
+use tidings_client::{ErrorKind, Reconnect, SseClient};
 
 use crate::scripted::{Script, Server, hear, status, stream};
 
@@ -69,6 +69,70 @@ async fn under_fixed_attempts_count_per_outage() {
         ("ab".into(), Some(ErrorKind::Network))
     );
     assert_eq!(server.waits(), [Duration::from_secs(1); 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_numbers_alone_are_a_policy() {
+    let lossy = || {
+        Server::plays([
+            stream("data: a\n\n"),
+            Script::Refuse,
+            stream("data: b\n\n"),
+            Script::Refuse,
+            Script::Refuse,
+        ])
+    };
+    let server = lossy();
+    let client = SseClient::over(server.clone())
+        .max_reconnection_attempts(2)
+        .reconnection_time(Duration::from_secs(2));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    let heard = (vec!["a".into(), "b".into()], Some(ErrorKind::Network));
+    assert_eq!(hear(&mut session).await, heard);
+    assert_eq!(server.waits(), [Duration::from_secs(2); 4]);
+
+    let server = lossy();
+    let client = SseClient::over(server.clone()).max_reconnection_attempts(2);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(hear(&mut session).await, heard);
+    assert_eq!(server.waits(), [Duration::from_secs(3); 4]);
+
+    // Without a number of attempts there is none.
+    let server = lossy();
+    let client = SseClient::over(server.clone()).reconnection_time(Duration::ZERO);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_set_by_hand_gives_way_to_what_is_heard() {
+    let server = Server::plays([
+        stream("data: a\n\n"),
+        stream("id: 8\ndata: b\n\n"),
+        status(204),
+    ]);
+    let request = server.client(Reconnect::standard()).get("http://test/");
+    let request = request.header("Last-Event-ID", "7");
+    let mut session = request.open().await.unwrap();
+    assert_eq!(hear(&mut session).await.0, ["a", "b"]);
+    assert_eq!(server.header("last-event-id"), [["7"], ["7"], ["8"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_id_is_never_a_header() {
+    let server = Server::plays([
+        stream("data: a\n\n"),
+        stream("id: 1\ndata: b\n\n"),
+        stream("id\ndata: c\n\n"),
+        status(204),
+    ]);
+    let request = server.client(Reconnect::standard()).get("http://test/");
+    let request = request.header("Last-Event-ID", "");
+    let mut session = request.open().await.unwrap();
+    assert_eq!(hear(&mut session).await.0, ["a", "b", "c"]);
+    let sent: [&[&str]; 4] = [&[], &[], &["1"], &[]];
+    assert_eq!(server.header("last-event-id"), sent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,12 @@
 //! What a request says.
 
-use tidings_client::{ErrorKind, Reconnect};
+use std::time::Duration;
 
-use crate::scripted::{Server, hear, status, stream};
+use http::HeaderName;
+use tidings_client::{BufferPolicy, ErrorKind, Reconnect, RequestBuilder, SseClient};
+use tidings_proto::headers;
+
+use crate::scripted::{Part, Server, hear, parts, status, stream};
 
 #[tokio::test(start_paused = true)]
 async fn a_request_has_the_standards_headers_once() {
@@ -86,6 +90,60 @@ async fn a_body_may_be_json() {
         .unwrap();
     assert_eq!(server.header("content-type"), [["application/json"]]);
     assert_eq!(server.requests.lock().unwrap()[0].0.body(), "[1,2]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_request_says_wins_over_its_client() {
+    const STREAM: &str = "data: a\n\n: only\n\nretry: 5\n\ndata: cut";
+    let lossy = || Server::plays([parts(&[Part::Bytes(STREAM.as_bytes()), Part::Cut])]);
+    let hears = async |request: RequestBuilder| {
+        let mut session = request.open().await.unwrap();
+        let mut events = 0;
+        loop {
+            match session.try_next().await {
+                Ok(event) => events += usize::from(event.is_some()),
+                Err(error) => return (events, error.buffer().map(str::to_owned)),
+            }
+        }
+    };
+    let client = |server: &Server| {
+        SseClient::over(server.clone())
+            .show_comment_events(true)
+            .show_retry_events(true)
+            .buffer_policy(BufferPolicy::LastLines(2))
+    };
+
+    let request = client(&lossy()).get("http://test/");
+    assert_eq!(hears(request).await, (3, Some("retry: 5\n\n".into())));
+    let request = client(&lossy()).get("http://test/");
+    let request = request
+        .show_comment_events(false)
+        .show_retry_events(false)
+        .buffer_policy(BufferPolicy::Off);
+    assert_eq!(hears(request).await, (1, None));
+
+    let server = Server::plays([stream("data: a\n\n"), status(204)]);
+    let client = SseClient::over(server.clone()).max_reconnection_attempts(1);
+    let request = client.reconnection_time(Duration::from_secs(9));
+    let request = request
+        .get("http://test/")
+        .reconnection_time(Duration::from_secs(2));
+    hear(&mut request.open().await.unwrap()).await;
+    assert_eq!(server.waits(), [Duration::from_secs(2)]);
+}
+
+#[test]
+fn the_constants_name_the_headers_of_http() {
+    for (ours, theirs) in [
+        (headers::ACCEPT, http::header::ACCEPT),
+        (headers::CACHE_CONTROL, http::header::CACHE_CONTROL),
+        (headers::CONNECTION, http::header::CONNECTION),
+        (headers::CONTENT_TYPE, http::header::CONTENT_TYPE),
+        (headers::LAST_EVENT_ID, "Last-Event-ID".parse().unwrap()),
+    ] {
+        assert_eq!(HeaderName::from_static(ours), theirs);
+    }
+    assert_eq!(headers::EVENT_STREAM, "text/event-stream");
 }
 
 #[tokio::test(start_paused = true)]

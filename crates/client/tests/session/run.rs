@@ -1,8 +1,10 @@
 //! A block over a session: once, or until it succeeds.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use tidings_client::{Error, ErrorKind, Reconnect};
+use tokio::time::sleep;
 
 use crate::scripted::{Part, Script, Server, parts, status, stream};
 
@@ -79,6 +81,32 @@ async fn a_call_is_not_made_more_often_nor_where_it_cannot_help() {
     let request = client.get("no url");
     let result = request.run_with_retry(2, Duration::ZERO, async |_| Ok(()));
     assert_eq!(result.await.unwrap_err().kind(), &ErrorKind::InvalidRequest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_runs_beside_the_stream_ends_with_its_block() {
+    let server = Server::plays([parts(&[
+        Part::Wait(2500),
+        Part::Bytes(b"data: a\n\n"),
+        Part::Stall,
+    ])]);
+    let ticks = Cell::new(0);
+    let request = server.client(Reconnect::off()).get("http://test/");
+    let first = request.run(async |session| {
+        let ticking = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                ticks.set(ticks.get() + 1);
+            }
+        };
+        tokio::select! {
+            event = session.try_next() => event,
+            () = ticking => Ok(None),
+        }
+    });
+    assert_eq!(first.await.unwrap().unwrap().text(), "a");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(ticks.get(), 2);
 }
 
 #[tokio::test]

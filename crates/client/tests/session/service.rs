@@ -4,8 +4,12 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
+use axum::Router;
+use axum::response::IntoResponse;
+use axum::routing::get;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use tidings_client::{ErrorKind, FinalUrl, Reconnect, RequestBody, SseClient};
 use tower_service::Service;
@@ -54,6 +58,27 @@ async fn a_tower_service_is_a_transport() {
     let mut session = client.get("http://test/a?b").open().await.unwrap();
     let heard = hear(&mut session).await;
     assert_eq!(heard, (vec!["GET http://test/a?b".into()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_axum_router_is_a_transport_and_is_resumed() {
+    let events = async |headers: HeaderMap| match headers.get("last-event-id") {
+        None => ([(CONTENT_TYPE, "text/event-stream")], "id: 1\ndata: a\n\n").into_response(),
+        Some(id) if id == "1" => {
+            ([(CONTENT_TYPE, "text/event-stream")], "id: 2\ndata: b\n\n").into_response()
+        }
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+    };
+    let client = SseClient::over(Router::new().route("/events", get(events)));
+    let client = client.max_reconnection_attempts(1);
+    let request = client.get("http://localhost/events");
+    let mut session = request.open().await.unwrap();
+    let heard = hear(&mut session).await;
+    assert_eq!(heard, (vec!["a".into(), "b".into()], None));
+
+    let error = client.get("http://localhost/elsewhere").open().await;
+    let kind = ErrorKind::Status(StatusCode::NOT_FOUND);
+    assert_eq!(error.unwrap_err().kind(), &kind);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! What is heard, and how it ends.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_core::Stream;
 use http::StatusCode;
 use tidings_client::{ErrorKind, Reconnect};
 use tokio::time::timeout;
@@ -184,6 +187,15 @@ async fn comments_at_once_wait_for_no_empty_line() {
         let data = (Some("a".to_owned()), None);
         assert_eq!(heard, [comment("in"), data, comment("a"), comment("b")]);
     }
+async fn a_session_is_a_stream_that_ends() {
+    let server = Server::plays([parts(&[Part::Bytes(b"data: a\n\ndata: b\n\n"), Part::Cut])]);
+    let mut session = server.open(Reconnect::off()).await.unwrap();
+    let mut items = Vec::new();
+    while let Some(item) = poll_fn(|cx| Pin::new(&mut session).poll_next(cx)).await {
+        items.push(item.map_or_else(|_| "error".into(), |event| event.text().to_owned()));
+    }
+    assert_eq!(items, ["a", "b", "error"]);
+    assert!(session.next().await.is_none());
 }
 
 #[test]

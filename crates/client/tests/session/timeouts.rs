@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_client::{ErrorKind, Reconnect};
+use tidings_client::{ConnectTimeout, ErrorKind, Reconnect};
 use tokio::time::Instant;
 
 use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
@@ -54,6 +54,39 @@ async fn a_head_that_does_not_come_is_a_network_error() {
     let mut session = client.get("http://test/").open().await.unwrap();
     assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
     assert_eq!(server.waits()[1], Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_may_last_longer_than_its_head_may() {
+    let server = Server::plays([parts(&[
+        Part::Wait(60_000),
+        Part::Bytes(b"data: a\n\n"),
+        Part::Wait(60_000),
+        Part::Bytes(b"data: b\n\n"),
+    ])]);
+    let second = Duration::from_secs(1);
+    let client = server.client(Reconnect::off());
+    let client = client.response_timeout(second).connect_timeout(second);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    let heard = hear(&mut session).await;
+    assert_eq!(heard, (vec!["a".into(), "b".into()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_is_told_how_long_it_may_connect() {
+    let server = Server::plays([stream("data: a\n\n"), status(204)]);
+    let second = Duration::from_secs(1);
+    let client = server
+        .client(Reconnect::standard())
+        .connect_timeout(60 * second);
+    let request = client.get("http://test/").connect_timeout(second);
+    hear(&mut request.open().await.unwrap()).await;
+    let requests = server.requests.lock().unwrap();
+    assert_eq!(requests.len(), 2);
+    for (request, _) in requests.iter() {
+        let told = request.extensions().get();
+        assert_eq!(told, Some(&ConnectTimeout(second)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
