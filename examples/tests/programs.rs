@@ -1,0 +1,101 @@
+//! Each example prints what it says it does.
+
+#![expect(clippy::panic, reason = "how a test says what is wrong")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use process::Process;
+
+#[path = "real_clients/process.rs"]
+mod process;
+
+/// What an example may take until its next line.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[test]
+fn client_hears_server() {
+    let mut server = Program::start(Command::new(env!("CARGO_BIN_EXE_server")).env("PORT", "0"));
+    let said = server.line().expect("the server says where it listens");
+    let address = said.strip_prefix("listening on ").expect("an address");
+    let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
+    let mut client = Program::start(client.arg(format!("{address}/events")));
+    for n in 0..2 {
+        assert_eq!(client.line(), Some(format!("message: this is SSE #{n}")));
+    }
+}
+
+#[test]
+fn typed_hears_each_variant_and_keeps_what_is_none() {
+    check(
+        env!("CARGO_BIN_EXE_typed"),
+        &[
+            "customer 0 is Jet Brains",
+            "product 0 costs [100, 200]",
+            "the event \"weather\" could not be decoded: rain",
+            "from the beginning",
+        ],
+    );
+}
+
+#[test]
+fn answer_prints_it_whole() {
+    check(env!("CARGO_BIN_EXE_answer"), &["Good day, Ada."]);
+}
+
+#[test]
+fn tokens_resumes_with_a_fresh_one() {
+    check(
+        env!("CARGO_BIN_EXE_tokens"),
+        &[
+            "this is SSE #0, by Bearer token1",
+            "this is SSE #1, by Bearer token1",
+            "this is SSE #2, by Bearer token2",
+            "this is SSE #3, by Bearer token2",
+            "this is SSE #4, by Bearer token3",
+            "this is SSE #5, by Bearer token3",
+        ],
+    );
+}
+
+/// The program prints these lines and ends well.
+fn check(path: &str, expected: &[&str]) {
+    let mut program = Program::start(&mut Command::new(path));
+    for line in expected {
+        assert_eq!(program.line().as_deref(), Some(*line), "{path}");
+    }
+    assert_eq!(program.line(), None, "{path}");
+    program.process.expect_success();
+}
+
+struct Program {
+    process: Process,
+    lines: Receiver<String>,
+}
+
+impl Program {
+    fn start(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped());
+        let mut process = Process::start(command, "cargo build -p tidings-examples");
+        let output = BufReader::new(process.stdout());
+        let (told, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                told.send(line).ok();
+            }
+        });
+        Self { process, lines }
+    }
+
+    /// The next line; `None` if there is no further one.
+    fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it said nothing for {DEADLINE:?}"),
+        }
+    }
+}
