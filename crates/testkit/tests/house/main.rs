@@ -5,6 +5,7 @@
 mod arrows;
 mod code_map;
 mod docs;
+mod features;
 mod files;
 mod markdown;
 mod paths;
