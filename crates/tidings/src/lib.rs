@@ -37,7 +37,8 @@
 //! # }
 //! ```
 //!
-//! Each crate of the workspace is a module here; the words that both ends use stand at the root.
+//! [`mod@client`] teaches all of the client. Each crate of the workspace is a module here; the
+//! words that both ends use stand at the root.
 //!
 //! # Features
 //! All but `reqwest`, and `server` alone, are on by default.
