@@ -302,6 +302,9 @@ mod transport;
 mod typed;
 mod url;
 
+/// The types of requests and responses, as they stand in signatures here.
+pub use http;
+
 pub use attempt::Attempt;
 pub use buffer::BufferPolicy;
 pub use client::SseClient;
@@ -311,7 +314,9 @@ pub use request::RequestBuilder;
 pub use service::RequestBody;
 pub use session::Session;
 pub use strategy::{Outage, ReconnectionStrategy};
-pub use tidings_proto::{Event, EventId, EventName, Gap, GapReason, Reconnect};
+pub use tidings_proto::{
+    Event, EventId, EventName, Gap, GapReason, InvalidEventId, InvalidEventName, Reconnect,
+};
 #[cfg(feature = "json")]
 pub use tidings_proto::{Format, Json, Undecodable};
 pub use transport::{

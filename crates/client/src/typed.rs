@@ -1,5 +1,6 @@
 //! Owns `TypedSession`: a session whose events are values of a serde enum.
 
+use std::borrow::BorrowMut;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -21,8 +22,8 @@ use crate::{Error, Session};
 /// it, with `data` of `None`.
 #[doc(alias = "ClientSSESessionWithDeserialization")]
 #[must_use = "nothing is heard unless it is polled"]
-pub struct TypedSession<T, F = Json> {
-    session: Session,
+pub struct TypedSession<T, F = Json, S = Session> {
+    session: S,
     format: F,
     is_strict: bool,
     value: PhantomData<fn() -> T>,
@@ -59,8 +60,35 @@ impl Session {
     /// ```
     #[doc(alias = "deserialize")]
     pub fn typed<T: DeserializeOwned>(self) -> TypedSession<T> {
-        TypedSession {
-            session: self,
+        TypedSession::over(self)
+    }
+
+    /// As [`typed`](Self::typed), for as long as it is borrowed: what
+    /// [`run`](crate::RequestBuilder::run) lends its block, or one that changes its type on the way.
+    ///
+    /// ```no_run
+    /// # #[derive(serde::Deserialize)]
+    /// # enum Shop { Resync }
+    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// let request = client.get("http://localhost:8080/shop");
+    /// request.run(async |session| {
+    ///     let mut shop = session.typed_mut::<Shop>();
+    ///     while let Some(event) = shop.try_next().await? {
+    ///         println!("{}", event.event_type());
+    ///     }
+    ///     Ok(())
+    /// }).await
+    /// # }
+    /// ```
+    pub fn typed_mut<T: DeserializeOwned>(&mut self) -> TypedSession<T, Json, &mut Self> {
+        TypedSession::over(self)
+    }
+}
+
+impl<T, S: BorrowMut<Session>> TypedSession<T, Json, S> {
+    fn over(session: S) -> Self {
+        Self {
+            session,
             format: Json,
             is_strict: false,
             value: PhantomData,
@@ -68,7 +96,7 @@ impl Session {
     }
 }
 
-impl<T, F> TypedSession<T, F> {
+impl<T, F, S: BorrowMut<Session>> TypedSession<T, F, S> {
     /// Reads data in this format; [`Json`] by default.
     ///
     /// ```
@@ -77,7 +105,7 @@ impl<T, F> TypedSession<T, F> {
     ///     session.typed().format(format)
     /// }
     /// ```
-    pub fn format<G: Format>(self, format: G) -> TypedSession<T, G> {
+    pub fn format<G: Format>(self, format: G) -> TypedSession<T, G, S> {
         TypedSession {
             session: self.session,
             format,
@@ -108,22 +136,22 @@ impl<T, F> TypedSession<T, F> {
     /// The session that is read from: its response, its last event ID.
     #[must_use]
     pub fn session(&self) -> &Session {
-        &self.session
+        self.session.borrow()
     }
 
     /// The session that is read from, to close it, or to take an event untyped.
     pub fn session_mut(&mut self) -> &mut Session {
-        &mut self.session
+        self.session.borrow_mut()
     }
 
     /// The session that is read from, untyped again. No event is lost between.
     #[must_use]
-    pub fn into_session(self) -> Session {
+    pub fn into_session(self) -> S {
         self.session
     }
 }
 
-impl<T: DeserializeOwned, F: Format> TypedSession<T, F> {
+impl<T: DeserializeOwned, F: Format, S: BorrowMut<Session>> TypedSession<T, F, S> {
     /// The next event; `None` once the session is over.
     ///
     /// # Errors
@@ -147,28 +175,29 @@ impl<T: DeserializeOwned, F: Format> TypedSession<T, F> {
     fn read(&mut self, event: Event) -> Result<Event<Result<T, Undecodable>>, Error> {
         let event = event.into_typed_in(&self.format);
         match event.data {
-            Some(Err(undecodable)) if self.is_strict => {
-                Err(self.session.fail(Error::undecodable(undecodable)))
-            }
+            Some(Err(undecodable)) if self.is_strict => Err(self
+                .session
+                .borrow_mut()
+                .fail(Error::undecodable(undecodable))),
             _ => Ok(event),
         }
     }
 }
 
-impl<T: DeserializeOwned, F: Format> Stream for TypedSession<T, F> {
+impl<T: DeserializeOwned, F: Format, S: BorrowMut<Session>> Stream for TypedSession<T, F, S> {
     type Item = Result<Event<Result<T, Undecodable>>, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let item = ready!(Pin::new(&mut this.session).poll_next(cx));
+        let item = ready!(Pin::new(this.session.borrow_mut()).poll_next(cx));
         Poll::Ready(item.map(|heard| heard.and_then(|event| this.read(event))))
     }
 }
 
-/// Neither the format nor a value is ever pinned.
-impl<T, F> Unpin for TypedSession<T, F> {}
+/// Nothing of it is ever pinned.
+impl<T, F, S> Unpin for TypedSession<T, F, S> {}
 
-impl<T, F> fmt::Debug for TypedSession<T, F> {
+impl<T, F, S: fmt::Debug> fmt::Debug for TypedSession<T, F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedSession")
             .field("session", &self.session)

@@ -63,9 +63,13 @@ impl IntoUrl for (&str, u16, &str) {
 impl IntoUrl for (&str, &str, u16, &str) {
     fn into_url(self) -> Result<Uri, http::Error> {
         let (scheme, host, port, path) = self;
-        let url = Uri::builder()
-            .scheme(scheme)
-            .authority(format!("{host}:{port}"));
+        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+        let authority = if is_bare_ipv6 {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
+        let url = Uri::builder().scheme(scheme).authority(authority);
         url.path_and_query(path).build()
     }
 }
@@ -257,6 +261,13 @@ mod tests {
             "https://a.test:443/",
         );
         check(("[::1]", 80, "").into_url(), "http://[::1]:80/");
+    }
+
+    #[test]
+    fn an_ipv6_address_is_a_host_with_and_without_brackets() {
+        for host in ["::1", "[::1]"] {
+            assert_eq!((host, 80, "/a").into_url().unwrap(), "http://[::1]:80/a");
+        }
     }
 
     #[test]

@@ -315,6 +315,28 @@ async fn a_wait_that_is_cancelled_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_lent_is_read_as_a_type_for_a_while() {
+    let mut session = hears(&[JET, PRODUCT, "data: 7\n\n"]).await;
+    let mut shop = session.typed_mut::<Shop>();
+    assert_eq!(
+        shop.try_next()
+            .await
+            .unwrap()
+            .unwrap()
+            .data
+            .unwrap()
+            .unwrap(),
+        jet()
+    );
+    assert_eq!(shop.session().url(), "http://test/events");
+    let mut strict = shop.into_session().typed_mut::<Shop>().strict();
+    let event = strict.try_next().await.unwrap().unwrap();
+    assert_eq!(event.data.unwrap().unwrap(), product());
+    let event = session.try_next().await.unwrap().unwrap();
+    assert_eq!(event.text(), "7");
+}
+
+#[tokio::test]
 async fn untyped_again_it_goes_on_where_it_was() {
     let mut shop = hears(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
     assert_eq!(value(shop.next().await), jet());

@@ -121,6 +121,13 @@ impl<T> Event<T> {
     }
 
     /// The same event under this name.
+    ///
+    /// ```
+    /// use tidings_proto::{Event, EventName};
+    ///
+    /// let event = Event::new("21 degrees").event(EventName::from_static("weather"));
+    /// assert_eq!(event.event_type(), "weather");
+    /// ```
     #[must_use]
     pub fn event(mut self, name: impl Into<EventName>) -> Self {
         self.event = Some(name.into());

@@ -109,6 +109,12 @@ impl fmt::Display for InvalidEventId {
 
 impl std::error::Error for InvalidEventId {}
 
+impl From<&Self> for EventId {
+    fn from(id: &Self) -> Self {
+        id.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -146,7 +146,8 @@ impl Reconnect {
     /// [`Reconnect::standard`], else 1.
     ///
     /// The wait before attempt *n* is random between the reconnection time and that times the
-    /// multiplier to the power of *n* − 1, at most [`max_delay`](Self::max_delay).
+    /// multiplier to the power of *n* − 1, at most [`max_delay`](Self::max_delay). A time under
+    /// [`RECONNECTION_FLOOR`] grows as that does.
     #[must_use]
     pub const fn multiplier(mut self, multiplier: u32) -> Self {
         self.multiplier = multiplier;
@@ -198,7 +199,13 @@ impl Reconnect {
             None => self.reconnection_time,
         };
         let failed_attempts = outage.attempt.saturating_sub(1);
-        let longest = time
+        // A caller's zero grows too: else a server that is down would be asked without a pause.
+        let growing = if failed_attempts > 0 && self.multiplier > 1 {
+            time.max(RECONNECTION_FLOOR)
+        } else {
+            time
+        };
+        let longest = growing
             .saturating_mul(self.multiplier.saturating_pow(failed_attempts))
             .min(self.max_delay)
             .max(time);
@@ -287,6 +294,30 @@ mod tests {
         assert_eq!(delay(4, 0.5), 4.5);
         assert_eq!(delay(100, 0.5), 15.5);
         assert_eq!(delay(u32::MAX, 0.0), 1.0);
+    }
+
+    #[test]
+    fn a_zero_of_the_callers_grows_after_failed_attempts() {
+        let reconnect = Reconnect::standard().reconnection_time(Duration::ZERO);
+        let delay = |attempt| {
+            let outage = Outage {
+                attempt,
+                jitter: 0.5,
+                ..OUTAGE
+            };
+            reconnect.delay(outage).unwrap()
+        };
+        assert_eq!(delay(1), Duration::ZERO);
+        assert_eq!(delay(2), RECONNECTION_FLOOR);
+        assert_eq!(delay(3), 2 * RECONNECTION_FLOOR);
+        assert_eq!(delay(100), MAX_RECONNECTION_DELAY / 2);
+        let fixed = Reconnect::fixed(5, Duration::ZERO);
+        let outage = Outage {
+            attempt: 3,
+            jitter: 0.9,
+            ..OUTAGE
+        };
+        assert_eq!(fixed.delay(outage), Some(Duration::ZERO));
     }
 
     #[test]

@@ -187,6 +187,9 @@ async fn comments_at_once_wait_for_no_empty_line() {
         let data = (Some("a".to_owned()), None);
         assert_eq!(heard, [comment("in"), data, comment("a"), comment("b")]);
     }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_is_a_stream_that_ends() {
     let server = Server::plays([parts(&[Part::Bytes(b"data: a\n\ndata: b\n\n"), Part::Cut])]);
     let mut session = server.open(Reconnect::off()).await.unwrap();
