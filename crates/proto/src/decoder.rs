@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::events::Place;
 use crate::reader::{Comments, Reader};
-use crate::{EventId, Events};
+use crate::{Event, EventId, Events};
 
 /// Turns the bytes of an event stream into events, however they are cut into chunks.
 ///
@@ -102,6 +103,22 @@ impl Decoder {
     /// the last event ID and the reconnection time.
     pub fn reset(&mut self) {
         self.reader.reset();
+    }
+
+    #[inline(always)]
+    pub(crate) fn next_of_line(&mut self, place: &mut Place, text: &str) -> Option<Event> {
+        place.next_of_line(&mut self.reader, text)
+    }
+
+    /// As [`decode`](Self::decode), of a chunk that was left.
+    #[inline(always)]
+    pub(crate) fn resume<'c>(
+        &mut self,
+        chunk: &'c [u8],
+        text: &'c str,
+        place: Place,
+    ) -> Events<'_, 'c> {
+        Events::resume(&mut self.reader, chunk, text, place)
     }
 
     /// The events that this chunk completes.

@@ -31,6 +31,15 @@ pub struct Events<'d, 'c> {
     done: bool,
 }
 
+/// Where the events of a chunk were left, to go on later: see [`Events::leave`].
+#[derive(Debug)]
+pub(crate) struct Place {
+    ends: LineEnds,
+    at: usize,
+    /// How many bytes of the chunk's end are no whole line.
+    tail: usize,
+}
+
 /// What is handed out now and cleared before reading goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
@@ -59,6 +68,51 @@ impl<'d, 'c> Events<'d, 'c> {
             ready: Ready::Nothing,
             done: false,
         }
+    }
+
+    /// Goes on where they were left; the lines are those that were put into `text`.
+    #[inline(always)]
+    pub(crate) fn resume(
+        reader: &'d mut Reader,
+        chunk: &'c [u8],
+        text: &'c str,
+        place: Place,
+    ) -> Self {
+        Self {
+            reader,
+            head: None,
+            lines: Cow::Borrowed(text),
+            ends: place.ends,
+            at: place.at,
+            tail: &chunk[chunk.len() - place.tail..],
+            ready: Ready::Nothing,
+            done: false,
+        }
+    }
+
+    /// Whether another event may come of this chunk: to leave then would be to drop it.
+    #[inline(always)]
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// What has been read as text: what a chunk that is left is resumed with.
+    #[inline(always)]
+    pub(crate) fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// Leaves the rest of the chunk for later, after an event was taken. `None` if there is none.
+    #[inline(always)]
+    pub(crate) fn leave(mut self) -> Option<Place> {
+        self.clear_ready();
+        // There is nothing left to be read as this is dropped.
+        let was_done = std::mem::replace(&mut self.done, true);
+        (!was_done).then(|| Place {
+            ends: std::mem::take(&mut self.ends),
+            at: self.at,
+            tail: self.tail.len(),
+        })
     }
 
     /// The next event, borrowed from the chunk where it lies whole in it: costs no allocation.
@@ -132,19 +186,10 @@ impl<'d, 'c> Events<'d, 'c> {
             return None;
         }
         let bytes = self.lines.as_bytes();
-        let value = match bytes[self.at..].strip_prefix(b"data:")? {
-            [b' ', ..] => self.at + "data: ".len(),
-            _ => self.at + "data:".len(),
-        };
-        let end = self.ends.peek(bytes)?;
-        let ends_block = bytes[end..].starts_with(b"\n\n");
-        if !ends_block || end - self.at > self.reader.max_event_bytes {
-            return None;
-        }
-        self.ends.skip_two();
-        self.at = end + 2;
+        let limit = self.reader.max_event_bytes;
+        let data = line_event(bytes, &mut self.at, &mut self.ends, limit)?;
         self.done = self.at == bytes.len() && self.tail.is_empty();
-        Some(value..end)
+        Some(data)
     }
 
     /// Moves to the next event, line by line, and says in `ready` what it is.
@@ -203,6 +248,25 @@ impl Iterator for Events<'_, '_> {
                 ..Event::default()
             }));
         }
+        self.next_of_block()
+    }
+}
+
+impl Events<'_, '_> {
+    /// The next event of a chunk that nothing was taken of yet, if it is a line of data.
+    // Always: what is built where it is used is not moved, and the processor need not wait for it.
+    #[inline(always)]
+    pub(crate) fn first_of_line(&mut self) -> Option<Event> {
+        let data = self.next_line_event()?;
+        Some(Event {
+            data: Some(self.lines[data].to_owned()),
+            id: self.reader.last_event_id.owned(),
+            ..Event::default()
+        })
+    }
+
+    #[inline(never)]
+    fn next_of_block(&mut self) -> Option<Result<Event, EventTooLarge>> {
         if let Err(error) = self.advance() {
             return Some(Err(error));
         }
@@ -229,6 +293,49 @@ impl Iterator for Events<'_, '_> {
             }
         }
         Some(Ok(event))
+    }
+}
+
+#[inline(always)]
+fn line_event(
+    bytes: &[u8],
+    at: &mut usize,
+    ends: &mut LineEnds,
+    limit: usize,
+) -> Option<Range<usize>> {
+    let value = match bytes[*at..].strip_prefix(b"data:")? {
+        [b' ', ..] => *at + "data: ".len(),
+        _ => *at + "data:".len(),
+    };
+    let end = ends.peek(bytes)?;
+    let ends_block = bytes[end..].starts_with(b"\n\n");
+    if !ends_block || end - *at > limit {
+        return None;
+    }
+    ends.skip_two();
+    *at = end + 2;
+    Some(value..end)
+}
+
+impl Place {
+    /// The next event of a chunk that was left, if it is a line of data: without resuming it.
+    #[inline(always)]
+    pub(crate) fn next_of_line(&mut self, reader: &mut Reader, text: &str) -> Option<Event> {
+        if reader.block.begun {
+            return None;
+        }
+        let limit = reader.max_event_bytes;
+        let data = line_event(text.as_bytes(), &mut self.at, &mut self.ends, limit)?;
+        Some(Event {
+            data: Some(text[data].to_owned()),
+            id: reader.last_event_id.owned(),
+            ..Event::default()
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_end(&self, text: &str) -> bool {
+        self.at == text.len() && self.tail == 0
     }
 }
 
