@@ -49,6 +49,8 @@ pub(crate) struct Driver {
     buffer: Option<Buffer>,
     span: tracing::Span,
     is_over: bool,
+    /// Whether an event may end the session, or be told as a gap.
+    looks_at_events: bool,
 }
 
 /// Whether an event is the one that ends its stream.
@@ -80,6 +82,10 @@ impl Driver {
             host = template.url.host(),
             port = template.url.port_u16(),
         );
+        #[cfg(feature = "json")]
+        let looks_at_events = until.is_some() || settings.gaps;
+        #[cfg(not(feature = "json"))]
+        let looks_at_events = until.is_some();
         let buffer = Buffer::new(settings.buffer_policy, settings.max_event_bytes);
         Self {
             state,
@@ -94,6 +100,7 @@ impl Driver {
             buffer,
             span,
             is_over: false,
+            looks_at_events,
         }
     }
 
@@ -105,21 +112,18 @@ impl Driver {
         Poll::Ready(Ok(()))
     }
 
+    // Always: an event that is built where it is used is not moved, and the processor need not wait
+    // for it.
+    #[inline(always)]
     pub(crate) fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        if self.looks_at_events {
+            return self.poll_item_for_caller(cx);
+        }
         for _ in 0..STEPS_IN_A_ROW {
             if self.is_over {
                 return Poll::Ready(None);
             }
             if let Some(event) = self.state.poll_event() {
-                if self.until.as_ref().is_some_and(|until| until(&event)) {
-                    self.close();
-                    self.tell(Lifecycle::Ended);
-                    return Poll::Ready(None);
-                }
-                #[cfg(feature = "json")]
-                if self.tells_gap(&event) {
-                    continue;
-                }
                 return Poll::Ready(Some(Ok(event)));
             }
             if let Err(error) = ready!(self.poll_step(cx)) {
@@ -129,6 +133,38 @@ impl Driver {
         // There is more, but others of the same task are to have their turn.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    #[inline(never)]
+    fn poll_item_for_caller(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
+        for _ in 0..STEPS_IN_A_ROW {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            if let Some(event) = self.state.poll_event() {
+                if self.is_for_caller(&event) {
+                    return Poll::Ready(Some(Ok(event)));
+                }
+            } else if let Err(error) = ready!(self.poll_step(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Whether it is neither the one that ends the stream nor a gap.
+    fn is_for_caller(&mut self, event: &Event) -> bool {
+        if self.until.as_ref().is_some_and(|until| until(event)) {
+            self.close();
+            self.tell(Lifecycle::Ended);
+            return false;
+        }
+        #[cfg(feature = "json")]
+        if self.tells_gap(event) {
+            return false;
+        }
+        true
     }
 
     #[cfg(feature = "json")]
@@ -174,7 +210,8 @@ impl Driver {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let _entered = self.span.clone().entered();
+        // To enter a span that nobody sees costs as much as a chunk.
+        let _entered = (!self.span.is_disabled()).then(|| self.span.clone().entered());
         if let Connection::Refused(refusal) = &mut self.connection {
             let text = ready!(refusal.poll_text(cx));
             self.handle_refusal(text);

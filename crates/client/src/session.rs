@@ -60,7 +60,7 @@ impl Session {
     #[doc(alias = "incoming")]
     #[doc(alias = "receive")]
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
-        self.next().await.transpose()
+        poll_fn(|cx| self.driver.poll_item(cx).map(Option::transpose)).await
     }
 
     /// The next item, as a [`Stream`] gives it; `None` once the session is over.
