@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::response::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
 use tidings_proto::{Action, Event, EventId, EventSourceState, Head};
 #[cfg(feature = "json")]
@@ -403,7 +403,8 @@ impl Driver {
     }
 
     fn handle_response(&mut self, response: Response<ResponseBody>) {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
+        detach(&mut head);
         if let Some(FinalUrl(url)) = head.extensions.get() {
             self.template.follow(url.clone());
         }
@@ -487,6 +488,17 @@ impl Driver {
                 attempt: self.state.attempt(),
                 delay: until.saturating_duration_since(now()),
             });
+        }
+    }
+}
+
+/// Copies the values of headers that are slices of what was read: as long as a session keeps them,
+/// its transport could not use that buffer again, and a quiet session would hold two.
+fn detach(head: &mut Parts) {
+    for value in head.headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
         }
     }
 }
