@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use tidings_client::SseClient;
 
-use crate::transport;
+use crate::transport::ReqwestTransport;
 use crate::unsendable::Unsendable;
 
 /// How long a connection is silent before it is asked whether it lives.
@@ -34,7 +34,7 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// [`InvalidRequest`](tidings_client::ErrorKind::InvalidRequest).
 pub fn client() -> SseClient {
     match builder().build() {
-        Ok(client) => SseClient::over(transport(client)),
+        Ok(client) => SseClient::over(ReqwestTransport::without_timeout(client)),
         Err(error) => SseClient::over(Unsendable::new(error.without_url())),
     }
 }

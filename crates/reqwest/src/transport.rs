@@ -20,6 +20,8 @@ pub struct ReqwestTransport {
     client: reqwest::Client,
     /// Of every request.
     version: Version,
+    /// Whether the client may have a timeout that would cut streams.
+    may_time_out: bool,
 }
 
 /// This client as a transport. What it does by itself is told on the [front page](crate).
@@ -40,7 +42,19 @@ pub fn transport(client: reqwest::Client) -> ReqwestTransport {
 
 impl ReqwestTransport {
     pub(crate) fn asking_for(version: Version, client: reqwest::Client) -> Self {
-        Self { client, version }
+        Self {
+            client,
+            version,
+            may_time_out: true,
+        }
+    }
+
+    /// Over a client that has no timeout: reqwest looks at one, however long, with every chunk.
+    pub(crate) fn without_timeout(client: reqwest::Client) -> Self {
+        Self {
+            may_time_out: false,
+            ..Self::asking_for(Version::default(), client)
+        }
     }
 
     fn request(&self, request: Request<Bytes>) -> Result<reqwest::Request, reqwest::Error> {
@@ -48,7 +62,11 @@ impl ReqwestTransport {
         let request = self.client.request(head.method, head.uri.to_string());
         // These replace what reqwest has made of the URL, an `Authorization`.
         let request = request.headers(head.headers).body(body);
-        request.version(self.version).timeout(FOR_EVER).build()
+        let request = request.version(self.version);
+        if self.may_time_out {
+            return request.timeout(FOR_EVER).build();
+        }
+        request.build()
     }
 }
 
