@@ -1,23 +1,16 @@
 //! Owns `EventSourceState`: what a client does next, without doing it.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
 use crate::dedupe::Dedupe;
-use crate::events::Place;
 use crate::headers::is_event_stream;
+use crate::incoming::Incoming;
 use crate::instant::after;
 use crate::jitter::Jitter;
 use crate::reconnect::{Outage, parse_retry_after};
 use crate::{Decoder, Event, EventId, EventTooLarge, Head, Reconnect};
-
-/// How much of a chunk is read at once, in bytes: bounds what is copied of it, however large it is.
-const WINDOW: usize = 16 * 1024;
-
-/// What is kept of the memory for that once all of a chunk was taken, in bytes.
-const RETAINED_TEXT: usize = 1024;
 
 /// The most redirects that are followed in a row: 20, as browsers do. The next one is a network
 /// error.
@@ -60,14 +53,8 @@ pub struct EventSourceState {
     phase: Phase,
     /// What to do now, until it is taken.
     action: Option<Action>,
-    /// What is not decoded yet of the last chunk.
-    chunk: Bytes,
-    /// Where the first window of the chunk was left, if it was begun.
-    place: Option<Place>,
-    /// The lines of that window.
-    text: String,
-    /// Decoded, not handed out.
-    events: VecDeque<Event>,
+    /// Received, not handed out.
+    incoming: Incoming,
     /// As of the last event handed out.
     last_event_id: Option<EventId>,
     /// Attempts in this outage.
@@ -153,10 +140,7 @@ impl EventSourceState {
             decoder,
             phase: Phase::Over,
             action: None,
-            chunk: Bytes::new(),
-            place: None,
-            text: String::new(),
-            events: VecDeque::new(),
+            incoming: Incoming::default(),
             last_event_id,
             attempts: 0,
             redirects: 0,
@@ -219,27 +203,24 @@ impl EventSourceState {
 
     #[inline(always)]
     fn poll_any_event(&mut self) -> Option<Event> {
-        if self.events.is_empty() {
-            if let Some(event) = self.decode_event() {
+        match self.incoming.next(&mut self.decoder) {
+            Some(Ok(event)) => {
                 self.last_event_id.clone_from(&event.id);
-                return Some(event);
+                Some(event)
             }
-            // A block without data may have moved it since.
-            if self.last_event_id.as_deref() != self.decoder.last_event_id() {
-                self.last_event_id = self.decoder.owned_last_event_id();
+            Some(Err(error)) => {
+                self.incoming = Incoming::default();
+                self.fail(Failure::EventTooLarge(error));
+                None
             }
-            return None;
+            None => {
+                // A block without data may have moved it since.
+                if self.last_event_id.as_deref() != self.decoder.last_event_id() {
+                    self.last_event_id = self.decoder.owned_last_event_id();
+                }
+                None
+            }
         }
-        self.poll_waiting_event()
-    }
-
-    #[inline(never)]
-    fn poll_waiting_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if let Some(event) = &event {
-            self.last_event_id.clone_from(&event.id);
-        }
-        event
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
@@ -298,9 +279,9 @@ impl EventSourceState {
     /// A part of the body has come; ignored unless the connection is open. Whoever has not taken
     /// all events of the part before makes them wait in memory.
     pub fn handle_chunk(&mut self, chunk: Bytes) {
-        self.decode_rest();
+        self.settle();
         if self.is_open() {
-            self.chunk = chunk;
+            self.incoming.push(chunk);
         }
     }
 
@@ -331,9 +312,7 @@ impl EventSourceState {
 
     /// Nobody wants more. What was received and not taken is dropped.
     pub fn handle_close(&mut self) {
-        self.chunk = Bytes::new();
-        self.place = None;
-        self.events.clear();
+        self.incoming = Incoming::default();
         if self.phase != Phase::Over {
             self.finish(Action::Finish);
         }
@@ -381,7 +360,7 @@ impl EventSourceState {
     /// The connection is gone, for this reason or because it came to its end.
     fn handle_loss(&mut self, why: Option<Failure>, retry_after: Option<Duration>, now: Instant) {
         // What was received before goes on to be heard, and does not mix with what comes after.
-        self.decode_rest();
+        self.settle();
         let is_live = matches!(self.phase, Phase::Connecting | Phase::OpenSince(_));
         if !is_live {
             return;
@@ -424,110 +403,10 @@ impl EventSourceState {
         }
     }
 
-    /// Makes the events wait that were not taken.
-    fn decode_rest(&mut self) {
-        while let Some(event) = self.decode_event() {
-            self.events.push_back(event);
-        }
-    }
-
-    /// The next event of the chunk: decoded as it is taken, so that none has to wait in memory.
-    // Always, as what is built where it is used is not moved.
-    #[inline(always)]
-    fn decode_event(&mut self) -> Option<Event> {
-        if let Some(place) = &mut self.place {
-            if let Some(event) = self.decoder.next_of_line(place, &self.text) {
-                if place.is_end(&self.text) {
-                    self.place = None;
-                    self.end_window();
-                }
-                return Some(event);
-            }
-        } else if self.chunk.is_empty() {
-            return None;
-        } else {
-            let window = &self.chunk[..self.chunk.len().min(WINDOW)];
-            let mut events = self.decoder.decode(window);
-            if let Some(event) = events.first_of_line() {
-                if events.is_done() {
-                    drop(events);
-                    self.end_window();
-                } else {
-                    self.text.clear();
-                    self.text.push_str(events.lines());
-                    self.place = events.leave();
-                }
-                return Some(event);
-            }
-            let event = events.next();
-            if !events.is_done() {
-                self.text.clear();
-                self.text.push_str(events.lines());
-            }
-            self.place = events.leave();
-            if self.place.is_none() {
-                self.end_window();
-            }
-            if let Some(event) = self.decoded(event) {
-                return Some(event);
-            }
-        }
-        self.decode_block()
-    }
-
-    #[inline(never)]
-    fn decode_block(&mut self) -> Option<Event> {
-        while !self.chunk.is_empty() {
-            let window = &self.chunk[..self.chunk.len().min(WINDOW)];
-            let event = match self.place.take() {
-                Some(place) => {
-                    let mut events = self.decoder.resume(window, &self.text, place);
-                    let event = events.next();
-                    self.place = events.leave();
-                    event
-                }
-                None => {
-                    let mut events = self.decoder.decode(window);
-                    let event = events.next();
-                    if !events.is_done() {
-                        self.text.clear();
-                        self.text.push_str(events.lines());
-                    }
-                    self.place = events.leave();
-                    event
-                }
-            };
-            if self.place.is_none() {
-                self.end_window();
-            }
-            if let Some(event) = self.decoded(event) {
-                return Some(event);
-            }
-        }
-        None
-    }
-
-    fn decoded(&mut self, event: Option<Result<Event, EventTooLarge>>) -> Option<Event> {
-        match event? {
-            Ok(event) => Some(event),
-            Err(error) => {
-                self.chunk = Bytes::new();
-                self.fail(Failure::EventTooLarge(error));
-                None
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn end_window(&mut self) {
-        if self.chunk.len() > WINDOW {
-            self.chunk.advance(WINDOW);
-        } else {
-            self.chunk = Bytes::new();
-            // A quiet session holds no more of what it has heard.
-            if self.text.capacity() > RETAINED_TEXT {
-                self.text = String::new();
-            }
+    /// What has come is decoded, though nobody has taken it yet.
+    fn settle(&mut self) {
+        if let Err(error) = self.incoming.settle(&mut self.decoder) {
+            self.fail(Failure::EventTooLarge(error));
         }
     }
 
@@ -904,16 +783,5 @@ mod tests {
         respond(&mut state, 200, STREAM);
         assert_eq!((state.poll_event(), state.poll_action()), (None, None));
         assert_eq!(state.poll_timeout(), None);
-    }
-
-    #[test]
-    fn a_large_chunk_is_decoded_as_it_is_taken() {
-        let mut state = open(Reconnect::standard());
-        state.handle_chunk("data: x\n\n".repeat(10_000).into());
-        for _ in 0..10_000 {
-            assert_eq!(state.poll_event().unwrap().text(), "x");
-            assert!(state.events.len() <= WINDOW / "data: x\n\n".len());
-        }
-        assert_eq!(state.poll_event(), None);
     }
 }

@@ -33,6 +33,7 @@ mod head;
 pub mod headers;
 mod heartbeat;
 mod id;
+mod incoming;
 mod instant;
 mod jitter;
 #[cfg(feature = "json")]

@@ -1,0 +1,100 @@
+//! A subscription reads as its decoder does, whenever its events are taken.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod streams;
+
+use std::time::{Instant, SystemTime};
+
+use proptest::collection::vec;
+use proptest::prelude::any;
+use tidings_proto::{Action, Event, EventSourceState, Failure, Head, Reconnect};
+use tidings_testkit::decoding::{Options, cut};
+use tidings_testkit::{oracle, property};
+
+use crate::streams::{lengths, options, stream};
+
+#[allow(clippy::disallowed_methods, reason = "any instant will do")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn open(state: &mut EventSourceState) {
+    assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+    let head = Head::new(200).content_type(Some("text/event-stream"));
+    state.handle_response(head, now(), SystemTime::UNIX_EPOCH);
+}
+
+/// Takes at most so many events, and checks that the id moves with them.
+fn take(state: &mut EventSourceState, count: usize, events: &mut Vec<Event>) {
+    for _ in 0..count {
+        let Some(event) = state.poll_event() else {
+            return;
+        };
+        assert_eq!(state.last_event_id(), event.id.as_ref());
+        events.push(event);
+    }
+}
+
+fn check(chunks: &[&[u8]], options: &Options, taken: &[usize], breaks: bool) {
+    let expected = oracle::decode(&chunks.concat(), options);
+    let mut state = EventSourceState::new(Reconnect::off(), options.decoder(), 7);
+    open(&mut state);
+    let mut events = Vec::new();
+    for (n, chunk) in chunks.iter().enumerate() {
+        state.handle_chunk(chunk.to_vec().into());
+        let count = taken.get(n % taken.len().max(1)).copied();
+        take(&mut state, count.unwrap_or(usize::MAX), &mut events);
+    }
+    if breaks {
+        state.handle_network_error(now());
+    } else {
+        state.handle_end(now());
+    }
+    take(&mut state, usize::MAX, &mut events);
+    assert_eq!(events, expected.events);
+    let id = state.last_event_id().map(|id| id.as_str().to_owned());
+    if !expected.too_large {
+        assert_eq!(id, expected.last_event_id);
+    }
+    let failure = match state.poll_action() {
+        Some(Action::Finish) => None,
+        Some(Action::Fail(failure)) => Some(failure),
+        other => panic!("{other:?}"),
+    };
+    match failure {
+        Some(Failure::EventTooLarge(_)) => assert!(expected.too_large),
+        Some(Failure::Network) => assert!(breaks && !expected.too_large),
+        None => assert!(!breaks && !expected.too_large),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whenever_its_events_are_taken_they_are_the_same() {
+    let taken = vec(0..4_usize, 0..6);
+    property::check(
+        &(stream(), lengths(), options(), taken, any::<bool>()),
+        |(stream, lengths, options, taken, breaks)| {
+            check(&cut(&stream, lengths), &options, &taken, breaks);
+        },
+    );
+}
+
+#[test]
+fn large_chunks_are_read_piece_by_piece() {
+    let line = |n: usize| match n % 5 {
+        0 => format!("data: {n}\n\n"),
+        1 => format!("id: {n}\ndata: {n}\ndata: {}\n\n", "x".repeat(n % 7000)),
+        2 => format!("event: e\r\ndata: {n}\r\n\r\n"),
+        3 => format!(": {n}\r\rdata: größe…\u{feff}{n}\r\r"),
+        _ => format!("retry: {n}\n\ndata: {}\n\n", "…".repeat(n % 20_000)),
+    };
+    let stream: String = (0..400).map(line).collect();
+    let options = Options::show_all();
+    for size in [1000, 4096, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 1 << 20] {
+        for taken in [vec![], vec![1], vec![0, 3]] {
+            let chunks: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+            check(&chunks, &options, &taken, false);
+        }
+    }
+}
