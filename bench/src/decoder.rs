@@ -177,6 +177,7 @@ pub fn cases() -> Vec<Case> {
             unit: "byte",
             baseline: SSE_STREAM,
             contenders: case.contenders(),
+            absent: Vec::new(),
         })
         .collect()
 }
@@ -291,6 +292,7 @@ pub fn targets(report: &Report) -> Vec<Target> {
         Some(Target {
             what: format!("{case}: {contender} against {other}"),
             wanted: Wanted::AtLeast(ratio),
+            alarm: None,
             found: report.speedup(&case, contender, other)?,
         })
     };
@@ -320,6 +322,7 @@ pub fn targets(report: &Report) -> Vec<Target> {
             what: format!("{contender}: a byte of an event of 8 MB against one of 1 MB"),
             // What is quadratic takes 8 times as long; the caches are worth up to 2.
             wanted: Wanted::AtMost(3.0),
+            alarm: None,
             found: report.slowdown(contender, &one_event(8), &one_event(1))?,
         })
     });

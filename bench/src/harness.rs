@@ -19,13 +19,18 @@ pub struct Case {
     /// Whom the others are compared with.
     pub baseline: &'static str,
     pub contenders: Vec<&'static str>,
+    /// Those of the contenders that cannot run here.
+    pub absent: Vec<&'static str>,
 }
 
+#[derive(Clone, Copy)]
 pub struct Plan {
     /// How many samples are taken of each contender of a case, in turns.
     pub rounds: usize,
     /// The CPU time of one sample.
     pub budget: Duration,
+    /// Whether a pass may do less than for publishing.
+    pub quick: bool,
 }
 
 /// What the process of one contender is to do.
@@ -35,6 +40,8 @@ pub struct Request {
     pub contender: String,
     pub budget_micros: u64,
     pub core: usize,
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// What one process has measured.
@@ -52,6 +59,8 @@ pub struct Sample {
 pub struct Tally {
     pub events: u64,
     pub data_bytes: u64,
+    /// Of the data and its order; 0 where nobody could leave any out.
+    pub checksum: u32,
 }
 
 impl Sample {
@@ -83,8 +92,9 @@ impl Sample {
     }
 }
 
-/// Restricts this process to a core. Call it before there are threads, which inherit it.
-fn pin_to(core: usize) -> rustix::io::Result<()> {
+/// Restricts this process to a core. Call it before there are threads, which inherit it, as do
+/// processes that it starts.
+pub fn pin_to(core: usize) -> rustix::io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores)
@@ -116,6 +126,7 @@ pub fn compare(bench: &str, cases: &[Case], plan: &Plan) -> Result<Report> {
         rounds: plan.rounds,
         cases,
         targets: Vec::new(),
+        notes: Vec::new(),
     })
 }
 
@@ -124,6 +135,9 @@ fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Res
     let mut agreed: Option<(&str, Tally)> = None;
     for _ in 0..plan.rounds {
         for (contender, ns_per_unit) in case.contenders.iter().zip(&mut ns_per_unit) {
+            if case.absent.contains(contender) {
+                continue;
+            }
             let sample = sample_in_process(
                 bench,
                 &Request {
@@ -131,6 +145,7 @@ fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Res
                     contender: (*contender).to_owned(),
                     budget_micros: u64::try_from(plan.budget.as_micros())?,
                     core,
+                    quick: plan.quick,
                 },
             )?;
             ns_per_unit.push(sample.ns_per_unit());
@@ -162,6 +177,7 @@ fn sample_in_process(bench: &str, request: &Request) -> Result<Sample> {
     let output = Command::new(std::env::current_exe()?)
         .args(["sample", bench, &request.case, &request.contender])
         .args([request.budget_micros.to_string(), request.core.to_string()])
+        .args(request.quick.then_some("--quick"))
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
@@ -192,6 +208,8 @@ pub struct Report {
     rounds: usize,
     cases: Vec<CaseReport>,
     pub targets: Vec<Target>,
+    /// What else is to be known of it.
+    pub notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -216,6 +234,8 @@ struct ContenderReport {
 pub struct Target {
     pub what: String,
     pub wanted: Wanted,
+    /// What is so far from it that no noise explains it: the bench fails.
+    pub alarm: Option<Wanted>,
     pub found: Spread,
 }
 
@@ -228,9 +248,19 @@ pub enum Wanted {
 
 impl Target {
     fn is_met(&self) -> bool {
-        match self.wanted {
-            Wanted::AtLeast(least) => self.found.median >= least,
-            Wanted::AtMost(most) => self.found.median <= most,
+        self.wanted.holds(self.found)
+    }
+
+    pub fn is_alarming(&self) -> bool {
+        self.alarm.is_some_and(|alarm| !alarm.holds(self.found))
+    }
+}
+
+impl Wanted {
+    fn holds(self, found: Spread) -> bool {
+        match self {
+            Self::AtLeast(least) => found.median >= least,
+            Self::AtMost(most) => found.median <= most,
         }
     }
 }
@@ -324,7 +354,11 @@ impl fmt::Display for Report {
             let baseline = case.rounds_of(case.baseline).unwrap_or_default();
             write_cell(f, Spread::of(baseline.iter().copied()))?;
             for name in &contenders {
-                write_cell(f, case.speedup(name, case.baseline))?;
+                if case.rounds_of(name).is_some_and(<[f64]>::is_empty) {
+                    write!(f, " absent |")?;
+                } else {
+                    write_cell(f, case.speedup(name, case.baseline))?;
+                }
             }
             writeln!(f)?;
         }
@@ -335,6 +369,9 @@ impl fmt::Display for Report {
             write!(f, "| {what} | {wanted} |")?;
             write_cell(f, Some(target.found))?;
             writeln!(f, " {} |", if target.is_met() { "met" } else { "missed" })?;
+        }
+        for note in &self.notes {
+            writeln!(f, "\n{note}")?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 
 mod decoder;
 mod harness;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Chunks of bytes in, events out, without I/O
     Decoder(Options),
+    /// Whole clients on a socket: the CPU time of an event, and the memory of an idle session
+    Sessions(Options),
     /// Takes one sample and prints it: what the other commands start in processes of its own
     #[command(hide = true)]
     Sample {
@@ -37,6 +40,9 @@ enum Command {
         #[command(flatten)]
         request: Request,
     },
+    /// Sends a case's events to whoever connects, until its input ends
+    #[command(hide = true)]
+    Serve(sessions::Serving),
 }
 
 #[derive(Args)]
@@ -44,7 +50,7 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// How many samples to take of each contender; 7, with --quick 1
+    /// How many samples to take of each contender; 7, with --quick 1, or 3 of sessions
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
@@ -58,24 +64,37 @@ struct Options {
 #[derive(Clone, Copy, ValueEnum)]
 enum Bench {
     Decoder,
+    Sessions,
 }
 
 impl Bench {
     fn measure(self, options: &Options) -> harness::Result<Report> {
-        let mut cases = match self {
-            Self::Decoder => decoder::cases(),
+        let (mut cases, notes) = match self {
+            Self::Decoder => (decoder::cases(), Vec::new()),
+            Self::Sessions => sessions::cases(),
         };
         cases.retain(|case| case.name.contains(&options.only));
-        let mut report = harness::compare(&self.name(), &cases, &options.plan())?;
+        let mut report = harness::compare(&self.name(), &cases, &options.plan(self))?;
         report.targets = match self {
             Self::Decoder => decoder::targets(&report),
+            Self::Sessions => sessions::targets(&report),
         };
+        report.notes = notes;
         Ok(report)
     }
 
     fn sample(self, request: &Request) -> harness::Result<Sample> {
         match self {
             Self::Decoder => decoder::sample(request),
+            Self::Sessions => sessions::sample(request),
+        }
+    }
+
+    /// How many samples are enough to see that it works. Those of sessions are to hold targets.
+    fn quick_rounds(self) -> usize {
+        match self {
+            Self::Decoder => 1,
+            Self::Sessions => 3,
         }
     }
 
@@ -86,15 +105,16 @@ impl Bench {
 }
 
 impl Options {
-    fn plan(&self) -> Plan {
+    fn plan(&self, bench: Bench) -> Plan {
         let (rounds, budget) = if self.quick {
-            (1, Duration::from_millis(5))
+            (bench.quick_rounds(), Duration::from_millis(5))
         } else {
             (7, Duration::from_millis(150))
         };
         Plan {
             rounds: self.rounds.unwrap_or(rounds).max(1),
             budget,
+            quick: self.quick,
         }
     }
 }
@@ -111,16 +131,30 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> harness::Result<()> {
     match command {
-        Command::Decoder(options) => {
-            let report = Bench::Decoder.measure(&options)?;
-            println!("{report}");
-            std::fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
-            println!("All samples are in {}.", options.out.display());
+        Command::Decoder(options) => report(Bench::Decoder, &options).map(|_| ())?,
+        Command::Sessions(options) => {
+            let report = report(Bench::Sessions, &options)?;
+            sessions::print_idle()?;
+            let alarming = report.targets.iter().filter(|target| target.is_alarming());
+            let alarming: Vec<&str> = alarming.map(|target| &*target.what).collect();
+            if !alarming.is_empty() {
+                return Err(format!("missed by far: {}", alarming.join("; ")).into());
+            }
         }
+        Command::Serve(serving) => sessions::serve(&serving)?,
         Command::Sample { bench, request } => {
             let sample = bench.sample(&request)?;
             println!("{}", serde_json::to_string(&sample)?);
         }
     }
     Ok(())
+}
+
+/// Measures, prints what came of it, and keeps the samples.
+fn report(bench: Bench, options: &Options) -> harness::Result<Report> {
+    let report = bench.measure(options)?;
+    println!("{report}");
+    std::fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
+    println!("All samples are in {}.", options.out.display());
+    Ok(report)
 }

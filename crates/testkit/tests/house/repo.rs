@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 pub(crate) type Tree = BTreeMap<String, String>;
 
 /// What is built or measured, and git's own.
-const NOT_OURS: &[&str] = &[".git", "target", "bench/results.json", "fuzz/artifacts"];
+const NOT_OURS: &[&str] = &[
+    ".git",
+    "target",
+    "node_modules",
+    "bench/results.json",
+    "fuzz/artifacts",
+];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -1,0 +1,47 @@
+//! Owns the client that runs in node, and how it comes here.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::harness::{Request, Result, Sample, pin_to};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
+}
+
+/// Installs what the lock file names, unless that was done before. The error says what is missing.
+pub fn prepare() -> std::result::Result<(), String> {
+    run(Command::new("node").arg("--version"))?;
+    let changed = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+    let installed = changed(folder().join("node_modules/.package-lock.json"));
+    if installed > changed(folder().join("package-lock.json")) {
+        return Ok(());
+    }
+    run(Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(folder()))
+}
+
+fn run(command: &mut Command) -> std::result::Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name} failed with {}", output.status))
+}
+
+/// Like [`Sample::take`], of node: its CPU time is what it says, on all its threads.
+pub fn sample(request: &Request, url: &str) -> Result<Sample> {
+    pin_to(request.core)?;
+    let output = Command::new("node")
+        .arg(folder().join("client.mjs"))
+        .args([url, &request.budget_micros.to_string()])
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err("node failed".into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}

@@ -1,0 +1,90 @@
+//! Owns the server: a process of its own that writes prepared bytes as fast as they are taken.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use bytes::Bytes;
+use clap::Args;
+use rustix::thread::sched_getaffinity;
+
+use crate::harness::{Result, pin_to};
+use crate::sessions::traffic::Traffic;
+
+/// What the process of a server is to do.
+#[derive(Args)]
+pub struct Serving {
+    case: String,
+    core: usize,
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A server that runs for as long as this lives, and no longer than this process.
+pub struct Server {
+    process: Child,
+    pub url: String,
+}
+
+impl Server {
+    /// Starts it on another core than the one that is measured, if there is one.
+    pub fn start(traffic: Traffic, measured: usize, quick: bool) -> Result<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["serve", &traffic.name()])
+            .arg(another_core(measured)?.to_string())
+            .args(quick.then_some("--quick"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = process.stdout.take().ok_or("the server has no output")?;
+        let mut url = String::new();
+        BufReader::new(output).read_line(&mut url)?;
+        let url = url.trim_end().to_owned();
+        Ok(Self { process, url })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Closes its input, at which it ends.
+        self.process.wait().expect("it was started");
+    }
+}
+
+fn another_core(core: usize) -> Result<usize> {
+    let allowed = sched_getaffinity(None)?;
+    let mut others = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&other| other != core);
+    Ok(others.find(|&other| allowed.is_set(other)).unwrap_or(core))
+}
+
+/// Serves one connection after the other until nobody holds the other end of its input.
+pub fn serve(serving: &Serving) -> Result<()> {
+    pin_to(serving.core)?;
+    let traffic = Traffic::named(&serving.case)?;
+    let writes = traffic.writes(serving.quick);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("http://{}/events", listener.local_addr()?);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if let Err(error) = answer(stream, traffic.head(), &writes) {
+                eprintln!("server: {error}");
+            }
+        }
+    });
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn answer(mut stream: TcpStream, head: &[u8], writes: &[Bytes]) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut lines = BufReader::new(&stream).lines();
+    while lines
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
+    drop(lines);
+    stream.write_all(head)?;
+    writes.iter().try_for_each(|bytes| stream.write_all(bytes))
+}
