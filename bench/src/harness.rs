@@ -178,6 +178,9 @@ fn sample_in_process(bench: &str, request: &Request) -> Result<Sample> {
         .args(["sample", bench, &request.case, &request.contender])
         .args([request.budget_micros.to_string(), request.core.to_string()])
         .args(request.quick.then_some("--quick"))
+        // A proxy of the environment would be measured too.
+        .env("NO_PROXY", "*")
+        .env("no_proxy", "*")
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {

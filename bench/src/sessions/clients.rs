@@ -60,23 +60,16 @@ pub enum Heard {
 
 impl Client {
     pub fn named(name: &str, traffic: Traffic, quick: bool) -> Result<Self> {
-        // A proxy of the environment would be measured too.
-        let reqwest = || reqwest::Client::builder().no_proxy().build();
         Ok(match name {
             DIRECT => Self::Tidings(tidings_hyper::client()),
-            REQWEST => Self::Tidings(SseClient::over(tidings_reqwest::transport(reqwest()?))),
+            REQWEST => Self::Tidings(tidings_reqwest::client()),
             IN_PROCESS => Self::Tidings(SseClient::over(InProcess(
                 traffic.frames(quick).leak().iter(),
             ))),
-            REQWEST_EVENTSOURCE => {
-                Self::ReqwestEventsource(reqwest_0_12::Client::builder().no_proxy().build()?)
-            }
-            EVENTSOURCE_CLIENT => {
-                let builder = HyperTransport::builder().disable_proxy();
-                Self::LaunchDarkly(builder.build_http()?)
-            }
+            REQWEST_EVENTSOURCE => Self::ReqwestEventsource(reqwest_0_12::Client::new()),
+            EVENTSOURCE_CLIENT => Self::LaunchDarkly(HyperTransport::builder().build_http()?),
             BARE_HYPER => Self::BareHyper,
-            BARE_REQWEST => Self::BareReqwest(reqwest()?),
+            BARE_REQWEST => Self::BareReqwest(reqwest::Client::new()),
             other => return Err(format!("no contender is named {other}").into()),
         })
     }
