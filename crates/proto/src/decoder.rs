@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::events::Place;
+use crate::last_event_id::LastEventId;
 use crate::reader::{Comments, Reader};
 use crate::{Event, EventId, Events};
 
@@ -86,6 +87,11 @@ impl Decoder {
     /// The last event ID, owned: made once, shared with the events that carry it.
     pub(crate) fn owned_last_event_id(&mut self) -> Option<EventId> {
         self.reader.last_event_id.owned()
+    }
+
+    /// There is no last event ID, as if none was ever heard.
+    pub(crate) fn clear_last_event_id(&mut self) {
+        self.reader.last_event_id = LastEventId::default();
     }
 
     /// Sets the last event ID, as if an earlier connection had heard it.

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use crate::{Event, Gap, Position};
+use crate::{Event, EventId, Gap, Position};
 
-/// Drops what a reconnection repeats. Events whose id is no [`Position`] always pass.
+/// Knows what a reconnection repeats. Events whose id is no [`Position`] always pass.
 #[derive(Debug)]
 pub(crate) struct Dedupe {
     /// Of the last event that passed.
@@ -24,6 +24,12 @@ impl Dedupe {
 
     pub(crate) fn handle_open(&mut self) {
         self.passed = false;
+    }
+
+    /// Whether this id stands before the last event that passed.
+    pub(crate) fn is_behind(&self, id: &EventId) -> bool {
+        let position = id.as_str().parse::<Position>();
+        position.is_ok_and(|position| self.last.as_ref().is_some_and(|last| position < *last))
     }
 
     pub(crate) fn is_repeat(&mut self, event: &Event) -> bool {
@@ -56,7 +62,7 @@ mod tests {
     use super::*;
 
     fn event(id: &'static str) -> Event {
-        Event::new("x").id(crate::EventId::from_static(id))
+        Event::new("x").id(EventId::from_static(id))
     }
 
     fn check(after: Option<&str>, ids: &[&'static str], passed: &[&'static str]) {

@@ -187,17 +187,45 @@ impl EventSourceState {
         self.poll_new_event()
     }
 
+    /// The next event that was not heard before.
     #[inline(never)]
     fn poll_new_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.poll_any_event();
-            let is_repeat = match (&mut self.dedupe, &event) {
-                (Some(dedupe), Some(event)) => dedupe.is_repeat(event),
-                _ => false,
+            let Some(event) = self.incoming.next(&mut self.decoder) else {
+                self.move_to(
+                    self.decoder
+                        .last_event_id()
+                        .and_then(|id| EventId::new(id).ok()),
+                );
+                return None;
             };
-            if !is_repeat {
-                return event;
+            match event {
+                Ok(mut event) if event.id.is_none() => {
+                    event.id.clone_from(&self.last_event_id);
+                    return Some(event);
+                }
+                Ok(event) => {
+                    let dedupe = self.dedupe.as_mut();
+                    if !dedupe.is_some_and(|dedupe| dedupe.is_repeat(&event)) {
+                        self.last_event_id.clone_from(&event.id);
+                        return Some(event);
+                    }
+                }
+                Err(error) => {
+                    self.handle_too_large(error);
+                    return None;
+                }
             }
+        }
+    }
+
+    /// A block without data has moved the id, unless it leads back to what was heard.
+    fn move_to(&mut self, id: Option<EventId>) {
+        let dedupe = self.dedupe.as_ref();
+        if let Some(id) = id
+            && !dedupe.is_some_and(|dedupe| dedupe.is_behind(&id))
+        {
+            self.last_event_id = Some(id);
         }
     }
 
@@ -209,8 +237,7 @@ impl EventSourceState {
                 Some(event)
             }
             Some(Err(error)) => {
-                self.incoming = Incoming::default();
-                self.fail(Failure::EventTooLarge(error));
+                self.handle_too_large(error);
                 None
             }
             None => {
@@ -243,6 +270,8 @@ impl EventSourceState {
                 self.opened_before = true;
                 if let Some(dedupe) = &mut self.dedupe {
                     dedupe.handle_open();
+                    // So that an event without an id of its own is known.
+                    self.decoder.clear_last_event_id();
                 }
             }
             (200, _) => self.fail(Failure::ContentType(head.content_type.map(str::to_owned))),
@@ -401,6 +430,12 @@ impl EventSourceState {
             (None, Some(failure)) => self.fail(failure),
             (None, None) => self.finish(Action::Finish),
         }
+    }
+
+    #[cold]
+    fn handle_too_large(&mut self, error: EventTooLarge) {
+        self.incoming = Incoming::default();
+        self.fail(Failure::EventTooLarge(error));
     }
 
     /// What has come is decoded, though nobody has taken it yet.
@@ -612,6 +647,28 @@ mod tests {
         respond(&mut state, 200, STREAM);
         state.handle_chunk("id: e.2.BBBB\ndata: b\n\nid: e.3.CCCC\ndata: c\n\n".into());
         assert_eq!(texts(&mut state), ["c"]);
+    }
+
+    #[test]
+    fn with_dedupe_the_id_goes_forward_and_what_has_none_is_heard() {
+        let mut state = open(Reconnect::standard()).dedupe();
+        state.handle_chunk("id: e.1.AAAA\ndata: a\n\nid: e.5.BBBB\ndata: b\n\n".into());
+        assert_eq!(texts(&mut state), ["a", "b"]);
+        let b = Some(EventId::from_static("e.5.BBBB"));
+        assert_eq!(resumed_after(&mut state), b);
+        respond(&mut state, 200, STREAM);
+        state.handle_chunk("id: e.3.CCCC\ndata: again\n\nid: e.4.DDDD\n\n".into());
+        assert_eq!(texts(&mut state), [""; 0]);
+        assert_eq!(resumed_after(&mut state), b);
+        respond(&mut state, 200, STREAM);
+        state.handle_chunk("event: closed\ndata: revoked\n\n".into());
+        let closed = state.poll_event().unwrap();
+        assert_eq!((closed.text(), &closed.id), ("revoked", &b));
+        assert_eq!(resumed_after(&mut state), b);
+        respond(&mut state, 200, STREAM);
+        state.handle_chunk("id: e.6.EEEE\n\n".into());
+        assert_eq!(texts(&mut state), [""; 0]);
+        assert_eq!(resumed_after(&mut state).unwrap(), "e.6.EEEE");
     }
 
     #[test]

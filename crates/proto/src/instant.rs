@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Longer than anybody waits, and within what every platform's clock can add: 100 years.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The instant this long after another.
 pub(crate) fn after(instant: Instant, delay: Duration) -> Instant {

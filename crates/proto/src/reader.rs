@@ -33,8 +33,8 @@ pub enum Comments {
     #[default]
     Skip,
     /// An event with data carries those of its block; where they are more than
-    /// [`MAX_KEPT_COMMENT_BYTES`], the newest, so that years of comments between two events end no
-    /// stream.
+    /// [`MAX_KEPT_COMMENT_BYTES`], or than the limit on an event has room for, the newest: years of
+    /// comments between two events end no stream.
     Keep,
     /// As `Keep`, and a block that has comments and no data is an event too.
     Show,
@@ -158,7 +158,7 @@ impl Reader {
     }
 
     /// `String::from_utf8_lossy` of exactly what it takes, as replacements may triple the length.
-    fn replace_invalid(&self, line: &[u8]) -> Result<String, EventTooLarge> {
+    fn replace_invalid(&mut self, line: &[u8]) -> Result<String, EventTooLarge> {
         let replacement = |part: &Utf8Chunk| !part.invalid().is_empty();
         let length = line
             .utf8_chunks()
@@ -195,11 +195,18 @@ impl Reader {
     }
 
     #[inline]
-    fn check_limit(&self, line: usize) -> Result<(), EventTooLarge> {
-        if self.block.len() + line > self.max_event_bytes {
-            return Err(self.too_large());
+    fn check_limit(&mut self, line: usize) -> Result<(), EventTooLarge> {
+        if self.block.len() + line <= self.max_event_bytes {
+            return Ok(());
         }
-        Ok(())
+        // Comments that came for an event's data end no stream.
+        if self.comments == Comments::Keep {
+            self.block.comments.clear();
+            if self.block.len() + line <= self.max_event_bytes {
+                return Ok(());
+            }
+        }
+        Err(self.too_large())
     }
 
     pub(crate) fn too_large(&self) -> EventTooLarge {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::instant::FOR_EVER;
+
 /// The reconnection time before the server names one: 3 s.
 ///
 /// The standard leaves it to the client, "probably in the region of a few seconds".
@@ -228,8 +230,8 @@ impl Default for Reconnect {
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim_matches([' ', '\t']);
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // As many digits as overflow are a long time.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+        // As many digits as overflow are a long time, to which others can still be added.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(FOR_EVER));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -370,7 +372,7 @@ mod tests {
         };
         check("120", Some(120));
         check(" 0 ", Some(0));
-        check("99999999999999999999999", Some(u64::MAX));
+        check("99999999999999999999999", Some(FOR_EVER.as_secs()));
         check("Sun, 06 Nov 1994 08:49:47 GMT", Some(10));
         check("Sunday, 06-Nov-94 08:49:47 GMT", Some(10));
         check("Sun Nov  6 08:49:37 1994", Some(0));

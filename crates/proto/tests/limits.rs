@@ -123,12 +123,21 @@ fn a_skipped_comment_does_not_count() {
 }
 
 #[test]
-fn a_kept_comment_counts() {
-    for comments in [Comments::Keep, Comments::Show] {
-        check(comments, ": abc\n\n", 5);
-        check(comments, ": abc\n: d\ndata: e\n\n", "abc\nd".len() + 7);
-        check(comments, ":\n:\n:\n:\n\n", 2 + ":".len());
-    }
+fn a_shown_comment_counts() {
+    check(Comments::Show, ": abc\n\n", 5);
+    check(
+        Comments::Show,
+        ": abc\n: d\ndata: e\n\n",
+        "abc\nd".len() + 7,
+    );
+    check(Comments::Show, ":\n:\n:\n:\n\n", 2 + ":".len());
+}
+
+#[test]
+fn a_kept_comment_counts_only_as_a_line() {
+    check(Comments::Keep, ": abc\n\n", 5);
+    check(Comments::Keep, ": abc\n: d\ndata: e\n\n", 7);
+    check(Comments::Keep, ":\n:\n:\n:\n\n", ":".len());
 }
 
 #[test]

@@ -146,17 +146,23 @@ impl<'a> Interpreter<'a> {
     }
 
     /// Says whether this line may be held on top of its block.
-    fn hold(&self, line: &[u8]) -> Result<(), TooLarge> {
+    fn hold(&mut self, line: &[u8]) -> Result<(), TooLarge> {
         if line.starts_with(b":") && self.options.comments == Comments::Skip {
             return Ok(());
         }
         let text = |value: &Option<String>| value.as_ref().map_or(0, String::len);
-        let block = joined(&self.data).map_or(0, str::len)
-            + joined(&self.comments).map_or(0, str::len)
+        let comments = joined(&self.comments).map_or(0, str::len);
+        let needed = joined(&self.data).map_or(0, str::len)
             + text(&self.event_type)
-            + text(&self.id);
-        if block + line.len() > self.options.max_event_bytes {
+            + text(&self.id)
+            + line.len();
+        let limit = self.options.max_event_bytes;
+        let may_forget = self.options.comments == Comments::Keep;
+        if needed > limit || (needed + comments > limit && !may_forget) {
             return Err(TooLarge);
+        }
+        if needed + comments > limit {
+            self.comments.clear();
         }
         Ok(())
     }
