@@ -79,8 +79,8 @@ impl Driver {
         let span = tracing::debug_span!(
             "session",
             method = %template.method,
-            host = template.url.host(),
-            port = template.url.port_u16(),
+            host = template.url().host(),
+            port = template.url().port_u16(),
         );
         #[cfg(feature = "json")]
         let looks_at_events = until.is_some() || settings.gaps;

@@ -62,6 +62,8 @@ pub enum ErrorKind {
     /// [`Undecodable`](crate::Undecodable), which holds the event.
     #[cfg(feature = "json")]
     Undecodable,
+    /// A block of [`run`](crate::RequestBuilder::run) failed by itself. The source is its error.
+    Block,
 }
 
 impl Error {
@@ -73,6 +75,12 @@ impl Error {
             last_event_id: None,
             buffer: None,
         }))
+    }
+
+    /// An error of the caller's own, to leave a block of [`run`](crate::RequestBuilder::run) by; of
+    /// the kind [`ErrorKind::Block`]. An error of serde_json becomes one by `?`.
+    pub fn other(source: impl Into<TransportError>) -> Self {
+        Self::new(ErrorKind::Block, Some(source.into()))
     }
 
     pub(crate) fn invalid_request(source: impl Into<TransportError>) -> Self {
@@ -197,6 +205,7 @@ impl fmt::Display for Error {
                 f.write_str("the server redirected to where no request can be sent")
             }
             ErrorKind::EndedEarly => f.write_str("the stream ended before its last event"),
+            ErrorKind::Block => f.write_str("the block that runs over the session failed"),
             ErrorKind::EventTooLarge => f.write_str("the server sent too large an event"),
             #[cfg(feature = "json")]
             ErrorKind::Undecodable => {
@@ -212,12 +221,19 @@ impl StdError for Error {
     }
 }
 
-// Neither the response nor the buffer: both may hold secrets.
+#[cfg(feature = "json")]
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::other(error)
+    }
+}
+
+// Neither the response nor the buffer, nor what a source holds beside its text: they may be secrets.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", self.kind())
-            .field("source", &self.0.source)
+            .field("source", &self.0.source.as_ref().map(ToString::to_string))
             .field("last_event_id", &self.0.last_event_id)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http_body::Body;
+use tokio::time::Instant;
 
 use crate::timer::{Timer, after};
 use crate::transport::ResponseBody;
@@ -12,11 +13,15 @@ use crate::transport::ResponseBody;
 /// How long a refusal's body is read: who refuses and then trickles must not hold the error back.
 const READ_FOR: Duration = Duration::from_secs(5);
 
+/// How many frames are read before others have their turn.
+const FRAMES_IN_A_ROW: usize = 32;
+
 pub(crate) struct Refusal {
     body: ResponseBody,
     bytes: Vec<u8>,
     /// How many more bytes may be read; a frame counts for one at least.
     left: usize,
+    deadline: Instant,
     timer: Timer,
 }
 
@@ -26,27 +31,38 @@ impl Refusal {
             body,
             bytes: Vec::new(),
             left: limit,
+            deadline: after(READ_FOR),
             timer: Timer::default(),
         }
     }
 
     /// What came of the body until its end, an error, the limit or the deadline.
     pub(crate) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<String> {
-        while self.left > 0 {
+        for _ in 0..FRAMES_IN_A_ROW {
+            // A body that is always ready lets no timer have its turn.
+            if self.left == 0 || Instant::now() >= self.deadline {
+                return Poll::Ready(self.text());
+            }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-                ready!(self.timer.poll(cx, || after(READ_FOR)));
-                break;
+                ready!(self.timer.poll(cx, || self.deadline));
+                return Poll::Ready(self.text());
             };
-            let Some(Ok(frame)) = frame else { break };
+            let Some(Ok(frame)) = frame else {
+                return Poll::Ready(self.text());
+            };
             let chunk = frame.into_data().unwrap_or_default();
             self.bytes
                 .extend_from_slice(&chunk[..chunk.len().min(self.left)]);
             self.left = self.left.saturating_sub(chunk.len().max(1));
         }
-        let bytes = std::mem::take(&mut self.bytes);
-        Poll::Ready(match String::from_utf8(bytes) {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn text(&mut self) -> String {
+        match String::from_utf8(std::mem::take(&mut self.bytes)) {
             Ok(text) => text,
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-        })
+        }
     }
 }

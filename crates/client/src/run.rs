@@ -29,7 +29,8 @@ impl RequestBuilder {
     /// What runs beside it, by `tokio::join!` or `tokio::select!` in the block, ends with it.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and the block's own.
+    /// Those of [`open`](Self::open), and the block's own; an error of another type leaves it by
+    /// [`Error::other`].
     ///
     /// # Cancel safety
     /// Dropping the future drops the block and closes the connection.

@@ -84,7 +84,7 @@ impl Session {
     /// for: the next one goes there too, once the stream was open.
     #[must_use]
     pub fn url(&self) -> &Uri {
-        &self.driver.template.url
+        self.driver.template.url()
     }
 
     /// The last event ID, as of the last event handed out.

@@ -26,52 +26,69 @@ const OF_THE_BODY: [HeaderName; 5] = [
 
 #[derive(Clone)]
 pub(crate) struct RequestTemplate {
+    /// As the caller asks.
     pub(crate) method: Method,
-    /// The URL that the caller asks for at first.
     pub(crate) asked_url: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The URL that the caller asks for now: credentials are for its origin alone.
-    named_url: Uri,
-    /// Where the next request goes: as named by the caller, or by the last redirect.
-    pub(crate) url: Uri,
     /// The headers of this attempt, where the caller has changed them.
     changed_headers: Option<HeaderMap>,
-    /// What redirects of this attempt have changed, until they lead to a stream.
-    before_redirect: Option<Box<BeforeRedirect>>,
+    /// Where the next request goes.
+    target: Target,
+    /// Where the last stream was: each attempt begins there.
+    settled: Target,
 }
 
 #[derive(Clone)]
-struct BeforeRedirect {
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+struct Target {
+    /// The URL that the caller asks for: credentials are for its origin alone.
+    named_url: Uri,
+    /// That, or where redirects have led to.
     url: Uri,
+    /// A redirect has made a GET of it, which has no body.
+    became_get: bool,
+}
+
+impl Target {
+    fn named(url: Uri) -> Self {
+        Self {
+            named_url: url.clone(),
+            url,
+            became_get: false,
+        }
+    }
 }
 
 impl RequestTemplate {
     pub(crate) fn new(method: Method, url: Uri) -> Self {
+        let target = Target::named(url.clone());
         Self {
             method,
-            asked_url: url.clone(),
-            named_url: url.clone(),
-            url,
+            asked_url: url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
             changed_headers: None,
-            before_redirect: None,
+            settled: target.clone(),
+            target,
         }
     }
 
-    /// Asks for another URL from the first.
+    /// Asks for another URL.
     pub(crate) fn set_url(&mut self, url: Uri) {
-        self.asked_url = url.clone();
-        self.name(url);
+        self.target = Target::named(url.clone());
+        self.settled = self.target.clone();
+        self.asked_url = url;
     }
 
-    fn name(&mut self, url: Uri) {
-        self.named_url = url.clone();
-        self.url = url;
+    /// Where the next request goes.
+    pub(crate) fn url(&self) -> &Uri {
+        &self.target.url
+    }
+
+    /// Another attempt begins: redirects that led to no stream are forgotten, as the next may lead
+    /// elsewhere.
+    pub(crate) fn begin(&mut self) {
+        self.target = self.settled.clone();
     }
 
     /// What the caller may change of the next attempt.
@@ -83,61 +100,49 @@ impl RequestTemplate {
         }
     }
 
-    /// The next attempt is as the caller has changed it.
+    /// The attempt is as the caller has changed it.
     pub(crate) fn change(&mut self, attempt: Attempt) {
         // As long as the caller asks for the same URL, the last redirect counts.
-        if attempt.url != self.named_url {
-            self.name(attempt.url);
+        if attempt.url != self.target.named_url {
+            self.target = Target::named(attempt.url);
         }
         self.changed_headers = Some(attempt.headers);
     }
 
     /// Goes on where a transport was redirected to.
     pub(crate) fn follow(&mut self, url: Uri) {
-        self.remember();
-        self.url = url;
-    }
-
-    fn remember(&mut self) {
-        self.before_redirect.get_or_insert_with(|| {
-            Box::new(BeforeRedirect {
-                method: self.method.clone(),
-                headers: self.headers.clone(),
-                body: self.body.clone(),
-                url: self.url.clone(),
-            })
-        });
+        self.target.url = url;
     }
 
     /// The stream is open: where redirects have led to is kept.
     pub(crate) fn handle_open(&mut self) {
-        self.before_redirect = None;
-    }
-
-    /// Another attempt begins: redirects that led to no stream are forgotten, as the next may lead
-    /// elsewhere.
-    pub(crate) fn begin(&mut self) {
-        if let Some(before) = self.before_redirect.take() {
-            self.method = before.method;
-            self.headers = before.headers;
-            self.body = before.body;
-            self.url = before.url;
-        }
+        self.settled = self.target.clone();
     }
 
     /// Whether a redirect has led elsewhere than the caller said.
     pub(crate) fn is_redirected(&self) -> bool {
-        self.url != self.named_url
+        self.target.url != self.target.named_url
     }
 
     pub(crate) fn request(&self, last_event_id: Option<&EventId>) -> Request<Bytes> {
-        let mut request = Request::new(self.body.clone());
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.url.clone();
+        let Target {
+            named_url,
+            url,
+            became_get,
+        } = &self.target;
+        let mut request = Request::default();
+        if *became_get {
+            *request.method_mut() = Method::GET;
+        } else {
+            *request.method_mut() = self.method.clone();
+            *request.body_mut() = self.body.clone();
+        }
+        *request.uri_mut() = url.clone();
         let headers = request.headers_mut();
-        let is_named_origin = is_same_origin(&self.url, &self.named_url);
+        let is_named_origin = is_same_origin(url, named_url);
         for (name, value) in self.changed_headers.as_ref().unwrap_or(&self.headers) {
-            if is_named_origin || !is_for_named_origin(name, value) {
+            let has_a_body = !became_get || !OF_THE_BODY.contains(name);
+            if has_a_body && (is_named_origin || !is_for_named_origin(name, value)) {
                 headers.append(name, value.clone());
             }
         }
@@ -156,28 +161,18 @@ impl RequestTemplate {
     ///
     /// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
     pub(crate) fn redirect(&mut self, status: StatusCode, to: &str) -> Result<(), TransportError> {
-        let url = resolve(&self.url, to)?;
-        let downgrades = self.url.scheme_str() == Some("https") && url.scheme_str() == Some("http");
+        let from = &self.target.url;
+        let url = resolve(from, to)?;
+        let downgrades = from.scheme_str() == Some("https") && url.scheme_str() == Some("http");
         if downgrades {
             return Err("an https URL redirects to http".into());
         }
-        let becomes_get = match status {
+        self.target.became_get |= match status {
             StatusCode::SEE_OTHER => self.method != Method::HEAD,
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
-        self.remember();
-        if becomes_get {
-            self.method = Method::GET;
-            self.body = Bytes::new();
-            for name in OF_THE_BODY {
-                self.headers.remove(&name);
-                if let Some(headers) = &mut self.changed_headers {
-                    headers.remove(&name);
-                }
-            }
-        }
-        self.url = url;
+        self.target.url = url;
         Ok(())
     }
 }

@@ -1,9 +1,11 @@
 //! Owns `Timer`: the one deadline a session waits for at a time.
 
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Default)]
@@ -30,7 +32,9 @@ impl Timer {
             }
         }
         match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().poll(cx),
+            // What was polled before it may have used up what tokio lets a task do in a row: a server
+            // that floods must not keep its own timeout from being heard.
+            Some(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
             None => Poll::Pending,
         }
     }

@@ -45,9 +45,16 @@ impl StdError for ConnectError {
 
 /// Where a transport that follows redirects ended: set by it among the extensions of the response.
 /// The session goes on from there, and its credentials stay where the caller named them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "it is a URL and nothing else")]
 pub struct FinalUrl(pub http::Uri);
+
+// Not the URL, whose query may hold secrets.
+impl fmt::Debug for FinalUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FinalUrl")
+    }
+}
 
 /// How long a connection may take to be made: set among the extensions of a request by
 /// [`connect_timeout`](crate::SseClient::connect_timeout), obeyed by transports that connect.
@@ -66,7 +73,8 @@ pub struct ConnectTimeout(pub std::time::Duration);
 pub trait Transport: Send + Sync + 'static {
     /// Sends the request over a new connection.
     ///
-    /// What the server answers, whatever its status, is no error.
+    /// What the server answers, whatever its status, is no error. The text of an error is traced,
+    /// so it names no URL and no header.
     fn connect(&self, request: http::Request<Bytes>) -> Connecting;
 }
 

@@ -70,7 +70,12 @@ impl IntoUrl for (&str, &str, u16, &str) {
             format!("{host}:{port}")
         };
         let url = Uri::builder().scheme(scheme).authority(authority);
-        url.path_and_query(path).build()
+        // Without it the path would become part of the host.
+        if path.starts_with('/') {
+            url.path_and_query(path).build()
+        } else {
+            url.path_and_query(format!("/{path}")).build()
+        }
     }
 }
 
@@ -267,6 +272,20 @@ mod tests {
     fn an_ipv6_address_is_a_host_with_and_without_brackets() {
         for host in ["::1", "[::1]"] {
             assert_eq!((host, 80, "/a").into_url().unwrap(), "http://[::1]:80/a");
+        }
+    }
+
+    #[test]
+    fn a_path_is_never_part_of_the_host() {
+        for (path, expected) in [
+            ("", "http://a.test:80/"),
+            ("b?c", "http://a.test:80/b?c"),
+            ("?c", "http://a.test:80/?c"),
+            ("@evil.test/", "http://a.test:80/@evil.test/"),
+            (".evil.test/", "http://a.test:80/.evil.test/"),
+        ] {
+            let url = ("a.test", 80, path).into_url().unwrap();
+            assert_eq!(url.to_string(), expected);
         }
     }
 

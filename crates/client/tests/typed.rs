@@ -337,6 +337,21 @@ async fn a_session_that_is_lent_is_read_as_a_type_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_leaves_a_block_by_itself() {
+    let server = Server::sends([Part::Text("data: 7\n\ndata: seven\n\n")]);
+    let mut sum = 0;
+    let request = SseClient::over(server).get("http://test/");
+    let summed = request.run(async |session| {
+        while let Some(event) = session.try_next().await? {
+            sum += event.json::<u32>()?;
+        }
+        Ok(())
+    });
+    assert_eq!(summed.await.unwrap_err().kind(), &ErrorKind::Block);
+    assert_eq!(sum, 7);
+}
+
+#[tokio::test]
 async fn untyped_again_it_goes_on_where_it_was() {
     let mut shop = hears(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
     assert_eq!(value(shop.next().await), jet());

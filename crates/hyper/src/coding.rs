@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
 use tidings_client::{ResponseBody, TransportError};
 
@@ -56,7 +56,7 @@ pub(crate) fn decode(
         #[cfg(feature = "compression")]
         Coding::Known(codec) => return Ok(decoded(codec, head, body)),
         Coding::Unknown if asks == Asks::Caller => body,
-        Coding::Unknown if head.status.is_success() => return Err(UnknownCoding.into()),
+        Coding::Unknown if head.status == StatusCode::OK => return Err(UnknownCoding.into()),
         Coding::Unknown => ResponseBody::new(UnreadableBody { is_over: false }),
     };
     Ok(Response::from_parts(head, body))

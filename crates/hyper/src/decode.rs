@@ -128,6 +128,12 @@ impl DecodedBody {
                 Some(frame) => {
                     if let Ok(chunk) = frame.into_data() {
                         self.take(chunk).map_err(Undecodable)?;
+                        let piece = match self.stage {
+                            Stage::Decoding => self.decode(cx).map_err(Undecodable)?,
+                            _ => None,
+                        };
+                        // Also where nothing comes out: bytes have come, and others have their turn.
+                        return Poll::Ready(Ok(Some(piece.unwrap_or_default())));
                     }
                 }
                 None => self.decoder.input().is_last = true,

@@ -49,7 +49,8 @@ impl Proxies {
     }
 
     pub(crate) fn from_environment() -> Self {
-        Self::from_variables(|name| env::var(name).ok())
+        // What is not UTF-8 is replaced by what no URL has, so that it is not passed over.
+        Self::from_variables(|name| Some(env::var_os(name)?.to_string_lossy().into_owned()))
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {

@@ -116,3 +116,44 @@ async fn no_timeout_counts_while_it_runs() {
     let mut session = client.get("http://test/").open().await.unwrap();
     assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_url_is_asked_as_the_first_was() {
+    let server = Server::plays([
+        Script::Redirect(303, "/stream/1"),
+        stream("data: a\n\n"),
+        status(204),
+    ]);
+    let client = server.client(Reconnect::standard());
+    let client = client.before_connect(|mut attempt| async move {
+        let url = format!("http://test/chat?ticket={}", attempt.number());
+        attempt.set_url(url)?;
+        Ok(attempt)
+    });
+    let request = client.post("http://test/chat").body("prompt");
+    let request = request.header("content-type", "text/plain");
+    let mut session = request.may_be_repeated().open().await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    let requests = server.requests.lock().unwrap();
+    let seen: Vec<String> = requests
+        .iter()
+        .map(|(request, _)| {
+            format!(
+                "{} {} {:?}",
+                request.method(),
+                request.uri(),
+                request.body()
+            )
+        })
+        .collect();
+    let expected = [
+        "POST http://test/chat?ticket=0 b\"prompt\"",
+        "GET http://test/stream/1 b\"\"",
+        "POST http://test/chat?ticket=1 b\"prompt\"",
+    ];
+    assert_eq!(seen, expected);
+    let types = requests
+        .iter()
+        .map(|(request, _)| request.headers().contains_key("content-type"));
+    assert_eq!(types.collect::<Vec<_>>(), [true, false, true]);
+}

@@ -128,3 +128,19 @@ async fn both_can_be_spawned() {
     let heard = tokio::spawn(run).await.unwrap();
     assert_eq!(heard.unwrap().unwrap(), "heard b");
 }
+
+#[tokio::test]
+async fn a_block_may_fail_by_itself() {
+    let server = Server::plays([stream("data: 7\n\n")]);
+    let client = server.client(Reconnect::off());
+    let own = client.get("http://test/").run(async |_| {
+        let error = "enough".parse::<u32>().map_err(Error::other);
+        error.map(|_| ())
+    });
+    let error = own.await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.is_retryable()),
+        (&ErrorKind::Block, false)
+    );
+    assert!(std::error::Error::source(&error).is_some());
+}

@@ -114,3 +114,23 @@ async fn a_session_that_is_dropped_while_it_is_asked_asks_no_more() {
     sleep(2 * SECOND).await;
     assert!(strategy.asked.lock().unwrap().is_empty());
 }
+
+/// Trusts the server's word, and adds to it.
+struct Polite;
+
+impl ReconnectionStrategy for Polite {
+    async fn delay(&self, outage: Outage<'_>) -> Option<Duration> {
+        outage.retry_after.map(|time| time + SECOND)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_that_a_server_names_overflows() {
+    let server = Server::plays([Script::Busy("99999999999999999999")]);
+    let client = server
+        .client(Reconnect::standard())
+        .reconnection_strategy(Polite);
+    let opening = client.get("http://test/").open();
+    tokio::time::timeout(SECOND, opening).await.unwrap_err();
+    assert_eq!(server.requests(), 1);
+}

@@ -3,6 +3,7 @@
 
 mod drops;
 mod faults;
+mod floods;
 mod redirects;
 mod scene;
 mod schedules;
