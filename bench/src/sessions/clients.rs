@@ -19,8 +19,11 @@ use tidings_client::SseClient;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::harness::{Result, Tally};
+use crate::harness::Tally;
 use crate::sessions::traffic::Traffic;
+
+/// In a task, which its error leaves.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub const DIRECT: &str = "tidings, direct";
 pub const REQWEST: &str = "tidings, reqwest";
@@ -59,7 +62,7 @@ pub enum Heard {
 }
 
 impl Client {
-    pub fn named(name: &str, traffic: Traffic, quick: bool) -> Result<Self> {
+    pub fn named(name: &str, traffic: Traffic, quick: bool) -> crate::harness::Result<Self> {
         Ok(match name {
             DIRECT => Self::Tidings(tidings_hyper::client()),
             REQWEST => Self::Tidings(tidings_reqwest::client()),

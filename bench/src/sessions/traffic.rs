@@ -16,6 +16,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 pub struct Traffic {
     pub data: Data,
     pub framing: Framing,
+    pub reader: Reader,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,19 @@ pub enum Framing {
     UntilClose,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The client runs in a task: another task wakes it by putting it into a queue.
+    Task,
+    /// The client is what the runtime blocks on, as in a `main`: whenever another task wakes it,
+    /// tokio asks the kernel, by an eventfd and epoll.
+    Main,
+}
+
 impl Traffic {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::new(Data::Small, Framing::Chunks),
+        Self::new(Data::Small, Framing::Chunks).in_main(),
         Self::new(Data::Small, Framing::UntilClose),
         Self::new(Data::Large, Framing::Chunks),
         Self::new(Data::Large, Framing::UntilClose),
@@ -46,7 +57,16 @@ impl Traffic {
     ];
 
     pub const fn new(data: Data, framing: Framing) -> Self {
-        Self { data, framing }
+        Self {
+            data,
+            framing,
+            reader: Reader::Task,
+        }
+    }
+
+    pub const fn in_main(mut self) -> Self {
+        self.reader = Reader::Main;
+        self
     }
 
     pub fn named(name: &str) -> Result<Self> {
@@ -59,10 +79,14 @@ impl Traffic {
             Data::Small => "20–40 B",
             Data::Large => "1 KB",
         };
-        match self.framing {
-            Framing::Chunks => format!("{data}, a chunk an event"),
-            Framing::Writes => format!("{data}, a chunk and a write an event"),
-            Framing::UntilClose => format!("{data}, un-chunked"),
+        let framing = match self.framing {
+            Framing::Chunks => "a chunk an event",
+            Framing::Writes => "a chunk and a write an event",
+            Framing::UntilClose => "un-chunked",
+        };
+        match self.reader {
+            Reader::Task => format!("{data}, {framing}"),
+            Reader::Main => format!("{data}, {framing}, in main"),
         }
     }
 
