@@ -40,7 +40,7 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
 const URL: &str = "http://localhost/events";
 
 /// More of its own than this no session may take.
-const MOST_BYTES: usize = 16 * 1024;
+const MOST_BYTES: usize = 6 * 1024;
 
 fn main() -> ExitCode {
     let runtime = Builder::new_current_thread().enable_time().build();
