@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 
+use crate::credentials;
 use crate::transport::TransportError;
 use crate::url::IntoUrl;
 
@@ -42,12 +43,17 @@ impl Attempt {
         &self.url
     }
 
-    /// Asks for another URL. Credentials then go to its origin, and to no other.
+    /// Asks for another URL. Credentials then go to its origin, and to no other; a name and a
+    /// password in it are sent as `Authorization`.
     ///
     /// # Errors
     /// It is no URL.
     pub fn set_url(&mut self, url: impl IntoUrl) -> Result<(), http::Error> {
-        self.url = url.into_url()?;
+        let (url, authorization) = credentials::take_from(url.into_url()?);
+        self.url = url;
+        if let Some(value) = authorization {
+            self.headers.insert(AUTHORIZATION, value);
+        }
         Ok(())
     }
 
@@ -67,16 +73,10 @@ impl Attempt {
     /// # Errors
     /// No header can carry it.
     pub fn set_bearer(&mut self, token: impl AsRef<str>) -> Result<(), http::Error> {
-        self.headers.insert(AUTHORIZATION, bearer(token.as_ref())?);
+        let value = credentials::bearer(token.as_ref())?;
+        self.headers.insert(AUTHORIZATION, value);
         Ok(())
     }
-}
-
-/// A bearer token as the value of `Authorization`.
-pub(crate) fn bearer(token: &str) -> Result<HeaderValue, http::Error> {
-    let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 // Neither the query nor the headers: both may hold secrets.

@@ -285,6 +285,7 @@
 mod attempt;
 mod buffer;
 mod client;
+mod credentials;
 mod driver;
 mod error;
 mod lifecycle;

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use tidings_proto::headers::LAST_EVENT_ID;
 use tidings_proto::{Event, EventId, EventSourceState, Reconnect};
 
-use crate::attempt::bearer;
+use crate::credentials::bearer;
 use crate::driver::{Driver, Until};
 use crate::settings::{Settings, settings_methods};
 use crate::template::RequestTemplate;

@@ -12,6 +12,7 @@ use tidings_proto::EventId;
 use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
 
 use crate::attempt::Attempt;
+use crate::credentials;
 use crate::transport::TransportError;
 use crate::url::{is_same_origin, resolve};
 
@@ -61,11 +62,13 @@ impl Target {
 
 impl RequestTemplate {
     pub(crate) fn new(method: Method, url: Uri) -> Self {
+        let (url, authorization) = credentials::take_from(url);
+        let authorization = authorization.map(|value| (AUTHORIZATION, value));
         let target = Target::named(url.clone());
         Self {
             method,
             asked_url: url,
-            headers: HeaderMap::new(),
+            headers: authorization.into_iter().collect(),
             body: Bytes::new(),
             changed_headers: None,
             settled: target.clone(),
@@ -111,7 +114,8 @@ impl RequestTemplate {
 
     /// Goes on where a transport was redirected to.
     pub(crate) fn follow(&mut self, url: Uri) {
-        self.target.url = url;
+        // What a server says is nobody's password.
+        (self.target.url, _) = credentials::take_from(url);
     }
 
     /// The stream is open: where redirects have led to is kept.
@@ -172,7 +176,7 @@ impl RequestTemplate {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
-        self.target.url = url;
+        self.follow(url);
         Ok(())
     }
 }

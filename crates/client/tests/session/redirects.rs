@@ -122,3 +122,32 @@ async fn redirects_without_end_are_a_network_error() {
         (&ErrorKind::InvalidRedirect, 1)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_password_in_a_url_is_sent_to_its_origin_alone() {
+    let server = Server::plays([
+        Script::Redirect(307, "http://evil:twin@other.test/"),
+        Script::Redirect(307, "http://test/back"),
+        stream("data: a\n\n"),
+        status(204),
+    ]);
+    let client = server.client(Reconnect::standard());
+    let mut session = client.get("http://us3r:pa55@test/a").open().await.unwrap();
+    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(session.url(), "http://test/back");
+    let urls = [
+        "http://test/a",
+        "http://other.test/",
+        "http://test/back",
+        "http://test/back",
+    ];
+    assert_eq!(server.urls(), urls);
+    let basic: &[&str] = &["Basic dXMzcjpwYTU1"];
+    assert_eq!(server.header("authorization"), [basic, &[], basic, basic]);
+
+    let server = Server::plays([status(204)]);
+    let client = server.client(Reconnect::off());
+    let request = client.get("http://us3r:pa55@test/").bearer("token");
+    request.open().await.unwrap();
+    assert_eq!(server.header("authorization"), [["Bearer token"]]);
+}
