@@ -1,5 +1,6 @@
 //! Owns `Lifecycle` and `State`: what becomes of a session between its events.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use http::response::Parts;
@@ -14,7 +15,7 @@ use crate::Error;
 /// A session that loses its connection tells [`Lost`](Self::Lost), then [`Waiting`](Self::Waiting)
 /// and [`Connecting`](Self::Connecting) if it tries again, and else [`Failed`](Self::Failed) or
 /// [`Ended`](Self::Ended), which are the last.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Lifecycle<'a> {
     /// A request is about to be sent.
@@ -118,4 +119,36 @@ impl Lifecycle<'_> {
             Self::Ended => tracing::debug!("the session has ended"),
         }
     }
+}
+
+// Of a response its status alone: its headers may hold secrets.
+impl fmt::Debug for Lifecycle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting { attempt } => debug(f, "Connecting", "attempt", attempt),
+            Self::NotResumable { id } => debug(f, "NotResumable", "id", id),
+            Self::Open { response } => debug(f, "Open", "status", &response.status),
+            Self::Lost { error } => debug(f, "Lost", "error", error),
+            Self::Waiting { attempt, delay } => f
+                .debug_struct("Waiting")
+                .field("attempt", attempt)
+                .field("delay", delay)
+                .finish(),
+            #[cfg(feature = "json")]
+            Self::Gap(gap) => f.debug_tuple("Gap").field(gap).finish(),
+            Self::Failed { error } => debug(f, "Failed", "error", error),
+            Self::Ended => f.write_str("Ended"),
+        }
+    }
+}
+
+fn debug(
+    f: &mut fmt::Formatter<'_>,
+    variant: &str,
+    name: &str,
+    value: &dyn fmt::Debug,
+) -> fmt::Result {
+    f.debug_struct(variant)
+        .field(name, value)
+        .finish_non_exhaustive()
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tidings::Event;
@@ -69,7 +69,10 @@ async fn feed(State(counts): State<Counts>, Path(to): Path<u32>, request: SseReq
             Err(std::io::Error::other("cut").into())
         }
     });
-    response.map(Body::new)
+    let mut response = response.map(Body::new);
+    let cookie = HeaderValue::from_static("id=c00kie");
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
 }
 
 /// One event, and then nothing for ever.
