@@ -29,8 +29,8 @@ use crate::transport::{
     ConnectError, ConnectTimeout, Connecting, FinalUrl, ResponseBody, Transport, TransportError,
 };
 
-/// How many chunks without an event are read before others have their turn: a body that is always
-/// ready would else keep its task for itself.
+/// How many steps without an event are made before others have their turn: a body that is always
+/// ready, or attempts that fail at once, would else keep their task for themselves.
 const STEPS_IN_A_ROW: usize = 32;
 
 pub(crate) struct Driver {
@@ -106,10 +106,13 @@ impl Driver {
 
     /// Ready once the first good head is there.
     pub(crate) fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        while !self.state.is_open() && !self.is_over {
+        for _ in 0..STEPS_IN_A_ROW {
+            if self.state.is_open() || self.is_over {
+                return Poll::Ready(Ok(()));
+            }
             ready!(self.poll_step(cx))?;
         }
-        Poll::Ready(Ok(()))
+        give_way(cx)
     }
 
     // Always: an event that is built where it is used is not moved, and the processor need not wait
@@ -130,11 +133,10 @@ impl Driver {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        // There is more, but others of the same task are to have their turn.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        give_way(cx)
     }
 
+    /// As `poll_item`, where an event may be the last or a gap: apart, as looking at one moves it.
     #[inline(never)]
     fn poll_item_for_caller(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         for _ in 0..STEPS_IN_A_ROW {
@@ -149,8 +151,7 @@ impl Driver {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        give_way(cx)
     }
 
     /// Whether it is neither the one that ends the stream nor a gap.
@@ -490,6 +491,12 @@ impl Driver {
             });
         }
     }
+}
+
+/// There is more to do, but others of the same task are to have their turn.
+fn give_way<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Copies the values of headers that are slices of what was read: as long as a session keeps them,

@@ -1,5 +1,8 @@
 //! When a session connects again, and what it resumes after.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -225,4 +228,14 @@ async fn the_first_connection_must_succeed_unless_the_policy_covers_it() {
     let server = Server::plays([Script::Refuse, Script::Refuse, stream("data: a\n\n")]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
     assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_fail_at_once_leave_others_their_turn() {
+    let server = Server::plays(vec![Script::Refuse; 1000]);
+    let reconnect = Reconnect::fixed(u32::MAX, Duration::ZERO).retry_first_connection(true);
+    let mut opening = pin!(server.open(reconnect));
+    let polled = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx).is_pending()));
+    assert!(polled.await);
+    assert!(server.requests() <= 32, "{} in one poll", server.requests());
 }

@@ -50,15 +50,19 @@ pub(crate) async fn within<F: Future>(name: &str, future: F) -> F::Output {
     }
 }
 
+/// What is heard until the end or the error. Bounded as a whole, as a stream may go on for ever.
 pub(crate) async fn hear(name: &str, session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
-    let mut texts = Vec::new();
-    loop {
-        match within(name, session.try_next()).await {
-            Ok(Some(event)) => texts.push(event.text().to_owned()),
-            Ok(None) => return (texts, None),
-            Err(error) => return (texts, Some(error.kind().clone())),
+    let hearing = async {
+        let mut texts = Vec::new();
+        loop {
+            match session.try_next().await {
+                Ok(Some(event)) => texts.push(event.text().to_owned()),
+                Ok(None) => return (texts, None),
+                Err(error) => return (texts, Some(error.kind().clone())),
+            }
         }
-    }
+    };
+    within(name, hearing).await
 }
 
 /// Over HTTP/1.1, and over HTTP/2 where a client begins with that.
