@@ -8,7 +8,9 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
-use tidings_server::{HandlerError, Session};
+use futures_core::Stream;
+use tidings_proto::EncodedEvents;
+use tidings_server::{HandlerError, Session, SessionOptions};
 
 /// A request for an event stream that is not answered yet, in any axum handler.
 ///
@@ -32,6 +34,12 @@ use tidings_server::{HandlerError, Session};
 pub struct SseRequest(tidings_server::SseRequest);
 
 impl SseRequest {
+    /// What this session is to be like.
+    #[must_use]
+    pub fn options(self, options: SessionOptions) -> Self {
+        Self(self.0.options(options))
+    }
+
     /// Opens the stream; see [`tidings_server::SseRequest::open`].
     #[must_use]
     pub fn open<H, F>(self, handler: H) -> Response
@@ -40,6 +48,18 @@ impl SseRequest {
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         self.0.open(handler).map(Body::new)
+    }
+
+    /// Opens the stream and sends what another one yields; see
+    /// [`tidings_server::SseRequest::stream`].
+    #[must_use]
+    pub fn stream<S, T, E>(self, events: S) -> Response
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Into<EncodedEvents> + Send,
+        E: Into<HandlerError> + Send,
+    {
+        self.0.stream(events).map(Body::new)
     }
 }
 

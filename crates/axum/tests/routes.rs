@@ -1,19 +1,21 @@
 //! Streams as routes of an axum router: in process, and served over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use tidings_axum::{RouterExt, SseRequest, serve, sse};
 use tidings_proto::Event;
-use tidings_server::{HandlerError, Session};
+use tidings_server::{HandlerError, Limits, Session, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -21,12 +23,12 @@ use tower_service::Service;
 
 const SOON: Duration = Duration::from_secs(10);
 
-async fn request(mut app: Router, method: Method, path: &str) -> (StatusCode, String) {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .body(Body::empty())
-        .unwrap();
+async fn request(app: Router, method: Method, path: &str) -> (StatusCode, String) {
+    let request = Request::builder().method(method).uri(path);
+    answer(app, request.body(Body::empty()).unwrap()).await
+}
+
+async fn answer(mut app: Router, request: Request<Body>) -> (StatusCode, String) {
     let response = app.call(request).await.unwrap();
     let status = response.status();
     let body = timeout(SOON, response.into_body().collect())
@@ -59,6 +61,72 @@ async fn a_function_of_extractors_is_a_handler() {
     assert_eq!(heard, (StatusCode::OK, "data: #0\n\ndata: #1\n\n".into()));
     let (status, _) = request(app, Method::GET, "/count/many").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "what rejects answers");
+}
+
+#[tokio::test]
+async fn the_last_extractor_may_take_the_body() {
+    let app = Router::new().route(
+        "/{name}",
+        post(sse(
+            async |Path(name): Path<String>, Json(said): Json<String>, session: Session| {
+                assert!(session.request().headers.contains_key("content-type"));
+                session.send(Event::new(format!("{name}: {said}"))).await?;
+                Ok(())
+            },
+        )),
+    );
+    for (body, status, expected) in [
+        ("\"hello\"", StatusCode::OK, "data: ada: hello\n\n"),
+        ("[]", StatusCode::UNPROCESSABLE_ENTITY, "Failed"),
+    ] {
+        let request = Request::post("/ada").header("content-type", "application/json");
+        let (heard_status, heard) = answer(app.clone(), request.body(body.into()).unwrap()).await;
+        assert_eq!(heard_status, status);
+        assert!(heard.starts_with(expected), "{heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_sets_what_its_sessions_are_like() {
+    let options = SessionOptions::new().retry(Duration::from_secs(1));
+    let app = Router::new().route("/x", get(sse(greet).options(options)));
+    assert_eq!(
+        request(app, Method::GET, "/x").await.1,
+        "retry: 1000\n\ndata: hello\n\n"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_a_stream() {
+    async fn events(request: SseRequest) -> Response {
+        request.stream(stream::iter([1, 2]).map(|n| Ok::<_, Infallible>(Event::new("n").id(n))))
+    }
+    let app = Router::new().route("/", get(events));
+    assert_eq!(
+        request(app, Method::GET, "/").await.1,
+        "id: 1\ndata: n\n\nid: 2\ndata: n\n\n"
+    );
+}
+
+#[tokio::test]
+async fn who_comes_over_a_limit_is_told_when_to_come_back() {
+    let limits = Limits::new().max_sessions(1);
+    let options = SessionOptions::new().limits(&limits);
+    let mut app = Router::new().route("/", get(sse(greet).options(options)));
+    let get = || Request::new(Body::empty());
+    let first = app.call(get()).await.unwrap();
+    let refused = app.call(get()).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((5..=10).contains(&wait), "{wait}");
+    assert!(!refused.headers().contains_key("content-type"));
+    drop(first);
+    assert_eq!(limits.sessions(), 0);
+    assert_eq!(app.call(get()).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Owns `Heartbeat`: what a server sends so that a quiet connection is seen to be alive.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::instant::after;
@@ -19,11 +21,12 @@ const SHORTEST: Duration = Duration::from_millis(1);
 ///
 /// let ktors = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat")).always();
 /// ```
+#[doc(alias = "heartbeat")]
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     period: Duration,
     always: bool,
-    event: EncodedEvents,
+    beat: Beat,
 }
 
 impl Heartbeat {
@@ -33,14 +36,34 @@ impl Heartbeat {
         Self {
             period: period.max(SHORTEST),
             always: false,
-            event: Event::comment("heartbeat").encode(),
+            beat: Beat(Source::Event(Event::comment("heartbeat").encode())),
         }
     }
 
     /// Sends this event in place of the comment.
     #[must_use]
     pub fn event(mut self, event: impl Into<EncodedEvents>) -> Self {
-        self.event = event.into();
+        self.beat = Beat(Source::Event(event.into()));
+        self
+    }
+
+    /// Sends in its place what this returns, asked anew for each beat; nothing if that is empty.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tidings_proto::{Event, Heartbeat};
+    ///
+    /// let beats = AtomicU64::new(0);
+    /// let counted = Heartbeat::default().with(move || {
+    ///     Event::new(beats.fetch_add(1, Ordering::Relaxed).to_string())
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with<E: Into<EncodedEvents>>(
+        mut self,
+        provider: impl Fn() -> E + Send + Sync + 'static,
+    ) -> Self {
+        self.beat = Beat(Source::Provider(Arc::new(move || provider().into())));
         self
     }
 
@@ -55,6 +78,36 @@ impl Heartbeat {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self::every(Duration::from_secs(15))
+    }
+}
+
+/// What a heartbeat sends when it is due.
+#[derive(Debug, Clone)]
+pub struct Beat(Source);
+
+#[derive(Clone)]
+enum Source {
+    Event(EncodedEvents),
+    Provider(Arc<dyn Fn() -> EncodedEvents + Send + Sync>),
+}
+
+impl Beat {
+    /// The event, which a provider makes now.
+    #[must_use]
+    pub fn encode(&self) -> EncodedEvents {
+        match &self.0 {
+            Source::Event(event) => event.clone(),
+            Source::Provider(provider) => provider(),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Provider(_) => f.write_str("Provider"),
+        }
     }
 }
 
@@ -85,14 +138,14 @@ impl Pulse {
     }
 
     /// What is due by now.
-    pub(crate) fn poll_beat(&mut self, now: Instant) -> Option<EncodedEvents> {
+    pub(crate) fn poll_beat(&mut self, now: Instant) -> Option<Beat> {
         if now < self.due {
             return None;
         }
         let Heartbeat {
             period,
             always,
-            event,
+            beat,
         } = &self.heartbeat;
         let quiet_until = after(self.last_sent, *period);
         if !always && quiet_until > now {
@@ -107,7 +160,7 @@ impl Pulse {
             after(now, *period)
         };
         self.last_sent = now;
-        Some(event.clone())
+        Some(beat.clone())
     }
 }
 
@@ -143,6 +196,23 @@ mod tests {
     fn it_beats_after_quiet_only() {
         assert_eq!(beats(false, &[]), [10, 20, 30, 40, 50]);
         assert_eq!(beats(false, &[5, 12, 19]), [29, 39, 49]);
+    }
+
+    #[test]
+    fn a_provider_is_asked_for_each_beat() {
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let heartbeat = Heartbeat::default().with(move || {
+            Event::new(
+                asked
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+                    .to_string(),
+            )
+        });
+        let beats = [heartbeat.beat.encode(), heartbeat.clone().beat.encode()];
+        assert_eq!(
+            beats.map(EncodedEvents::into_bytes),
+            ["data: 0\n\n", "data: 1\n\n"]
+        );
     }
 
     #[test]

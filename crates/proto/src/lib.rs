@@ -59,7 +59,7 @@ pub use event_source_state::{Action, EventSourceState, Failure, MAX_REDIRECTS, i
 pub use events::Events;
 pub use gap::{Gap, GapReason};
 pub use head::Head;
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Beat, Heartbeat};
 pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
 pub use name::{EventName, InvalidEventName};
 pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};

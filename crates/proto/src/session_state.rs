@@ -6,16 +6,17 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::heartbeat::Pulse;
-use crate::{EncodedEvents, Heartbeat};
+use crate::{Beat, EncodedEvents, Heartbeat};
 
-/// The most a session queues before its handler has to wait: 64 KiB.
+/// The most a session queues before who sends has to wait: 64 KiB. One larger event goes alone.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024;
 
 /// About how large the frames are that several small sends are gathered into: 16 KiB, the size of
 /// a TLS record.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// One session: a bounded queue of encoded events, its heartbeat and its end.
+/// One session: a queue of encoded events, its heartbeat and its end. Whoever fills the queue sees to
+/// its bound, [`MAX_QUEUED_BYTES`].
 ///
 /// ```
 /// use std::time::Instant;
@@ -34,6 +35,8 @@ pub struct SessionState {
     queue: VecDeque<Queued>,
     queued_bytes: usize,
     pulse: Option<Pulse>,
+    /// Its lifetime is over then.
+    ends_at: Option<Instant>,
     end: Option<Frame>,
 }
 
@@ -56,13 +59,7 @@ impl SessionState {
         Self::default()
     }
 
-    /// Whether as many bytes may be queued now: within [`MAX_QUEUED_BYTES`] in all, or alone.
-    #[must_use]
-    pub fn has_room_for(&self, bytes: usize) -> bool {
-        self.queued_bytes == 0 || self.queued_bytes.saturating_add(bytes) <= MAX_QUEUED_BYTES
-    }
-
-    /// Queues events, room or not. What comes after the end is dropped.
+    /// Queues events. What comes after the end is dropped.
     pub fn handle_events(&mut self, events: EncodedEvents) {
         if self.is_ended() || events.is_empty() {
             return;
@@ -87,6 +84,11 @@ impl SessionState {
         self.pulse = Some(Pulse::new(heartbeat, now));
     }
 
+    /// The session is to end at this time.
+    pub fn handle_lifetime(&mut self, ends_at: Instant) {
+        self.ends_at = Some(ends_at);
+    }
+
     /// Nothing more is sent: after what is queued the response ends.
     pub fn handle_end(&mut self) {
         self.end.get_or_insert(Frame::End);
@@ -97,23 +99,31 @@ impl SessionState {
         self.end.get_or_insert(Frame::Break);
     }
 
-    /// Time has passed. A peer that reads nothing is sent no heartbeats on top.
+    /// Time has passed: the session may be over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let beat = self.pulse.as_mut().and_then(|pulse| pulse.poll_beat(now));
-        if let Some(beat) = beat
-            && self.has_room_for(beat.len())
-        {
-            self.handle_events(beat);
+        if self.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            self.handle_end();
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    /// The heartbeat that is due. What it makes is queued as any other event; for a peer that reads
+    /// nothing, whose queue has no room for it, it is left out.
+    pub fn poll_beat(&mut self, now: Instant) -> Option<Beat> {
+        if self.is_ended() {
+            return None;
+        }
+        self.pulse.as_mut()?.poll_beat(now)
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_beat`](Self::poll_beat) are to be
+    /// called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.is_ended() {
             return None;
         }
-        self.pulse.as_ref().map(Pulse::due)
+        let beat = self.pulse.as_ref().map(Pulse::due);
+        beat.into_iter().chain(self.ends_at).min()
     }
 
     /// What leaves now; `None` if there is nothing yet. An end stays the end.
@@ -219,15 +229,6 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_is_bounded_and_a_larger_event_goes_alone() {
-        let mut session = SessionState::new();
-        assert!(session.has_room_for(10 * MAX_QUEUED_BYTES));
-        session.handle_events(event_of(1));
-        assert!(session.has_room_for(MAX_QUEUED_BYTES - 1));
-        assert!(!session.has_room_for(MAX_QUEUED_BYTES));
-    }
-
-    #[test]
     fn what_is_queued_leaves_before_the_end() {
         for (end, frame) in [
             (
@@ -276,10 +277,28 @@ mod tests {
         session.handle_heartbeat(Heartbeat::every(millis(10)), start);
         session.handle_heartbeat(Heartbeat::every(millis(50)).event(Event::new("b")), start);
         assert_eq!(session.poll_timeout(), Some(start + millis(50)));
-        session.handle_timeout(start + millis(50));
+        let beat = session.poll_beat(start + millis(50)).unwrap();
+        session.handle_events(beat.encode());
         let frame = session.poll_frame(start + millis(50));
         assert_eq!(frame, Some(Frame::Data("data: b\n\n".into())));
         session.handle_end();
         assert_eq!(session.poll_timeout(), None);
+        assert!(session.poll_beat(start + millis(500)).is_none());
+    }
+
+    #[test]
+    fn a_lifetime_ends_a_session_after_what_is_queued() {
+        let start = some_instant();
+        let millis = Duration::from_millis;
+        let mut session = SessionState::new();
+        session.handle_lifetime(start + millis(20));
+        session.handle_heartbeat(Heartbeat::every(millis(50)), start);
+        assert_eq!(session.poll_timeout(), Some(start + millis(20)));
+        session.handle_events(event_of(3));
+        session.handle_timeout(start + millis(19));
+        assert!(!session.is_ended());
+        session.handle_timeout(start + millis(20));
+        let frames = [(); 2].map(|()| session.poll_frame(start + millis(20)));
+        assert!(matches!(frames, [Some(Frame::Data(_)), Some(Frame::End)]));
     }
 }

@@ -1,37 +1,57 @@
 //! Owns `SessionBody`: a response body that runs the handler as it is read.
 
-use std::any::Any;
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, SizeHint};
 use tidings_proto::Frame;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::Span;
 
+use crate::limits::Permit;
+use crate::meters::Meters;
 use crate::shared::Shared;
-use crate::{BrokenSession, HandlerError};
-
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
+use crate::work::{Failure, HandlerFuture, Work};
+use crate::{BrokenSession, Reason};
 
 /// The body of an event stream: owns the handler's future and polls it when it is polled.
 ///
 /// There is no task and no channel. After each frame, and before the handler first runs, it
 /// answers `Pending` once: a connection writes what it has only when the body has no more, so the
 /// head and every frame leave before the handler goes on.
-pub struct SessionBody {
+///
+/// Once it has ended it stays ended.
+#[derive(Debug, Default)]
+pub struct SessionBody(State);
+
+#[derive(Debug, Default)]
+enum State {
+    Open(Box<OpenBody>),
+    /// Of a stream whose head alone was asked for: has no length, as the stream has none.
+    HeadOnly,
+    /// Ended, or never begun.
+    #[default]
+    Over,
+}
+
+struct OpenBody {
     shared: Arc<Shared>,
     /// Of the handler and the timer: `shared`.
     waker: Waker,
-    /// `None` once it has returned.
-    handler: Option<HandlerFuture>,
-    /// Of the heartbeat.
+    /// `None` once it is done.
+    work: Option<Work>,
+    /// Of the heartbeat and the lifetime.
     timer: Option<Pin<Box<Sleep>>>,
     turn: Turn,
+    meters: Meters,
+    /// What the handler says belongs to.
+    span: Span,
+    _permit: Option<Permit>,
 }
 
 /// Whose turn it is.
@@ -45,67 +65,33 @@ enum Turn {
     First,
     /// The handler's.
     Handler,
-    /// Nobody's: the body has ended.
-    Over,
 }
 
 impl SessionBody {
-    pub(crate) fn new(shared: Arc<Shared>, handler: HandlerFuture) -> Self {
-        Self {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        handler: HandlerFuture,
+        span: Span,
+        permit: Option<Permit>,
+    ) -> Self {
+        Self(State::Open(Box::new(OpenBody {
             waker: Waker::from(Arc::clone(&shared)),
             shared,
-            handler: Some(handler),
+            work: Some(Work::new(handler)),
             timer: None,
             turn: Turn::Head,
-        }
+            meters: Meters::open(),
+            span,
+            _permit: permit,
+        })))
     }
 
-    fn poll_handler(&mut self) {
-        let Some(handler) = &mut self.handler else {
-            return;
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        // The handler is never polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(&mut cx))) {
-            Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(Ok(()))) => self.shared.end(),
-            Ok(Poll::Ready(Err(error))) => {
-                // After a close it has nothing more to say, as when a `?` returns that a send came
-                // too late.
-                if self.shared.fail() {
-                    tracing::error!(error = error.as_error(), "the handler of a session failed");
-                }
-            }
-            Err(panic) => {
-                tracing::error!(
-                    panic = panic_message(&*panic),
-                    "the handler of a session panicked"
-                );
-                self.shared.fail();
-            }
-        }
-        self.handler = None;
+    pub(crate) fn head_only() -> Self {
+        Self(State::HeadOnly)
     }
 
-    fn poll_heartbeat(&mut self) {
-        let mut cx = Context::from_waker(&self.waker);
-        while let Some(due) = self.shared.poll_timeout().map(Instant::from_std) {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() != due {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(&mut cx).is_pending() {
-                return;
-            }
-            self.shared.handle_timeout(Instant::now().into_std());
-        }
-    }
-
-    /// Drops what a session that is over has no use for.
-    fn end(&mut self) {
-        self.turn = Turn::Over;
-        self.handler = None;
-        self.timer = None;
+    pub(crate) fn empty() -> Self {
+        Self(State::Over)
     }
 }
 
@@ -114,77 +100,141 @@ impl Body for SessionBody {
     type Error = BrokenSession;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenSession>>> {
-        let this = self.get_mut();
-        match this.turn {
-            Turn::Over => return Poll::Ready(None),
-            Turn::Head | Turn::Frame => {
-                if this.shared.yield_turn(cx.waker()) || this.turn == Turn::Head {
-                    cx.waker().wake_by_ref();
-                }
-                this.turn = if this.turn == Turn::Head {
-                    Turn::First
-                } else {
-                    Turn::Handler
-                };
-                return Poll::Pending;
-            }
-            Turn::First | Turn::Handler => {}
+        let State::Open(open) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let frame = match open.poll_frame(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Frame::Data(bytes)) => Some(Ok(http_body::Frame::data(bytes))),
+            Poll::Ready(Frame::Break) => Some(Err(BrokenSession::new())),
+            Poll::Ready(_) => None,
+        };
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = State::Over;
         }
-        if this.shared.start_turn(cx.waker()) || this.turn == Turn::First {
-            this.poll_handler();
-            this.poll_heartbeat();
-        }
-        this.turn = Turn::Handler;
-        let turn = this.shared.end_turn(Instant::now().into_std());
-        match turn.frame {
-            None => {
-                if turn.is_woken {
-                    cx.waker().wake_by_ref();
-                }
-                Poll::Pending
-            }
-            Some(Frame::Data(bytes)) => {
-                this.turn = Turn::Frame;
-                Poll::Ready(Some(Ok(http_body::Frame::data(bytes))))
-            }
-            Some(Frame::Break) => {
-                this.end();
-                Poll::Ready(Some(Err(BrokenSession::new())))
-            }
-            Some(_) => {
-                this.end();
-                Poll::Ready(None)
-            }
-        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.turn == Turn::Over
+        matches!(self.0, State::Over)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0 {
+            State::Over => SizeHint::with_exact(0),
+            State::Open(_) | State::HeadOnly => SizeHint::default(),
+        }
     }
 }
 
-impl Drop for SessionBody {
+impl OpenBody {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
+        if matches!(self.turn, Turn::Head | Turn::Frame) {
+            self.yield_turn(cx);
+            return Poll::Pending;
+        }
+        if self.shared.start_turn(cx.waker()) || self.turn == Turn::First {
+            self.poll_timer();
+            self.poll_work();
+        }
+        self.turn = Turn::Handler;
+        let turn = self.shared.end_turn(Instant::now().into_std());
+        let Some(frame) = turn.frame else {
+            if turn.is_woken {
+                cx.waker().wake_by_ref();
+            }
+            return Poll::Pending;
+        };
+        if let Frame::Data(bytes) = &frame {
+            self.turn = Turn::Frame;
+            self.meters.frame(bytes.len(), turn.events);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn yield_turn(&mut self, cx: &Context<'_>) {
+        let has_work = self.shared.yield_turn(cx.waker());
+        if has_work || self.turn == Turn::Head {
+            cx.waker().wake_by_ref();
+        }
+        self.turn = match self.turn {
+            Turn::Head | Turn::First => Turn::First,
+            Turn::Frame | Turn::Handler => Turn::Handler,
+        };
+    }
+
+    fn poll_work(&mut self) {
+        let Some(work) = &mut self.work else {
+            return;
+        };
+        let poll = {
+            let _entered = self.span.enter();
+            work.poll(&self.shared, &mut Context::from_waker(&self.waker))
+        };
+        if let Poll::Ready(result) = poll {
+            self.end(result);
+        }
+    }
+
+    fn poll_timer(&mut self) {
+        while let Some(due) = self.shared.poll_timeout().map(Instant::from_std) {
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            // A handler that always uses up what tokio lets a task do in a row must not keep the
+            // timer from being heard.
+            let sleeping = pin!(unconstrained(timer.as_mut()));
+            if sleeping
+                .poll(&mut Context::from_waker(&self.waker))
+                .is_pending()
+            {
+                return;
+            }
+            let now = Instant::now().into_std();
+            // What a heartbeat sends may be made by the caller's code.
+            let beat = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
+            if let Err(panic) = beat {
+                self.end(Err(Failure::Panic(panic)));
+            }
+        }
+    }
+
+    fn end(&mut self, result: Result<(), Failure>) {
+        let reason = if result.is_ok() {
+            Reason::Returned
+        } else {
+            Reason::Failed
+        };
+        let was_open = self.shared.end(reason);
+        if let Err(failure) = result {
+            // After a close a handler has nothing more to say, as when a `?` returns that a send
+            // came too late; a panic is always a defect.
+            if was_open || matches!(failure, Failure::Panic(_)) {
+                let _entered = self.span.enter();
+                failure.trace();
+            }
+        }
+        self.work = None;
+    }
+}
+
+impl Drop for OpenBody {
     fn drop(&mut self) {
         // Whoever still holds a handle sends into nothing from here on.
-        self.shared.abandon();
+        let (reason, sent) = self.shared.abandon();
+        let _entered = self.span.enter();
+        self.meters.close(reason, &sent);
     }
 }
 
-impl fmt::Debug for SessionBody {
+impl fmt::Debug for OpenBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionBody")
+        f.debug_struct("OpenBody")
             .field("turn", &self.turn)
             .finish_non_exhaustive()
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("of a value that is no text")
 }

@@ -1,7 +1,10 @@
-//! Owns what can go wrong in a session: `Error` for who sends, `HandlerError` for who handles.
+//! Owns what can go wrong in a session: `Error` and `TrySendError` for who sends, `HandlerError` for who
+//! handles.
 
 use std::error::Error as StdError;
 use std::fmt;
+
+use tidings_proto::EncodedEvents;
 
 /// Why something could not be sent.
 #[derive(Debug)]
@@ -33,6 +36,27 @@ impl StdError for Error {
         }
     }
 }
+
+/// Why an event was not queued, and the event.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// There is no room for it now.
+    Full(EncodedEvents),
+    /// The session is over.
+    Closed(EncodedEvents),
+}
+
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the queue of the session is full"),
+            Self::Closed(_) => Error::Closed.fmt(f),
+        }
+    }
+}
+
+impl StdError for TrySendError {}
 
 /// Why a handler gave up: any error, turned into this by `?`.
 ///

@@ -32,13 +32,23 @@
 
 mod body;
 mod error;
+mod limits;
+mod meters;
 mod open;
+mod options;
+mod reason;
 mod request;
 mod response;
+mod sender;
 mod session;
 mod shared;
+mod work;
 
 pub use body::SessionBody;
-pub use error::{BrokenSession, Error, HandlerError};
+pub use error::{BrokenSession, Error, HandlerError, TrySendError};
+pub use limits::Limits;
+pub use options::SessionOptions;
+pub(crate) use reason::Reason;
 pub use request::SseRequest;
+pub use sender::Sender;
 pub use session::Session;

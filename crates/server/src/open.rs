@@ -1,13 +1,19 @@
 //! Owns how a session begins: a request, a handler and what they share become a response.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 
-use http::Response;
+use futures_core::Stream;
+use futures_util::StreamExt;
+use http::{Method, Response, StatusCode};
+use tidings_proto::{EncodedEvents, Event};
+use tokio::time::Instant;
 
-use crate::response::response;
+use crate::limits::Refused;
+use crate::response::{refusal, response};
 use crate::shared::Shared;
-use crate::{HandlerError, Session, SessionBody, SseRequest};
+use crate::{HandlerError, Session, SessionBody, SessionOptions, SseRequest, meters};
 
 impl SseRequest {
     /// Opens the stream: its head leaves at once, then the handler runs as the body is read.
@@ -15,15 +21,99 @@ impl SseRequest {
     /// The handler is one future for one client. It costs no task: the connection polls it, and
     /// drops it when the client is gone. When it returns, the stream ends; when it fails or
     /// panics, what it sent still leaves, and then the response is cut.
+    ///
+    /// A HEAD request gets the head alone and the handler is not called. Nor is it where the
+    /// [options](Self::options) refuse the session: the answer is 429 over a limit, with
+    /// `Retry-After`.
     #[must_use]
     pub fn open<H, F>(self, handler: H) -> Response<SessionBody>
     where
         H: FnOnce(Session) -> F,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let version = self.parts().version;
-        let shared = Arc::new(Shared::default());
-        let handler = handler(Session::new(self, Arc::clone(&shared)));
-        response(version, SessionBody::new(shared, Box::pin(handler)))
+        let Self {
+            parts,
+            last_event_id,
+            options,
+        } = self;
+        let version = parts.version;
+        if parts.method == Method::HEAD {
+            return response(version, SessionBody::head_only());
+        }
+        let permit = match &options.limits {
+            None => None,
+            Some(limits) => match limits.admit(&parts) {
+                Ok(permit) => Some(permit),
+                Err(refused) => {
+                    meters::refuse(match refused {
+                        Refused::InAll => "limit",
+                        Refused::OfKey => "limit of key",
+                    });
+                    let status = StatusCode::TOO_MANY_REQUESTS;
+                    return refusal(status, limits.jittered_retry_after());
+                }
+            },
+        };
+        let span = tracing::debug_span!("session", path = parts.uri.path());
+        let shared = Arc::new(Shared::new());
+        let ends_at = begin(&shared, &options);
+        let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
+        let handler = Box::pin(handler(session));
+        response(version, SessionBody::open(shared, handler, span, permit))
     }
+
+    /// Opens the stream and sends what another one yields, until that ends; its first error cuts
+    /// the response. For those who have a [`Stream`] already.
+    ///
+    /// It is asked for more only while the client reads.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use futures_util::{StreamExt, stream};
+    /// use tidings_proto::Event;
+    /// use tidings_server::{SessionBody, SseRequest};
+    ///
+    /// fn events(request: http::Request<()>) -> http::Response<SessionBody> {
+    ///     let (parts, _) = request.into_parts();
+    ///     let numbers = stream::iter(0..3).map(|n| Ok::<_, Infallible>(Event::new("tick").id(n)));
+    ///     SseRequest::new(parts).stream(numbers)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn stream<S, T, E>(self, events: S) -> Response<SessionBody>
+    where
+        S: Stream<Item = Result<T, E>> + Send + 'static,
+        T: Into<EncodedEvents> + Send,
+        E: Into<HandlerError> + Send,
+    {
+        self.open(async move |session: Session| {
+            let mut events = pin!(events);
+            while let Some(event) = events.next().await {
+                let event: EncodedEvents = event.map_err(Into::into)?.into();
+                session.send(event).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What happens before the handler runs. Says when the session ends by itself.
+fn begin(shared: &Shared, options: &SessionOptions) -> Option<Instant> {
+    let now = Instant::now();
+    if let Some(retry) = options.retry {
+        let retry = Event {
+            retry: Some(retry),
+            ..Event::default()
+        };
+        // There is room at the beginning.
+        shared.try_send(retry.encode()).ok();
+    }
+    if let Some(heartbeat) = &options.heartbeat {
+        shared.start_heartbeat(heartbeat.clone(), now.into_std());
+    }
+    let lifetime = options.max_lifetime?.mul_f64(0.8 + 0.2 * fastrand::f64());
+    // What no clock reaches is no end.
+    let ends_at = now.checked_add(lifetime)?;
+    shared.set_lifetime(ends_at.into_std());
+    Some(ends_at)
 }

@@ -1,8 +1,9 @@
 //! Owns `SseRequest`: a request for an event stream that is not answered yet.
 
-use http::HeaderMap;
 use http::request::Parts;
 use tidings_proto::{EventId, headers};
+
+use crate::SessionOptions;
 
 /// A request for an event stream: open it, or answer 401, 404 or 409 instead.
 ///
@@ -20,18 +21,30 @@ use tidings_proto::{EventId, headers};
 /// ```
 #[derive(Debug)]
 pub struct SseRequest {
-    parts: Parts,
-    last_event_id: Option<EventId>,
+    pub(crate) parts: Parts,
+    pub(crate) last_event_id: Option<EventId>,
+    pub(crate) options: SessionOptions,
 }
+
+/// What stands for the header where none can be set, as by the first request of an `EventSource`.
+const QUERY_FIELD: &str = "last_event_id";
 
 impl SseRequest {
     /// A request with this head.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
-            last_event_id: last_event_id(&parts.headers),
+            last_event_id: last_event_id(&parts),
+            options: SessionOptions::default(),
             parts,
         }
+    }
+
+    /// What this session is to be like.
+    #[must_use]
+    pub fn options(mut self, options: SessionOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The head of the request.
@@ -40,8 +53,10 @@ impl SseRequest {
         &self.parts
     }
 
-    /// The `Last-Event-ID` that the client sent: the bytes of the header, read as UTF-8. `None`
-    /// without one, or if it is empty, or not UTF-8.
+    /// The `Last-Event-ID` that the client sent: the bytes of the header, read as UTF-8. Without one,
+    /// `?last_event_id=` of the URL, which a page can set, as its `EventSource` has no way to set a
+    /// header; what a client heard later, and says in the header, wins. `None` if that is empty or
+    /// not UTF-8.
     ///
     /// Spec: [the `Last-Event-ID` header](https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).
     #[must_use]
@@ -50,12 +65,18 @@ impl SseRequest {
     }
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<EventId> {
-    let value = headers.get(headers::LAST_EVENT_ID)?.as_bytes();
-    let text = std::str::from_utf8(value)
-        .ok()
-        .filter(|text| !text.is_empty())?;
-    EventId::new(text).ok()
+fn last_event_id(request: &Parts) -> Option<EventId> {
+    let id = match request.headers.get(headers::LAST_EVENT_ID) {
+        Some(value) => String::from_utf8(value.as_bytes().into()).ok()?,
+        None => field_of_query(request.uri.query()?)?,
+    };
+    EventId::new(id).ok().filter(|id| !id.is_empty())
+}
+
+fn field_of_query(query: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(field, _)| field == QUERY_FIELD)
+        .map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]
@@ -64,22 +85,34 @@ mod tests {
 
     use super::*;
 
-    fn check(header: Option<&[u8]>, expected: Option<&str>) {
-        let (mut parts, ()) = Request::new(()).into_parts();
+    fn check(header: Option<&[u8]>, url: &str, expected: Option<&str>) {
+        let (mut parts, ()) = Request::get(url).body(()).unwrap().into_parts();
         if let Some(value) = header {
             let value = HeaderValue::from_bytes(value).unwrap();
             parts.headers.insert(headers::LAST_EVENT_ID, value);
         }
         let request = SseRequest::new(parts);
-        assert_eq!(request.last_event_id().map(EventId::as_str), expected);
+        let id = request.last_event_id().map(EventId::as_str);
+        assert_eq!(id, expected, "{header:?}, {url}");
     }
 
     #[test]
     fn the_last_event_id_is_utf_8() {
-        check(None, None);
-        check(Some(b""), None);
-        check(Some(b"42"), Some("42"));
-        check(Some("größe…".as_bytes()), Some("größe…"));
-        check(Some(b"\xff"), None);
+        check(None, "/", None);
+        check(Some(b""), "/", None);
+        check(Some(b"42"), "/", Some("42"));
+        check(Some("größe…".as_bytes()), "/", Some("größe…"));
+        check(Some(b"\xff"), "/", None);
+    }
+
+    #[test]
+    fn a_query_stands_for_a_header_that_is_not_there() {
+        check(None, "/?last_event_id=42", Some("42"));
+        check(None, "/?a=b&last_event_id=a+b%C3%A9&c", Some("a bé"));
+        check(None, "/?last_event_id=", None);
+        check(None, "/?last_event_id=a%0Ab", None);
+        check(None, "/?last_event_ids=42", None);
+        check(Some(b"43"), "/?last_event_id=42", Some("43"));
+        check(Some(b"\xff"), "/?last_event_id=42", None);
     }
 }

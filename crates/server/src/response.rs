@@ -1,8 +1,12 @@
-//! Owns the head of an event stream.
+//! Owns the heads of responses: of an event stream, and of a refusal.
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, Response, Version};
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode, Version};
 use tidings_proto::headers::{EVENT_STREAM, NO_STORE, X_ACCEL_BUFFERING};
+
+use crate::SessionBody;
 
 /// A 200 that no proxy may buffer or keep.
 pub(crate) fn response<B>(version: Version, body: B) -> Response<B> {
@@ -16,6 +20,18 @@ pub(crate) fn response<B>(version: Version, body: B) -> Response<B> {
     if version <= Version::HTTP_11 {
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
+    response
+}
+
+/// No session, but it may be asked for again after this time.
+pub(crate) fn refusal(status: StatusCode, retry_after: Duration) -> Response<SessionBody> {
+    let mut response = Response::new(SessionBody::empty());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+    // Whole seconds, of which none must be too short.
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 

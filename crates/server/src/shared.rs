@@ -1,66 +1,136 @@
-//! Owns what a session's handle and its body share: the state machine, and who waits for it.
+//! Owns what a session's handles and its body share: the state machine, who may send, and who waits.
 
 use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use tidings_proto::{EncodedEvents, Frame, Heartbeat, SessionState};
+use tidings_proto::{EncodedEvents, Frame, Heartbeat, MAX_QUEUED_BYTES, SessionState};
+use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::Error;
+use crate::work::HandlerFuture;
+use crate::{Error, Reason, TrySendError};
 
-/// Also the waker of the handler and of the heartbeat's timer: it remembers that they were woken
-/// for as long as it takes until they are polled. The waker of the body's task would not do, as a
-/// connection that cannot write may be woken and leave the body alone.
-#[derive(Debug, Default)]
-pub(crate) struct Shared(Mutex<Inner>);
+/// Also the waker of the handler and of the timer: it remembers that they were woken for as long
+/// as it takes until they are polled. The waker of the body's task would not do, as a connection
+/// that cannot write may be woken and leave the body alone.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+    /// How many more bytes may be queued; given to those who wait in their order. Closed once the
+    /// session has ended.
+    room: Semaphore,
+    /// Told when what a flush waits for was written, and when the session ends.
+    progress: Notify,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     state: SessionState,
+    /// Why it ended.
+    reason: Option<Reason>,
     /// Of the task that polls the body.
     body: Option<Waker>,
     /// The body is being polled, and looks at the state before it answers.
     body_is_awake: bool,
     /// The handler or the timer was woken since it was polled.
     is_woken: bool,
-    /// Those who wait for room in the queue, or for it to be written, by their ticket.
-    waiting: Vec<(u64, Waker)>,
-    next_ticket: u64,
-    /// Bytes that were handed to the connection.
-    taken: u64,
-    /// Those of them after which the connection has had a turn to write.
+    /// What is to run beside the handler, and was not handed to the body yet.
+    spawned: Vec<HandlerFuture>,
+    sent: Sent,
+    /// Those of the events sent that the body knows of.
+    counted: u64,
+    /// Bytes after which the connection has had a turn to write.
     written: u64,
+    /// The furthest that a flush waits for.
+    flushed_to: u64,
     /// The body is gone, and with it who would read what is queued.
     is_abandoned: bool,
+}
+
+/// What a session has sent.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Sent {
+    /// Queued so far.
+    pub(crate) events: u64,
+    /// Handed to the connection.
+    pub(crate) bytes: u64,
+    /// The most bytes that were queued at a time.
+    pub(crate) queue_high_mark: usize,
 }
 
 /// What the body does after it has had its turn.
 pub(crate) struct Turn {
     /// What leaves now.
     pub(crate) frame: Option<Frame>,
+    /// With a frame: how many events were queued since the one before.
+    pub(crate) events: u64,
     /// Somebody was woken meanwhile: the body is to be polled again.
     pub(crate) is_woken: bool,
 }
 
+/// What those who send and those who handle the session do.
 impl Shared {
-    // Wakers are woken, and dropped, after the lock is released: both may come back here.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state, and wakes whom that concerns.
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> (T, Wakers)) -> T {
-        let (result, wakers) = change(&mut self.lock());
-        wakers.wake();
-        result
-    }
-
-    pub(crate) fn waiting(&self) -> Waiting<'_> {
-        Waiting {
-            shared: self,
-            ticket: None,
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: Mutex::default(),
+            room: Semaphore::new(MAX_QUEUED_BYTES),
+            progress: Notify::new(),
         }
+    }
+
+    /// Queues the events once there is room for them.
+    pub(crate) async fn send(&self, events: EncodedEvents) -> Result<(), Error> {
+        let room = room_of(events.len());
+        let room = match self.room.try_acquire_many(room) {
+            Err(TryAcquireError::NoPermits) => self
+                .room
+                .acquire_many(room)
+                .await
+                .map_err(|_| Error::Closed),
+            room => room.map_err(|_| Error::Closed),
+        };
+        // Given back when the events leave.
+        room?.forget();
+        self.queue(events).map_err(|_| Error::Closed)
+    }
+
+    /// Queues the events if there is room for them now.
+    pub(crate) fn try_send(&self, events: EncodedEvents) -> Result<(), TrySendError> {
+        match self.room.try_acquire_many(room_of(events.len())) {
+            Ok(room) => room.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(events)),
+            Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(events)),
+        }
+        self.queue(events).map_err(TrySendError::Closed)
+    }
+
+    /// Waits until what is queued by now has left, and the connection has had a turn to write it.
+    pub(crate) async fn flush(&self) -> Result<(), Error> {
+        let mark = self.change(|inner| {
+            let mark = inner.sent.bytes + inner.state.queued_bytes() as u64;
+            inner.flushed_to = inner.flushed_to.max(mark);
+            mark
+        });
+        self.until(|inner| {
+            if inner.written >= mark {
+                Some(Ok(()))
+            } else {
+                inner.is_abandoned.then_some(Err(Error::Closed))
+            }
+        })
+        .await
+    }
+
+    /// Waits until nothing more can be sent.
+    pub(crate) async fn closed(&self) {
+        self.until(|inner| inner.state.is_ended().then_some(()))
+            .await;
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().state.is_ended()
     }
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
@@ -68,38 +138,71 @@ impl Shared {
             inner.state.handle_heartbeat(heartbeat, now);
             // The timer is to be looked at again.
             inner.is_woken = true;
-            ((), inner.body())
         });
     }
 
-    /// Ends the session after what is queued.
-    pub(crate) fn end(&self) {
-        self.change(|inner| {
-            inner.state.handle_end();
-            ((), inner.body().and(inner.all_waiting()))
-        });
+    pub(crate) fn set_lifetime(&self, ends_at: Instant) {
+        self.lock().state.handle_lifetime(ends_at);
     }
 
-    /// Breaks the session after what is queued, unless it has ended. Says whether it had not.
-    pub(crate) fn fail(&self) -> bool {
-        self.change(|inner| {
+    /// Runs a future beside the handler; not if the session has ended.
+    pub(crate) fn spawn(&self, future: HandlerFuture) {
+        let too_late = self.change(|inner| {
+            if inner.state.is_ended() {
+                return Some(future);
+            }
+            inner.spawned.push(future);
+            inner.is_woken = true;
+            None
+        });
+        drop(too_late);
+    }
+
+    /// Ends the session after what is queued. Says whether it had not ended before.
+    pub(crate) fn end(&self, reason: Reason) -> bool {
+        let was_open = self.change(|inner| {
             let was_open = !inner.state.is_ended();
-            inner.state.handle_failure();
-            (was_open, inner.all_waiting())
+            if reason == Reason::Failed {
+                inner.state.handle_failure();
+            } else {
+                inner.state.handle_end();
+            }
+            inner.reason.get_or_insert(reason);
+            was_open
+        });
+        self.wake_waiting();
+        was_open
+    }
+
+    // What has permission, or needs none: what nobody waits for may go over the bound by itself.
+    fn queue(&self, events: EncodedEvents) -> Result<(), EncodedEvents> {
+        self.change(|inner| {
+            if inner.state.is_ended() {
+                return Err(events);
+            }
+            inner.sent.events += events.count() as u64;
+            inner.state.handle_events(events);
+            let queued = inner.state.queued_bytes();
+            inner.sent.queue_high_mark = inner.sent.queue_high_mark.max(queued);
+            Ok(())
         })
     }
 
-    /// The body is gone.
-    pub(crate) fn abandon(&self) {
-        let body = self.change(|inner| {
-            inner.state = SessionState::new();
-            inner.state.handle_end();
-            inner.is_abandoned = true;
-            (inner.body.take(), inner.all_waiting())
-        });
-        drop(body);
+    async fn until<T>(&self, mut look: impl FnMut(&Inner) -> Option<T>) -> T {
+        loop {
+            let mut progress = pin!(self.progress.notified());
+            // Before the look, so that nothing is missed in between.
+            progress.as_mut().enable();
+            if let Some(found) = look(&self.lock()) {
+                return found;
+            }
+            progress.await;
+        }
     }
+}
 
+/// What the body does.
+impl Shared {
     /// The connection has its turn to write. Says whether the body has more to do than to wait.
     pub(crate) fn yield_turn(&self, body: &Waker) -> bool {
         let stale;
@@ -110,7 +213,7 @@ impl Shared {
                 || inner.state.queued_bytes() > 0
                 || inner.state.is_ended()
                 // Those who flush are told at the body's next turn.
-                || !inner.waiting.is_empty()
+                || inner.flushed_to > inner.written
         };
         drop(stale);
         has_work
@@ -118,39 +221,48 @@ impl Shared {
 
     /// The body has its turn. Says whether the handler or the timer was woken since the last one.
     pub(crate) fn start_turn(&self, body: &Waker) -> bool {
-        let stale = self.change(|inner| {
-            let stale = inner.set_body(body);
+        let stale;
+        let is_flushed;
+        {
+            let mut inner = self.lock();
+            stale = inner.set_body(body);
             inner.body_is_awake = true;
-            let wakers = if inner.written == inner.taken {
-                Wakers::default()
-            } else {
-                inner.all_waiting()
-            };
-            inner.written = inner.taken;
-            (stale, wakers)
-        });
+            is_flushed = inner.flushed_to > inner.written;
+            inner.written = inner.sent.bytes;
+        }
         drop(stale);
+        if is_flushed {
+            self.progress.notify_waiters();
+        }
         // Those who waited may have been the handler.
         mem::take(&mut self.lock().is_woken)
     }
 
     pub(crate) fn end_turn(&self, now: Instant) -> Turn {
-        self.change(|inner| {
+        let turn = {
+            let mut inner = self.lock();
             inner.body_is_awake = false;
             let frame = inner.state.poll_frame(now);
-            let mut wakers = Wakers::default();
+            let mut events = 0;
             if let Some(Frame::Data(bytes)) = &frame {
-                inner.taken += bytes.len() as u64;
-                wakers = inner.all_waiting();
+                inner.sent.bytes += bytes.len() as u64;
+                events = inner.sent.events - inner.counted;
+                inner.counted = inner.sent.events;
             }
-            (
-                Turn {
-                    frame,
-                    is_woken: inner.is_woken,
-                },
-                wakers,
-            )
-        })
+            Turn {
+                frame,
+                events,
+                is_woken: inner.is_woken,
+            }
+        };
+        if let Some(Frame::Data(bytes)) = &turn.frame {
+            self.room.add_permits(room_of(bytes.len()) as usize);
+        }
+        turn
+    }
+
+    pub(crate) fn take_spawned(&self) -> Vec<HandlerFuture> {
+        mem::take(&mut self.lock().spawned)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -158,7 +270,66 @@ impl Shared {
     }
 
     pub(crate) fn handle_timeout(&self, now: Instant) {
-        self.lock().state.handle_timeout(now);
+        let (beat, is_over) = {
+            let mut inner = self.lock();
+            let was_open = !inner.state.is_ended();
+            inner.state.handle_timeout(now);
+            let is_over = was_open && inner.state.is_ended();
+            if is_over {
+                inner.reason = Some(Reason::Lifetime);
+            }
+            (inner.state.poll_beat(now), is_over)
+        };
+        if is_over {
+            self.wake_waiting();
+        }
+        if let Some(beat) = beat {
+            // A client that reads nothing is sent none on top of a full queue.
+            self.try_send(beat.encode()).ok();
+        }
+    }
+
+    /// The body is gone. Says what became of the session.
+    pub(crate) fn abandon(&self) -> (Reason, Sent) {
+        let stale;
+        let ended = {
+            let mut inner = self.lock();
+            stale = (inner.body.take(), mem::take(&mut inner.spawned));
+            inner.state = SessionState::new();
+            inner.state.handle_end();
+            inner.is_abandoned = true;
+            (*inner.reason.get_or_insert(Reason::Gone), inner.sent)
+        };
+        drop(stale);
+        self.wake_waiting();
+        ended
+    }
+}
+
+impl Shared {
+    // Wakers are woken, and dropped, after the lock is released: both may come back here.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and wakes the body's task unless it looks at the state anyway.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let (result, body) = {
+            let mut inner = self.lock();
+            let result = change(&mut inner);
+            let body = inner.body.as_ref().filter(|_| !inner.body_is_awake);
+            (result, body.cloned())
+        };
+        if let Some(body) = body {
+            body.wake();
+        }
+        result
+    }
+
+    /// The session has ended: nobody waits for room any more.
+    fn wake_waiting(&self) {
+        self.room.close();
+        self.progress.notify_waiters();
     }
 }
 
@@ -168,10 +339,7 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.change(|inner| {
-            inner.is_woken = true;
-            ((), inner.body())
-        });
+        self.change(|inner| inner.is_woken = true);
     }
 }
 
@@ -184,133 +352,19 @@ impl Inner {
             _ => self.body.replace(body.clone()),
         }
     }
+}
 
-    /// The body's task, unless it looks at the state anyway.
-    fn body(&self) -> Wakers {
-        let body = if self.body_is_awake {
-            None
-        } else {
-            self.body.clone()
-        };
-        Wakers {
-            body,
-            ..Wakers::default()
-        }
-    }
-
-    fn all_waiting(&mut self) -> Wakers {
-        Wakers {
-            waiting: mem::take(&mut self.waiting),
-            ..Wakers::default()
-        }
-    }
-
-    /// Remembers who waits; a waker that this replaces is returned with the wakers.
-    fn wait<T>(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> (Poll<T>, Wakers) {
-        let ticket = *ticket.get_or_insert_with(|| {
-            self.next_ticket += 1;
-            self.next_ticket
-        });
-        let stale = self.take_waiting(ticket);
-        self.waiting.push((ticket, cx.waker().clone()));
-        let wakers = Wakers {
-            stale,
-            ..Wakers::default()
-        };
-        (Poll::Pending, wakers)
-    }
-
-    fn take_waiting(&mut self, ticket: u64) -> Option<Waker> {
-        let at = self
-            .waiting
-            .iter()
-            .position(|(waiting, _)| *waiting == ticket)?;
-        Some(self.waiting.remove(at).1)
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("state", &self.state)
+            .field("sent", &self.sent)
+            .finish_non_exhaustive()
     }
 }
 
-/// Who is to be woken once the lock is released.
-#[derive(Default)]
-struct Wakers {
-    body: Option<Waker>,
-    waiting: Vec<(u64, Waker)>,
-    /// Of one who now waits with another: only dropped.
-    stale: Option<Waker>,
-}
-
-impl Wakers {
-    fn and(self, other: Self) -> Self {
-        Self {
-            body: self.body.or(other.body),
-            waiting: other.waiting,
-            stale: self.stale.or(other.stale),
-        }
-    }
-
-    fn wake(self) {
-        self.body.into_iter().for_each(Waker::wake);
-        self.waiting.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-}
-
-/// One who sends or flushes. Dropped, it waits no more.
-pub(crate) struct Waiting<'s> {
-    shared: &'s Shared,
-    ticket: Option<u64>,
-}
-
-impl Waiting<'_> {
-    /// Queues the events once there is room for them.
-    pub(crate) fn poll_send(
-        &mut self,
-        cx: &Context<'_>,
-        events: &mut Option<EncodedEvents>,
-    ) -> Poll<Result<(), Error>> {
-        self.shared.change(|inner| {
-            if inner.state.is_ended() {
-                return (Poll::Ready(Err(Error::Closed)), Wakers::default());
-            }
-            let length = events.as_ref().map_or(0, EncodedEvents::len);
-            if !inner.state.has_room_for(length) {
-                return inner.wait(cx, &mut self.ticket);
-            }
-            if let Some(events) = events.take() {
-                inner.state.handle_events(events);
-            }
-            (Poll::Ready(Ok(())), inner.body())
-        })
-    }
-
-    /// Waits until what is queued at the first call has left, and the connection has had a turn to
-    /// write it.
-    pub(crate) fn poll_flush(
-        &mut self,
-        cx: &Context<'_>,
-        mark: &mut Option<u64>,
-    ) -> Poll<Result<(), Error>> {
-        self.shared.change(|inner| {
-            let mark = *mark.get_or_insert(inner.taken + inner.state.queued_bytes() as u64);
-            if inner.written >= mark {
-                return (Poll::Ready(Ok(())), Wakers::default());
-            }
-            if inner.is_abandoned {
-                return (Poll::Ready(Err(Error::Closed)), Wakers::default());
-            }
-            let (poll, wakers) = inner.wait(cx, &mut self.ticket);
-            if inner.taken < mark {
-                return (poll, wakers);
-            }
-            // All of it has left: only the body's next turn is missing, for which nobody else asks.
-            (poll, inner.body().and(wakers))
-        })
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            let gone = self.shared.lock().take_waiting(ticket);
-            drop(gone);
-        }
-    }
+/// The room that so many bytes take: all there is for what is larger than the queue, which goes
+/// alone.
+fn room_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.min(MAX_QUEUED_BYTES)).unwrap_or(u32::MAX)
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 use http::Request;
 use http_body::Body;
 use tidings_proto::{Event, Heartbeat, MAX_QUEUED_BYTES};
-use tidings_server::{Error, HandlerError, Session, SessionBody, SseRequest};
+use tidings_server::{
+    Error, HandlerError, Session, SessionBody, SessionOptions, SseRequest, TrySendError,
+};
 use tokio::time::advance;
 
 /// A connection: polls a body and counts how often it is woken.
@@ -58,8 +60,16 @@ impl Connection {
     where
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
+        Self::with(SessionOptions::new(), handler)
+    }
+
+    fn with<F>(options: SessionOptions, handler: impl FnOnce(Session) -> F) -> Self
+    where
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
         let (parts, ()) = Request::new(()).into_parts();
-        let body = SseRequest::new(parts).open(handler).into_body();
+        let request = SseRequest::new(parts).options(options);
+        let body = request.open(handler).into_body();
         Self {
             body,
             wakes: Arc::default(),
@@ -345,26 +355,25 @@ async fn a_flush_waits_for_what_was_sent_before_it_and_for_no_more() {
 
 #[tokio::test]
 async fn a_flush_from_another_task_asks_for_the_turn_it_waits_for() {
-    // Whenever the flush looks, before the connection's turn or after it.
-    for looks_before_the_turn in [true, false] {
+    // Whenever the flush begins, before the connection's turn or after it.
+    for begins_after_the_turn in [false, true] {
         let (mut connection, session) = handed_over();
         session.send(Event::new("a")).await.unwrap();
         let mut flush = pin!(session.flush());
-        assert!(poll_once(flush.as_mut()).is_pending());
+        if !begins_after_the_turn {
+            assert!(poll_once(flush.as_mut()).is_pending());
+        }
         assert_eq!(connection.poll(), frame("data: a\n\n"));
-        // The frame was the answer to all wakes so far.
-        connection.answered = connection.wakes();
-        if looks_before_the_turn {
+        if begins_after_the_turn {
+            assert_eq!(connection.poll(), Answer::Pending);
             assert!(poll_once(flush.as_mut()).is_pending());
         }
+        // The frame was the answer to all wakes before.
+        connection.answered = connection.wakes() - usize::from(begins_after_the_turn);
         assert_eq!(connection.run(), []);
-        if !looks_before_the_turn {
-            assert!(poll_once(flush.as_mut()).is_pending());
-            assert_eq!(connection.run(), []);
-        }
         assert!(
             poll_once(flush.as_mut()).is_ready(),
-            "{looks_before_the_turn}"
+            "{begins_after_the_turn}"
         );
     }
 }
@@ -429,6 +438,208 @@ async fn a_send_that_is_cancelled_is_not_waited_for() {
         1,
         "or every cancelled send kept its task's memory"
     );
+}
+
+#[tokio::test]
+async fn those_who_wait_for_room_get_it_in_their_order() {
+    let (mut connection, session) = handed_over();
+    let large = Event::new("x".repeat(MAX_QUEUED_BYTES));
+    session.send(Event::new("first")).await.unwrap();
+    let mut large = pin!(session.send(large));
+    assert!(poll_once(large.as_mut()).is_pending());
+    // There would be room for it, but not before the one that waits.
+    let mut small = pin!(session.send(Event::new("last")));
+    assert!(poll_once(small.as_mut()).is_pending());
+    assert!(matches!(
+        session.try_send(Event::new("now or never")),
+        Err(TrySendError::Full(events)) if events == Event::new("now or never").into()
+    ));
+    assert_eq!(connection.poll(), frame("data: first\n\n"));
+    assert!(poll_once(small.as_mut()).is_pending());
+    assert!(poll_once(large.as_mut()).is_ready());
+    assert!(
+        matches!(&connection.run()[..], [Answer::Frame(sent)] if sent.len() > MAX_QUEUED_BYTES)
+    );
+    assert!(poll_once(small.as_mut()).is_ready());
+    assert_eq!(connection.run(), [frame("data: last\n\n")]);
+}
+
+#[tokio::test]
+async fn one_that_gives_up_waiting_lets_the_next_go_on() {
+    let (mut connection, session) = handed_over();
+    session.send(Event::new("first")).await.unwrap();
+    {
+        let mut large = pin!(session.send(Event::new("x".repeat(MAX_QUEUED_BYTES))));
+        assert!(poll_once(large.as_mut()).is_pending());
+    }
+    session.try_send(Event::new("last")).unwrap();
+    assert_eq!(connection.run(), [frame("data: first\n\ndata: last\n\n")]);
+}
+
+#[tokio::test]
+async fn after_a_close_nothing_is_sent() {
+    let (mut connection, session) = handed_over();
+    let sender = session.sender();
+    session.send(Event::new("before")).await.unwrap();
+    assert!(!sender.is_closed());
+    session.close();
+    assert!(matches!(
+        sender.send(Event::new("a")).await,
+        Err(Error::Closed)
+    ));
+    assert!(matches!(
+        sender.try_send(Event::new("a")),
+        Err(TrySendError::Closed(events)) if events.len() == "data: a\n\n".len()
+    ));
+    sender.closed().await;
+    assert_eq!(connection.run(), [frame("data: before\n\n"), Answer::End]);
+}
+
+#[tokio::test]
+async fn it_is_closed_when_the_client_goes() {
+    let (connection, session) = handed_over();
+    let mut closed = pin!(session.closed());
+    assert!(poll_once(closed.as_mut()).is_pending());
+    drop(connection);
+    assert!(poll_once(closed.as_mut()).is_ready());
+    assert!(session.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_spawned_runs_beside_the_handler_and_ends_with_it() {
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    let mut connection = Connection::open(async move |session| {
+        let sender = session.sender();
+        session.spawn(async move {
+            let _gone = gone;
+            for n in 0.. {
+                sender.send(Event::new(n.to_string())).await?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Ok(())
+        });
+        finished.await.ok();
+        session.send(Event::new("end")).await?;
+        Ok(())
+    });
+    assert_eq!(connection.run(), [frame("data: 0\n\n")]);
+    advance(Duration::from_millis(1001)).await;
+    assert_eq!(connection.run(), [frame("data: 1\n\n")]);
+    finish.send(()).unwrap();
+    assert_eq!(connection.run(), [frame("data: end\n\n"), Answer::End]);
+    assert!(go.is_closed(), "what was spawned is dropped");
+}
+
+#[tokio::test]
+async fn what_is_spawned_fails_as_the_handler_does() {
+    for panics in [false, true] {
+        let mut connection = Connection::open(async move |session| {
+            session.send(Event::new("before")).await?;
+            session.spawn(async move {
+                assert!(!panics);
+                Err(HandlerError::new("a reason"))
+            });
+            pending().await
+        });
+        let heard = connection.run();
+        assert_eq!(
+            heard,
+            [frame("data: before\n\n"), Answer::Break],
+            "{panics}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_spawned_after_the_end_never_runs() {
+    let (_connection, session) = handed_over();
+    session.close();
+    let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+    session.spawn(async move {
+        drop(dropped.await);
+        Ok(())
+    });
+    assert!(held.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_ends_a_session_before_it_is_over() {
+    let lifetime = Duration::from_secs(100);
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let start = tokio::time::Instant::now();
+        let options = SessionOptions::new().max_lifetime(lifetime);
+        let mut connection = Connection::with(options, async |session| {
+            session.send(Event::new("a")).await?;
+            assert!(session.remaining_lifetime() <= Some(Duration::from_secs(100)));
+            assert!(session.remaining_lifetime() >= Some(Duration::from_secs(80)));
+            pending().await
+        });
+        assert_eq!(connection.run(), [frame("data: a\n\n")]);
+        advance(lifetime * 4 / 5 - Duration::from_millis(2)).await;
+        assert_eq!(connection.run(), []);
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            advance(Duration::from_millis(100)).await;
+            heard = connection.run();
+        }
+        assert_eq!(heard, [Answer::End]);
+        ends.push(start.elapsed());
+        assert!(start.elapsed() <= lifetime + Duration::from_millis(100));
+    }
+    ends.sort();
+    ends.dedup();
+    assert!(ends.len() > 10, "they do not end together: {ends:?}");
+}
+
+#[tokio::test]
+async fn a_lifetime_that_no_clock_reaches_is_no_end() {
+    let options = SessionOptions::new().max_lifetime(Duration::MAX);
+    let mut connection = Connection::with(options, async |session| {
+        assert_eq!(session.remaining_lifetime(), None);
+        Ok(())
+    });
+    assert_eq!(connection.run(), [Answer::End]);
+}
+
+#[tokio::test]
+async fn the_reconnection_time_comes_first() {
+    let options = SessionOptions::new().retry(Duration::from_millis(1500));
+    let mut connection = Connection::with(options, async |session| {
+        session.send(Event::new("a")).await?;
+        pending().await
+    });
+    assert_eq!(connection.run(), [frame("retry: 1500\n\ndata: a\n\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_may_start_the_heartbeat_and_a_handler_another() {
+    let options = SessionOptions::new().heartbeat(Heartbeat::every(Duration::from_secs(1)));
+    let mut connection = Connection::with(options, async |session| {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        session.heartbeat(Heartbeat::every(Duration::from_secs(5)).with(|| Event::new("mine")));
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    advance(Duration::from_millis(1100)).await;
+    assert_eq!(connection.run(), [frame(": heartbeat\n\n")]);
+    advance(Duration::from_millis(500)).await;
+    assert_eq!(connection.run(), []);
+    advance(Duration::from_millis(4900)).await;
+    assert_eq!(connection.run(), []);
+    advance(Duration::from_millis(200)).await;
+    assert_eq!(connection.run(), [frame("data: mine\n\n")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_whose_event_cannot_be_made_breaks_its_stream_only() {
+    let heartbeat = Heartbeat::default().with(|| -> Event { panic!("on purpose") });
+    let options = SessionOptions::new().heartbeat(heartbeat);
+    let mut connection = Connection::with(options, async |_| pending().await);
+    assert_eq!(connection.run(), []);
+    advance(Duration::from_secs(16)).await;
+    assert_eq!(connection.run(), [Answer::Break]);
 }
 
 fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

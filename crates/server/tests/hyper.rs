@@ -105,6 +105,34 @@ async fn the_head_is_read_while_the_handler_computes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_request_gets_the_head_of_a_get_and_runs_no_handler() {
+    let address = serve(async |session: Session| {
+        assert_eq!(session.request().method, "GET");
+        session.send(Event::new("first")).await?;
+        Ok(())
+    })
+    .await;
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut heads = ["HEAD", "GET"].map(|method| {
+        let request = format!("{method} /events HTTP/1.1\r\nHost: test\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let end = if method == "GET" {
+            "\r\n0\r\n\r\n"
+        } else {
+            "\r\n\r\n"
+        };
+        let answer = read_until(&mut stream, end);
+        let head = answer.split("\r\n\r\n").next().unwrap().to_owned();
+        head.lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    heads.iter_mut().for_each(|head| {
+        head.retain(|line| !line.starts_with("date:") && !line.starts_with("transfer-encoding:"));
+        head.sort();
+    });
+    assert_eq!(heads[0], heads[1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_event_is_read_while_the_handler_computes() {
     let (go_on, go) = std::sync::mpsc::channel();
     let go = std::sync::Arc::new(Mutex::new(go));

@@ -1,0 +1,58 @@
+//! Owns what is counted and traced of sessions, through the `metrics` and `tracing` facades.
+
+use metrics::{Counter, counter, gauge, histogram};
+
+use crate::Reason;
+use crate::shared::Sent;
+
+/// What one session counts as it goes. It is asked of the recorder once, when the session opens.
+pub(crate) struct Meters {
+    events: Counter,
+    bytes: Counter,
+    frames: Counter,
+}
+
+impl Meters {
+    /// A session opens.
+    pub(crate) fn open() -> Self {
+        tracing::debug!("a session opened");
+        counter!("tidings_server_sessions_opened_total").increment(1);
+        gauge!("tidings_server_sessions").increment(1.0);
+        Self {
+            events: counter!("tidings_server_events_total"),
+            bytes: counter!("tidings_server_bytes_total"),
+            frames: counter!("tidings_server_frames_total"),
+        }
+    }
+
+    /// A frame was handed to the connection; so many events were queued since the one before.
+    pub(crate) fn frame(&self, bytes: usize, events: u64) {
+        self.events.increment(events);
+        self.bytes.increment(bytes as u64);
+        self.frames.increment(1);
+    }
+
+    /// The session is over.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a queue is far below 2^53 bytes"
+    )]
+    pub(crate) fn close(&self, reason: Reason, sent: &Sent) {
+        let reason = reason.as_str();
+        tracing::debug!(
+            reason,
+            events = sent.events,
+            bytes = sent.bytes,
+            "a session closed"
+        );
+        counter!("tidings_server_sessions_closed_total", "reason" => reason).increment(1);
+        gauge!("tidings_server_sessions").decrement(1.0);
+        histogram!("tidings_server_queue_high_mark_bytes").record(sent.queue_high_mark as f64);
+    }
+}
+
+/// A request for a session is refused.
+pub(crate) fn refuse(reason: &'static str) {
+    tracing::debug!(reason, "a session was refused");
+    counter!("tidings_server_sessions_refused_total", "reason" => reason).increment(1);
+}

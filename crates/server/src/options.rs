@@ -1,0 +1,73 @@
+//! Owns `SessionOptions`: what a route sets for its sessions.
+
+use std::time::Duration;
+
+use tidings_proto::Heartbeat;
+
+use crate::Limits;
+
+/// What a route sets for its sessions. Nothing is on by default.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_proto::{Event, Heartbeat};
+/// use tidings_server::{SessionBody, SessionOptions, SseRequest};
+///
+/// fn events(request: http::Request<()>) -> http::Response<SessionBody> {
+///     let options = SessionOptions::new()
+///         .heartbeat(Heartbeat::default())
+///         .retry(Duration::from_secs(2))
+///         .max_lifetime(Duration::from_secs(3600));
+///     let (parts, _) = request.into_parts();
+///     SseRequest::new(parts).options(options).open(async |session| {
+///         session.send(Event::new("hello")).await?;
+///         Ok(())
+///     })
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) retry: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) limits: Option<Limits>,
+}
+
+impl SessionOptions {
+    /// Nothing is set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The heartbeat that each session starts with; a handler may put another in its place.
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
+        self
+    }
+
+    /// The reconnection time that each client is told first, before any event: how long it waits
+    /// until it comes back. Without it a client's own holds, 3 s in most browsers.
+    #[must_use]
+    pub fn retry(mut self, reconnection_time: Duration) -> Self {
+        self.retry = Some(reconnection_time);
+        self
+    }
+
+    /// A session ends, as by [`close`](crate::Sender::close), before it is as old as this: each
+    /// after a time of its own, from 80 to 100 % of it, so that those that began together do not end
+    /// together. Clients come back and resume, perhaps at another server.
+    #[must_use]
+    pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
+        self.max_lifetime = Some(max_lifetime);
+        self
+    }
+
+    /// How many sessions may be open.
+    #[must_use]
+    pub fn limits(mut self, limits: &Limits) -> Self {
+        self.limits = Some(limits.clone());
+        self
+    }
+}

@@ -1,0 +1,99 @@
+//! Owns what a session runs: its handler, and the futures spawned beside it.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::HandlerError;
+use crate::shared::Shared;
+
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
+
+pub(crate) struct Work {
+    handler: HandlerFuture,
+    /// Made with the first.
+    spawned: Option<Box<FuturesUnordered<HandlerFuture>>>,
+}
+
+/// How a session fails.
+pub(crate) enum Failure {
+    Error(HandlerError),
+    Panic(Box<dyn Any + Send>),
+}
+
+impl Work {
+    pub(crate) fn new(handler: HandlerFuture) -> Self {
+        Self {
+            handler,
+            spawned: None,
+        }
+    }
+
+    /// Ready once the handler has returned, or something has failed. It must not be polled again
+    /// after that.
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        // Nothing of it is looked at after a panic.
+        let poll = catch_unwind(AssertUnwindSafe(|| {
+            let handled = self.handler.as_mut().poll(cx);
+            if handled.is_ready() {
+                return handled;
+            }
+            self.poll_spawned(shared, cx)
+        }));
+        match poll {
+            Ok(poll) => poll.map_err(Failure::Error),
+            Err(panic) => Poll::Ready(Err(Failure::Panic(panic))),
+        }
+    }
+
+    /// Ready only with a failure.
+    fn poll_spawned(
+        &mut self,
+        shared: &Shared,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), HandlerError>> {
+        let new = shared.take_spawned();
+        if !new.is_empty() {
+            self.spawned.get_or_insert_default().extend(new);
+        }
+        let Some(spawned) = &mut self.spawned else {
+            return Poll::Pending;
+        };
+        while let Poll::Ready(Some(ended)) = spawned.poll_next_unpin(cx) {
+            if ended.is_err() {
+                return Poll::Ready(ended);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Failure {
+    pub(crate) fn trace(&self) {
+        match self {
+            Self::Error(error) => {
+                tracing::error!(error = error.as_error(), "the handler of a session failed");
+            }
+            Self::Panic(panic) => tracing::error!(
+                panic = panic_message(&**panic),
+                "the handler of a session panicked"
+            ),
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of a value that is no text")
+}
