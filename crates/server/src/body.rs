@@ -2,20 +2,21 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
 use tidings_proto::Frame;
-use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tracing::Span;
 
+use crate::drain::DrainedSession;
 use crate::limits::Permit;
 use crate::meters::Meters;
 use crate::shared::Shared;
+use crate::timer::Timer;
 use crate::work::{Failure, HandlerFuture, Work};
 use crate::{BrokenSession, Reason};
 
@@ -46,12 +47,13 @@ struct OpenBody {
     /// `None` once it is done.
     work: Option<Work>,
     /// Of the heartbeat and the lifetime.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     turn: Turn,
     meters: Meters,
     /// What the handler says belongs to.
     span: Span,
     _permit: Option<Permit>,
+    _drained: Option<DrainedSession>,
 }
 
 /// Whose turn it is.
@@ -73,16 +75,18 @@ impl SessionBody {
         handler: HandlerFuture,
         span: Span,
         permit: Option<Permit>,
+        drained: Option<DrainedSession>,
     ) -> Self {
         Self(State::Open(Box::new(OpenBody {
             waker: Waker::from(Arc::clone(&shared)),
             shared,
             work: Some(Work::new(handler)),
-            timer: None,
+            timer: Timer::default(),
             turn: Turn::Head,
             meters: Meters::open(),
             span,
             _permit: permit,
+            _drained: drained,
         })))
     }
 
@@ -180,25 +184,16 @@ impl OpenBody {
     }
 
     fn poll_timer(&mut self) {
-        while let Some(due) = self.shared.poll_timeout().map(Instant::from_std) {
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() != due {
-                timer.as_mut().reset(due);
-            }
-            // A handler that always uses up what tokio lets a task do in a row must not keep the
-            // timer from being heard.
-            let sleeping = pin!(unconstrained(timer.as_mut()));
-            if sleeping
-                .poll(&mut Context::from_waker(&self.waker))
-                .is_pending()
-            {
+        let mut cx = Context::from_waker(&self.waker);
+        while let Some(due) = self.shared.poll_timeout() {
+            if self.timer.poll(&mut cx, due.into()).is_pending() {
                 return;
             }
             let now = Instant::now().into_std();
             // What a heartbeat sends may be made by the caller's code.
             let beat = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
             if let Err(panic) = beat {
-                self.end(Err(Failure::Panic(panic)));
+                return self.end(Err(Failure::Panic(panic)));
             }
         }
     }

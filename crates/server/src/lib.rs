@@ -31,7 +31,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod drain;
 mod error;
+mod io_deadline;
 mod limits;
 mod meters;
 mod open;
@@ -42,10 +44,13 @@ mod response;
 mod sender;
 mod session;
 mod shared;
+mod timer;
 mod work;
 
 pub use body::SessionBody;
+pub use drain::{Drain, Drained};
 pub use error::{BrokenSession, Error, HandlerError, TrySendError};
+pub use io_deadline::IoDeadline;
 pub use limits::Limits;
 pub use options::SessionOptions;
 pub(crate) use reason::Reason;

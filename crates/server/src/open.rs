@@ -3,17 +3,21 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::StreamExt;
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use tidings_proto::{EncodedEvents, Event};
 use tokio::time::Instant;
 
-use crate::limits::Refused;
+use crate::limits::{Permit, Refused};
 use crate::response::{refusal, response};
 use crate::shared::Shared;
-use crate::{HandlerError, Session, SessionBody, SessionOptions, SseRequest, meters};
+use crate::{
+    Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest, meters,
+};
 
 impl SseRequest {
     /// Opens the stream: its head leaves at once, then the handler runs as the body is read.
@@ -23,8 +27,8 @@ impl SseRequest {
     /// panics, what it sent still leaves, and then the response is cut.
     ///
     /// A HEAD request gets the head alone and the handler is not called. Nor is it where the
-    /// [options](Self::options) refuse the session: the answer is 429 over a limit, with
-    /// `Retry-After`.
+    /// [options](Self::options) refuse the session: the answer is 429 over a limit, and 503 while
+    /// the server drains, both with `Retry-After`.
     #[must_use]
     pub fn open<H, F>(self, handler: H) -> Response<SessionBody>
     where
@@ -40,26 +44,19 @@ impl SseRequest {
         if parts.method == Method::HEAD {
             return response(version, SessionBody::head_only());
         }
-        let permit = match &options.limits {
-            None => None,
-            Some(limits) => match limits.admit(&parts) {
-                Ok(permit) => Some(permit),
-                Err(refused) => {
-                    meters::refuse(match refused {
-                        Refused::InAll => "limit",
-                        Refused::OfKey => "limit of key",
-                    });
-                    let status = StatusCode::TOO_MANY_REQUESTS;
-                    return refusal(status, limits.jittered_retry_after());
-                }
-            },
+        let drain = options.drain.as_ref().or_else(|| parts.extensions.get());
+        let permit = match admit(&parts, options.limits.as_ref(), drain) {
+            Ok(permit) => permit,
+            Err((status, retry_after)) => return refusal(status, retry_after),
         };
         let span = tracing::debug_span!("session", path = parts.uri.path());
         let shared = Arc::new(Shared::new());
         let ends_at = begin(&shared, &options);
+        let drained = drain.map(|drain| drain.register_session(&shared));
         let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
         let handler = Box::pin(handler(session));
-        response(version, SessionBody::open(shared, handler, span, permit))
+        let body = SessionBody::open(shared, handler, span, permit, drained);
+        response(version, body)
     }
 
     /// Opens the stream and sends what another one yields, until that ends; its first error cuts
@@ -97,16 +94,35 @@ impl SseRequest {
     }
 }
 
+/// Admits a session, or says how it is refused, and when it may be asked for again.
+fn admit(
+    request: &Parts,
+    limits: Option<&Limits>,
+    drain: Option<&Drain>,
+) -> Result<Option<Permit>, (StatusCode, Duration)> {
+    if let Some(drain) = drain.filter(|drain| drain.is_started()) {
+        meters::refuse("drain");
+        return Err((StatusCode::SERVICE_UNAVAILABLE, drain.random_retry()));
+    }
+    let Some(limits) = limits else {
+        return Ok(None);
+    };
+    limits.admit(request).map(Some).map_err(|refused| {
+        meters::refuse(match refused {
+            Refused::InAll => "limit",
+            Refused::OfKey => "limit of key",
+        });
+        let retry_after = limits.jittered_retry_after();
+        (StatusCode::TOO_MANY_REQUESTS, retry_after)
+    })
+}
+
 /// What happens before the handler runs. Says when the session ends by itself.
 fn begin(shared: &Shared, options: &SessionOptions) -> Option<Instant> {
     let now = Instant::now();
     if let Some(retry) = options.retry {
-        let retry = Event {
-            retry: Some(retry),
-            ..Event::default()
-        };
         // There is room at the beginning.
-        shared.try_send(retry.encode()).ok();
+        shared.try_send(Event::default().retry(retry).encode()).ok();
     }
     if let Some(heartbeat) = &options.heartbeat {
         shared.start_heartbeat(heartbeat.clone(), now.into_std());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_proto::Heartbeat;
 
-use crate::Limits;
+use crate::{Drain, Limits};
 
 /// What a route sets for its sessions. Nothing is on by default.
 ///
@@ -31,6 +31,7 @@ pub struct SessionOptions {
     pub(crate) retry: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: Option<Limits>,
+    pub(crate) drain: Option<Drain>,
 }
 
 impl SessionOptions {
@@ -68,6 +69,14 @@ impl SessionOptions {
     #[must_use]
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = Some(limits.clone());
+        self
+    }
+
+    /// What ends the sessions when the server ends, in place of the [`Drain`] that a server may have
+    /// put into the request's extensions.
+    #[must_use]
+    pub fn drain(mut self, drain: &Drain) -> Self {
+        self.drain = Some(drain.clone());
         self
     }
 }

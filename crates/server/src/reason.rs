@@ -13,6 +13,8 @@ pub(crate) enum Reason {
     Gone,
     /// Its lifetime was over.
     Lifetime,
+    /// The server drains.
+    Drained,
 }
 
 impl Reason {
@@ -24,6 +26,7 @@ impl Reason {
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::Lifetime => "lifetime",
+            Self::Drained => "drained",
         }
     }
 }

@@ -30,7 +30,9 @@ pub(crate) fn refusal(status: StatusCode, retry_after: Duration) -> Response<Ses
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
     // Whole seconds, of which none must be too short.
-    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    let seconds = retry_after
+        .as_secs()
+        .saturating_add(u64::from(retry_after.subsec_nanos() > 0));
     headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

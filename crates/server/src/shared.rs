@@ -160,8 +160,14 @@ impl Shared {
 
     /// Ends the session after what is queued. Says whether it had not ended before.
     pub(crate) fn end(&self, reason: Reason) -> bool {
+        self.end_with(reason, EncodedEvents::default())
+    }
+
+    /// Ends the session after what is queued and this.
+    pub(crate) fn end_with(&self, reason: Reason, last: EncodedEvents) -> bool {
         let was_open = self.change(|inner| {
             let was_open = !inner.state.is_ended();
+            inner.state.handle_events(last);
             if reason == Reason::Failed {
                 inner.state.handle_failure();
             } else {
@@ -174,7 +180,7 @@ impl Shared {
         was_open
     }
 
-    // What has permission, or needs none: what nobody waits for may go over the bound by itself.
+    // Of those for whom there is room.
     fn queue(&self, events: EncodedEvents) -> Result<(), EncodedEvents> {
         self.change(|inner| {
             if inner.state.is_ended() {

@@ -1,0 +1,381 @@
+//! Connections that end, whatever their peers do: pipes and hyper, mostly on paused time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidings_proto::Event;
+use tidings_server::{Drain, Drained, IoDeadline, SseRequest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+const SECOND: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(20);
+
+/// Fails if it did not end like this.
+fn assert_timed_out<T: std::fmt::Debug>(result: io::Result<T>, why: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+/// Serves one connection with a handler that sends as much as the client takes. Says how it ended.
+fn flood<IO>(io: IO) -> (JoinHandle<hyper::Result<()>>, Flood)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (alive, is_dropped) = oneshot::channel::<()>();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let flood = Flood {
+        is_dropped,
+        sent: sent.clone(),
+    };
+    let alive = std::sync::Mutex::new(Some(alive));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, _) = request.into_parts();
+        let alive = alive.lock().unwrap().take();
+        let sent = sent.clone();
+        let response = SseRequest::new(parts).open(async move |session| {
+            let _alive = alive;
+            loop {
+                session.send(Event::new("x".repeat(1000))).await?;
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(io), service);
+    (tokio::spawn(connection), flood)
+}
+
+struct Flood {
+    is_dropped: oneshot::Receiver<()>,
+    sent: Arc<AtomicUsize>,
+}
+
+fn is_timed_out(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+}
+
+async fn ask(io: &mut (impl AsyncWrite + Unpin)) {
+    io.write_all(b"GET /events HTTP/1.1\r\nhost: test\r\n\r\n")
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_stops_reading_and_never_closes_is_ended_and_its_handler_dropped() {
+    let (mut near, far) = duplex(4096);
+    let (connection, flood) = flood(IoDeadline::new(far));
+    ask(&mut near).await;
+    near.read_exact(&mut [0; 1000]).await.unwrap();
+    let stopped = Instant::now();
+    let error = connection.await.unwrap().unwrap_err();
+    assert!(is_timed_out(&error), "{error:?}");
+    assert_eq!(stopped.elapsed().as_secs(), 30);
+    flood.is_dropped.await.unwrap_err();
+    let sent = flood.sent.load(Ordering::Relaxed);
+    assert!(
+        sent < 1000,
+        "the handler was held up, and sent only {sent} kB"
+    );
+    drop(near);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_a_byte_a_second_goes_on_and_holds_the_handler_up() {
+    let (mut near, far) = duplex(4096);
+    let (connection, flood) = flood(IoDeadline::new(far).write_deadline(2 * SECOND));
+    ask(&mut near).await;
+    for _ in 0..600 {
+        near.read_u8().await.unwrap();
+        sleep(SECOND).await;
+    }
+    assert!(!connection.is_finished(), "each byte starts the time anew");
+    let sent = flood.sent.load(Ordering::Relaxed);
+    assert!(
+        sent < 1000,
+        "the handler sent {sent} kB to who read 600 bytes"
+    );
+    let stopped = Instant::now();
+    let error = connection.await.unwrap().unwrap_err();
+    assert!(is_timed_out(&error), "{error:?}");
+    assert!(stopped.elapsed() <= 2 * SECOND);
+    flood.is_dropped.await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_socket_that_is_read_byte_by_byte_is_ended_as_the_kernel_takes_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (far, _) = listener.accept().await.unwrap();
+    let guarded = IoDeadline::new(far).write_deadline(SECOND / 2);
+    let (connection, flood) = flood(guarded);
+    ask(&mut near).await;
+    let reader = tokio::spawn(async move {
+        while near.read_u8().await.is_ok() {
+            sleep(SECOND / 50).await;
+        }
+    });
+    let error = timeout(SOON, connection).await.unwrap();
+    let error = error.unwrap().unwrap_err();
+    assert!(is_timed_out(&error), "{error:?}");
+    flood.is_dropped.await.unwrap_err();
+    reader.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_write_deadline_starts_anew_with_each_byte_that_is_taken() {
+    let (mut near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).write_deadline(10 * SECOND);
+    let start = Instant::now();
+    let writer = tokio::spawn(async move {
+        let result = far.write_all(&[0; 100]).await;
+        (result, Instant::now(), far)
+    });
+    for _ in 0..3 {
+        sleep(9 * SECOND).await;
+        near.read_u8().await.unwrap();
+    }
+    let (result, ended, mut far) = writer.await.unwrap();
+    assert_timed_out(result, "took nothing of what was written for 10s");
+    assert_eq!((ended - start).as_secs(), 3 * 9 + 10);
+    // Who reads again is written to again.
+    near.read_exact(&mut [0; 10]).await.unwrap();
+    assert_eq!(far.write(&[0; 100]).await.unwrap(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_is_ready_is_no_progress_of_a_write_that_waits() {
+    let (_near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).write_deadline(10 * SECOND);
+    far.write_all(&[0; 10]).await.unwrap();
+    let start = Instant::now();
+    loop {
+        // A caller that flushes, and tries again, every second.
+        match timeout(SECOND, far.write(&[0; 10])).await {
+            Ok(result) => {
+                assert_timed_out(result, "took nothing");
+                break;
+            }
+            Err(_) => far.flush().await.unwrap(),
+        }
+    }
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_deadlines_are_for_ever() {
+    let (mut near, far) = duplex(10);
+    let mut far = IoDeadline::new(far)
+        .write_deadline(Duration::MAX)
+        .lifetime(Duration::MAX);
+    let writer = tokio::spawn(async move { far.write_all(&[0; 20]).await });
+    sleep(1_000_000 * SECOND).await;
+    near.read_exact(&mut [0; 20]).await.unwrap();
+    writer.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_its_lifetime_reads_and_writes_fail_also_those_that_wait() {
+    let (_near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).lifetime(5 * SECOND);
+    let start = Instant::now();
+    assert_timed_out(far.read_u8().await, "lifetime");
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_timed_out(far.write_all(b"x").await, "lifetime");
+    assert_timed_out(far.flush().await, "lifetime");
+    assert_timed_out(far.shutdown().await, "lifetime");
+
+    let (_near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).lifetime(5 * SECOND);
+    let start = Instant::now();
+    assert_timed_out(far.write_all(&[0; 20]).await, "lifetime");
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_deadline_holds_beside_a_lifetime_whichever_comes_first() {
+    let (mut near, far) = duplex(10);
+    let mut far = IoDeadline::new(far)
+        .lifetime(60 * SECOND)
+        .write_deadline(20 * SECOND);
+    let start = Instant::now();
+    assert_timed_out(far.write_all(&[0; 20]).await, "took nothing");
+    assert_eq!(start.elapsed().as_secs(), 20);
+    // Goes on for now; the timer that went off is set anew, first for one and then for the other.
+    near.read_exact(&mut [0; 10]).await.unwrap();
+    far.write_all(&[0; 10]).await.unwrap();
+    sleep(10 * SECOND).await;
+    assert_timed_out(far.write_all(&[0; 10]).await, "took nothing");
+    assert_eq!(start.elapsed().as_secs(), 50);
+    near.read_exact(&mut [0; 10]).await.unwrap();
+    far.write_all(&[0; 10]).await.unwrap();
+    assert_timed_out(far.write_all(&[0; 10]).await, "lifetime");
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_wakes_and_cuts_both_halves_whichever_tasks_wait_for_them() {
+    let drain = Drain::new().deadline(3 * SECOND);
+    let (_near, far) = duplex(10);
+    let (mut reader, mut writer) = split(IoDeadline::new(far).drain(&drain));
+    let reader = tokio::spawn(async move { reader.read_u8().await });
+    let writer = tokio::spawn(async move { writer.write_all(&[0; 20]).await });
+    sleep(SECOND).await;
+    assert!(!reader.is_finished() && !writer.is_finished());
+    assert_eq!(drain.open_connections(), 1);
+    let start = Instant::now();
+    drain.start();
+    assert_timed_out(reader.await.unwrap(), "drain");
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert_timed_out(writer.await.unwrap(), "drain");
+    assert_eq!(start.elapsed().as_secs(), 3);
+    assert_eq!(drain.open_connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_moves_to_another_task_is_cut_there() {
+    let drain = Drain::new().deadline(SECOND);
+    let (_near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).drain(&drain);
+    timeout(SECOND, far.read_u8()).await.unwrap_err();
+    let reader = tokio::spawn(async move { far.read_u8().await });
+    tokio::task::yield_now().await;
+    drain.start();
+    assert_timed_out(reader.await.unwrap(), "drain");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_after_the_start_is_cut_at_the_same_deadline() {
+    let drain = Drain::new().deadline(5 * SECOND);
+    let start = Instant::now();
+    drain.start();
+    sleep(2 * SECOND).await;
+    let (_near, far) = duplex(10);
+    let mut far = IoDeadline::new(far).drain(&drain);
+    assert_timed_out(far.read_u8().await, "drain");
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_connection_and_no_longer_than_its_deadline() {
+    let drain = Drain::new().deadline(5 * SECOND);
+    let open = |drain: &Drain| IoDeadline::new(duplex(10).0).drain(drain);
+    let first = open(&drain);
+    let second = open(&drain);
+    drain.start();
+    let start = Instant::now();
+    tokio::spawn(async move {
+        sleep(SECOND).await;
+        drop(first);
+        sleep(SECOND).await;
+        drop(second.into_inner());
+    });
+    assert_eq!(drain.finished().await, Drained::Clean);
+    assert_eq!(start.elapsed().as_secs(), 2);
+
+    let drain = Drain::new().deadline(5 * SECOND);
+    let _held = open(&drain);
+    drain.start();
+    let start = Instant::now();
+    assert_eq!(drain.finished().await, Drained::Cut);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_stream_of_hypers_is_cut_by_the_drain_below_it() {
+    let drain = Drain::new().deadline(2 * SECOND);
+    let (mut near, far) = duplex(4096);
+    let (connection, flood) = flood(IoDeadline::new(far).drain(&drain));
+    ask(&mut near).await;
+    near.read_exact(&mut [0; 1000]).await.unwrap();
+    sleep(SECOND).await;
+    drain.start();
+    let start = Instant::now();
+    let error = connection.await.unwrap().unwrap_err();
+    assert!(is_timed_out(&error), "{error:?}");
+    assert_eq!(start.elapsed().as_secs(), 2);
+    flood.is_dropped.await.unwrap_err();
+}
+
+/// Takes what is written, and counts how: in pieces, or many at once.
+struct Counting {
+    io: DuplexStream,
+    vectored: usize,
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.vectored += 1;
+        Poll::Ready(Ok(bytes.iter().map(|bytes| bytes.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_at_once_and_a_shutdown_go_through() {
+    let (mut near, io) = duplex(10);
+    let mut far = IoDeadline::new(Counting { io, vectored: 0 });
+    assert!(far.is_write_vectored());
+    let bytes = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"c")];
+    assert_eq!(far.write_vectored(&bytes).await.unwrap(), 3);
+    assert_eq!(far.get_ref().vectored, 1);
+    far.shutdown().await.unwrap();
+    assert_eq!(near.read(&mut [0; 10]).await.unwrap(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_is_told_how_long_to_wait_for_an_acknowledgement() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let stream = IoDeadline::new(stream).tcp_user_timeout(7 * SECOND);
+    let set = socket2::SockRef::from(stream.get_ref())
+        .tcp_user_timeout()
+        .unwrap();
+    assert_eq!(set, Some(7 * SECOND));
+}
