@@ -41,7 +41,7 @@
 //! words that both ends use stand at the root.
 //!
 //! # Features
-//! All but `reqwest`, and `server` alone, are on by default.
+//! All but `reqwest` and `http2`, and `server` alone, are on by default.
 //! * `client`: [`client()`] and the modules `client` and `hyper`.
 //! * `reqwest`: the modules `client` and `reqwest`: HTTP/2, TLS, proxies, cookies, and the
 //!   `reqwest::Client` that is already there.
@@ -49,6 +49,7 @@
 //! * `compression`: the client reads what is compressed by gzip, br or zstd.
 //! * `server`: the module `server`, for any server of `http` types.
 //! * `axum`: the module `axum`: routes, and a server to run them. Implies `server`.
+//! * `http2`: the server of `axum` also speaks HTTP/2, where asked.
 //! * `json`: events to and from JSON.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

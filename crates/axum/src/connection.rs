@@ -1,0 +1,166 @@
+//! Owns how one connection is served.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidings_server::{Drain, IoDeadline};
+use tokio::net::TcpStream;
+
+type Stream = TokioIo<IoDeadline<TcpStream>>;
+
+/// What all connections of a server have in common.
+pub(crate) struct Connections {
+    pub(crate) router: Router,
+    pub(crate) drain: Drain,
+    pub(crate) write_deadline: Duration,
+    pub(crate) protocol: Protocol,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// Whichever the client begins with.
+    #[cfg(feature = "http2")]
+    Any,
+}
+
+impl Connections {
+    /// Serves one connection until it ends, and traces why if it fails.
+    pub(crate) fn serve(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let mut connection = self.connection(stream, peer);
+        let drain = self.drain.clone();
+        let mut is_told = false;
+        poll_fn(move |cx| {
+            // The stream sees to it that a drain that starts wakes this task.
+            if !is_told && drain.is_started() {
+                is_told = true;
+                connection.graceful_shutdown();
+            }
+            connection.poll(cx).map(|result| {
+                if let Err(error) = result {
+                    tracing::debug!(error = &*error, %peer, "a connection failed");
+                }
+            })
+        })
+    }
+
+    fn connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Connection {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %peer, "the connection cannot be told not to delay small writes");
+        }
+        let stream = IoDeadline::new(stream)
+            .write_deadline(self.write_deadline)
+            .tcp_user_timeout(self.write_deadline)
+            .drain(&self.drain);
+        let stream = TokioIo::new(stream);
+        let service = Routes {
+            connections: Arc::clone(self),
+            peer,
+        };
+        match self.protocol {
+            Protocol::Http1 => Connection::http1(stream, service),
+            #[cfg(feature = "http2")]
+            Protocol::Any => Connection::any(stream, service),
+        }
+    }
+}
+
+/// The router, as one peer sees it.
+#[derive(Clone)]
+struct Routes {
+    connections: Arc<Connections>,
+    peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for Routes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        let extensions = request.extensions_mut();
+        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(self.connections.drain.clone());
+        tower_service::Service::call(&mut self.connections.router.clone(), request)
+    }
+}
+
+#[cfg_attr(
+    feature = "http2",
+    allow(clippy::large_enum_variant, reason = "the large one is the usual one")
+)]
+enum Connection {
+    Http1(http1::UpgradeableConnection<Stream, Routes>),
+    #[cfg(feature = "http2")]
+    Any(Pin<Box<any::Connection>>),
+}
+
+impl Connection {
+    fn http1(stream: Stream, service: Routes) -> Self {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(stream, service);
+        Self::Http1(connection.with_upgrades())
+    }
+
+    #[cfg(feature = "http2")]
+    fn any(stream: Stream, service: Routes) -> Self {
+        Self::Any(Box::pin(any::connection(stream, service)))
+    }
+
+    fn graceful_shutdown(&mut self) {
+        match self {
+            Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
+            #[cfg(feature = "http2")]
+            Self::Any(connection) => connection.as_mut().graceful_shutdown(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::BoxError>> {
+        match self {
+            Self::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
+            #[cfg(feature = "http2")]
+            Self::Any(connection) => connection.as_mut().poll(cx),
+        }
+    }
+}
+
+#[cfg(feature = "http2")]
+mod any {
+    //! A connection that speaks what its client begins with.
+
+    use hyper_util::rt::{TokioExecutor, TokioTimer};
+    use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
+
+    use super::{Routes, Stream};
+
+    pub(super) type Connection = UpgradeableConnection<'static, Stream, Routes, TokioExecutor>;
+
+    pub(super) fn connection(stream: Stream, service: Routes) -> Connection {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new());
+        builder
+            .serve_connection_with_upgrades(stream, service)
+            .into_owned()
+    }
+}

@@ -1,0 +1,127 @@
+//! A server that also speaks HTTP/2.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tidings_server::Drain;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use crate::app::{SLACK, SOON, Server, Told, told};
+
+struct Client {
+    requests: SendRequest<Empty<Bytes>>,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Client {
+    async fn connect(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let client = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(65_535)
+            .handshake(TokioIo::new(stream));
+        let (requests, connection) = client.await.unwrap();
+        Self {
+            requests,
+            connection: tokio::spawn(connection),
+        }
+    }
+
+    async fn get(&mut self, path: &str) -> Incoming {
+        let request = Request::get(format!("http://test{path}"));
+        let request = request.body(Empty::new()).unwrap();
+        self.requests
+            .send_request(request)
+            .await
+            .unwrap()
+            .into_body()
+    }
+}
+
+async fn hear(body: &mut Incoming) -> String {
+    let frame = timeout(SOON, body.frame()).await.unwrap().unwrap().unwrap();
+    String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_drain_says_goaway_and_ends_each_stream() {
+    let drain = Drain::new();
+    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut client = Client::connect(&server).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = client.get("/quiet").await;
+        assert_eq!(hear(&mut stream).await, "data: hello\n\n");
+        streams.push(stream);
+    }
+    assert_eq!((drain.open_sessions(), drain.open_connections()), (20, 1));
+    let start = Instant::now();
+    drain.start();
+    for stream in streams {
+        let last = timeout(SOON, stream.collect()).await.unwrap();
+        let last = last.expect("a clean end").to_bytes();
+        let last = String::from_utf8(last.to_vec()).unwrap();
+        told(&format!("{last}\r\n0\r\n\r\n"));
+    }
+    // Told to go away, the client sends no more, and the connection is closed.
+    timeout(SOON, client.connection)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(!client.requests.is_ready());
+    server.end().await;
+    assert!(start.elapsed() < SLACK);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_holds_up_no_other_and_is_cut_at_the_deadline() {
+    let deadline = Duration::from_secs(1);
+    let drain = Drain::new().deadline(deadline);
+    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut client = Client::connect(&server).await;
+    let unread = client.get("/flood").await;
+    server.tells(&Told::Stalled, 1).await;
+    let mut quiet = client.get("/quiet").await;
+    assert_eq!(hear(&mut quiet).await, "data: hello\n\n");
+    let slow = tokio::spawn({
+        let mut requests = client.requests.clone();
+        let request = Request::get("http://test/slow/60000");
+        let request = request.body(Empty::new()).unwrap();
+        async move { requests.send_request(request).await }
+    });
+    server.tells(&Told::Slow, 1).await;
+    let start = Instant::now();
+    drain.start();
+    told(&format!("{}\r\n0\r\n\r\n", hear(&mut quiet).await));
+    server.end().await;
+    let took = start.elapsed();
+    assert!(took >= deadline && took < deadline + SLACK, "{took:?}");
+    // Streams are tasks of their own: none outlives the server.
+    server.tells(&Told::Gone, 3).await;
+    assert!(slow.await.unwrap().is_err());
+    drop(unread);
+}
+
+#[tokio::test]
+async fn clients_of_http_1_are_served_too_and_drained() {
+    let drain = Drain::new().deadline(Duration::from_secs(1));
+    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut client = server.connect("/quiet").await;
+    client.hear("data: hello").await;
+    let mut upgraded = server.connect("/echo").await;
+    upgraded.hear("101 Switching Protocols").await;
+    let fresh = TcpStream::connect(server.address).await.unwrap();
+    let start = Instant::now();
+    drain.start();
+    told(&client.hear_out().await);
+    drop((upgraded, fresh));
+    server.end().await;
+    assert!(start.elapsed() < SLACK);
+}
