@@ -28,6 +28,7 @@
 //!   [`shutdown_signal`], say.
 //!
 //! # Features
+//! * `compression`: `SessionOptions::compression`.
 //! * `http2`: `Serve::http2`.
 //! * `json`: `Session::send_json` and `Session::send_typed`.
 

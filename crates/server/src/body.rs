@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
@@ -12,7 +12,11 @@ use tidings_proto::Frame;
 use tokio::time::Instant;
 use tracing::Span;
 
+#[cfg(feature = "compression")]
+use crate::coding::Coding;
 use crate::drain::DrainedSession;
+#[cfg(feature = "compression")]
+use crate::encoded_body::EncodedBody;
 use crate::limits::Permit;
 use crate::meters::Meters;
 use crate::shared::Shared;
@@ -33,6 +37,8 @@ pub struct SessionBody(State);
 #[derive(Debug, Default)]
 enum State {
     Open(Box<OpenBody>),
+    #[cfg(feature = "compression")]
+    Encoded(Box<EncodedBody>),
     /// Of a stream whose head alone was asked for: has no length, as the stream has none.
     HeadOnly,
     /// Ended, or never begun.
@@ -40,7 +46,7 @@ enum State {
     Over,
 }
 
-struct OpenBody {
+pub(crate) struct OpenBody {
     shared: Arc<Shared>,
     /// Of the handler and the timer: `shared`.
     waker: Waker,
@@ -90,6 +96,15 @@ impl SessionBody {
         })))
     }
 
+    /// The same, in this coding.
+    #[cfg(feature = "compression")]
+    pub(crate) fn encoded(self, coding: Coding) -> Self {
+        match self.0 {
+            State::Open(open) => Self(State::Encoded(Box::new(EncodedBody::new(*open, coding)))),
+            other => Self(other),
+        }
+    }
+
     pub(crate) fn head_only() -> Self {
         Self(State::HeadOnly)
     }
@@ -107,14 +122,16 @@ impl Body for SessionBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenSession>>> {
-        let State::Open(open) = &mut self.0 else {
-            return Poll::Ready(None);
+        let frame = match &mut self.0 {
+            State::Open(open) => ready!(open.poll_frame(cx)),
+            #[cfg(feature = "compression")]
+            State::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
+            State::HeadOnly | State::Over => return Poll::Ready(None),
         };
-        let frame = match open.poll_frame(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Frame::Data(bytes)) => Some(Ok(http_body::Frame::data(bytes))),
-            Poll::Ready(Frame::Break) => Some(Err(BrokenSession::new())),
-            Poll::Ready(_) => None,
+        let frame = match frame {
+            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(bytes))),
+            Frame::Break => Some(Err(BrokenSession::new())),
+            _ => None,
         };
         if !matches!(frame, Some(Ok(_))) {
             self.0 = State::Over;
@@ -129,13 +146,13 @@ impl Body for SessionBody {
     fn size_hint(&self) -> SizeHint {
         match self.0 {
             State::Over => SizeHint::with_exact(0),
-            State::Open(_) | State::HeadOnly => SizeHint::default(),
+            _ => SizeHint::default(),
         }
     }
 }
 
 impl OpenBody {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
         if matches!(self.turn, Turn::Head | Turn::Frame) {
             self.yield_turn(cx);
             return Poll::Pending;

@@ -27,11 +27,19 @@
 //! Waits run on tokio's timer, so it needs a tokio runtime with time enabled.
 //!
 //! # Features
+//! * `compression`: streams in zstd, gzip or br for clients that ask, by
+//!   `SessionOptions::compression`.
 //! * `json`: `Session::send_json` and `Session::send_typed`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+#[cfg(feature = "compression")]
+mod coding;
 mod drain;
+#[cfg(feature = "compression")]
+mod encoded_body;
+#[cfg(feature = "compression")]
+mod encoder;
 mod error;
 mod io_deadline;
 mod limits;

@@ -12,6 +12,8 @@ use http::{Method, Response, StatusCode};
 use tidings_proto::{EncodedEvents, Event};
 use tokio::time::Instant;
 
+#[cfg(feature = "compression")]
+use crate::coding::Coding;
 use crate::limits::{Permit, Refused};
 use crate::response::{refusal, response};
 use crate::shared::Shared;
@@ -35,28 +37,19 @@ impl SseRequest {
         H: FnOnce(Session) -> F,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let Self {
-            parts,
-            last_event_id,
-            options,
-        } = self;
-        let version = parts.version;
-        if parts.method == Method::HEAD {
-            return response(version, SessionBody::head_only());
+        #[cfg(feature = "compression")]
+        if self.options.compression {
+            let coding = Coding::negotiate(&self.parts.headers);
+            let mut response = self.open_plain(handler);
+            if response.status() == StatusCode::OK {
+                Coding::describe(coding, response.headers_mut());
+            }
+            return response.map(|body| match coding {
+                None => body,
+                Some(coding) => body.encoded(coding),
+            });
         }
-        let drain = options.drain.as_ref().or_else(|| parts.extensions.get());
-        let permit = match admit(&parts, options.limits.as_ref(), drain) {
-            Ok(permit) => permit,
-            Err((status, retry_after)) => return refusal(status, retry_after),
-        };
-        let span = tracing::debug_span!("session", path = parts.uri.path());
-        let shared = Arc::new(Shared::new());
-        let ends_at = begin(&shared, &options);
-        let drained = drain.map(|drain| drain.register_session(&shared));
-        let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
-        let handler = Box::pin(handler(session));
-        let body = SessionBody::open(shared, handler, span, permit, drained);
-        response(version, body)
+        self.open_plain(handler)
     }
 
     /// Opens the stream and sends what another one yields, until that ends; its first error cuts
@@ -91,6 +84,35 @@ impl SseRequest {
             }
             Ok(())
         })
+    }
+
+    fn open_plain<H, F>(self, handler: H) -> Response<SessionBody>
+    where
+        H: FnOnce(Session) -> F,
+        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+    {
+        let Self {
+            parts,
+            last_event_id,
+            options,
+        } = self;
+        let version = parts.version;
+        if parts.method == Method::HEAD {
+            return response(version, SessionBody::head_only());
+        }
+        let drain = options.drain.as_ref().or_else(|| parts.extensions.get());
+        let permit = match admit(&parts, options.limits.as_ref(), drain) {
+            Ok(permit) => permit,
+            Err((status, retry_after)) => return refusal(status, retry_after),
+        };
+        let span = tracing::debug_span!("session", path = parts.uri.path());
+        let shared = Arc::new(Shared::new());
+        let ends_at = begin(&shared, &options);
+        let drained = drain.map(|drain| drain.register_session(&shared));
+        let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
+        let handler = Box::pin(handler(session));
+        let body = SessionBody::open(shared, handler, span, permit, drained);
+        response(version, body)
     }
 }
 

@@ -46,7 +46,7 @@
 //! * `reqwest`: the modules `client` and `reqwest`: HTTP/2, TLS, proxies, cookies, and the
 //!   `reqwest::Client` that is already there.
 //! * `tls`: the client speaks `https`, and trusts whom the platform trusts.
-//! * `compression`: the client reads what is compressed by gzip, br or zstd.
+//! * `compression`: the client reads what is compressed by gzip, br or zstd; sessions may be sent so.
 //! * `server`: the module `server`, for any server of `http` types.
 //! * `axum`: the module `axum`: routes, and a server to run them. Implies `server`.
 //! * `http2`: the server of `axum` also speaks HTTP/2, where asked.

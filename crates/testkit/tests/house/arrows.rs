@@ -55,6 +55,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("rustls-platform-verifier", &["tidings-hyper"]),
     ("tokio-rustls", &["tidings-hyper"]),
     ("async-compression", &["tidings-hyper"]),
+    ("compression-codecs", &["tidings-server"]),
     ("async-nats", &[]),
     ("redb", &[]),
 ];
