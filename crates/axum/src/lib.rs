@@ -27,6 +27,67 @@
 //! * [`serve`]: the ready way to run a router of streams, and to end it: with
 //!   [`shutdown_signal`], say.
 //!
+//! # From another origin
+//!
+//! A page of another origin needs CORS, and a preflight for `Last-Event-ID` once it comes back,
+//! which `tower-http` answers:
+//!
+//! ```
+//! # use axum::body::Body;
+//! # use axum::http::Request;
+//! # use tower_service::Service;
+//! use axum::Router;
+//! use axum::http::{HeaderName, HeaderValue, Method, header};
+//! use tidings_axum::RouterExt;
+//! use tidings_proto::Event;
+//! use tidings_proto::headers::LAST_EVENT_ID;
+//! use tidings_server::Session;
+//! use tower_http::cors::CorsLayer;
+//!
+//! let cors = CorsLayer::new()
+//!     .allow_origin(HeaderValue::from_static("https://shop.example"))
+//!     .allow_methods([Method::GET])
+//!     .allow_headers([header::CACHE_CONTROL, HeaderName::from_static(LAST_EVENT_ID)]);
+//! let app: Router = Router::new()
+//!     .sse("/events", async |session: Session| {
+//!         session.send(Event::new("hello")).await?;
+//!         Ok(())
+//!     })
+//!     .layer(cors);
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn ask(mut app: Router) {
+//! #     let preflight = Request::options("/events")
+//! #         .header("origin", "https://shop.example")
+//! #         .header("access-control-request-method", "GET")
+//! #         .header("access-control-request-headers", "last-event-id");
+//! #     let answer = app.call(preflight.body(Body::empty()).unwrap()).await.unwrap();
+//! #     assert!(answer.status().is_success());
+//! #     let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+//! #     assert!(allowed.contains("last-event-id"), "{allowed}");
+//! #     let get = Request::get("/events").header("origin", "https://shop.example");
+//! #     let answer = app.call(get.body(Body::empty()).unwrap()).await.unwrap();
+//! #     assert_eq!(answer.headers()["access-control-allow-origin"], "https://shop.example");
+//! # }
+//! # ask(app);
+//! ```
+//!
+//! # Limits for each address
+//!
+//! [`serve`] puts `ConnectInfo<SocketAddr>` into each request, and so does `axum::serve` where it
+//! is asked to. Behind a proxy it is the proxy's address; a user or a token is a better key.
+//!
+//! ```
+//! use std::net::SocketAddr;
+//! use axum::extract::ConnectInfo;
+//! use tidings_server::{Limits, SessionOptions};
+//!
+//! let limits = Limits::new().max_sessions(10_000).max_sessions_per_key(6, |request| {
+//!     let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
+//!     Some(peer.ip().to_string())
+//! });
+//! let options = SessionOptions::new().limits(&limits);
+//! ```
+//!
 //! # Features
 //! * `compression`: `SessionOptions::compression`.
 //! * `http2`: `Serve::http2`.

@@ -2,29 +2,188 @@
 //!
 //! A handler is one async function per client. It is polled by the connection that reads the
 //! response, so a session costs no task and no channel: one bounded queue, and one timer if it has
-//! a heartbeat.
+//! a heartbeat or a lifetime. Waits run on tokio's timer, so it needs a tokio runtime with time
+//! enabled.
+//!
+//! For traffic in both directions use a WebSocket.
+//!
+//! # Six lines to a stream
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use http_body_util::BodyExt;
+//! use tidings_proto::Event;
+//! use tidings_server::{HandlerError, Session, SessionBody, SseRequest};
+//!
+//! async fn events(session: Session) -> Result<(), HandlerError> {
+//!     for n in 0..6 {
+//!         session.send(Event::new(format!("this is SSE #{n}"))).await?;
+//!         tokio::time::sleep(Duration::from_secs(1)).await;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn answer(request: http::Request<()>) -> http::Response<SessionBody> {
+//!     SseRequest::new(request.into_parts().0).open(events)
+//! }
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() {
+//! # let sent = answer(http::Request::new(())).into_body().collect().await.unwrap().to_bytes();
+//! # assert!(sent.ends_with(b"data: this is SSE #5\n\n"));
+//! # }
+//! ```
+//!
+//! `answer` is for any server; on axum the last part is `Router::new().sse("/events", events)`,
+//! of `tidings-axum`, which also has the server to run it. The head leaves before the handler
+//! runs, so a client is open at once. When the handler returns the stream ends; when it fails or
+//! panics, what it sent still leaves, and the response is cut, so that the client can tell; when
+//! the client goes, the handler is dropped where it waits. A request that is to be answered
+//! otherwise, by a 401 or a 404, is simply not opened.
+//!
+//! # An answer of a language model
+//!
+//! What a handler awaits is its own business: a stream of tokens, a channel, a job.
+//!
+//! ```
+//! # #[cfg(not(feature = "json"))]
+//! # fn main() {}
+//! # #[cfg(feature = "json")]
+//! # mod example {
+//! # use http_body_util::BodyExt;
+//! # use tidings_server::SseRequest;
+//! use futures_util::{Stream, StreamExt};
+//! use tidings_proto::Event;
+//! use tidings_server::{HandlerError, Session};
+//!
+//! #[derive(serde::Serialize)]
+//! struct Chunk<'a> {
+//!     delta: &'a str,
+//! }
+//!
+//! async fn answer(
+//!     mut tokens: impl Stream<Item = Result<String, std::io::Error>> + Unpin,
+//!     session: Session,
+//! ) -> Result<(), HandlerError> {
+//!     while let Some(token) = tokens.next().await {
+//!         session.send_json(&Chunk { delta: &token? }).await?;
+//!     }
+//!     session.send(Event::new("[DONE]")).await?;
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # pub async fn main() {
+//! # let tokens = futures_util::stream::iter([Ok("Hel".to_owned()), Ok("lo".to_owned())]);
+//! # let (parts, ()) = http::Request::new(()).into_parts();
+//! # let response = SseRequest::new(parts).open(async |session| answer(tokens, session).await);
+//! # let sent = response.into_body().collect().await.unwrap().to_bytes();
+//! # let expected = "data: {\"delta\":\"Hel\"}\n\ndata: {\"delta\":\"lo\"}\n\ndata: [DONE]\n\n";
+//! # assert_eq!(sent, expected);
+//! # }
+//! # }
+//! # #[cfg(feature = "json")]
+//! # use example::main;
+//! ```
+//!
+//! A reader who stops reading an answer stops it, at no cost: the handler is dropped, and with it
+//! the stream of tokens. An upstream that fails is the `?`, and cuts the response.
+//!
+//! # Resume
+//!
+//! A client that comes back says which event it heard last, if events have ids.
+//!
+//! ```
+//! # use http_body_util::BodyExt;
+//! # use tidings_server::SseRequest;
+//! use tidings_proto::Event;
+//! use tidings_server::{HandlerError, Session};
+//!
+//! async fn count(session: Session) -> Result<(), HandlerError> {
+//!     let last = session.last_event_id().and_then(|id| id.parse::<u64>().ok());
+//!     for n in last.map_or(0, |last| last.saturating_add(1))..10 {
+//!         session.send(Event::new("tick").id(n)).await?;
+//!     }
+//!     Ok(())
+//! }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! # let request = http::Request::builder().header("last-event-id", "8").body(()).unwrap();
+//! # let response = SseRequest::new(request.into_parts().0).open(count);
+//! # let sent = response.into_body().collect().await.unwrap().to_bytes();
+//! # assert_eq!(sent, "id: 9\ndata: tick\n\n");
+//! # }
+//! ```
+//!
+//! A page that was loaded anew cannot set the header; `?last_event_id=` stands for it.
+//!
+//! # Typed events
+//!
+//! A serde enum is the protocol: a variant is an event's name, what it holds is the data as JSON.
+//! The client hears the same enum. See [`Sender::send_typed`].
+//!
+//! # Heartbeats and proxies
+//!
+//! Proxies cut what is quiet for 30 or 60 s, and a server notices that a client is gone when it
+//! writes. A heartbeat serves both; none is sent unless it is asked for, in the handler or for a
+//! route:
 //!
 //! ```
 //! use std::time::Duration;
 //! use tidings_proto::{Event, Heartbeat};
-//! use tidings_server::{SessionBody, SseRequest};
+//! use tidings_server::{Session, SessionOptions};
 //!
-//! fn events(request: http::Request<()>) -> http::Response<SessionBody> {
-//!     let (parts, _body) = request.into_parts();
-//!     SseRequest::new(parts).open(async |session| {
-//!         session.heartbeat(Heartbeat::default());
-//!         for n in 0..6 {
-//!             session.send(Event::new(format!("this is SSE #{n}")).id(n)).await?;
-//!             tokio::time::sleep(Duration::from_secs(1)).await;
-//!         }
-//!         Ok(())
-//!     })
-//! }
+//! // A comment after 15 s of quiet.
+//! let options = SessionOptions::new().heartbeat(Heartbeat::default());
+//!
+//! // Every second, whatever else is sent, an event that pages hear.
+//! # fn start(session: &Session) {
+//! session.heartbeat(Heartbeat::every(Duration::from_secs(1)).event(Event::new("beat")).always());
+//! # }
 //! ```
 //!
-//! For traffic in both directions use a WebSocket.
+//! The head says `X-Accel-Buffering: no` and `Cache-Control: no-store`, so that proxies neither
+//! hold a stream back nor keep it.
 //!
-//! Waits run on tokio's timer, so it needs a tokio runtime with time enabled.
+//! # Backpressure
+//!
+//! [`send`](Sender::send) returns at once while at most 64 KiB are queued, and else waits for the
+//! client to read. So one that stops reading stops its handler, and nothing else.
+//! [`try_send`](Sender::try_send) is for what had better be left out, and
+//! [`flush`](Sender::flush) for handlers that compute between sends; all others need none, as what is
+//! queued leaves whenever the handler waits.
+//!
+//! Below the queue lie hyper's buffer and the kernel's, which fill first; see
+//! [`IoDeadline`] for how a client that never reads again is ended.
+//!
+//! Several tasks send through [`Sender`]s; [`Session::spawn`] runs a future beside the handler.
+//!
+//! # Shutdown
+//!
+//! A stream has no end of its own, so a server that waits for its clients waits for ever. A
+//! [`Drain`] ends all sessions: each client is told when to come back, at a time of its own, and its
+//! stream ends cleanly. Those that read nothing cannot be told, and are cut at the deadline.
+//!
+//! ```
+//! # use http_body_util::BodyExt;
+//! # use tidings_server::SseRequest;
+//! use std::time::Duration;
+//! use tidings_server::{Drain, Drained, SessionOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let drain = Drain::new().deadline(Duration::from_secs(2));
+//! let options = SessionOptions::new().drain(&drain);
+//! # let (parts, ()) = http::Request::new(()).into_parts();
+//! # let session = SseRequest::new(parts).options(options).open(async |_| std::future::pending().await);
+//! # let client = tokio::spawn(session.into_body().collect());
+//!
+//! drain.start();
+//! assert_eq!(drain.finished().await, Drained::Clean);
+//! # assert!(client.await.unwrap().unwrap().to_bytes().starts_with(b"retry: "));
+//! # }
+//! ```
+//!
+//! `tidings_axum::serve` does all that on a signal. [`SessionOptions::max_lifetime`] ends sessions
+//! one by one, as for a balance of load, and [`Limits`] bounds how many there are.
 //!
 //! # Features
 //! * `compression`: streams in zstd, gzip or br for clients that ask, by

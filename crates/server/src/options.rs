@@ -94,9 +94,9 @@ impl SessionOptions {
     ///
     /// | | memory | LLM tokens, 325 bytes each | JSON, 1.1 kB each |
     /// |---|---|---|---|
-    /// | zstd | 145 KiB | 0.9 µs, 1/11.5 | 6 µs, 1/5.2 |
-    /// | gzip | 307 KiB | 2.9 µs, 1/13 | 12 µs, 1/5.4 |
-    /// | br | 326 KiB | 5.9 µs, 1/8.9 | 18 µs, 1/4.6 |
+    /// | zstd | 154 KiB | 1.2 µs, 1/11.5 | 6 µs, 1/5.2 |
+    /// | gzip | 307 KiB | 3.1 µs, 1/13 | 12 µs, 1/5.4 |
+    /// | br | 326 KiB | 7.0 µs, 1/8.9 | 21 µs, 1/4.6 |
     ///
     /// The compression layer of `tower-http` does as well, without the feature `compression`, once
     /// its predicate lets `text/event-stream` through, which the default one does not. Its codings
