@@ -1,5 +1,8 @@
 //! Owns how one connection is served.
 
+#[cfg(feature = "http2")]
+mod any;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -78,7 +81,7 @@ impl Connections {
         match self.protocol {
             Protocol::Http1 => Connection::http1(stream, service),
             #[cfg(feature = "http2")]
-            Protocol::Any => Connection::any(stream, service),
+            Protocol::Any => Connection::Any(any::connection(stream, service)),
         }
     }
 }
@@ -111,7 +114,7 @@ impl Service<Request<Incoming>> for Routes {
 enum Connection {
     Http1(http1::UpgradeableConnection<Stream, Routes>),
     #[cfg(feature = "http2")]
-    Any(Pin<Box<any::Connection>>),
+    Any(any::AnyConnection),
 }
 
 impl Connection {
@@ -122,16 +125,11 @@ impl Connection {
         Self::Http1(connection.with_upgrades())
     }
 
-    #[cfg(feature = "http2")]
-    fn any(stream: Stream, service: Routes) -> Self {
-        Self::Any(Box::pin(any::connection(stream, service)))
-    }
-
     fn graceful_shutdown(&mut self) {
         match self {
             Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
             #[cfg(feature = "http2")]
-            Self::Any(connection) => connection.as_mut().graceful_shutdown(),
+            Self::Any(connection) => connection.graceful_shutdown(),
         }
     }
 
@@ -139,28 +137,7 @@ impl Connection {
         match self {
             Self::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
-            Self::Any(connection) => connection.as_mut().poll(cx),
+            Self::Any(connection) => connection.poll(cx),
         }
-    }
-}
-
-#[cfg(feature = "http2")]
-mod any {
-    //! A connection that speaks what its client begins with.
-
-    use hyper_util::rt::{TokioExecutor, TokioTimer};
-    use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
-
-    use super::{Routes, Stream};
-
-    pub(super) type Connection = UpgradeableConnection<'static, Stream, Routes, TokioExecutor>;
-
-    pub(super) fn connection(stream: Stream, service: Routes) -> Connection {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new());
-        builder.http2().timer(TokioTimer::new());
-        builder
-            .serve_connection_with_upgrades(stream, service)
-            .into_owned()
     }
 }

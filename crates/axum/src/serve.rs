@@ -174,7 +174,6 @@ async fn run(setup: Setup) -> io::Result<()> {
         };
         loop {
             tokio::select! {
-                biased;
                 () = &mut started => break,
                 Some(joined) = tasks.join_next() => trace_panic(joined),
                 (stream, peer) = acceptor.accept() => {

@@ -138,7 +138,7 @@ impl Drain {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing is lost.
-    pub fn started(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn started(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let inner = Arc::clone(&self.0);
         async move {
             inner.wait_for(|| inner.cut_off.get().copied()).await;

@@ -136,6 +136,8 @@ impl IoDeadline<TcpStream> {
     /// It also holds for what was written and is not sent yet, so it sees what the write deadline
     /// does not: a peer that vanished while nothing more is written.
     ///
+    /// In whole milliseconds, from 1 ms to 24 days; what is beyond is taken as the nearest.
+    ///
     /// Only Linux, Android, Fuchsia and Cygwin have it; elsewhere this does nothing. Where the
     /// kernel refuses it, the connection goes on without, and a trace says so.
     #[must_use]
@@ -146,8 +148,14 @@ impl IoDeadline<TcpStream> {
             target_os = "fuchsia",
             target_os = "linux",
         ))]
-        if let Err(error) = socket2::SockRef::from(&self.io).set_tcp_user_timeout(Some(timeout)) {
-            tracing::debug!(%error, "the connection takes no TCP_USER_TIMEOUT");
+        {
+            // What the kernel takes; 0 would be the system's default.
+            let taken = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
+            let timeout = timeout.clamp(*taken.start(), *taken.end());
+            let socket = socket2::SockRef::from(&self.io);
+            if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
+                tracing::debug!(%error, "the connection takes no TCP_USER_TIMEOUT");
+            }
         }
         #[cfg(not(any(
             target_os = "android",

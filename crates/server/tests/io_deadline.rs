@@ -373,9 +373,16 @@ async fn the_kernel_is_told_how_long_to_wait_for_an_acknowledgement() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
-    let stream = IoDeadline::new(stream).tcp_user_timeout(7 * SECOND);
-    let set = socket2::SockRef::from(stream.get_ref())
-        .tcp_user_timeout()
-        .unwrap();
-    assert_eq!(set, Some(7 * SECOND));
+    let mut stream = IoDeadline::new(stream);
+    let days = 24 * 60 * 60 * SECOND;
+    for (timeout, from, to) in [
+        (7 * SECOND, 7 * SECOND, 7 * SECOND),
+        (Duration::ZERO, SECOND / 1000, SECOND / 1000),
+        (Duration::MAX, 24 * days, 25 * days),
+    ] {
+        stream = stream.tcp_user_timeout(timeout);
+        let socket = socket2::SockRef::from(stream.get_ref());
+        let set = socket.tcp_user_timeout().unwrap().unwrap();
+        assert!((from..=to).contains(&set), "{timeout:?}: {set:?}");
+    }
 }

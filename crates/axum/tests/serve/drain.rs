@@ -78,11 +78,11 @@ async fn connections_without_a_request_are_closed_at_once() {
     let fresh = TcpStream::connect(server.address).await.unwrap();
     let start = Instant::now();
     drain.start();
-    assert_eq!(idle.hear_out().await, "");
-    assert!(start.elapsed() < SLACK);
-    drop((fresh, silent));
     server.end().await;
     assert!(start.elapsed() < SLACK);
+    assert_eq!(idle.hear_out().await, "");
+    assert_eq!(silent.hear_out().await, "");
+    drop(fresh);
 }
 
 #[tokio::test]

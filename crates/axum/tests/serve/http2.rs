@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_server::Drain;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -121,7 +122,17 @@ async fn clients_of_http_1_are_served_too_and_drained() {
     let start = Instant::now();
     drain.start();
     told(&client.hear_out().await);
-    drop((upgraded, fresh));
+    drop(upgraded);
     server.end().await;
     assert!(start.elapsed() < SLACK);
+    drop(fresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_asks_is_cut() {
+    let server = Server::start(|serve| serve.http2()).await;
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(silent.read(&mut [0; 10]).await.unwrap_or(0), 0);
+    assert_eq!(start.elapsed().as_secs(), 30);
 }
