@@ -15,6 +15,7 @@ use tokio::time::Instant;
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
 use crate::limits::{Permit, Refused};
+use crate::request::detach;
 use crate::response::{refusal, response};
 use crate::shared::Shared;
 use crate::{
@@ -92,7 +93,7 @@ impl SseRequest {
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let Self {
-            parts,
+            mut parts,
             last_event_id,
             options,
         } = self;
@@ -109,6 +110,7 @@ impl SseRequest {
         let shared = Arc::new(Shared::new());
         let ends_at = begin(&shared, &options);
         let drained = drain.map(|drain| drain.register_session(&shared));
+        detach(&mut parts);
         let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
         let handler = Box::pin(handler(session));
         let body = SessionBody::open(shared, handler, span, permit, drained);

@@ -1,5 +1,6 @@
 //! Owns `SseRequest`: a request for an event stream that is not answered yet.
 
+use http::HeaderValue;
 use http::request::Parts;
 use tidings_proto::{EventId, headers};
 
@@ -79,9 +80,25 @@ fn field_of_query(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
+/// Makes a head hold no more memory than it needs.
+///
+/// hyper's is made of slices of what it read: while one of them lives, so does its buffer of 8 KiB,
+/// and a session keeps its request for as long as it lasts.
+pub(crate) fn detach(head: &mut Parts) {
+    for value in head.headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
+    if let Ok(copy) = head.uri.to_string().parse() {
+        head.uri = copy;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, Request};
+    use http::Request;
 
     use super::*;
 
@@ -114,5 +131,25 @@ mod tests {
         check(None, "/?last_event_ids=42", None);
         check(Some(b"43"), "/?last_event_id=42", Some("43"));
         check(Some(b"\xff"), "/?last_event_id=42", None);
+    }
+
+    #[test]
+    fn a_detached_head_says_the_same_and_holds_no_buffer() {
+        let buffer = bytes::Bytes::from(vec![b'v'; 8192]);
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..3)).unwrap();
+        let mut secret = value.clone();
+        secret.set_sensitive(true);
+        let uri = http::Uri::from_maybe_shared(buffer.slice(..9)).unwrap();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers.append("a", value.clone());
+        parts.headers.append("a", secret);
+        parts.uri = uri.clone();
+        detach(&mut parts);
+        let values: Vec<_> = parts.headers.get_all("a").iter().collect();
+        assert_eq!(values, [&value, &value]);
+        assert!(!values[0].is_sensitive() && values[1].is_sensitive());
+        assert_eq!(parts.uri, uri);
+        drop((value, uri));
+        assert!(buffer.is_unique(), "nothing else holds it");
     }
 }
