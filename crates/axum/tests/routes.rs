@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{Method, Request, StatusCode};
+use axum::extract::{ConnectInfo, OriginalUri, Path, State};
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -94,6 +94,22 @@ async fn a_route_sets_what_its_sessions_are_like() {
         request(app, Method::GET, "/x").await.1,
         "retry: 1000\n\ndata: hello\n\n"
     );
+}
+
+#[tokio::test]
+async fn a_session_holds_no_buffer_of_its_request() {
+    let buffer = bytes::Bytes::from([b"/path".as_slice(), &[b' '; 8000]].concat());
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..5)).unwrap();
+    let mut app = Router::new().sse("/path", async |session: Session| {
+        let OriginalUri(uri) = session.request().extensions.get().unwrap();
+        assert_eq!(uri, "/path");
+        session.send(Event::new("hello")).await?;
+        std::future::pending().await
+    });
+    let mut body = app.call(request).await.unwrap().into_body();
+    assert!(body.frame().await.is_some());
+    assert!(buffer.is_unique(), "something holds the buffer");
 }
 
 #[tokio::test]
