@@ -1,0 +1,114 @@
+//! Heartbeats beside those who send.
+
+use std::time::Duration;
+
+use tidings_proto::{Event, Heartbeat};
+use tidings_server::SessionOptions;
+use tokio::time::{Instant, advance, sleep};
+
+use crate::connection::{Answer, Connection};
+use crate::scene::{get, hear, hear_all, pipe};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+fn is_beat(event: &Event) -> bool {
+    *event == Event::comment("heartbeat")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_heartbeat_of_a_millisecond_splits_and_delays_no_event() {
+    const EVENTS: usize = 20_000;
+    let options = SessionOptions::new().heartbeat(Heartbeat::every(MILLISECOND).always());
+    let heard = hear_all(options, async |session| {
+        for n in 0..EVENTS {
+            let text = format!("{n}\n{}", "y".repeat(n % 700));
+            session.send(Event::new(text)).await?;
+        }
+        // A beat, however fast that went.
+        sleep(20 * MILLISECOND).await;
+        Ok(())
+    });
+    let heard = heard.await;
+    assert!(heard.is_whole);
+    let (beats, events): (Vec<_>, Vec<_>) = heard.events().into_iter().partition(is_beat);
+    assert!(!beats.is_empty());
+    assert_eq!(events.len(), EVENTS);
+    for (n, event) in events.iter().enumerate() {
+        let expected = format!("{n}\n{}", "y".repeat(n % 700));
+        assert!(event.text() == expected, "event {n}");
+    }
+}
+
+/// How many beats come before, between and after the events of a handler that sends 100 of them,
+/// one every 5 ms, and is quiet for 100 ms before and after.
+async fn beats_beside_events(heartbeat: Heartbeat) -> [usize; 3] {
+    let options = SessionOptions::new().heartbeat(heartbeat);
+    let client = pipe(1024, options, async |session| {
+        sleep(100 * MILLISECOND).await;
+        for n in 0..100 {
+            session.send(Event::new(n.to_string())).await?;
+            sleep(5 * MILLISECOND).await;
+        }
+        sleep(95 * MILLISECOND).await;
+        Ok(())
+    });
+    let heard = hear(get(client).await).await;
+    assert!(heard.is_whole);
+    let mut beats = [0; 3];
+    let mut next = 0;
+    for event in heard.events() {
+        if is_beat(&event) {
+            let part = match next {
+                0 => 0,
+                100 => 2,
+                _ => 1,
+            };
+            beats[part] += 1;
+        } else {
+            assert_eq!(event.text(), next.to_string());
+            next += 1;
+        }
+    }
+    assert_eq!(next, 100);
+    beats
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_is_heard_in_quiet_only_and_always_at_its_cadence() {
+    // Timers go off within a millisecond after their time.
+    let quiet = beats_beside_events(Heartbeat::every(10 * MILLISECOND)).await;
+    assert!((8..=10).contains(&quiet[0]), "{quiet:?}");
+    assert_eq!(quiet[1], 0, "{quiet:?}");
+    assert!((8..=10).contains(&quiet[2]), "{quiet:?}");
+    let always = beats_beside_events(Heartbeat::every(10 * MILLISECOND).always()).await;
+    assert!((9..=10).contains(&always[0]), "{always:?}");
+    // 500 ms, and up to 100 more for the grain of the sleeps between.
+    assert!((48..=61).contains(&always[1]), "{always:?}");
+    assert!((8..=11).contains(&always[2]), "{always:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_replaced_a_thousand_times_is_one() {
+    let mut connection = Connection::open(SessionOptions::new(), async |session| {
+        for _ in 0..1000 {
+            session.heartbeat(Heartbeat::every(MILLISECOND).event(Event::new("old")));
+            session.heartbeat(Heartbeat::every(100 * MILLISECOND).event(Event::new("new")));
+        }
+        std::future::pending().await
+    });
+    assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+    let wakes = connection.wakes();
+    let mut heard = Vec::new();
+    let start = Instant::now();
+    while start.elapsed() < 1000 * MILLISECOND {
+        advance(MILLISECOND).await;
+        if connection.is_woken() {
+            heard.extend(connection.run().0);
+        }
+    }
+    let heard = String::from_utf8(heard).unwrap();
+    assert_eq!(heard, "data: new\n\n".repeat(heard.len() / 11));
+    assert!((9..=10).contains(&(heard.len() / 11)), "{heard:?}");
+    // A beat, and the connection's turn after it.
+    assert!(connection.wakes() - wakes <= 3 * 10, "one timer");
+}

@@ -1,0 +1,145 @@
+//! Many streams on one HTTP/2 connection.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tidings_proto::{Event, MAX_QUEUED_BYTES};
+use tidings_server::{HandlerError, Limits, Session, SessionOptions};
+use tokio::time::sleep;
+
+use crate::scene::{hear, next, respond, within};
+
+const STREAMS: usize = 20;
+/// What a client takes of one stream that it does not read.
+const WINDOW: usize = 65_535;
+/// What hyper lets a stream queue by default.
+const SEND_BUFFER: usize = 400 * 1024;
+
+/// A client of a server with this handler, over a pipe.
+async fn connect<H, F>(options: SessionOptions, handler: H) -> SendRequest<Empty<Bytes>>
+where
+    H: Fn(Session) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let service = service_fn(move |request| {
+        let response = respond(request, options.clone(), handler.clone());
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let server = http2::Builder::new(TokioExecutor::new());
+    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+    let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(u32::try_from(WINDOW).unwrap())
+        .initial_connection_window_size(1 << 24)
+        .handshake(TokioIo::new(near));
+    let (client, connection) = client.await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn get(client: &mut SendRequest<Empty<Bytes>>, path: &str) -> Incoming {
+    let request = Request::get(format!("http://test{path}")).body(Empty::new());
+    let response = within("the head", client.send_request(request.unwrap())).await;
+    response.unwrap().into_body()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_that_is_not_read_stops_itself_alone() {
+    let limits = Limits::new();
+    let options = SessionOptions::new().limits(&limits);
+    let produced = Arc::new([const { AtomicUsize::new(0) }; STREAMS]);
+    let counters = Arc::clone(&produced);
+    let mut client = connect(options, move |session| {
+        let counters = Arc::clone(&counters);
+        async move {
+            let stream: usize = session.request().uri.path()[1..].parse()?;
+            for n in 0.. {
+                let event = Event::new("x".repeat(1000)).id(n).encode();
+                let bytes = event.len();
+                session.send(event).await?;
+                counters[stream].fetch_add(bytes, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let mut bodies = Vec::new();
+    for stream in 0..STREAMS {
+        bodies.push(get(&mut client, &format!("/{stream}")).await);
+    }
+    let unread = bodies.pop().unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let stopped_at = produced[STREAMS - 1].load(Ordering::SeqCst);
+    let bound = WINDOW + SEND_BUFFER + 2 * MAX_QUEUED_BYTES;
+    assert!((WINDOW..=bound).contains(&stopped_at), "{stopped_at}");
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut body in bodies {
+        tasks.spawn(async move {
+            let mut read = 0;
+            while read < 4 * bound {
+                read += next(&mut body).await.unwrap().len();
+            }
+            body
+        });
+    }
+    let bodies = within("the others", tasks.join_all()).await;
+    let still = produced[STREAMS - 1].load(Ordering::SeqCst);
+    assert_eq!(still, stopped_at, "it holds what it held");
+    assert_eq!(limits.sessions(), STREAMS);
+
+    drop(unread);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(limits.sessions(), STREAMS - 1, "its handler is dropped");
+    drop(bodies);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(limits.sessions(), 0);
+}
+
+#[tokio::test]
+async fn ten_megabytes_arrive_whole_over_http_2() {
+    let text = Arc::new("0123456789\n".repeat(10_000_000 / 11));
+    let sent = Arc::clone(&text);
+    let mut client = connect(SessionOptions::new(), move |session| {
+        let text = Arc::clone(&sent);
+        async move {
+            session.send(Event::new("before")).await?;
+            session.send(Event::new(text.as_str())).await?;
+            session.send(Event::new("after")).await?;
+            Ok(())
+        }
+    })
+    .await;
+    let heard = within("10 MB", hear(get(&mut client, "/").await)).await;
+    assert!(heard.is_whole);
+    let texts = heard.texts();
+    assert!(texts.len() == 3 && texts[1] == *text && texts[2] == "after");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_leaves_the_others_of_its_connection_alone() {
+    let mut client = connect(SessionOptions::new(), async |session| {
+        session.send(Event::new("hello")).await?;
+        match session.request().uri.path() {
+            "/panics" => panic!("on purpose"),
+            "/fails" => Err(HandlerError::new("on purpose")),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    for path in ["/panics", "/fails", "/ends", "/panics", "/ends"] {
+        let heard = hear(get(&mut client, path).await).await;
+        assert_eq!(heard.texts(), ["hello"], "{path}");
+        assert_eq!(heard.is_whole, path == "/ends", "{path}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Whoever shares a session has their turn: those who send, what is spawned, and the timer.
+
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tidings_proto::{Event, Heartbeat, MAX_QUEUED_BYTES};
+use tidings_server::{Error, Sender, SessionOptions};
+use tokio::net::TcpStream;
+use tokio::time::advance;
+
+use crate::connection::{Answer, Connection, poll_once};
+use crate::scene::{get, hear, hear_all, read_until, serve, within};
+
+/// As large as the queue on the wire.
+fn full() -> Event {
+    let framing = Event::new("").encode().len() + 1;
+    let event = Event::new("x".repeat(MAX_QUEUED_BYTES - framing));
+    assert_eq!(event.encode().len(), MAX_QUEUED_BYTES);
+    event
+}
+
+#[tokio::test]
+async fn a_send_that_is_not_polled_keeps_its_own_room_and_its_place() {
+    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+    session.try_send(full()).unwrap();
+    let mut forgotten = pin!(session.send(Event::new("forgotten")));
+    assert!(poll_once(forgotten.as_mut()).is_pending());
+    let mut next = pin!(session.send(Event::new("next")));
+    assert!(poll_once(next.as_mut()).is_pending());
+    connection.run();
+    // The room that the first was given is enough for it alone.
+    assert!(matches!(poll_once(next.as_mut()), Poll::Ready(Ok(()))));
+    assert_eq!(connection.run().0, b"data: next\n\n");
+    // It was not sent, so it is not in the order of what is.
+    assert!(matches!(poll_once(forgotten.as_mut()), Poll::Ready(Ok(()))));
+    assert_eq!(connection.run().0, b"data: forgotten\n\n");
+    session.try_send(full()).unwrap();
+}
+
+#[tokio::test]
+async fn a_send_of_all_room_that_is_not_polled_is_waited_for_until_it_is_dropped() {
+    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+    session.try_send(Event::new("first")).unwrap();
+    let mut next = pin!(session.send(Event::new("next")));
+    {
+        let mut forgotten = pin!(session.send(full()));
+        assert!(poll_once(forgotten.as_mut()).is_pending());
+        assert!(poll_once(next.as_mut()).is_pending());
+        connection.run();
+        assert!(poll_once(next.as_mut()).is_pending());
+        assert!(session.try_send(Event::new("now")).is_err());
+        // What needs no room is heard all the same.
+        let mut flush = pin!(session.flush());
+        assert!(poll_once(flush.as_mut()).is_pending());
+        connection.run();
+        assert!(matches!(poll_once(flush.as_mut()), Poll::Ready(Ok(()))));
+    }
+    assert!(matches!(poll_once(next.as_mut()), Poll::Ready(Ok(()))));
+    assert_eq!(connection.run().0, b"data: next\n\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_is_not_polled_outlives_no_session() {
+    let second = Duration::from_secs(1);
+    let options = SessionOptions::new()
+        .heartbeat(Heartbeat::every(second / 10))
+        .max_lifetime(second);
+    let (mut connection, session) = Connection::handed_over(options);
+    session.try_send(Event::new("first")).unwrap();
+    let mut forgotten = pin!(session.send(full()));
+    assert!(poll_once(forgotten.as_mut()).is_pending());
+    connection.run();
+    let mut next = pin!(session.send(Event::new("next")));
+    assert!(poll_once(next.as_mut()).is_pending());
+    advance(second + second / 10).await;
+    assert!(connection.is_woken());
+    assert_eq!(connection.run().1, Answer::End);
+    for send in [forgotten.as_mut(), next.as_mut()] {
+        assert!(matches!(poll_once(send), Poll::Ready(Err(Error::Closed))));
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_futures_run_beside_a_handler() {
+    const FUTURES: usize = 10_000;
+    let done = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&done);
+    let heard = hear_all(SessionOptions::new(), move |session| {
+        let counter = Arc::clone(&counter);
+        async move {
+            for n in 0..FUTURES {
+                let (sender, counter) = (session.sender(), Arc::clone(&counter));
+                session.spawn(async move {
+                    sender.send(Event::new(n.to_string())).await?;
+                    tokio::task::yield_now().await;
+                    if counter.fetch_add(1, Ordering::SeqCst) + 1 == FUTURES {
+                        sender.close();
+                    }
+                    Ok(())
+                });
+            }
+            pending().await
+        }
+    });
+    let heard = within("10,000 futures", heard).await;
+    assert!(heard.is_whole);
+    let mut numbers: Vec<usize> = heard.texts().iter().map(|n| n.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..FUTURES));
+}
+
+#[tokio::test]
+async fn what_is_spawned_may_spawn() {
+    fn spawn(session: &Arc<tidings_server::Session>, generation: usize) {
+        let parent = Arc::clone(session);
+        session.spawn(async move {
+            parent.send(Event::new(generation.to_string())).await?;
+            if generation < 1000 {
+                spawn(&parent, generation + 1);
+            } else {
+                parent.close();
+            }
+            Ok(())
+        });
+    }
+    let heard = hear_all(SessionOptions::new(), async |session| {
+        spawn(&Arc::new(session), 0);
+        pending().await
+    });
+    let texts = heard.await.texts();
+    assert!(texts.into_iter().eq((0..=1000).map(|n| n.to_string())));
+}
+
+/// Wakes itself without end.
+async fn spin() {
+    poll_fn::<(), _>(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Always uses up what tokio lets a task do in a row.
+async fn use_up() {
+    loop {
+        tokio::task::coop::consume_budget().await;
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Greed {
+    HandlerSpins,
+    SpawnedSpins,
+    HandlerUsesUp,
+    SpawnedUsesUp,
+    HandlerSends,
+}
+
+async fn endless_sends(sender: Sender) -> Result<(), Error> {
+    loop {
+        sender.send(Event::new("more")).await?;
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_runs_without_end_keeps_the_timer_or_others_from_their_turn() {
+    for greed in [
+        Greed::HandlerSpins,
+        Greed::SpawnedSpins,
+        Greed::HandlerUsesUp,
+        Greed::SpawnedUsesUp,
+        Greed::HandlerSends,
+    ] {
+        let other = serve(SessionOptions::new(), async |session| {
+            session.send(Event::new("other")).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            session.send(Event::new("still there")).await?;
+            pending().await
+        });
+        let mut other = get(TcpStream::connect(other.await).await.unwrap()).await;
+        read_until(&mut other, "other").await;
+        let options = SessionOptions::new()
+            .heartbeat(Heartbeat::every(Duration::from_millis(5)).always())
+            .max_lifetime(Duration::from_millis(200));
+        let greedy = serve(options, move |session| async move {
+            match greed {
+                Greed::HandlerSpins => spin().await,
+                Greed::HandlerUsesUp => use_up().await,
+                Greed::HandlerSends => endless_sends(session.sender()).await?,
+                Greed::SpawnedSpins => session.spawn(async {
+                    spin().await;
+                    Ok(())
+                }),
+                Greed::SpawnedUsesUp => session.spawn(async {
+                    use_up().await;
+                    Ok(())
+                }),
+            }
+            pending().await
+        });
+        let greedy = get(TcpStream::connect(greedy.await).await.unwrap()).await;
+        let heard = within("the lifetime", hear(greedy)).await;
+        assert!(heard.is_whole, "{greed:?}");
+        let beats = heard
+            .bytes
+            .windows(12)
+            .filter(|text| text == b": heartbeat\n");
+        // With a queue that is always full none may fit.
+        let least = usize::from(!matches!(greed, Greed::HandlerSends));
+        assert!(beats.count() >= least, "{greed:?}");
+        read_until(&mut other, "still there").await;
+    }
+}
