@@ -200,19 +200,29 @@ impl OpenBody {
         }
     }
 
+    /// Once a turn: what makes a heartbeat may take longer than its period, and the handler has its
+    /// turn in between.
     fn poll_timer(&mut self) {
-        let mut cx = Context::from_waker(&self.waker);
-        while let Some(due) = self.shared.poll_timeout() {
-            if self.timer.poll(&mut cx, due.into()).is_pending() {
-                return;
-            }
-            let now = Instant::now().into_std();
-            // What a heartbeat sends may be made by the caller's code.
-            let beat = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
-            if let Err(panic) = beat {
-                return self.end(Err(Failure::Panic(panic)));
-            }
+        if !self.is_due() {
+            return;
         }
+        let now = Instant::now().into_std();
+        // What a heartbeat sends may be made by the caller's code.
+        let beat = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
+        if let Err(panic) = beat {
+            self.end(Err(Failure::Panic(panic)));
+        }
+        if self.is_due() {
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Whether it is time for the heartbeat or the end; if not, the timer wakes when it is.
+    fn is_due(&mut self) -> bool {
+        let mut cx = Context::from_waker(&self.waker);
+        self.shared
+            .poll_timeout()
+            .is_some_and(|due| self.timer.poll(&mut cx, due.into()).is_ready())
     }
 
     fn end(&mut self, result: Result<(), Failure>) {

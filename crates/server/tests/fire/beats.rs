@@ -1,5 +1,7 @@
 //! Heartbeats beside those who send.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidings_proto::{Event, Heartbeat};
@@ -7,7 +9,7 @@ use tidings_server::SessionOptions;
 use tokio::time::{Instant, advance, sleep};
 
 use crate::connection::{Answer, Connection};
-use crate::scene::{get, hear, hear_all, pipe};
+use crate::scene::{get, hear, hear_all, pipe, within};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -111,4 +113,40 @@ async fn a_heartbeat_that_is_replaced_a_thousand_times_is_one() {
     assert!((9..=10).contains(&(heard.len() / 11)), "{heard:?}");
     // A beat, and the connection's turn after it.
     assert!(connection.wakes() - wakes <= 3 * 10, "one timer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_slower_than_its_period_keeps_nobody_from_the_handler() {
+    let beats = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&beats);
+    let slow = Heartbeat::every(MILLISECOND).always().with(move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
+        while start.elapsed() < 5 * MILLISECOND {
+            std::hint::spin_loop();
+        }
+        Event::comment("slow")
+    });
+    // Keeps the runtime's clock going while the provider keeps a worker.
+    let clock = tokio::spawn(async {
+        loop {
+            sleep(MILLISECOND).await;
+        }
+    });
+    let options = SessionOptions::new().heartbeat(slow);
+    let heard = hear_all(options, async |session| {
+        for n in 0..20 {
+            session.send(Event::new(n.to_string())).await?;
+            sleep(MILLISECOND).await;
+        }
+        Ok(())
+    });
+    let heard = within("the handler", heard).await;
+    clock.abort();
+    assert!(heard.is_whole);
+    let events = heard.events();
+    let texts: Vec<_> = events.iter().filter(|event| event.data.is_some()).collect();
+    assert_eq!(texts.len(), 20);
+    let beats = beats.load(Ordering::SeqCst);
+    assert!((1..=200).contains(&beats), "{beats} beats for 20 events");
 }
