@@ -2,8 +2,8 @@
 
 use axum::Router;
 use std::{error::Error, time::Duration};
-use tidings::axum::{RouterExt, serve};
-use tidings::server::{HandlerError, Session};
+use tidings::axum::{RouterExt, serve, shutdown_signal};
+use tidings::server::{Drain, HandlerError, Session};
 use tidings::{Event, Heartbeat};
 
 async fn events(session: Session) -> Result<(), HandlerError> {
@@ -24,5 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    Ok(serve(listener, Router::new().sse("/events", events)).await?)
+    let drain = Drain::new().deadline(Duration::from_secs(1));
+    let server = serve(listener, Router::new().sse("/events", events)).drain(drain);
+    Ok(server.drain_on(shutdown_signal()).await?)
 }

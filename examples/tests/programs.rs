@@ -1,6 +1,11 @@
 //! Each example prints what it says it does.
 
+#![cfg(unix)]
 #![expect(clippy::panic, reason = "how a test says what is wrong")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "whole processes run on the machine's clock"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -9,23 +14,26 @@ use std::thread;
 use std::time::Duration;
 
 use process::Process;
+use server::Server;
 
 #[path = "real_clients/process.rs"]
 mod process;
+#[path = "real_clients/server.rs"]
+mod server;
 
 /// What an example may take until its next line.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn client_hears_server() {
-    let mut server = Program::start(Command::new(env!("CARGO_BIN_EXE_server")).env("PORT", "0"));
-    let said = server.line().expect("the server says where it listens");
-    let address = said.strip_prefix("listening on ").expect("an address");
+    let server = Server::start(env!("CARGO_BIN_EXE_server"), 0);
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
-    let mut client = Program::start(client.arg(format!("{address}/events")));
+    let mut client = Program::start(client.arg(format!("http://{}/events", server.address())));
     for n in 0..2 {
         assert_eq!(client.line(), Some(format!("message: this is SSE #{n}")));
     }
+    drop(client);
+    server.end("TERM");
 }
 
 #[test]

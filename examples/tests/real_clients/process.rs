@@ -24,6 +24,18 @@ impl Process {
         self.child.stdout.take().expect("a piped output")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Such as `TERM`.
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.id().to_string();
+        let kill = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(kill.expect("kill runs").success(), "no {name} for {id}");
+    }
+
     /// Of a process that has closed its output.
     pub(crate) fn expect_success(&mut self) {
         let status = self.child.wait().expect("a child of ours");

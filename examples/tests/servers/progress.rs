@@ -1,0 +1,89 @@
+//! `progress`; its page is opened by the browser of `real_clients`.
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::server::Server;
+
+fn start() -> Server {
+    Server::start(env!("CARGO_BIN_EXE_progress"), 0)
+}
+
+/// Starts a job, and says where it is followed.
+fn start_job(server: &Server) -> String {
+    let started = Client::send(server.address(), "POST /jobs", "", b"");
+    assert_eq!(started.status(), 201);
+    started.header("location").expect("a place").to_owned()
+}
+
+/// The next percentage; `None` once the job is done.
+fn percent(client: &mut Client) -> Option<u64> {
+    let block = client.block().expect("an update before the end");
+    let (name, data) = block.split_once('\n').expect("two fields");
+    let data = data.strip_prefix("data: ").expect("data");
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    if name == "event: done" {
+        assert_eq!(data["answer"], 42);
+        return None;
+    }
+    assert_eq!(name, "event: progress");
+    Some(data["percent"].as_u64().expect("a number"))
+}
+
+#[test]
+fn who_comes_late_hears_first_where_a_job_stands() {
+    let server = start();
+    let job = start_job(&server);
+    let mut early = Client::get(server.address(), &job);
+    let mut stands = percent(&mut early).expect("progress");
+    while stands < 30 {
+        let next = percent(&mut early).expect("progress");
+        assert!(next > stands, "{next} % after {stands} %");
+        stands = next;
+    }
+    let mut late = Client::get(server.address(), &job);
+    assert!(percent(&mut late).expect("progress") >= stands);
+    for client in [&mut early, &mut late] {
+        while percent(client).is_some() {}
+        assert_eq!(client.block(), None, "what comes after the end");
+    }
+    let mut too_late = Client::get(server.address(), &job);
+    assert_eq!(percent(&mut too_late), None);
+    assert_eq!(too_late.block(), None);
+}
+
+#[test]
+fn jobs_are_apart_and_unknown_ones_a_404() {
+    let server = start();
+    let first = start_job(&server);
+    let mut client = Client::get(server.address(), &first);
+    while percent(&mut client).expect("progress") < 10 {}
+    let second = start_job(&server);
+    assert_ne!(first, second);
+    let mut other = Client::get(server.address(), &second);
+    assert!(percent(&mut other).expect("progress") < 10);
+    for unknown in [
+        "/jobs/0",
+        "/jobs/3",
+        "/jobs/x",
+        "/jobs/18446744073709551616",
+        "/jobs/%ff",
+    ] {
+        let status = Client::get(server.address(), unknown).status();
+        assert!(
+            status == 404 || status == 400 && unknown.contains('%'),
+            "{unknown}: {status}"
+        );
+    }
+}
+
+#[test]
+fn the_page_is_html() {
+    let server = start();
+    let page = Client::get(server.address(), "/");
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    assert_eq!(page.body(), include_str!("../../progress.html"));
+}
