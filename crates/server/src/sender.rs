@@ -50,8 +50,12 @@ impl Sender {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was sent.
-    pub async fn send(&self, event: impl Into<EncodedEvents>) -> Result<(), Error> {
-        self.0.send(event.into()).await
+    // Not an async function, which would hold the event and its bytes, each twice.
+    pub fn send<E: Into<EncodedEvents>>(
+        &self,
+        event: E,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'_, E> {
+        self.0.send(event.into())
     }
 
     /// Queues an event, or several encoded ones, if there is room for them now.

@@ -19,10 +19,16 @@ use crate::{HandlerError, Sender};
 #[doc(alias = "ServerSSESession")]
 #[derive(Debug)]
 pub struct Session {
+    // Apart, as an async function holds what it is given twice.
+    head: Box<Head>,
+    sender: Sender,
+}
+
+#[derive(Debug)]
+struct Head {
     request: Parts,
     last_event_id: Option<EventId>,
     ends_at: Option<Instant>,
-    sender: Sender,
 }
 
 impl Session {
@@ -32,10 +38,13 @@ impl Session {
         ends_at: Option<Instant>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self {
+        let head = Head {
             request,
             last_event_id,
             ends_at,
+        };
+        Self {
+            head: Box::new(head),
             sender: Sender(shared),
         }
     }
@@ -90,14 +99,14 @@ impl Session {
     #[doc(alias = "call")]
     #[must_use]
     pub fn request(&self) -> &Parts {
-        &self.request
+        &self.head.request
     }
 
     /// The `Last-Event-ID` that the client sent: where it wants to go on. See
     /// [`SseRequest::last_event_id`](crate::SseRequest::last_event_id).
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
-        self.last_event_id.as_ref()
+        self.head.last_event_id.as_ref()
     }
 
     /// How long the session may still last, if a
@@ -105,7 +114,7 @@ impl Session {
     /// good place before it is ended anywhere.
     #[must_use]
     pub fn remaining_lifetime(&self) -> Option<Duration> {
-        let ends_at = self.ends_at?;
+        let ends_at = self.head.ends_at?;
         Some(ends_at.saturating_duration_since(Instant::now()))
     }
 }
