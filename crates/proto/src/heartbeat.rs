@@ -133,6 +133,10 @@ impl Pulse {
         self.last_sent = now;
     }
 
+    pub(crate) fn into_heartbeat(self) -> Heartbeat {
+        self.heartbeat
+    }
+
     pub(crate) fn due(&self) -> Instant {
         self.due
     }

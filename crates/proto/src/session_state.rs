@@ -78,10 +78,11 @@ impl SessionState {
         self.queued_bytes
     }
 
-    /// Starts a heartbeat in place of the one before. Its time is
-    /// [`poll_timeout`](Self::poll_timeout)'s.
-    pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) {
-        self.pulse = Some(Pulse::new(heartbeat, now));
+    /// Starts a heartbeat in place of the one before, and returns that: its provider may do
+    /// something of its own when it is dropped. Its time is [`poll_timeout`](Self::poll_timeout)'s.
+    pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) -> Option<Heartbeat> {
+        let before = self.pulse.replace(Pulse::new(heartbeat, now));
+        before.map(Pulse::into_heartbeat)
     }
 
     /// The session is to end at this time.

@@ -240,16 +240,28 @@ impl OpenBody {
                 failure.trace();
             }
         }
-        self.work = None;
+        let work = self.work.take();
+        self.let_go(work);
+    }
+
+    /// Drops what may run the caller's code, whose panic is to take down neither the connection nor
+    /// the other streams on it.
+    fn let_go<T>(&self, dropped: T) {
+        let _entered = self.span.enter();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(dropped))) {
+            Failure::Panic(panic).trace();
+        }
     }
 }
 
 impl Drop for OpenBody {
     fn drop(&mut self) {
         // Whoever still holds a handle sends into nothing from here on.
-        let (reason, sent) = self.shared.abandon();
+        let abandoned = self.shared.abandon();
+        let work = self.work.take();
+        self.let_go((work, abandoned.left));
         let _entered = self.span.enter();
-        self.meters.close(reason, &sent);
+        self.meters.close(abandoned.reason, &abandoned.sent);
     }
 }
 

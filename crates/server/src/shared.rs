@@ -60,6 +60,20 @@ pub(crate) struct Sent {
     pub(crate) queue_high_mark: usize,
 }
 
+/// What became of a session.
+pub(crate) struct Abandoned {
+    pub(crate) reason: Reason,
+    pub(crate) sent: Sent,
+    pub(crate) left: Left,
+}
+
+/// What is left of a session when its body is gone: to be dropped, which may run the caller's code.
+pub(crate) struct Left {
+    _state: SessionState,
+    _spawned: Vec<HandlerFuture>,
+    _body: Option<Waker>,
+}
+
 /// What the body does after it has had its turn.
 pub(crate) struct Turn {
     /// What leaves now.
@@ -134,11 +148,12 @@ impl Shared {
     }
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
-        self.change(|inner| {
-            inner.state.handle_heartbeat(heartbeat, now);
+        let stale = self.change(|inner| {
             // The timer is to be looked at again.
             inner.is_woken = true;
+            inner.state.handle_heartbeat(heartbeat, now)
         });
+        drop(stale);
     }
 
     pub(crate) fn set_lifetime(&self, ends_at: Instant) {
@@ -296,24 +311,30 @@ impl Shared {
     }
 
     /// The body is gone. Says what became of the session.
-    pub(crate) fn abandon(&self) -> (Reason, Sent) {
-        let stale;
-        let ended = {
+    pub(crate) fn abandon(&self) -> Abandoned {
+        let abandoned = {
             let mut inner = self.lock();
-            stale = (inner.body.take(), mem::take(&mut inner.spawned));
-            inner.state = SessionState::new();
+            let left = Left {
+                _state: mem::take(&mut inner.state),
+                _spawned: mem::take(&mut inner.spawned),
+                _body: inner.body.take(),
+            };
             inner.state.handle_end();
             inner.is_abandoned = true;
-            (*inner.reason.get_or_insert(Reason::Gone), inner.sent)
+            Abandoned {
+                reason: *inner.reason.get_or_insert(Reason::Gone),
+                sent: inner.sent,
+                left,
+            }
         };
-        drop(stale);
         self.wake_waiting();
-        ended
+        abandoned
     }
 }
 
 impl Shared {
-    // Wakers are woken, and dropped, after the lock is released: both may come back here.
+    // Wakers are woken, and what others made is dropped, after the lock is released: both may come
+    // back here.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
