@@ -197,6 +197,10 @@ impl Shared {
 
     // Of those for whom there is room.
     fn queue(&self, events: EncodedEvents) -> Result<(), EncodedEvents> {
+        if events.is_empty() && !self.is_closed() {
+            // Nobody is woken for nothing.
+            return Ok(());
+        }
         self.change(|inner| {
             if inner.state.is_ended() {
                 return Err(events);

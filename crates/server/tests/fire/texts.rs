@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidings_proto::{Event, EventId, EventName};
 use tidings_server::SessionOptions;
 
+use crate::connection::{Answer, Connection};
 use crate::scene::hear_all;
 
 /// Texts that would be other fields, other events or other streams if a line end got through.
@@ -114,6 +115,19 @@ async fn comments_alone_are_a_stream() {
     let events = heard.await.events();
     let expected = (0..1000).map(|n| Event::comment(format!("{n}\n{n}")));
     assert!(events.into_iter().eq(expected));
+}
+
+#[tokio::test]
+async fn an_event_without_a_field_wakes_nobody() {
+    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+    let wakes = connection.wakes();
+    session.send(Event::default()).await.unwrap();
+    session.try_send(Event::default()).unwrap();
+    assert_eq!(connection.wakes(), wakes);
+    assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+    session.close();
+    assert!(session.send(Event::default()).await.is_err());
+    assert!(session.try_send(Event::default()).is_err());
 }
 
 #[tokio::test]
