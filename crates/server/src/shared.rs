@@ -47,6 +47,8 @@ struct Inner {
     flushed_to: u64,
     /// The body is gone, and with it who would read what is queued.
     is_abandoned: bool,
+    /// Bytes that were queued when it went.
+    lost: u64,
 }
 
 /// What a session has sent.
@@ -123,7 +125,7 @@ impl Shared {
     /// Waits until what is queued by now has left, and the connection has had a turn to write it.
     pub(crate) async fn flush(&self) -> Result<(), Error> {
         let mark = self.change(|inner| {
-            let mark = inner.sent.bytes + inner.state.queued_bytes() as u64;
+            let mark = inner.sent.bytes + inner.state.queued_bytes() as u64 + inner.lost;
             inner.flushed_to = inner.flushed_to.max(mark);
             mark
         });
@@ -318,6 +320,7 @@ impl Shared {
     pub(crate) fn abandon(&self) -> Abandoned {
         let abandoned = {
             let mut inner = self.lock();
+            inner.lost = inner.state.queued_bytes() as u64;
             let left = Left {
                 _state: mem::take(&mut inner.state),
                 _spawned: mem::take(&mut inner.spawned),

@@ -9,6 +9,7 @@ mod drops;
 mod many;
 mod readers;
 mod scene;
+mod schedules;
 mod streams;
 mod texts;
 mod turns;

@@ -63,6 +63,26 @@ async fn a_send_of_all_room_that_is_not_polled_is_waited_for_until_it_is_dropped
     assert_eq!(connection.run().0, b"data: next\n\n");
 }
 
+#[tokio::test]
+async fn a_flush_after_the_client_went_says_what_became_of_what_was_sent() {
+    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+    session.try_send(Event::new("heard")).unwrap();
+    connection.run();
+    let mut flush = pin!(session.flush());
+    assert!(poll_once(flush.as_mut()).is_pending());
+    connection.run();
+    drop(connection);
+    assert!(matches!(poll_once(flush.as_mut()), Poll::Ready(Ok(()))));
+    session.flush().await.unwrap();
+
+    let (connection, session) = Connection::handed_over(SessionOptions::new());
+    session.try_send(Event::new("lost")).unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        assert!(matches!(session.flush().await, Err(Error::Closed)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_send_that_is_not_polled_outlives_no_session() {
     let second = Duration::from_secs(1);

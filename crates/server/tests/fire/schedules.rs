@@ -1,0 +1,396 @@
+//! Any schedule: whatever is sent, flushed, closed, polled, left alone and dropped in whatever order,
+//! what was sent leaves whole and in order, and nobody waits for what has happened.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::sample::select;
+use tidings_proto::{EncodedEvents, Event, MAX_QUEUED_BYTES};
+use tidings_server::{HandlerError, Sender, Session, SessionOptions};
+use tidings_testkit::property;
+use tokio::sync::mpsc;
+
+use crate::connection::{Answer, Connection};
+
+/// Bytes of data: tiny, about a frame, about the queue, and larger than it.
+const SIZES: &[usize] = &[
+    0, 1, 100, 5_000, 16_000, 16_400, 40_000, 65_500, 65_536, 150_000,
+];
+
+#[derive(Debug, Clone)]
+enum Step {
+    TrySend(usize),
+    Send(usize),
+    Flush,
+    WaitForTheEnd,
+    /// What the handler does next.
+    Handler(Command),
+    Spawn(usize),
+    /// The connection looks, woken or not.
+    PollBody,
+    /// So does one that waits.
+    PollTask(usize),
+    DropTask(usize),
+    /// All who were woken are polled, until nobody is.
+    Settle,
+    Close,
+    DropBody,
+}
+
+#[derive(Debug, Clone)]
+enum Command {
+    Send(usize),
+    Flush,
+    Return,
+    Fail,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let size = || select(SIZES);
+    let index = 0..100_usize;
+    let step = prop_oneof![
+        6 => size().prop_map(Step::TrySend),
+        8 => size().prop_map(Step::Send),
+        4 => Just(Step::Flush),
+        1 => Just(Step::WaitForTheEnd),
+        4 => size().prop_map(|size| Step::Handler(Command::Send(size))),
+        2 => Just(Step::Handler(Command::Flush)),
+        2 => size().prop_map(Step::Spawn),
+        12 => Just(Step::PollBody),
+        6 => index.clone().prop_map(Step::PollTask),
+        3 => index.prop_map(Step::DropTask),
+        6 => Just(Step::Settle),
+    ];
+    let end = prop_oneof![
+        3 => Just(Step::Settle),
+        1 => Just(Step::Close),
+        1 => Just(Step::DropBody),
+        1 => Just(Step::Handler(Command::Return)),
+        1 => Just(Step::Handler(Command::Fail)),
+    ];
+    // An end, and what is tried after it.
+    (vec(step.clone(), 0..50), end, vec(step, 0..8)).prop_map(|(mut steps, end, after)| {
+        steps.push(end);
+        steps.extend(after);
+        steps
+    })
+}
+
+/// What was sent, in the order in which it must leave.
+#[derive(Clone, Default)]
+struct Sent(Arc<Mutex<Vec<EncodedEvents>>>);
+
+impl Sent {
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    fn push(&self, event: EncodedEvents) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+async fn send(sender: &Sender, sent: &Sent, event: EncodedEvents) -> bool {
+    let outcome = sender.send(event.clone()).await;
+    if outcome.is_ok() {
+        sent.push(event);
+    }
+    outcome.is_ok()
+}
+
+/// One that waits, in a task of its own.
+struct Task {
+    future: Pin<Box<dyn Future<Output = bool>>>,
+    wakes: Arc<Wakes>,
+    answered: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Send,
+    /// Of so many events.
+    Flush(usize),
+    End,
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Task {
+    fn new(kind: Kind, future: impl Future<Output = bool> + 'static) -> Self {
+        Self {
+            future: Box::pin(future),
+            wakes: Arc::default(),
+            answered: 0,
+            kind,
+        }
+    }
+
+    fn is_woken(&self) -> bool {
+        self.wakes.0.load(Ordering::SeqCst) != self.answered
+    }
+
+    fn poll(&mut self) -> Poll<bool> {
+        self.answered = self.wakes.0.load(Ordering::SeqCst);
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+struct World {
+    connection: Option<Connection>,
+    /// The body gave a frame: whoever polls it comes back.
+    comes_back: bool,
+    ended: Option<Answer>,
+    sender: Sender,
+    session: Arc<Session>,
+    commands: mpsc::UnboundedSender<Command>,
+    sent: Sent,
+    tasks: Vec<Task>,
+    /// How many of what was sent have left.
+    left: usize,
+    numbers: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let (commands, todo) = mpsc::unbounded_channel();
+        let (hand_over, session) = std::sync::mpsc::channel();
+        let sent = Sent::default();
+        let log = sent.clone();
+        let mut connection = Connection::open(SessionOptions::new(), async move |session| {
+            let session = Arc::new(session);
+            hand_over.send(Arc::clone(&session)).unwrap();
+            let sender = session.sender();
+            handle(sender, log, todo).await
+        });
+        assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+        let session = session.recv().unwrap();
+        Self {
+            connection: Some(connection),
+            comes_back: false,
+            ended: None,
+            sender: session.sender(),
+            session,
+            commands,
+            sent,
+            tasks: Vec::new(),
+            left: 0,
+            numbers: 0,
+        }
+    }
+
+    fn event(&mut self, size: usize) -> EncodedEvents {
+        self.numbers += 1;
+        Event::new("x".repeat(size)).id(self.numbers).encode()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::TrySend(size) => {
+                let event = self.event(size);
+                if self.sender.try_send(event.clone()).is_ok() {
+                    self.sent.push(event);
+                }
+            }
+            Step::Send(size) => {
+                let (sender, sent) = (self.sender.clone(), self.sent.clone());
+                let event = self.event(size);
+                let sending = async move { send(&sender, &sent, event).await };
+                self.begin(Task::new(Kind::Send, sending));
+            }
+            Step::Flush => {
+                let sender = self.sender.clone();
+                let kind = Kind::Flush(self.sent.count());
+                self.begin(Task::new(kind, async move { sender.flush().await.is_ok() }));
+            }
+            Step::WaitForTheEnd => {
+                let sender = self.sender.clone();
+                let end = async move {
+                    sender.closed().await;
+                    true
+                };
+                self.begin(Task::new(Kind::End, end));
+            }
+            Step::Handler(command) => drop(self.commands.send(command)),
+            Step::Spawn(size) => {
+                let (sender, sent) = (self.sender.clone(), self.sent.clone());
+                let event = self.event(size);
+                self.session.spawn(async move {
+                    send(&sender, &sent, event).await;
+                    Ok(())
+                });
+            }
+            Step::PollBody => self.poll_body(),
+            Step::PollTask(index) => self.poll_task(index),
+            Step::DropTask(index) => {
+                if !self.tasks.is_empty() {
+                    let index = index % self.tasks.len();
+                    drop(self.tasks.swap_remove(index));
+                }
+            }
+            Step::Settle => self.settle(),
+            Step::Close => self.sender.close(),
+            Step::DropBody => self.connection = None,
+        }
+        self.check_bound();
+    }
+
+    fn begin(&mut self, task: Task) {
+        self.tasks.push(task);
+        self.poll_task(self.tasks.len() - 1);
+    }
+
+    fn poll_body(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        self.comes_back = false;
+        match connection.poll() {
+            Answer::Pending => {}
+            Answer::Frame(frame) => {
+                self.comes_back = true;
+                self.take(&frame);
+            }
+            end => {
+                self.ended = Some(end);
+                self.connection = None;
+            }
+        }
+    }
+
+    /// A frame holds whole events, the next ones.
+    fn take(&mut self, mut frame: &[u8]) {
+        let sent = self.sent.0.lock().unwrap();
+        while !frame.is_empty() {
+            let next = sent.get(self.left).expect("more has left than was sent");
+            let rest = frame.strip_prefix(&next.bytes()[..]);
+            frame = rest.expect("not the next event");
+            self.left += 1;
+        }
+    }
+
+    fn poll_task(&mut self, index: usize) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        let index = index % self.tasks.len();
+        let Poll::Ready(is_ok) = self.tasks[index].poll() else {
+            return;
+        };
+        match self.tasks.swap_remove(index).kind {
+            Kind::Send => assert!(is_ok || self.sender.is_closed(), "refused while open"),
+            Kind::Flush(events) if is_ok => assert!(self.left >= events, "flushed too early"),
+            Kind::Flush(_) => assert!(self.connection.is_none(), "a flush failed"),
+            Kind::End => assert!(self.sender.is_closed(), "no end yet"),
+        }
+    }
+
+    fn check_bound(&self) {
+        let sent = self.sent.0.lock().unwrap();
+        if self.connection.is_none() {
+            return;
+        }
+        let queued = sent[self.left..].iter();
+        let room: usize = queued.map(|event| event.len().min(MAX_QUEUED_BYTES)).sum();
+        assert!(room <= MAX_QUEUED_BYTES, "{room} bytes are queued");
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let connection = self.connection.as_ref();
+            if connection.is_some_and(|body| self.comes_back || body.is_woken()) {
+                self.poll_body();
+            } else if let Some(woken) = self.tasks.iter().position(Task::is_woken) {
+                self.poll_task(woken);
+            } else {
+                return self.check_rest();
+            }
+        }
+        panic!("it never rests");
+    }
+
+    /// Nobody was woken, so there must be nothing to do.
+    fn check_rest(&self) {
+        let is_over = self.connection.is_none();
+        if self.sender.is_closed() {
+            assert!(is_over, "a session that is over has not ended");
+        }
+        if !is_over || self.ended.is_some() {
+            assert_eq!(self.left, self.sent.count(), "something has not left");
+        }
+        for task in &self.tasks {
+            let may_wait = matches!(task.kind, Kind::End) && !is_over;
+            assert!(may_wait, "{:?} waits for what has happened", task.kind);
+        }
+    }
+
+    /// All room is there again.
+    fn check_room(&mut self) {
+        self.settle();
+        if self.connection.is_none() {
+            return;
+        }
+        let framing = Event::new("").encode().len() + 1;
+        let all = Event::new("x".repeat(MAX_QUEUED_BYTES - framing)).encode();
+        assert_eq!(all.len(), MAX_QUEUED_BYTES);
+        self.sent.push(all.clone());
+        assert!(self.sender.try_send(all).is_ok(), "some room is lost");
+        let more = self.sender.try_send(Event::new("more"));
+        assert!(more.is_err(), "there is more room than there was");
+        self.settle();
+    }
+}
+
+async fn handle(
+    sender: Sender,
+    sent: Sent,
+    mut todo: mpsc::UnboundedReceiver<Command>,
+) -> Result<(), HandlerError> {
+    let mut number = 1_000_000;
+    while let Some(command) = todo.recv().await {
+        match command {
+            Command::Send(size) => {
+                number += 1;
+                let event = Event::new("h".repeat(size)).id(number).encode();
+                send(&sender, &sent, event).await;
+            }
+            Command::Flush => {
+                let events = sent.count();
+                sender.flush().await?;
+                assert!(sent.count() >= events);
+            }
+            Command::Return => return Ok(()),
+            Command::Fail => return Err(HandlerError::new("on purpose")),
+        }
+    }
+    std::future::pending().await
+}
+
+#[test]
+fn any_schedule_lets_out_what_was_sent_and_leaves_nobody_waiting() {
+    let ends = Mutex::new(BTreeSet::new());
+    property::check(&steps(), |steps| {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        world.check_room();
+        ends.lock().unwrap().insert(format!("{:?}", world.ended));
+    });
+    // The schedules reach every end there is.
+    let ends = ends.into_inner().unwrap();
+    assert_eq!(ends.len(), 3, "{ends:?}");
+}
