@@ -83,13 +83,14 @@ impl SessionBody {
         permit: Option<Permit>,
         drained: Option<DrainedSession>,
     ) -> Self {
+        let meters = span.in_scope(Meters::open);
         Self(State::Open(Box::new(OpenBody {
             waker: Waker::from(Arc::clone(&shared)),
             shared,
             work: Some(Work::new(handler)),
             timer: Timer::default(),
             turn: Turn::Head,
-            meters: Meters::open(),
+            meters,
             span,
             _permit: permit,
             _drained: drained,

@@ -1,0 +1,421 @@
+//! What is counted and traced of sessions, and what is not.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use metrics::{
+    Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+};
+use tidings_proto::{Event, Heartbeat};
+use tidings_server::{
+    Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest,
+};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// All that is counted, by name and labels.
+#[derive(Default)]
+struct Counts {
+    numbers: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
+    samples: Mutex<BTreeMap<String, Arc<Samples>>>,
+}
+
+#[derive(Default)]
+struct Samples(Mutex<Vec<f64>>);
+
+impl HistogramFn for Samples {
+    fn record(&self, value: f64) {
+        self.0.lock().unwrap().push(value);
+    }
+}
+
+impl Counts {
+    fn number(&self, key: &Key) -> Arc<AtomicU64> {
+        let mut numbers = self.numbers.lock().unwrap();
+        Arc::clone(numbers.entry(text_of(key)).or_default())
+    }
+
+    /// The counters that have counted.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let numbers = self.numbers.lock().unwrap();
+        let counters = numbers.iter().filter(|(name, _)| *name != SESSIONS);
+        counters
+            .map(|(name, count)| (name.clone(), count.load(Ordering::SeqCst)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    fn open_sessions(&self) -> f64 {
+        let numbers = self.numbers.lock().unwrap();
+        f64::from_bits(numbers[SESSIONS].load(Ordering::SeqCst))
+    }
+
+    fn samples(&self, name: &str) -> Vec<f64> {
+        let samples = Arc::clone(&self.samples.lock().unwrap()[name]);
+        samples.0.lock().unwrap().clone()
+    }
+}
+
+const SESSIONS: &str = "tidings_server_sessions";
+
+fn text_of(key: &Key) -> String {
+    let labels = key
+        .labels()
+        .map(|label| format!(" {}={}", label.key(), label.value()));
+    key.name().to_owned() + &labels.collect::<String>()
+}
+
+impl Recorder for Counts {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.number(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.number(key))
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        let mut samples = self.samples.lock().unwrap();
+        Histogram::from_arc(Arc::clone(samples.entry(text_of(key)).or_default()))
+    }
+}
+
+/// All that is traced in this process, as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+// One for all tests, as whether anybody listens is remembered for the whole process; they tell
+// their lines apart by the path.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let log = Log::default();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_span_events(FmtSpan::FULL)
+        .with_writer(log.clone())
+        .init();
+    log
+});
+
+/// The lines that name this path.
+fn traced(path: &str) -> Vec<String> {
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    let lines = log.lines().filter(|line| line.contains(path));
+    lines.map(str::to_owned).collect()
+}
+
+fn request(path: &str) -> SseRequest {
+    let request = Request::get(format!("http://test{path}?token=qu3ry"))
+        .header("authorization", "Bearer t0ken")
+        .header("cookie", "c00kie")
+        .header("last-event-id", "1d");
+    SseRequest::new(request.body(()).unwrap().into_parts().0)
+}
+
+fn open<F>(
+    path: &str,
+    options: SessionOptions,
+    handler: impl FnOnce(Session) -> F,
+) -> http::Response<SessionBody>
+where
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    LazyLock::force(&LOG);
+    request(path).options(options).open(handler)
+}
+
+/// What is counted of this future, on paused time.
+fn count(future: impl Future<Output = ()>) -> Counts {
+    let counts = Counts::default();
+    metrics::with_local_recorder(&counts, || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(future);
+    });
+    counts
+}
+
+/// What is counted of one session that a client reads to its end.
+fn count_one<F>(path: &str, options: SessionOptions, handler: impl FnOnce(Session) -> F) -> Counts
+where
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    count(async {
+        drop(open(path, options, handler).into_body().collect().await);
+    })
+}
+
+fn check_end(reason: &str, counts: &Counts) {
+    let counters = counts.counters();
+    let closed: Vec<_> = counters
+        .iter()
+        .filter(|(name, _)| name.contains("closed"))
+        .collect();
+    let expected = format!("tidings_server_sessions_closed_total reason={reason}");
+    assert_eq!(closed, [(&expected, &1)]);
+    assert_eq!(counters["tidings_server_sessions_opened_total"], 1);
+    assert!(counts.open_sessions().abs() < f64::EPSILON);
+}
+
+#[test]
+fn each_end_is_counted_by_its_reason() {
+    let options = SessionOptions::new;
+    let counts = count_one("/returned", options(), async |_| Ok(()));
+    check_end("returned", &counts);
+    let counts = count_one("/closed", options(), async |session| {
+        session.close();
+        pending().await
+    });
+    check_end("closed", &counts);
+    let counts = count_one("/failed", options(), async |_| {
+        Err(HandlerError::new("on purpose"))
+    });
+    check_end("failed", &counts);
+    let counts = count_one("/panicked", options(), async |_| panic!("on purpose"));
+    check_end("failed", &counts);
+    let lifetime = options().max_lifetime(Duration::from_secs(1));
+    let counts = count_one("/lifetime", lifetime, async |_| pending().await);
+    check_end("lifetime", &counts);
+    let drain = Drain::new();
+    let drained = options().drain(&drain);
+    let counts = count_one("/drained", drained, async move |_| {
+        drain.start();
+        pending().await
+    });
+    check_end("drained", &counts);
+    let counts = count(async {
+        let mut body = open("/gone", options(), async |session| {
+            session.send(Event::new("a")).await?;
+            pending().await
+        })
+        .into_body();
+        assert!(body.frame().await.unwrap().is_ok());
+    });
+    check_end("gone", &counts);
+    // The first that ended it counts.
+    let counts = count_one("/closed-first", options(), async |session| {
+        session.close();
+        Err(HandlerError::new("too late"))
+    });
+    check_end("closed", &counts);
+}
+
+#[test]
+fn events_bytes_and_frames_are_counted_as_they_leave() {
+    let counts = count_one("/sent", SessionOptions::new(), async |session| {
+        session.send(Event::new("a")).await?;
+        session.comment("no event").await?;
+        session.flush().await?;
+        session
+            .send(
+                (0..3)
+                    .map(|_| Event::new("b"))
+                    .collect::<tidings_proto::EncodedEvents>(),
+            )
+            .await?;
+        Ok(())
+    });
+    let bytes = "data: a\n\n: no event\n\n".len() + 3 * "data: b\n\n".len();
+    let expected = [
+        ("tidings_server_bytes_total", bytes as u64),
+        ("tidings_server_events_total", 4),
+        ("tidings_server_frames_total", 2),
+        ("tidings_server_sessions_closed_total reason=returned", 1),
+        ("tidings_server_sessions_opened_total", 1),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counts.counters(), expected.into());
+    let most = "data: b\n\n".len() * 3;
+    let high_marks = counts.samples("tidings_server_queue_high_mark_bytes");
+    assert_eq!(high_marks.len(), 1);
+    #[allow(clippy::cast_precision_loss, reason = "small")]
+    let expected = most.max("data: a\n\n: no event\n\n".len()) as f64;
+    assert!((high_marks[0] - expected).abs() < 0.5, "{high_marks:?}");
+}
+
+#[test]
+fn a_session_is_open_from_its_head_to_its_end() {
+    let counts = Counts::default();
+    metrics::with_local_recorder(&counts, || {
+        let options = SessionOptions::new;
+        let sessions = [0; 3].map(|_| open("/open", options(), async |_| pending().await));
+        assert!((counts.open_sessions() - 3.0).abs() < f64::EPSILON);
+        drop(sessions);
+        assert!(counts.open_sessions().abs() < f64::EPSILON);
+    });
+}
+
+#[test]
+fn who_is_refused_is_counted_by_the_limit_and_opens_nothing() {
+    let counts = Counts::default();
+    metrics::with_local_recorder(&counts, || {
+        let limits = Limits::new()
+            .max_sessions(2)
+            .max_sessions_per_key(1, |request| Some(request.uri.path().to_owned()));
+        let drain = Drain::new();
+        let limited = || SessionOptions::new().limits(&limits).drain(&drain);
+        let open = |path| open(path, limited(), async |_| pending().await);
+        let first = open("/refused/a");
+        assert_eq!(open("/refused/a").status(), 429);
+        let second = open("/refused/b");
+        assert_eq!(open("/refused/c").status(), 429);
+        assert_eq!(open("/refused/d").status(), 429);
+        drop((first, second));
+        drain.start();
+        assert_eq!(open("/refused/a").status(), 503);
+        assert_eq!(limits.sessions(), 0);
+    });
+    let refused = |reason| format!("tidings_server_sessions_refused_total reason={reason}");
+    let counters = counts.counters();
+    assert_eq!(counters[&refused("limit of key")], 1);
+    assert_eq!(counters[&refused("limit")], 2);
+    assert_eq!(counters[&refused("drain")], 1);
+    assert_eq!(counters["tidings_server_sessions_opened_total"], 2);
+}
+
+#[test]
+fn a_failure_is_traced_with_its_message_in_the_span_of_its_session() {
+    drop(count_one(
+        "/traced/fails",
+        SessionOptions::new(),
+        async |_| Err(HandlerError::new("the database is away")),
+    ));
+    drop(count_one(
+        "/traced/panics",
+        SessionOptions::new(),
+        async |_| panic!("index {} of nothing", 7),
+    ));
+    drop(count_one(
+        "/traced/spawns",
+        SessionOptions::new(),
+        async |session| {
+            session.spawn(async { Err(HandlerError::new("beside it")) });
+            pending().await
+        },
+    ));
+    let beat = Heartbeat::default().with(|| -> Event { panic!("no beat today") });
+    let options = SessionOptions::new().heartbeat(beat);
+    drop(count_one("/traced/beats", options, async |_| {
+        pending().await
+    }));
+    drop(count_one(
+        "/traced/drops",
+        SessionOptions::new(),
+        async |session| {
+            struct Panics;
+            impl Drop for Panics {
+                fn drop(&mut self) {
+                    panic!("dropped badly");
+                }
+            }
+            let _panics = Panics;
+            session.close();
+            pending().await
+        },
+    ));
+    for (path, message) in [
+        ("/traced/fails", "the database is away"),
+        ("/traced/panics", "index 7 of nothing"),
+        ("/traced/spawns", "beside it"),
+        ("/traced/beats", "no beat today"),
+        ("/traced/drops", "dropped badly"),
+    ] {
+        let lines = traced(path);
+        let errors: Vec<_> = lines.iter().filter(|line| line.contains("ERROR")).collect();
+        assert_eq!(errors.len(), 1, "{lines:#?}");
+        assert!(errors[0].contains(message), "{errors:?}");
+        assert!(errors[0].contains("session{path="), "{errors:?}");
+    }
+}
+
+#[test]
+fn what_a_client_or_a_close_ends_is_no_error() {
+    drop(count_one(
+        "/quiet/closed",
+        SessionOptions::new(),
+        async |session| {
+            session.close();
+            session.send(Event::new("too late")).await?;
+            Ok(())
+        },
+    ));
+    drop(count(async {
+        let response = open("/quiet/gone", SessionOptions::new(), async |_| {
+            pending().await
+        });
+        drop(response);
+    }));
+    let lines = traced("/quiet/");
+    assert!(!lines.is_empty());
+    for line in lines {
+        assert!(!line.contains("ERROR") && !line.contains("WARN"), "{line}");
+    }
+}
+
+#[test]
+fn a_session_says_in_its_span_when_it_opened_and_why_it_closed() {
+    drop(count_one("/told", SessionOptions::new(), async |session| {
+        tracing::info!("from the handler");
+        session.send(Event::new("a")).await?;
+        Ok(())
+    }));
+    let lines = traced("/told").join("\n");
+    for what in [
+        "a session opened",
+        "from the handler",
+        "a session closed reason=\"returned\" events=1 bytes=9",
+    ] {
+        assert!(lines.contains(what), "{what}: {lines}");
+    }
+}
+
+#[test]
+fn no_secret_is_traced() {
+    let limits = Limits::new().max_sessions(0);
+    let refused = SessionOptions::new().limits(&limits);
+    drop(count_one("/secret", refused, async |_| Ok(())));
+    drop(count_one(
+        "/secret",
+        SessionOptions::new(),
+        async |session| {
+            // Whoever prints what is theirs for debugging is told enough to find it, and no more.
+            session.send(Event::new("d4ta")).await?;
+            Err(HandlerError::new("on purpose"))
+        },
+    ));
+    assert!(!traced("/secret").is_empty());
+    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    for secret in ["t0ken", "qu3ry", "c00kie", "d4ta", "1d\""] {
+        assert!(!log.contains(secret), "{secret} is traced:\n{log}");
+    }
+}
