@@ -20,7 +20,9 @@ async fn count(session: Session) -> Result<(), HandlerError> {
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "that is where an example speaks")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let options = SessionOptions::new().heartbeat(Heartbeat::default());
+    let options = SessionOptions::new()
+        .heartbeat(Heartbeat::default())
+        .compression(true);
     let app = Router::new().route("/events", get(sse(count).options(options)));
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

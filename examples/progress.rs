@@ -40,11 +40,12 @@ async fn start(State(jobs): State<Jobs>) -> impl IntoResponse {
 }
 
 async fn work(stands: watch::Sender<Update>) {
-    for percent in 1..=100 {
+    for percent in 1..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         // Nobody may listen now, and come later.
         stands.send_replace(Update::Progress { percent });
     }
+    tokio::time::sleep(Duration::from_millis(50)).await;
     stands.send_replace(Update::Done { answer: 42 });
 }
 

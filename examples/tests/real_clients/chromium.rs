@@ -4,6 +4,8 @@ use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::process::Process;
@@ -29,10 +31,15 @@ const FLAGS: &[&str] = &[
 pub(crate) struct Chromium {
     _process: Process,
     _profile: Profile,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One browser at a time: they are heavy, and the tests' time is limited.
+static TURN: Mutex<()> = Mutex::new(());
 
 impl Chromium {
     pub(crate) fn open(address: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let profile = Profile::fresh();
         let log = File::create(profile.0.join("stderr.log")).expect("a log in the new profile");
         let mut command = Command::new("chromium");
@@ -45,6 +52,7 @@ impl Chromium {
         Self {
             _process: Process::start(&mut command, "apt-get install chromium"),
             _profile: profile,
+            _turn: turn,
         }
     }
 }
@@ -54,7 +62,8 @@ struct Profile(PathBuf);
 
 impl Profile {
     fn fresh() -> Self {
-        let name = format!("chromium-{}", process::id());
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let name = format!("chromium-{}-{}", process::id(), LAST.fetch_add(1, Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).expect("a folder for the profile");
         Self(folder)

@@ -53,6 +53,12 @@ impl Heard {
         }
     }
 
+    pub(crate) fn expect_any(&self) -> String {
+        let word = self.next();
+        word.unwrap_or_else(|| panic!("{} ended early", self.client))
+            .1
+    }
+
     pub(crate) fn expect_end(&self) {
         let word = self.next();
         assert!(word.is_none(), "{} also heard {word:?}", self.client);
@@ -66,6 +72,13 @@ impl Heard {
             Err(RecvTimeoutError::Timeout) => panic!("{} took over {DEADLINE:?}", self.client),
         }
     }
+}
+
+/// One by one: half of what came may be late, and close to the next.
+pub(crate) fn assert_apart(at: &[Instant], least: Duration) {
+    let mut gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    assert!(gaps[gaps.len() / 2] >= least, "in lumps: {gaps:?}");
 }
 
 /// The lines of `output` that begin with `prefix`, as they come.

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
@@ -15,15 +16,16 @@ pub(crate) struct PageServer {
 }
 
 impl PageServer {
-    pub(crate) fn start(page: &'static str) -> Self {
+    pub(crate) fn start(page: impl Into<String>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("the port's number");
         let (told, posted) = channel();
+        let page: Arc<str> = page.into().into();
         thread::spawn(move || {
             // Each on a thread of its own: browsers also open connections that they never use.
             while let Ok((socket, _)) = listener.accept() {
-                let told = told.clone();
-                thread::spawn(move || answer(&socket, page, &told));
+                let (page, told) = (Arc::clone(&page), told.clone());
+                thread::spawn(move || answer(&socket, &page, &told));
             }
         });
         Self { address, posted }
