@@ -14,7 +14,7 @@ fn check(address: SocketAddr, last_event_id: Option<&str>, first: u64) {
     let header = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n"));
     let mut client = Client::send(address, "GET /events", &header.unwrap_or_default(), b"");
     assert_eq!(client.header("content-type"), Some("text/event-stream"));
-    for n in first..first + 3 {
+    for n in first..first + 2 {
         let expected = format!("data: {n}\nid: {n}");
         let heard = client.block().expect("a number");
         assert_eq!(sorted(&heard), sorted(&expected), "after {last_event_id:?}");
@@ -36,7 +36,7 @@ fn counters_go_on_after_the_last_event_id_and_else_count_from_0() {
         check(address, None, 0);
         check(address, Some("0"), 1);
         check(address, Some("41"), 42);
-        check(address, Some("18446744073709551611"), u64::MAX - 3);
+        check(address, Some("18446744073709551612"), u64::MAX - 2);
         check(address, Some("18446744073709551615"), 0);
         for garbage in [
             "",
