@@ -38,6 +38,7 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// serve(listener, app).drain_on(shutdown_signal()).await
 /// # }
 /// ```
+#[doc(alias = "embeddedServer")]
 pub fn serve(listener: TcpListener, router: Router) -> Serve {
     Serve(State::Setup(Some(Setup {
         listener,

@@ -89,6 +89,7 @@ impl Sender {
     /// As [`send`](Self::send).
     #[cfg(feature = "json")]
     #[doc(alias = "serialize")]
+    #[doc(alias = "ServerSSESessionWithSerialization")]
     pub async fn send_json<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
         let event = Event::from_json(value).map_err(Error::Json);
         self.send(event?).await
