@@ -64,6 +64,7 @@ struct Inner {
 struct Registry {
     deadline: Duration,
     retry: RangeInclusive<Duration>,
+    /// Empty for those that end by themselves.
     sessions: Slab<Weak<Shared>>,
     connections: Slab<Wakers>,
 }
@@ -184,14 +185,23 @@ impl Drain {
 
     /// Ends the session when the drain starts: at once if it has.
     pub(crate) fn register_session(&self, session: &Arc<Shared>) -> DrainedSession {
-        let key = self.0.lock().sessions.insert(Arc::downgrade(session));
+        let registered = self.register(Arc::downgrade(session));
         // Looked at after the session became known: either this sees the start, or the start saw it.
         if self.is_started() {
             tell(session, self.random_retry());
         }
+        registered
+    }
+
+    /// Waits for a session that ends by itself.
+    pub(crate) fn await_session(&self) -> DrainedSession {
+        self.register(Weak::new())
+    }
+
+    fn register(&self, session: Weak<Shared>) -> DrainedSession {
         DrainedSession {
+            key: self.0.lock().sessions.insert(session),
             drain: self.clone(),
-            key,
         }
     }
 

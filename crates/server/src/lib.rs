@@ -182,6 +182,9 @@
 //! # }
 //! ```
 //!
+//! A session that has an end of its own, such as an answer, [may
+//! finish](SessionOptions::may_finish) until the deadline.
+//!
 //! `tidings_axum::serve` does all that on a signal. [`SessionOptions::max_lifetime`] ends sessions
 //! one by one, as for a balance of load, and [`Limits`] bounds how many there are.
 //!

@@ -109,7 +109,13 @@ impl SseRequest {
         let span = tracing::debug_span!("session", path = parts.uri.path());
         let shared = Arc::new(Shared::new());
         let ends_at = begin(&shared, &options);
-        let drained = drain.map(|drain| drain.register_session(&shared));
+        let drained = drain.map(|drain| {
+            if options.may_finish {
+                drain.await_session()
+            } else {
+                drain.register_session(&shared)
+            }
+        });
         detach(&mut parts);
         let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
         let handler = Box::pin(handler(session));

@@ -32,6 +32,7 @@ pub struct SessionOptions {
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) limits: Option<Limits>,
     pub(crate) drain: Option<Drain>,
+    pub(crate) may_finish: bool,
     #[cfg(feature = "compression")]
     pub(crate) compression: bool,
 }
@@ -79,6 +80,16 @@ impl SessionOptions {
     #[must_use]
     pub fn drain(mut self, drain: &Drain) -> Self {
         self.drain = Some(drain.clone());
+        self
+    }
+
+    /// Whether a session may go on when the server drains, until its handler returns or the drain's
+    /// deadline cuts it: `false` by default. Its client is not told when to come back.
+    ///
+    /// For what has an end and cannot be resumed, such as the answer of a language model.
+    #[must_use]
+    pub fn may_finish(mut self, may_finish: bool) -> Self {
+        self.may_finish = may_finish;
         self
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tidings_proto::{Event, Heartbeat};
-use tidings_server::{Drain, Drained, SessionBody, SseRequest};
+use tidings_server::{Drain, Drained, SessionBody, SessionOptions, SseRequest};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -97,6 +97,24 @@ async fn who_comes_after_the_start_is_refused_and_told_when_to_come_back() {
         assert_eq!(response.headers()["retry-after"], seconds);
         assert_eq!(read(response.into_body()).await, "");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_may_finish_is_waited_for_and_told_nothing() {
+    let drain = Drain::new();
+    let options = SessionOptions::new().may_finish(true);
+    let response = request(&drain).options(options).open(async |session| {
+        sleep(3 * SECOND).await;
+        session.send(Event::new("the end")).await?;
+        Ok(())
+    });
+    let reading = tokio::spawn(read(response.into_body()));
+    sleep(SECOND).await;
+    let start = Instant::now();
+    drain.start();
+    assert_eq!(drain.finished().await, Drained::Clean);
+    assert_eq!(start.elapsed().as_secs(), 2);
+    assert_eq!(reading.await.unwrap(), "data: the end\n\n");
 }
 
 #[tokio::test(start_paused = true)]
