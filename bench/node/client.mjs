@@ -32,4 +32,4 @@ do {
   const { user, system } = process.cpuUsage(begin)
   micros = user + system
 } while (micros < budgetMicros)
-console.log(JSON.stringify({ cpu_ns: micros * 1000, units, tally }))
+console.log(JSON.stringify({ cost: micros * 1000, units, tally }))

@@ -14,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// One thing that several contenders do.
 pub struct Case {
     pub name: String,
-    /// What a sample counts.
+    /// What a sample counts, or what it costs.
     pub unit: &'static str,
     /// Whom the others are compared with.
     pub baseline: &'static str,
@@ -47,8 +47,12 @@ pub struct Request {
 /// What one process has measured.
 #[derive(Serialize, Deserialize)]
 pub struct Sample {
-    pub cpu_ns: u64,
-    /// How much was done in that time, such as bytes read.
+    /// What it took: nanoseconds of CPU time, or bytes of memory.
+    pub cost: u64,
+    /// Of that, nanoseconds in user mode, where that is known.
+    #[serde(default)]
+    pub in_user_mode: Option<u64>,
+    /// How much was done for it, such as bytes read.
     pub units: u64,
     /// What came of it. The same for all contenders of a case, or they have not done the same.
     /// `None` of a contender that does something else.
@@ -73,22 +77,28 @@ impl Sample {
         pin_to(request.core)?;
         let tally = pass();
         let mut sample = Self {
-            cpu_ns: 0,
+            cost: 0,
+            in_user_mode: None,
             units: 0,
             tally,
         };
         let begin = cpu_ns();
-        while sample.cpu_ns < request.budget_micros * 1000 {
+        while sample.cost < request.budget_micros * 1000 {
             assert_eq!(pass(), tally, "passes differ");
             sample.units += units;
-            sample.cpu_ns = cpu_ns() - begin;
+            sample.cost = cpu_ns() - begin;
         }
         Ok(sample)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "no sample is that large")]
-    fn ns_per_unit(&self) -> f64 {
-        self.cpu_ns as f64 / self.units as f64
+    fn cost_per_unit(&self) -> f64 {
+        self.cost as f64 / self.units as f64
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "no sample is that large")]
+    fn in_user_mode_per_unit(&self) -> Option<f64> {
+        Some(self.in_user_mode? as f64 / self.units as f64)
     }
 }
 
@@ -105,7 +115,7 @@ pub fn pin_to(core: usize) -> rustix::io::Result<()> {
     clippy::cast_sign_loss,
     reason = "a process has not run for negative time"
 )]
-fn cpu_ns() -> u64 {
+pub fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
@@ -125,30 +135,38 @@ pub fn compare(bench: &str, cases: &[Case], plan: &Plan) -> Result<Report> {
         cpu: cpu_model().unwrap_or_default(),
         rounds: plan.rounds,
         cases,
+        table: Table::default(),
         targets: Vec::new(),
         notes: Vec::new(),
     })
 }
 
 fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Result<CaseReport> {
-    let mut ns_per_unit = vec![Vec::new(); case.contenders.len()];
+    let mut contenders: Vec<ContenderReport> = case
+        .contenders
+        .iter()
+        .map(|name| ContenderReport::new(name))
+        .collect();
     let mut agreed: Option<(&str, Tally)> = None;
     for _ in 0..plan.rounds {
-        for (contender, ns_per_unit) in case.contenders.iter().zip(&mut ns_per_unit) {
-            if case.absent.contains(contender) {
+        for report in &mut contenders {
+            let contender = report.name;
+            if case.absent.contains(&contender) {
                 continue;
             }
             let sample = sample_in_process(
                 bench,
                 &Request {
                     case: case.name.clone(),
-                    contender: (*contender).to_owned(),
+                    contender: contender.to_owned(),
                     budget_micros: u64::try_from(plan.budget.as_micros())?,
                     core,
                     quick: plan.quick,
                 },
             )?;
-            ns_per_unit.push(sample.ns_per_unit());
+            report.cost_per_unit.push(sample.cost_per_unit());
+            let in_user_mode = sample.in_user_mode_per_unit();
+            report.in_user_mode_per_unit.extend(in_user_mode);
             if let Some(tally) = sample.tally {
                 let (first, expected) = *agreed.get_or_insert((contender, tally));
                 if tally != expected {
@@ -161,15 +179,12 @@ fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Res
             }
         }
     }
-    let contenders = case.contenders.iter().zip(ns_per_unit);
     Ok(CaseReport {
         name: case.name.clone(),
         unit: case.unit,
         baseline: case.baseline,
         tally: agreed.map(|(_, tally)| tally),
-        contenders: contenders
-            .map(|(name, ns_per_unit)| ContenderReport { name, ns_per_unit })
-            .collect(),
+        contenders,
     })
 }
 
@@ -197,6 +212,13 @@ fn last_core() -> Result<usize> {
         .ok_or_else(|| "there is no core to run on".into())
 }
 
+/// A core beside the one that is measured, if there is one.
+pub fn another_core(core: usize) -> Result<usize> {
+    let allowed = sched_getaffinity(None)?;
+    let mut others = (0..CpuSet::MAX_CPU).filter(|&other| other != core);
+    Ok(others.find(|&other| allowed.is_set(other)).unwrap_or(core))
+}
+
 fn cpu_model() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;
@@ -210,9 +232,21 @@ pub struct Report {
     cpu: String,
     rounds: usize,
     cases: Vec<CaseReport>,
+    #[serde(skip)]
+    pub table: Table,
     pub targets: Vec<Target>,
     /// What else is to be known of it.
     pub notes: Vec<String>,
+}
+
+/// What is printed of the cases.
+#[derive(Clone, Copy, Default)]
+pub enum Table {
+    /// Times as fast as the baseline.
+    #[default]
+    Speedups,
+    /// What a unit costs.
+    Costs,
 }
 
 #[derive(Serialize)]
@@ -229,7 +263,19 @@ struct CaseReport {
 struct ContenderReport {
     name: &'static str,
     /// One number a round.
-    ns_per_unit: Vec<f64>,
+    cost_per_unit: Vec<f64>,
+    /// One number a round, where it is known.
+    in_user_mode_per_unit: Vec<f64>,
+}
+
+impl ContenderReport {
+    fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            cost_per_unit: Vec::new(),
+            in_user_mode_per_unit: Vec::new(),
+        }
+    }
 }
 
 /// A ratio that the results must reach.
@@ -309,6 +355,12 @@ impl Report {
         Spread::of(rounds.iter().zip(others).map(|(ns, other)| ns / other))
     }
 
+    /// What a unit costs.
+    pub fn cost(&self, case: &str, contender: &str) -> Option<Spread> {
+        let rounds = self.case(case)?.rounds_of(contender)?;
+        Spread::of(rounds.iter().copied())
+    }
+
     fn case(&self, name: &str) -> Option<&CaseReport> {
         self.cases.iter().find(|case| case.name == name)
     }
@@ -333,17 +385,57 @@ impl CaseReport {
     }
 
     fn rounds_of(&self, contender: &str) -> Option<&[f64]> {
-        let mut contenders = self.contenders.iter();
-        let found = contenders.find(|report| report.name == contender)?;
-        Some(&found.ns_per_unit)
+        Some(&self.contender(contender)?.cost_per_unit)
+    }
+
+    fn contender(&self, name: &str) -> Option<&ContenderReport> {
+        self.contenders.iter().find(|report| report.name == name)
+    }
+
+    fn write_cost(&self, f: &mut fmt::Formatter<'_>, contender: &str) -> fmt::Result {
+        let rounds = |report: &ContenderReport| {
+            let in_user_mode = report.in_user_mode_per_unit.iter().copied();
+            let cost = Spread::of(report.cost_per_unit.iter().copied())?;
+            Some((cost, Spread::of(in_user_mode)))
+        };
+        let Some((cost, in_user_mode)) = self.contender(contender).and_then(rounds) else {
+            return write!(f, " |");
+        };
+        let Spread { median, min, max } = cost;
+        write!(f, " {median:.0} ({min:.0}–{max:.0})")?;
+        if let Some(Spread { median, .. }) = in_user_mode {
+            write!(f, ", {median:.0} of it user")?;
+        }
+        write!(f, " |")
     }
 }
 
-/// Two tables in Markdown: speed against the baseline, and the targets.
+/// Two tables in Markdown: the cases, and the targets.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cpu, rounds, .. } = self;
         writeln!(f, "{}, {cpu}, {rounds} rounds.", self.bench)?;
+        match self.table {
+            Table::Speedups => self.write_speedups(f)?,
+            Table::Costs => self.write_costs(f)?,
+        }
+
+        writeln!(f, "\n| target | wanted | found | |\n|---|---|---|---|")?;
+        for target in &self.targets {
+            let Target { what, wanted, .. } = target;
+            write!(f, "| {what} | {wanted} |")?;
+            write_cell(f, Some(target.found))?;
+            writeln!(f, " {} |", if target.is_met() { "met" } else { "missed" })?;
+        }
+        for note in &self.notes {
+            writeln!(f, "\n{note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn write_speedups(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Times as fast as the baseline: median (min–max).\n")?;
 
         let contenders = self.contenders();
@@ -365,16 +457,23 @@ impl fmt::Display for Report {
             }
             writeln!(f)?;
         }
+        Ok(())
+    }
 
-        writeln!(f, "\n| target | wanted | found | |\n|---|---|---|---|")?;
-        for target in &self.targets {
-            let Target { what, wanted, .. } = target;
-            write!(f, "| {what} | {wanted} |")?;
-            write_cell(f, Some(target.found))?;
-            writeln!(f, " {} |", if target.is_met() { "met" } else { "missed" })?;
+    /// A column a case, as its unit is its own.
+    fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "What a unit costs: median (min–max).\n")?;
+        write!(f, "| |")?;
+        for case in &self.cases {
+            write!(f, " {}, {} |", case.name, case.unit)?;
         }
-        for note in &self.notes {
-            writeln!(f, "\n{note}")?;
+        writeln!(f, "\n|---|{}", "---|".repeat(self.cases.len()))?;
+        for name in self.contenders() {
+            write!(f, "| {name} |")?;
+            for case in &self.cases {
+                case.write_cost(f, name)?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

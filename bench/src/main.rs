@@ -8,6 +8,7 @@
 
 mod decoder;
 mod harness;
+mod server;
 mod sessions;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::harness::{Plan, Report, Request, Sample};
+use crate::harness::{Plan, Report, Request, Sample, Table};
 
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results.json");
 
@@ -33,6 +34,8 @@ enum Command {
     Decoder(Options),
     /// Whole clients on a socket: the CPU time of an event, and the memory of an idle session
     Sessions(Options),
+    /// Servers with many sessions: the CPU time of a delivery and of a heartbeat, and the memory of a session
+    Server(Options),
     /// Takes one sample and prints it: what the other commands start in processes of its own
     #[command(hide = true)]
     Sample {
@@ -43,6 +46,9 @@ enum Command {
     /// Sends a case's events to whoever connects, until its input ends
     #[command(hide = true)]
     Serve(sessions::Serving),
+    /// Serves sessions that hear what it is told to publish, until its input ends
+    #[command(hide = true)]
+    Broadcast(server::Serving),
 }
 
 #[derive(Args)]
@@ -65,6 +71,7 @@ struct Options {
 enum Bench {
     Decoder,
     Sessions,
+    Server,
 }
 
 impl Bench {
@@ -72,12 +79,18 @@ impl Bench {
         let (mut cases, notes) = match self {
             Self::Decoder => (decoder::cases(), Vec::new()),
             Self::Sessions => sessions::cases(),
+            Self::Server => server::cases(options.quick),
         };
         cases.retain(|case| case.name.contains(&options.only));
         let mut report = harness::compare(&self.name(), &cases, &options.plan(self))?;
         report.targets = match self {
             Self::Decoder => decoder::targets(&report),
             Self::Sessions => sessions::targets(&report),
+            Self::Server => server::targets(&report, options.quick),
+        };
+        report.table = match self {
+            Self::Decoder | Self::Sessions => Table::Speedups,
+            Self::Server => Table::Costs,
         };
         report.notes = notes;
         Ok(report)
@@ -87,13 +100,14 @@ impl Bench {
         match self {
             Self::Decoder => decoder::sample(request),
             Self::Sessions => sessions::sample(request),
+            Self::Server => server::sample(request),
         }
     }
 
     /// How many samples are enough to see that it works. Those of sessions are to hold targets.
     fn quick_rounds(self) -> usize {
         match self {
-            Self::Decoder => 1,
+            Self::Decoder | Self::Server => 1,
             Self::Sessions => 3,
         }
     }
@@ -135,12 +149,10 @@ fn run(command: Command) -> harness::Result<()> {
         Command::Sessions(options) => {
             let report = report(Bench::Sessions, &options)?;
             sessions::print_idle()?;
-            let alarming = report.targets.iter().filter(|target| target.is_alarming());
-            let alarming: Vec<&str> = alarming.map(|target| &*target.what).collect();
-            if !alarming.is_empty() {
-                return Err(format!("missed by far: {}", alarming.join("; ")).into());
-            }
+            check(&report)?;
         }
+        Command::Server(options) => check(&report(Bench::Server, &options)?)?,
+        Command::Broadcast(serving) => server::serve(&serving)?,
         Command::Serve(serving) => sessions::serve(&serving)?,
         Command::Sample { bench, request } => {
             let sample = bench.sample(&request)?;
@@ -157,4 +169,14 @@ fn report(bench: Bench, options: &Options) -> harness::Result<Report> {
     std::fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
     println!("All samples are in {}.", options.out.display());
     Ok(report)
+}
+
+/// Fails where a ratio is so far off that no noise explains it.
+fn check(report: &Report) -> harness::Result<()> {
+    let alarming = report.targets.iter().filter(|target| target.is_alarming());
+    let alarming: Vec<&str> = alarming.map(|target| &*target.what).collect();
+    if !alarming.is_empty() {
+        return Err(format!("missed by far: {}", alarming.join("; ")).into());
+    }
+    Ok(())
 }

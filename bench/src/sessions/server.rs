@@ -7,9 +7,8 @@ use std::thread;
 
 use bytes::Bytes;
 use clap::Args;
-use rustix::thread::sched_getaffinity;
 
-use crate::harness::{Result, pin_to};
+use crate::harness::{Result, another_core, pin_to};
 use crate::sessions::traffic::Traffic;
 
 /// What the process of a server is to do.
@@ -50,12 +49,6 @@ impl Drop for Server {
         // Closes its input, at which it ends.
         self.process.wait().expect("it was started");
     }
-}
-
-fn another_core(core: usize) -> Result<usize> {
-    let allowed = sched_getaffinity(None)?;
-    let mut others = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&other| other != core);
-    Ok(others.find(|&other| allowed.is_set(other)).unwrap_or(core))
 }
 
 /// Serves one connection after the other until nobody holds the other end of its input.

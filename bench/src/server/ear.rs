@@ -1,0 +1,117 @@
+//! Owns what one session of the load hears, and that it is what was published.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
+
+use crate::harness::Result;
+
+const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+    cache-control: no-store\r\nuser-agent: tidings-bench\r\n\r\n";
+
+pub struct Ear {
+    stream: TcpStream,
+    /// What has come and is not a whole chunk yet.
+    pending: Vec<u8>,
+    pub is_open: bool,
+    pub events: usize,
+    pub heartbeats: usize,
+}
+
+impl Ear {
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        // Thousands of ports would wait for a minute after each sample.
+        set_socket_linger(&stream, Some(Duration::ZERO))?;
+        stream.write_all(REQUEST)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            stream,
+            pending: Vec::new(),
+            is_open: false,
+            events: 0,
+            heartbeats: 0,
+        })
+    }
+
+    /// Reads once, and hears the whole chunks of what has come.
+    pub fn hear(&mut self, buffer: &mut [u8], script: &[String]) -> Result<()> {
+        let length = match self.stream.read(buffer) {
+            Ok(0) => return Err("a session ended".into()),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.extend_from_slice(&buffer[..length]);
+        let mut rest = &pending[..];
+        if !self.is_open {
+            rest = self.take_head(rest)?;
+        }
+        while self.is_open
+            && let Some((chunk, after)) = take_chunk(rest)?
+        {
+            self.hear_chunk(chunk, script)?;
+            rest = after;
+        }
+        let taken = pending.len() - rest.len();
+        pending.drain(..taken);
+        self.pending = pending;
+        Ok(())
+    }
+
+    fn take_head<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8]> {
+        let Some(end) = find(bytes, b"\r\n\r\n") else {
+            return Ok(bytes);
+        };
+        if !bytes.starts_with(b"HTTP/1.1 200 OK\r\n") {
+            return Err(format!("refused: {}", String::from_utf8_lossy(bytes)).into());
+        }
+        self.is_open = true;
+        Ok(&bytes[end + 4..])
+    }
+
+    /// Whole events: none of the servers cuts one.
+    fn hear_chunk(&mut self, mut chunk: &[u8], script: &[String]) -> Result<()> {
+        while let Some(end) = find(chunk, b"\n\n") {
+            let (block, after) = chunk.split_at(end + 2);
+            if block.starts_with(b":") {
+                self.heartbeats += 1;
+            } else if script.get(self.events).map(String::as_bytes) == Some(block) {
+                self.events += 1;
+            } else {
+                let (number, block) = (self.events, String::from_utf8_lossy(block));
+                return Err(format!("event {number} came as {block:?}").into());
+            }
+            chunk = after;
+        }
+        if chunk.is_empty() {
+            Ok(())
+        } else {
+            Err("a chunk ends within an event".into())
+        }
+    }
+}
+
+impl AsFd for Ear {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// The first chunk of an HTTP body, and what is after it; `None` if it is not whole yet.
+fn take_chunk(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
+    let Some(end) = find(bytes, b"\r\n") else {
+        return Ok(None);
+    };
+    let length = usize::from_str_radix(str::from_utf8(&bytes[..end])?, 16)?;
+    let rest = &bytes[end + 2..];
+    Ok(rest.get(..length).zip(rest.get(length + 2..)))
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, wanted)
+}

@@ -1,0 +1,217 @@
+//! Owns the server's bench: many sessions that hear the same events, beside what else serves them.
+//!
+//! The server is a process of its own, on the core that is measured, and says itself what it has
+//! used. The load is the process of the sample, on another core; it compares every event of every
+//! session with what was published.
+
+mod axum_sse;
+mod bare;
+mod contenders;
+mod control;
+mod ear;
+mod events;
+mod hand_written;
+mod limits;
+mod load;
+mod on_hyper;
+mod rows;
+mod serving;
+mod tidings;
+mod usage;
+
+pub use serving::{Serving, serve};
+
+use std::time::Duration;
+
+use contenders::{ALL, AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, HAND_WRITTEN, ON_AXUM, ON_HYPER, SERVE};
+use control::Server;
+use load::Load;
+use rows::{Doing, PERIOD, Row};
+use tokio::time::Instant;
+use usage::Usage;
+
+use crate::harness::{
+    Case, Report, Request, Result, Sample, Tally, Target, Wanted, another_core, pin_to,
+};
+
+/// How many groups of events are heard before anything is measured.
+const WARM_UP: usize = 5;
+
+/// The cases, and what is to be known of those that are left out.
+pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
+    let (mut cases, mut notes) = (Vec::new(), Vec::new());
+    for row in Row::all(quick) {
+        let name = row.name();
+        match limits::check(row.sessions) {
+            Ok(()) => cases.push(Case {
+                name,
+                unit: row.unit(),
+                baseline: HAND_WRITTEN,
+                contenders: ALL.to_vec(),
+                absent: Vec::new(),
+            }),
+            Err(reason) => notes.push(format!("SKIPPED {name}: {reason}.")),
+        }
+    }
+    for note in &notes {
+        eprintln!("server: {note}");
+    }
+    (cases, notes)
+}
+
+pub fn sample(request: &Request) -> Result<Sample> {
+    let row = Row::named(&request.case)?;
+    limits::raise()?;
+    let server = Server::start(request, row.doing == Doing::Heartbeats)?;
+    pin_to(another_core(request.core)?)?;
+    match row.doing {
+        Doing::Waiting => memory(server, row.sessions),
+        Doing::Heartbeats => heartbeats(server, row.sessions, Row::duration(request.quick)),
+        Doing::Hearing { at_once } => {
+            hearing(server, row.sessions, at_once, row.groups(request.quick))
+        }
+    }
+}
+
+/// What a session takes that has heard an event and waits for the next.
+fn memory(mut server: Server, sessions: usize) -> Result<Sample> {
+    let before = server.usage()?;
+    let mut scene = Scene::open(server, sessions, Duration::ZERO, 1)?;
+    scene.publish(1)?;
+    let after = scene.server.usage()?;
+    Ok(Sample {
+        cost: after.rss_bytes.saturating_sub(before.rss_bytes),
+        in_user_mode: None,
+        units: sessions as u64,
+        tally: None,
+    })
+}
+
+/// What a beat costs, as its clients count them.
+fn heartbeats(server: Server, sessions: usize, duration: Duration) -> Result<Sample> {
+    // Each has a phase of its own, as they open over two periods.
+    let mut scene = Scene::open(server, sessions, 2 * PERIOD, 1)?;
+    scene.publish(1)?;
+    let (heard_before, before) = (scene.load.heartbeats(), scene.server.usage()?);
+    scene.load.hear_until(Instant::now() + duration)?;
+    let (after, heard) = (scene.server.usage()?, scene.load.heartbeats());
+    let beats = heard
+        .iter()
+        .zip(heard_before)
+        .map(|(all, before)| all - before);
+    let beats: Vec<usize> = beats.collect();
+    let periods = usize::try_from(duration.as_secs() / PERIOD.as_secs())?;
+    if let Some(wrong) = beats.iter().find(|beats| beats.abs_diff(periods) > 1) {
+        return Err(format!("{wrong} heartbeats were heard in {periods} periods").into());
+    }
+    Ok(cost(&before, &after, beats.iter().sum(), None))
+}
+
+/// What a delivery costs: an event that a session hears.
+fn hearing(server: Server, sessions: usize, at_once: u8, groups: usize) -> Result<Sample> {
+    let events = groups * usize::from(at_once);
+    let warm_up = WARM_UP * usize::from(at_once);
+    let mut scene = Scene::open(server, sessions, Duration::ZERO, warm_up + events)?;
+    for _ in 0..WARM_UP {
+        scene.publish(at_once)?;
+    }
+    let before = scene.server.usage()?;
+    for _ in 0..groups {
+        scene.publish(at_once)?;
+    }
+    let after = scene.server.usage()?;
+    let deliveries = sessions * events;
+    // Each was compared as it was heard.
+    let tally = Tally {
+        events: deliveries as u64,
+        data_bytes: (deliveries * events::DATA_BYTES) as u64,
+        checksum: 0,
+    };
+    Ok(cost(&before, &after, deliveries, Some(tally)))
+}
+
+/// A server, and those who hear it.
+struct Scene {
+    load: Load,
+    server: Server,
+    published: usize,
+}
+
+impl Scene {
+    fn open(server: Server, sessions: usize, over: Duration, events: usize) -> Result<Self> {
+        let script = (0..events).map(events::event).collect();
+        Ok(Self {
+            load: Load::open(server.address, sessions, over, script)?,
+            server,
+            published: 0,
+        })
+    }
+
+    /// Publishes events at once, and waits until everybody has heard them.
+    fn publish(&mut self, at_once: u8) -> Result<()> {
+        self.server.publish(at_once)?;
+        self.published += usize::from(at_once);
+        self.load.hear_events(self.published)
+    }
+}
+
+fn cost(before: &Usage, after: &Usage, units: usize, tally: Option<Tally>) -> Sample {
+    Sample {
+        cost: after.cpu_ns - before.cpu_ns,
+        in_user_mode: Some(after.user_ns - before.user_ns),
+        units: units as u64,
+        tally,
+    }
+}
+
+/// What is promised. The alarms stand where no noise comes, as with `sessions`.
+pub fn targets(report: &Report, quick: bool) -> Vec<Target> {
+    let rows = Row::all(quick);
+    rows.iter()
+        .flat_map(|&row| targets_of(report, row))
+        .collect()
+}
+
+fn targets_of(report: &Report, row: Row) -> Vec<Target> {
+    let case = row.name();
+    let of = |contender: &str, other: &str, most: f64, alarm: f64| {
+        Some(Target {
+            what: format!("{case}: {contender} against {other}"),
+            wanted: Wanted::AtMost(most),
+            alarm: Some(Wanted::AtMost(alarm)),
+            found: report.speedup(&case, other, contender)?,
+        })
+    };
+    let bytes = |contender: &str, most: f64| {
+        Some(Target {
+            what: format!("{case}: {contender}, in bytes"),
+            wanted: Wanted::AtMost(most),
+            alarm: Some(Wanted::AtMost(2.0 * most)),
+            found: report.cost(&case, contender)?,
+        })
+    };
+    let targets = match row.doing {
+        Doing::Waiting => vec![
+            bytes(ON_HYPER, 13_000.0),
+            bytes(SERVE, 13_000.0),
+            bytes(ON_AXUM, 21_000.0),
+            of(ON_HYPER, AXUM_SSE_ON_HYPER, 1.0, 2.0),
+            of(SERVE, AXUM_SSE, 1.0, 2.0),
+            of(ON_AXUM, AXUM_SSE, 1.0, 2.0),
+        ],
+        Doing::Heartbeats => vec![
+            of(ON_HYPER, BARE, 1.5, 4.0),
+            of(SERVE, BARE, 1.5, 4.0),
+            of(ON_HYPER, AXUM_SSE_ON_HYPER, 1.0, 2.0),
+            of(SERVE, AXUM_SSE, 1.0, 2.0),
+        ],
+        Doing::Hearing { .. } => vec![
+            of(ON_HYPER, HAND_WRITTEN, 1.1, 2.0),
+            of(SERVE, HAND_WRITTEN, 1.1, 2.0),
+            of(ON_HYPER, AXUM_SSE_ON_HYPER, 1.0, 2.0),
+            of(SERVE, AXUM_SSE, 1.0, 2.0),
+            of(ON_AXUM, AXUM_SSE, 1.0, 2.0),
+        ],
+    };
+    targets.into_iter().flatten().collect()
+}

@@ -1,0 +1,40 @@
+//! Owns the plainest server over hyper: its HTTP/1 connection, one task each.
+
+use std::convert::Infallible;
+
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Answers every request so.
+pub async fn serve<A, B>(listener: TcpListener, answer: A)
+where
+    A: Fn(Parts) -> Response<B> + Clone + Send + 'static,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(connection(stream, answer.clone()));
+    }
+}
+
+async fn connection<A, B>(stream: TcpStream, answer: A)
+where
+    A: Fn(Parts) -> Response<B>,
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (parts, _) = request.into_parts();
+        std::future::ready(Ok::<_, Infallible>(answer(parts)))
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A client that goes is an error to it, and to nobody else.
+    drop(connection.await);
+}

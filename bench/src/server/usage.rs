@@ -1,0 +1,51 @@
+//! Owns what a server has used so far, as it says itself.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::harness::{Result, cpu_ns};
+
+/// The unit of times in `/proc`: Linux shows 100 ticks a second, whatever it counts in.
+const TICK_NS: u64 = 10_000_000;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Usage {
+    /// On all threads, in user and kernel mode.
+    pub cpu_ns: u64,
+    /// Of that, in user mode: a sample of the clock's ticks, so good to a few percent only.
+    pub user_ns: u64,
+    /// What is in memory.
+    pub rss_bytes: u64,
+}
+
+impl Usage {
+    /// Of this process.
+    pub fn now() -> Result<Self> {
+        let cpu_ns = cpu_ns();
+        Ok(Self {
+            cpu_ns,
+            user_ns: user_ns()?,
+            rss_bytes: rss_bytes()?,
+        })
+    }
+}
+
+fn user_ns() -> Result<u64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // What is in parentheses may hold anything; user time is the 12th field after it.
+    let fields = stat
+        .rsplit_once(") ")
+        .ok_or("no fields in /proc/self/stat")?
+        .1;
+    let ticks = fields.split(' ').nth(11).ok_or("no user time there")?;
+    Ok(ticks.parse::<u64>()? * TICK_NS)
+}
+
+fn rss_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.ok_or("no VmRSS in /proc/self/status")?;
+    Ok(kilobytes.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
