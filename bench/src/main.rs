@@ -56,7 +56,7 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// How many samples to take of each contender; 7, with --quick 1, or 3 of sessions
+    /// How many samples to take of each contender; 7, or 3 of the server; with --quick 1, or 3 of sessions
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
@@ -104,6 +104,14 @@ impl Bench {
         }
     }
 
+    /// How many samples are enough for publishing; those of the server take seconds each.
+    fn rounds(self) -> usize {
+        match self {
+            Self::Decoder | Self::Sessions => 7,
+            Self::Server => 3,
+        }
+    }
+
     /// How many samples are enough to see that it works. Those of sessions are to hold targets.
     fn quick_rounds(self) -> usize {
         match self {
@@ -123,7 +131,7 @@ impl Options {
         let (rounds, budget) = if self.quick {
             (bench.quick_rounds(), Duration::from_millis(5))
         } else {
-            (7, Duration::from_millis(150))
+            (bench.rounds(), Duration::from_millis(150))
         };
         Plan {
             rounds: self.rounds.unwrap_or(rounds).max(1),

@@ -75,7 +75,7 @@ impl Row {
 
     /// How many groups of events are published while it is measured.
     pub fn groups(self, quick: bool) -> usize {
-        let deliveries = if quick { 40_000 } else { 300_000 };
+        let deliveries = if quick { 20_000 } else { 150_000 };
         (deliveries / self.sessions).max(5)
     }
 

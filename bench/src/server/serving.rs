@@ -1,5 +1,6 @@
 //! Owns the server's process: who serves, and how it is told what to publish.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use axum::response::sse;
@@ -113,7 +114,8 @@ async fn obey<T: Published>(mut control: UnixStream, events: &broadcast::Sender<
                     published += 1;
                 }
             }
-            Err(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
