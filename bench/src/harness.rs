@@ -404,7 +404,7 @@ impl CaseReport {
         let Spread { median, min, max } = cost;
         write!(f, " {median:.0} ({min:.0}–{max:.0})")?;
         if let Some(Spread { median, .. }) = in_user_mode {
-            write!(f, ", {median:.0} of it user")?;
+            write!(f, ", {median:.0} user")?;
         }
         write!(f, " |")
     }
