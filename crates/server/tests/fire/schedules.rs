@@ -2,6 +2,7 @@
 //! what was sent leaves whole and in order, and nobody waits for what has happened.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,8 @@ enum Step {
 enum Command {
     Send(usize),
     Flush,
+    /// Wakes itself.
+    Yield,
     Return,
     Fail,
 }
@@ -60,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::WaitForTheEnd),
         4 => size().prop_map(|size| Step::Handler(Command::Send(size))),
         2 => Just(Step::Handler(Command::Flush)),
+        2 => Just(Step::Handler(Command::Yield)),
         2 => size().prop_map(Step::Spawn),
         12 => Just(Step::PollBody),
         6 => index.clone().prop_map(Step::PollTask),
@@ -157,10 +161,14 @@ struct World {
     sender: Sender,
     session: Arc<Session>,
     commands: mpsc::UnboundedSender<Command>,
+    /// How many commands there were, and how many the handler is done with.
+    told: usize,
+    done: Arc<AtomicUsize>,
     sent: Sent,
     tasks: Vec<Task>,
-    /// How many of what was sent have left.
+    /// How many of what was sent have left, and after how many the connection had its turn.
     left: usize,
+    written: usize,
     numbers: usize,
 }
 
@@ -170,11 +178,13 @@ impl World {
         let (hand_over, session) = std::sync::mpsc::channel();
         let sent = Sent::default();
         let log = sent.clone();
+        let done = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&done);
         let mut connection = Connection::open(SessionOptions::new(), async move |session| {
             let session = Arc::new(session);
             hand_over.send(Arc::clone(&session)).unwrap();
             let sender = session.sender();
-            handle(sender, log, todo).await
+            handle(sender, log, todo, &counter).await
         });
         assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
         let session = session.recv().unwrap();
@@ -185,9 +195,12 @@ impl World {
             sender: session.sender(),
             session,
             commands,
+            told: 0,
+            done,
             sent,
             tasks: Vec::new(),
             left: 0,
+            written: 0,
             numbers: 0,
         }
     }
@@ -224,11 +237,15 @@ impl World {
                 };
                 self.begin(Task::new(Kind::End, end));
             }
-            Step::Handler(command) => drop(self.commands.send(command)),
+            Step::Handler(command) => {
+                self.told += 1;
+                drop(self.commands.send(command));
+            }
             Step::Spawn(size) => {
                 let (sender, sent) = (self.sender.clone(), self.sent.clone());
                 let event = self.event(size);
                 self.session.spawn(async move {
+                    yield_once().await;
                     send(&sender, &sent, event).await;
                     Ok(())
                 });
@@ -259,7 +276,7 @@ impl World {
         };
         self.comes_back = false;
         match connection.poll() {
-            Answer::Pending => {}
+            Answer::Pending => self.written = self.left,
             Answer::Frame(frame) => {
                 self.comes_back = true;
                 self.take(&frame);
@@ -292,7 +309,7 @@ impl World {
         };
         match self.tasks.swap_remove(index).kind {
             Kind::Send => assert!(is_ok || self.sender.is_closed(), "refused while open"),
-            Kind::Flush(events) if is_ok => assert!(self.left >= events, "flushed too early"),
+            Kind::Flush(events) if is_ok => assert!(self.written >= events, "flushed too early"),
             Kind::Flush(_) => assert!(self.connection.is_none(), "a flush failed"),
             Kind::End => assert!(self.sender.is_closed(), "no end yet"),
         }
@@ -331,6 +348,10 @@ impl World {
         if !is_over || self.ended.is_some() {
             assert_eq!(self.left, self.sent.count(), "something has not left");
         }
+        if !is_over {
+            let done = self.done.load(Ordering::SeqCst);
+            assert_eq!(done, self.told, "the handler waits for what has happened");
+        }
         for task in &self.tasks {
             let may_wait = matches!(task.kind, Kind::End) && !is_over;
             assert!(may_wait, "{:?} waits for what has happened", task.kind);
@@ -358,6 +379,7 @@ async fn handle(
     sender: Sender,
     sent: Sent,
     mut todo: mpsc::UnboundedReceiver<Command>,
+    done: &AtomicUsize,
 ) -> Result<(), HandlerError> {
     let mut number = 1_000_000;
     while let Some(command) = todo.recv().await {
@@ -367,16 +389,28 @@ async fn handle(
                 let event = Event::new("h".repeat(size)).id(number).encode();
                 send(&sender, &sent, event).await;
             }
-            Command::Flush => {
-                let events = sent.count();
-                sender.flush().await?;
-                assert!(sent.count() >= events);
-            }
+            Command::Flush => sender.flush().await?,
+            Command::Yield => yield_once().await,
             Command::Return => return Ok(()),
             Command::Fail => return Err(HandlerError::new("on purpose")),
         }
+        done.fetch_add(1, Ordering::SeqCst);
     }
     std::future::pending().await
+}
+
+/// Pending once, and woken at once.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 #[test]
