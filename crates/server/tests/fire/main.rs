@@ -5,6 +5,7 @@
 mod beats;
 mod busy;
 mod connection;
+mod drains;
 mod drops;
 mod many;
 mod readers;

@@ -1,0 +1,85 @@
+//! A drain while everybody sends.
+
+use std::time::Duration;
+
+use tidings_proto::{Event, Heartbeat};
+use tidings_server::{Drain, Drained, Error, SessionOptions};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::scene::{Heard, get, hear, read_until, serve, within};
+
+const CLIENTS: usize = 16;
+const TASKS: usize = 4;
+
+fn text_of(task: usize, n: usize) -> String {
+    format!("{task} {n}\n{}", "z".repeat(n % 100))
+}
+
+/// Each task's events, whole and in its order, then the retry, then nothing.
+fn check(heard: &Heard) {
+    assert!(heard.is_whole);
+    let events = heard.events();
+    let (last, sent) = events.split_last().unwrap();
+    let retry = last.retry.unwrap();
+    let range = Duration::from_millis(100)..=Duration::from_millis(200);
+    assert!(range.contains(&retry) && last.data.is_none(), "{last:?}");
+    let mut next = [0; TASKS];
+    for event in sent.iter().filter(|event| event.data.is_some()) {
+        assert_eq!(event.retry, None);
+        let task: usize = event.text()[..1].parse().unwrap();
+        assert!(event.text() == text_of(task, next[task]), "{task}");
+        next[task] += 1;
+    }
+    assert!(next.iter().all(|sent| *sent > 0), "{next:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_while_all_send_ends_each_stream_after_whole_events_and_a_retry() {
+    let drain = Drain::new()
+        .deadline(Duration::from_secs(30))
+        .retry(Duration::from_millis(100)..=Duration::from_millis(200));
+    let options = SessionOptions::new()
+        .drain(&drain)
+        .heartbeat(Heartbeat::every(Duration::from_millis(1)).always());
+    let address = serve(options, async |session| {
+        let mut tasks = JoinSet::new();
+        for task in 0..TASKS {
+            let sender = session.sender();
+            tasks.spawn(async move {
+                for n in 0.. {
+                    let sent = sender.send(Event::new(text_of(task, n))).await;
+                    if let Err(error) = sent {
+                        assert!(matches!(error, Error::Closed));
+                        return sender.flush().await.is_ok();
+                    }
+                }
+                false
+            });
+        }
+        tasks.join_all().await;
+        Ok(())
+    });
+    let address = address.await;
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        let mut body = get(TcpStream::connect(address).await.unwrap()).await;
+        let mut first = Vec::new();
+        for task in 0..TASKS {
+            let text = format!("data: {task} ");
+            if !String::from_utf8_lossy(&first).contains(&text) {
+                first.extend(read_until(&mut body, &text).await);
+            }
+        }
+        clients.spawn(async move {
+            let mut heard = hear(body).await;
+            heard.bytes.splice(0..0, first);
+            heard
+        });
+    }
+    drain.start();
+    let heard = within("the clients", clients.join_all()).await;
+    heard.iter().for_each(check);
+    assert_eq!(within("the drain", drain.finished()).await, Drained::Clean);
+    assert_eq!(drain.open_sessions(), 0);
+}
