@@ -12,7 +12,8 @@ use crate::{Error, Reason, TrySendError};
 /// Clones send into the same session. Each send is whole: what others send comes before or after
 /// it. All of them share the session's one queue, 64 KiB
 /// ([`MAX_QUEUED_BYTES`](tidings_proto::MAX_QUEUED_BYTES)), and those who wait for room in it get it in
-/// the order in which they began to wait.
+/// the order in which they began to wait. Who began and is then polled no more keeps its place and the
+/// room it was given until its future is dropped: let it run in a task, or drop it.
 ///
 /// It keeps no session open: when the handler returns the session ends, whoever still sends.
 ///
