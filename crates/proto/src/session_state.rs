@@ -32,9 +32,11 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// ```
 #[derive(Debug, Default)]
 pub struct SessionState {
-    queue: VecDeque<Queued>,
+    /// Most often the only one queued, so that a session that sends now and then allocates no queue.
+    first: Option<Queued>,
+    rest: VecDeque<Queued>,
     queued_bytes: usize,
-    pulse: Option<Pulse>,
+    pulse: Option<Box<Pulse>>,
     /// Its lifetime is over then.
     ends_at: Option<Instant>,
     end: Option<Frame>,
@@ -66,9 +68,10 @@ impl SessionState {
         }
         self.queued_bytes += events.len();
         let bytes = events.into_bytes();
-        match self.queue.back_mut() {
+        match self.rest.back_mut().or(self.first.as_mut()) {
             Some(last) if last.len() + bytes.len() <= FRAME_BYTES => last.gather(&bytes),
-            _ => self.queue.push_back(Queued::Ready(bytes)),
+            Some(_) => self.rest.push_back(Queued::Ready(bytes)),
+            None => self.first = Some(Queued::Ready(bytes)),
         }
     }
 
@@ -81,8 +84,8 @@ impl SessionState {
     /// Starts a heartbeat in place of the one before, and returns that: its provider may do
     /// something of its own when it is dropped. Its time is [`poll_timeout`](Self::poll_timeout)'s.
     pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) -> Option<Heartbeat> {
-        let before = self.pulse.replace(Pulse::new(heartbeat, now));
-        before.map(Pulse::into_heartbeat)
+        let before = self.pulse.replace(Box::new(Pulse::new(heartbeat, now)));
+        before.map(|pulse| pulse.into_heartbeat())
     }
 
     /// The session is to end at this time.
@@ -123,16 +126,17 @@ impl SessionState {
         if self.is_ended() {
             return None;
         }
-        let beat = self.pulse.as_ref().map(Pulse::due);
+        let beat = self.pulse.as_ref().map(|pulse| pulse.due());
         beat.into_iter().chain(self.ends_at).min()
     }
 
     /// What leaves now; `None` if there is nothing yet. An end stays the end.
     #[must_use]
     pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
-        let Some(bytes) = self.queue.pop_front().map(Bytes::from) else {
+        let Some(bytes) = self.first.take().map(Bytes::from) else {
             return self.end.clone();
         };
+        self.first = self.rest.pop_front();
         self.queued_bytes -= bytes.len();
         if let Some(pulse) = &mut self.pulse {
             pulse.handle_sent(now);
@@ -264,9 +268,9 @@ mod tests {
         let mut session = SessionState::new();
         (0..5_000).for_each(|_| session.handle_events(event_of(10)));
         assert!(
-            session.queue.len() <= 50_000 / FRAME_BYTES + 1,
+            session.rest.len() <= 50_000 / FRAME_BYTES + 1,
             "{}",
-            session.queue.len()
+            session.rest.len()
         );
     }
 

@@ -19,6 +19,7 @@ use crate::drain::DrainedSession;
 use crate::encoded_body::EncodedBody;
 use crate::limits::Permit;
 use crate::meters::Meters;
+use crate::session::Head;
 use crate::shared::Shared;
 use crate::timer::Timer;
 use crate::work::{Failure, HandlerFuture, Work};
@@ -47,6 +48,7 @@ enum State {
 }
 
 pub(crate) struct OpenBody {
+    head: Arc<Head>,
     shared: Arc<Shared>,
     /// Of the handler and the timer: `shared`.
     waker: Waker,
@@ -77,6 +79,7 @@ enum Turn {
 
 impl SessionBody {
     pub(crate) fn open(
+        head: Arc<Head>,
         shared: Arc<Shared>,
         handler: HandlerFuture,
         span: Span,
@@ -85,6 +88,7 @@ impl SessionBody {
     ) -> Self {
         let meters = span.in_scope(Meters::open);
         Self(State::Open(Box::new(OpenBody {
+            head,
             waker: Waker::from(Arc::clone(&shared)),
             shared,
             work: Some(Work::new(handler)),
@@ -238,11 +242,15 @@ impl OpenBody {
             // came too late; a panic is always a defect.
             if was_open || matches!(failure, Failure::Panic(_)) {
                 let _entered = self.span.enter();
-                failure.trace();
+                failure.trace(self.path());
             }
         }
         let work = self.work.take();
         self.let_go(work);
+    }
+
+    fn path(&self) -> &str {
+        self.head.request.uri.path()
     }
 
     /// Drops what may run the caller's code, whose panic is to take down neither the connection nor
@@ -250,7 +258,7 @@ impl OpenBody {
     fn let_go<T>(&self, dropped: T) {
         let _entered = self.span.enter();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(dropped))) {
-            Failure::Panic(panic).trace();
+            Failure::Panic(panic).trace(self.path());
         }
     }
 }

@@ -220,8 +220,8 @@
 //!
 //! Traces go through [`tracing`](https://docs.rs/tracing), within a span `session` at the level of
 //! `debug`, whose `path` is that of the request: never its query, nor a header. A handler that fails
-//! or panics is an `error` with its message; what opened, closed and was refused is told at `debug`.
-//! Where spans of `debug` are off, an error comes without its path.
+//! or panics is an `error` with its message and that path; what opened, closed and was refused is told
+//! at `debug`.
 //!
 //! # Features
 //! * `compression`: streams in zstd, gzip or br for clients that ask, by

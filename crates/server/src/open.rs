@@ -17,6 +17,7 @@ use crate::coding::Coding;
 use crate::limits::{Permit, Refused};
 use crate::request::detach;
 use crate::response::{refusal, response};
+use crate::session::Head;
 use crate::shared::Shared;
 use crate::{
     Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest, meters,
@@ -117,9 +118,14 @@ impl SseRequest {
             }
         });
         detach(&mut parts);
-        let session = Session::new(parts, last_event_id, ends_at, Arc::clone(&shared));
+        let head = Arc::new(Head {
+            request: parts,
+            last_event_id,
+            ends_at,
+        });
+        let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
-        let body = SessionBody::open(shared, handler, span, permit, drained);
+        let body = SessionBody::open(head, shared, handler, span, permit, drained);
         response(version, body)
     }
 }

@@ -20,31 +20,22 @@ use crate::{HandlerError, Sender};
 #[derive(Debug)]
 pub struct Session {
     // Apart, as an async function holds what it is given twice.
-    head: Box<Head>,
+    head: Arc<Head>,
     sender: Sender,
 }
 
+/// What is known of a session when it opens.
 #[derive(Debug)]
-struct Head {
-    request: Parts,
-    last_event_id: Option<EventId>,
-    ends_at: Option<Instant>,
+pub(crate) struct Head {
+    pub(crate) request: Parts,
+    pub(crate) last_event_id: Option<EventId>,
+    pub(crate) ends_at: Option<Instant>,
 }
 
 impl Session {
-    pub(crate) fn new(
-        request: Parts,
-        last_event_id: Option<EventId>,
-        ends_at: Option<Instant>,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let head = Head {
-            request,
-            last_event_id,
-            ends_at,
-        };
+    pub(crate) fn new(head: Arc<Head>, shared: Arc<Shared>) -> Self {
         Self {
-            head: Box::new(head),
+            head,
             sender: Sender(shared),
         }
     }

@@ -77,15 +77,17 @@ impl Work {
 }
 
 impl Failure {
-    pub(crate) fn trace(&self) {
+    /// The path, as spans may be of no interest where errors are.
+    pub(crate) fn trace(&self, path: &str) {
         match self {
             Self::Error(error) => {
-                tracing::error!(error = error.as_error(), "the handler of a session failed");
+                let error = error.as_error();
+                tracing::error!(path, error, "the handler of a session failed");
             }
-            Self::Panic(panic) => tracing::error!(
-                panic = panic_message(&**panic),
-                "the handler of a session panicked"
-            ),
+            Self::Panic(panic) => {
+                let panic = panic_message(&**panic);
+                tracing::error!(path, panic, "the handler of a session panicked");
+            }
         }
     }
 }
