@@ -96,14 +96,16 @@ struct Routes {
 impl Service<Request<Incoming>> for Routes {
     type Response = Response;
     type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
+    /// Apart, as hyper keeps room for it while the response lasts.
+    type Future = Pin<Box<RouteFuture<Infallible>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer));
         extensions.insert(self.connections.drain.clone());
-        tower_service::Service::call(&mut self.connections.router.clone(), request)
+        let mut router = self.connections.router.clone();
+        Box::pin(tower_service::Service::call(&mut router, request))
     }
 }
 

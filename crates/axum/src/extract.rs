@@ -5,7 +5,7 @@ use std::future::Future;
 use std::ops::Deref;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, OriginalUri};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
 use futures_core::Stream;
@@ -72,13 +72,7 @@ impl Deref for SseRequest {
 }
 
 impl From<Parts> for SseRequest {
-    fn from(mut parts: Parts) -> Self {
-        // As of the rest of the head, a copy: else it holds a buffer of 8 KiB while the session lasts.
-        if let Some(OriginalUri(uri)) = parts.extensions.get_mut()
-            && let Ok(copy) = uri.to_string().parse()
-        {
-            *uri = copy;
-        }
+    fn from(parts: Parts) -> Self {
         Self(tidings_server::SseRequest::new(parts))
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, OriginalUri, Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -102,8 +102,7 @@ async fn a_session_holds_no_buffer_of_its_request() {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..5)).unwrap();
     let mut app = Router::new().sse("/path", async |session: Session| {
-        let OriginalUri(uri) = session.request().extensions.get().unwrap();
-        assert_eq!(uri, "/path");
+        assert_eq!(session.request().uri, "/path");
         session.send(Event::new("hello")).await?;
         std::future::pending().await
     });

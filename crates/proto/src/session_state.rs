@@ -39,7 +39,13 @@ pub struct SessionState {
     pulse: Option<Box<Pulse>>,
     /// Its lifetime is over then.
     ends_at: Option<Instant>,
-    end: Option<Frame>,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Clean,
+    Broken,
 }
 
 /// What leaves a session next.
@@ -95,12 +101,12 @@ impl SessionState {
 
     /// Nothing more is sent: after what is queued the response ends.
     pub fn handle_end(&mut self) {
-        self.end.get_or_insert(Frame::End);
+        self.end.get_or_insert(End::Clean);
     }
 
     /// The handler failed: after what is queued the response is cut, unless it was to end anyway.
     pub fn handle_failure(&mut self) {
-        self.end.get_or_insert(Frame::Break);
+        self.end.get_or_insert(End::Broken);
     }
 
     /// Time has passed: the session may be over.
@@ -134,7 +140,7 @@ impl SessionState {
     #[must_use]
     pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
         let Some(bytes) = self.first.take().map(Bytes::from) else {
-            return self.end.clone();
+            return self.end.map(Frame::from);
         };
         self.first = self.rest.pop_front();
         self.queued_bytes -= bytes.len();
@@ -148,6 +154,15 @@ impl SessionState {
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.end.is_some()
+    }
+}
+
+impl From<End> for Frame {
+    fn from(end: End) -> Self {
+        match end {
+            End::Clean => Self::End,
+            End::Broken => Self::Break,
+        }
     }
 }
 

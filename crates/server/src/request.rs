@@ -1,7 +1,8 @@
 //! Owns `SseRequest`: a request for an event stream that is not answered yet.
 
-use http::HeaderValue;
+use bytes::Bytes;
 use http::request::Parts;
+use http::{Extensions, HeaderValue, Uri};
 use tidings_proto::{EventId, headers};
 
 use crate::SessionOptions;
@@ -80,19 +81,29 @@ fn field_of_query(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// Makes a head hold no more memory than it needs.
+/// Makes a head hold no more memory than it needs, as a session keeps it for as long as it lasts.
 ///
-/// hyper's is made of slices of what it read: while one of them lives, so does its buffer of 8 KiB,
-/// and a session keeps its request for as long as it lasts.
+/// That of a server is made of slices of what was read, of which not a byte is free while one of them
+/// is held: 8 KiB in hyper. And extensions hold whatever was put there on the way.
 pub(crate) fn detach(head: &mut Parts) {
+    head.extensions = Extensions::new();
+    let uri = head.uri.to_string();
+    let values = head.headers.values().map(HeaderValue::len).sum::<usize>();
+    let mut text = Vec::with_capacity(uri.len() + values);
+    text.extend_from_slice(uri.as_bytes());
+    for value in head.headers.values() {
+        text.extend_from_slice(value.as_bytes());
+    }
+    // One allocation for all of it.
+    let mut text = Bytes::from(text);
+    if let Ok(copy) = Uri::from_maybe_shared(text.split_to(uri.len())) {
+        head.uri = copy;
+    }
     for value in head.headers.values_mut() {
-        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+        if let Ok(mut copy) = HeaderValue::from_maybe_shared(text.split_to(value.len())) {
             copy.set_sensitive(value.is_sensitive());
             *value = copy;
         }
-    }
-    if let Ok(copy) = head.uri.to_string().parse() {
-        head.uri = copy;
     }
 }
 
@@ -135,15 +146,16 @@ mod tests {
 
     #[test]
     fn a_detached_head_says_the_same_and_holds_no_buffer() {
-        let buffer = bytes::Bytes::from(vec![b'v'; 8192]);
+        let buffer = Bytes::from(vec![b'v'; 8192]);
         let value = HeaderValue::from_maybe_shared(buffer.slice(..3)).unwrap();
         let mut secret = value.clone();
         secret.set_sensitive(true);
-        let uri = http::Uri::from_maybe_shared(buffer.slice(..9)).unwrap();
+        let uri = Uri::from_maybe_shared(buffer.slice(..9)).unwrap();
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.headers.append("a", value.clone());
         parts.headers.append("a", secret);
         parts.uri = uri.clone();
+        parts.extensions.insert(buffer.clone());
         detach(&mut parts);
         let values: Vec<_> = parts.headers.get_all("a").iter().collect();
         assert_eq!(values, [&value, &value]);

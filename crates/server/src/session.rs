@@ -86,7 +86,8 @@ impl Session {
         self.sender.0.start_heartbeat(heartbeat, now);
     }
 
-    /// The request that opened the session.
+    /// The head of the request that opened the session, without its extensions: whoever wants one of
+    /// those takes it before, from [`SseRequest::parts`](crate::SseRequest::parts) or by an extractor.
     #[doc(alias = "call")]
     #[must_use]
     pub fn request(&self) -> &Parts {

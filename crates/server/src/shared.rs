@@ -1,9 +1,10 @@
 //! Owns what a session's handles and its body share: the state machine, who may send, and who waits.
 
+use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
 use tidings_proto::{EncodedEvents, Frame, Heartbeat, MAX_QUEUED_BYTES, SessionState};
@@ -97,24 +98,38 @@ impl Shared {
     }
 
     /// Queues the events once there is room for them.
-    pub(crate) async fn send(&self, events: EncodedEvents) -> Result<(), Error> {
-        let room = room_of(events.len());
-        let room = match self.room.try_acquire_many(room) {
-            Err(TryAcquireError::NoPermits) => self
-                .room
-                .acquire_many(room)
-                .await
-                .map_err(|_| Error::Closed),
-            room => room.map_err(|_| Error::Closed),
-        };
-        // Given back when the events leave.
-        room?.forget();
+    pub(crate) fn send(&self, events: EncodedEvents) -> impl Future<Output = Result<(), Error>> {
+        // By hand and small, as every handler has room for a send: an async block holds what it is
+        // given twice. Few have to wait, so what that takes is apart.
+        let mut events = Some(events);
+        let mut waiting = None;
+        poll_fn(move |cx| {
+            if let Some(events) = events.take() {
+                match self.try_send(events) {
+                    Err(TrySendError::Full(events)) => {
+                        waiting = Some(Box::pin(self.wait_and_send(events)));
+                    }
+                    result => return Poll::Ready(result.map_err(|_| Error::Closed)),
+                }
+            }
+            match &mut waiting {
+                Some(waiting) => waiting.as_mut().poll(cx),
+                // Polled again after it was ready, which nobody does.
+                None => Poll::Pending,
+            }
+        })
+    }
+
+    async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), Error> {
+        let room = self.room.acquire_many(room_of(events.len())).await;
+        room.map_err(|_| Error::Closed)?.forget();
         self.queue(events).map_err(|_| Error::Closed)
     }
 
     /// Queues the events if there is room for them now.
     pub(crate) fn try_send(&self, events: EncodedEvents) -> Result<(), TrySendError> {
         match self.room.try_acquire_many(room_of(events.len())) {
+            // Given back when the events leave.
             Ok(room) => room.forget(),
             Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(events)),
             Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(events)),
