@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, SizeHint};
 use tidings_proto::Frame;
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use tracing::Span;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
+use crate::cut::Cut;
 use crate::drain::DrainedSession;
 #[cfg(feature = "compression")]
 use crate::encoded_body::EncodedBody;
@@ -33,13 +35,19 @@ use crate::{BrokenSession, Reason};
 ///
 /// Once it has ended it stays ended.
 #[derive(Debug, Default)]
-pub struct SessionBody(State);
+pub struct SessionBody {
+    state: State,
+    /// Where several streams share a connection, as over HTTP/2.
+    cut: Option<Box<Cut>>,
+}
 
 #[derive(Debug, Default)]
 enum State {
     Open(Box<OpenBody>),
     #[cfg(feature = "compression")]
     Encoded(Box<EncodedBody>),
+    /// It breaks once what was sent has left.
+    Breaking,
     /// Of a stream whose head alone was asked for: has no length, as the stream has none.
     HeadOnly,
     /// Ended, or never begun.
@@ -87,7 +95,8 @@ impl SessionBody {
         drained: Option<DrainedSession>,
     ) -> Self {
         let meters = span.in_scope(Meters::open);
-        Self(State::Open(Box::new(OpenBody {
+        let is_shared = head.request.version >= Version::HTTP_2;
+        let open = OpenBody {
             head,
             waker: Waker::from(Arc::clone(&shared)),
             shared,
@@ -98,24 +107,32 @@ impl SessionBody {
             span,
             _permit: permit,
             _drained: drained,
-        })))
+        };
+        Self {
+            state: State::Open(Box::new(open)),
+            cut: is_shared.then(Box::default),
+        }
     }
 
     /// The same, in this coding.
     #[cfg(feature = "compression")]
     pub(crate) fn encoded(self, coding: Coding) -> Self {
-        match self.0 {
-            State::Open(open) => Self(State::Encoded(Box::new(EncodedBody::new(*open, coding)))),
-            other => Self(other),
-        }
+        let state = match self.state {
+            State::Open(open) => State::Encoded(Box::new(EncodedBody::new(*open, coding))),
+            other => other,
+        };
+        Self { state, ..self }
     }
 
     pub(crate) fn head_only() -> Self {
-        Self(State::HeadOnly)
+        Self {
+            state: State::HeadOnly,
+            cut: None,
+        }
     }
 
     pub(crate) fn empty() -> Self {
-        Self(State::Over)
+        Self::default()
     }
 }
 
@@ -127,29 +144,41 @@ impl Body for SessionBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenSession>>> {
-        let frame = match &mut self.0 {
+        let this = &mut *self;
+        let frame = match &mut this.state {
             State::Open(open) => ready!(open.poll_frame(cx)),
             #[cfg(feature = "compression")]
             State::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
+            State::Breaking => Frame::Break,
             State::HeadOnly | State::Over => return Poll::Ready(None),
         };
-        let frame = match frame {
-            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(bytes))),
-            Frame::Break => Some(Err(BrokenSession::new())),
-            _ => None,
-        };
-        if !matches!(frame, Some(Ok(_))) {
-            self.0 = State::Over;
-        }
-        Poll::Ready(frame)
+        Poll::Ready(match frame {
+            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(match &mut this.cut {
+                Some(cut) => cut.watch(bytes),
+                None => bytes,
+            }))),
+            Frame::Break => {
+                // The handler is gone meanwhile.
+                this.state = State::Breaking;
+                if let Some(cut) = &mut this.cut {
+                    ready!(cut.poll(cx));
+                }
+                this.state = State::Over;
+                Some(Err(BrokenSession::new()))
+            }
+            _ => {
+                this.state = State::Over;
+                None
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, State::Over)
+        matches!(self.state, State::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.0 {
+        match self.state {
             State::Over => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }

@@ -232,6 +232,7 @@
 mod body;
 #[cfg(feature = "compression")]
 mod coding;
+mod cut;
 mod drain;
 #[cfg(feature = "compression")]
 mod encoded_body;

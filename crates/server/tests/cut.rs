@@ -1,0 +1,103 @@
+//! Holds that a stream which breaks over HTTP/2 breaks after what was sent, however late that leaves.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tidings_proto::Event;
+use tidings_server::{HandlerError, Session, SseRequest};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+async fn fail(session: Session) -> Result<(), HandlerError> {
+    let events: u64 = session.request().uri.path().trim_matches('/').parse()?;
+    for n in 0..events {
+        session.send(Event::new("x".repeat(1000)).id(n)).await?;
+    }
+    Err(HandlerError::new("on purpose"))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    let service = service_fn(async |request: Request<Incoming>| {
+        Ok::<_, Infallible>(SseRequest::new(request.into_parts().0).open(fail))
+    });
+    let server = http2::Builder::new(TokioExecutor::new());
+    drop(server.serve_connection(TokioIo::new(stream), service).await);
+}
+
+async fn client(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> SendRequest<Empty<Bytes>> {
+    let client = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (client, connection) = client.await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// How many events come before the cut.
+async fn heard(client: &mut SendRequest<Empty<Bytes>>, sent: u64) -> usize {
+    let request = Request::get(format!("http://test/{sent}")).body(Empty::new());
+    client.ready().await.unwrap();
+    let response = client.send_request(request.unwrap()).await;
+    let mut body = response.expect("the head comes before the cut").into_body();
+    let mut heard = Vec::new();
+    loop {
+        match body.frame().await.expect("a cut, and no end") {
+            Ok(frame) => heard.extend(frame.into_data().unwrap()),
+            Err(_) => return heard.windows(2).filter(|end| end == b"\n\n").count(),
+        }
+    }
+}
+
+async fn within<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(60), future)
+        .await
+        .expect("it hangs")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn head_and_event_come_before_the_cut_whichever_task_runs_first() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap());
+    let (stream, accepted) = tokio::join!(stream, listener.accept());
+    let (accepted, _) = accepted.unwrap();
+    accepted.set_nodelay(true).unwrap();
+    tokio::spawn(serve(accepted));
+    let mut client = client(stream.unwrap()).await;
+    for sent in [1, 1, 1, 1, 0].repeat(30) {
+        assert_eq!(within(heard(&mut client, sent)).await as u64, sent);
+    }
+}
+
+#[tokio::test]
+async fn all_that_was_sent_comes_before_the_cut_though_the_connection_is_slow() {
+    let (near, far) = tokio::io::duplex(64);
+    tokio::spawn(serve(far));
+    let mut client = client(near).await;
+    assert_eq!(within(heard(&mut client, 60)).await, 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_keeps_what_it_reads_hears_of_the_cut_too() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let request = Request::get("/1").version(version).body(()).unwrap();
+        let mut body = SseRequest::new(request.into_parts().0)
+            .open(fail)
+            .into_body();
+        let mut kept = Vec::new();
+        while let Some(Ok(frame)) = within(body.frame()).await {
+            kept.push(frame);
+        }
+        assert!(!kept.is_empty());
+        assert!(body.frame().await.is_none());
+    }
+}
