@@ -123,7 +123,8 @@ impl Serve {
     /// HTTP/1.1, costs 8 kB more.
     ///
     /// The write deadline holds for the connection as a whole: a stream that is not read, beside
-    /// others that are, is not cut by it.
+    /// others that are, is not cut by it. A client from which nothing comes for that long is sent a
+    /// PING, and is cut if it does not answer that in as long again.
     #[cfg(feature = "http2")]
     pub fn http2(self) -> Self {
         self.set(|setup| setup.connections.protocol = Protocol::Any)

@@ -22,6 +22,9 @@ use super::{Routes, Stream};
 /// HTTP/1.1, where this looks at the first bytes before hyper does.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
 
+/// What comes after is no deadline, and more than timers can be set to: a day.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
 pub(super) struct AnyConnection {
     connection: Pin<Box<UpgradeableConnection<'static, Stream, Asked, TokioExecutor>>>,
     is_asked: Arc<AtomicBool>,
@@ -32,7 +35,14 @@ pub(super) struct AnyConnection {
 pub(super) fn connection(stream: Stream, routes: Routes) -> AnyConnection {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
-    builder.http2().timer(TokioTimer::new());
+    // A client that is stopped is sent no more than its windows take, which may all fit into the
+    // socket: then no write waits, and only an answer that does not come tells.
+    let deadline = routes.connections.write_deadline.min(LONGEST_DEADLINE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(deadline)
+        .keep_alive_timeout(deadline);
     let is_asked = Arc::default();
     let service = Asked {
         routes,

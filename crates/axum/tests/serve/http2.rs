@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_server::Drain;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -108,6 +108,46 @@ async fn a_stream_that_is_not_read_holds_up_no_other_and_is_cut_at_the_deadline(
     server.tells(&Told::Gone, 3).await;
     assert!(slow.await.unwrap().is_err());
     drop(unread);
+}
+
+/// What a client that asks for this path begins with.
+fn request_for(path: &str) -> Vec<u8> {
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // GET, http, and the path and the authority as they are.
+    let mut fields = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    fields.extend_from_slice(path.as_bytes());
+    fields.extend_from_slice(b"\x01\x04test");
+    let length = u8::try_from(fields.len()).unwrap();
+    let headers = [0, 0, length, 1, 0b101, 0, 0, 0, 1];
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(),
+        &settings,
+        &headers,
+        &fields,
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn a_client_that_stops_before_the_socket_is_full_is_cut_too() {
+    let deadline = Duration::from_millis(300);
+    let mut server = Server::start(|serve| serve.write_deadline(deadline).http2()).await;
+    for path in ["/quiet", "/flood"] {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        // Its window is 64 KiB, which the socket takes though it reads nothing.
+        client.write_all(&request_for(path)).await.unwrap();
+        server.tells(&Told::Gone, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_no_clock_reaches_is_none() {
+    let server = Server::start(|serve| serve.write_deadline(Duration::MAX).http2()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(
+        hear(&mut client.get("/quiet").await).await,
+        "data: hello\n\n"
+    );
 }
 
 #[tokio::test]
