@@ -87,7 +87,7 @@ where
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no handler of an event stream",
     note = "it takes extractors, then a `Session`, and is an async function that returns \
-            `Result<(), HandlerError>`"
+            `Result<(), HandlerError>`; its future is `Send`, and what it captures is its own"
 )]
 pub trait SseHandler<T, S>: Clone + Send + Sync + 'static {
     /// Answers the request: with the stream, or with what an extractor rejected it with.

@@ -65,10 +65,28 @@ impl StdError for TrySendError {}
 pub struct HandlerError(Box<dyn StdError + Send + Sync>);
 
 impl HandlerError {
-    /// An error of this text.
+    /// An error of this text; or what `?` does not take, as it is no [`std::error::Error`]: a boxed
+    /// one, or that of `anyhow` or `eyre`.
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use tidings_server::HandlerError;
+    ///
+    /// fn look_up() -> Result<u32, Box<dyn Error + Send + Sync>> {
+    ///     Ok("7".parse()?)
+    /// }
+    ///
+    /// fn handle() -> Result<(), HandlerError> {
+    ///     match look_up().map_err(HandlerError::new)? {
+    ///         7 => Ok(()),
+    ///         _ => Err(HandlerError::new("it is not there")),
+    ///     }
+    /// }
+    /// # handle().unwrap();
+    /// ```
     #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into().into())
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(error.into())
     }
 
     /// The error that it was made of.
@@ -113,3 +131,21 @@ impl fmt::Display for BrokenSession {
 }
 
 impl StdError for BrokenSession {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_made_of_a_text_or_of_what_is_boxed() {
+        for error in [
+            HandlerError::new("lost"),
+            HandlerError::new("lost".to_owned()),
+        ] {
+            assert_eq!(error.to_string(), "lost");
+        }
+        let boxed: Box<dyn StdError + Send + Sync> = Box::new(Error::Closed);
+        let error = HandlerError::new(boxed);
+        assert!(error.as_error().is::<Error>(), "it is not wrapped");
+    }
+}
