@@ -166,6 +166,10 @@ impl Shared {
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
         let stale = self.change(|inner| {
+            if inner.state.is_ended() {
+                // What makes its events may hold the session, which would hold it for ever.
+                return Some(heartbeat);
+            }
             // The timer is to be looked at again.
             inner.is_woken = true;
             inner.state.handle_heartbeat(heartbeat, now)

@@ -327,6 +327,23 @@ fn handed_over() -> (Connection, Arc<Session>) {
 }
 
 #[tokio::test]
+async fn a_heartbeat_that_comes_too_late_is_dropped() {
+    let (connection, session) = handed_over();
+    drop(connection);
+    let held = Arc::new(());
+    let provider = (session.sender(), Arc::clone(&held));
+    session.heartbeat(Heartbeat::default().with(move || {
+        let _ = &provider;
+        Event::new("beat")
+    }));
+    assert_eq!(
+        Arc::strong_count(&held),
+        1,
+        "nobody would ever let go of it"
+    );
+}
+
+#[tokio::test]
 async fn a_flush_ends_when_the_client_goes() {
     let (connection, session) = handed_over();
     session.send(Event::new("a")).await.unwrap();
