@@ -163,7 +163,8 @@ fn begin(shared: &Shared, options: &SessionOptions) -> Option<Instant> {
     if let Some(heartbeat) = &options.heartbeat {
         shared.start_heartbeat(heartbeat.clone(), now.into_std());
     }
-    let lifetime = options.max_lifetime?.mul_f64(0.8 + 0.2 * fastrand::f64());
+    let lifetime = options.max_lifetime?;
+    let lifetime = lifetime.saturating_sub(lifetime.mul_f64(0.2 * fastrand::f64()));
     // What no clock reaches is no end.
     let ends_at = now.checked_add(lifetime)?;
     shared.set_lifetime(ends_at.into_std());
