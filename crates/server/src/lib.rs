@@ -118,7 +118,7 @@
 //! # Typed events
 //!
 //! A serde enum is the protocol: a variant is an event's name, what it holds is the data as JSON.
-//! The client hears the same enum. See [`Sender::send_typed`].
+//! The client hears the same enum. See `Sender::send_typed`.
 //!
 //! # Heartbeats and proxies
 //!
@@ -141,7 +141,8 @@
 //! ```
 //!
 //! The head says `X-Accel-Buffering: no` and `Cache-Control: no-store`, so that proxies neither
-//! hold a stream back nor keep it.
+//! hold a stream back nor keep it. nginx speaks HTTP/1.0 to what is behind it unless it is told
+//! `proxy_http_version 1.1`: there a response that is cut looks like one that ends.
 //!
 //! # Backpressure
 //!
