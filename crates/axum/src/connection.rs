@@ -25,6 +25,9 @@ use tokio::net::TcpStream;
 
 type Stream = TokioIo<IoDeadline<TcpStream>>;
 
+/// How long a client may be silent until the kernel asks whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 /// What all connections of a server have in common.
 pub(crate) struct Connections {
     pub(crate) router: Router,
@@ -72,6 +75,7 @@ impl Connections {
         let stream = IoDeadline::new(stream)
             .write_deadline(self.write_deadline)
             .tcp_user_timeout(self.write_deadline)
+            .tcp_keep_alive(KEEP_ALIVE)
             .drain(&self.drain);
         let stream = TokioIo::new(stream);
         let service = Routes {

@@ -114,7 +114,8 @@ impl Serve {
     /// connection is cut, and its handler dropped.
     ///
     /// It is both the write deadline of [`IoDeadline`](tidings_server::IoDeadline) and, where the
-    /// platform has it, `TCP_USER_TIMEOUT`, for clients that vanished.
+    /// platform has it, `TCP_USER_TIMEOUT`, for clients that vanished. One that vanishes while
+    /// nothing is written to it is noticed by TCP keep-alive, which asks after 60 s.
     pub fn write_deadline(self, deadline: Duration) -> Self {
         self.set(|setup| setup.connections.write_deadline = deadline)
     }
@@ -125,6 +126,8 @@ impl Serve {
     /// The write deadline holds for the connection as a whole: a stream that is not read, beside
     /// others that are, is not cut by it. A client from which nothing comes for that long is sent a
     /// PING, and is cut if it does not answer that in as long again.
+    ///
+    /// Each stream is a task of hyper's own.
     #[cfg(feature = "http2")]
     pub fn http2(self) -> Self {
         self.set(|setup| setup.connections.protocol = Protocol::Any)

@@ -360,11 +360,19 @@ async fn what_is_written_at_once_and_a_shutdown_go_through() {
     let (mut near, io) = duplex(10);
     let mut far = IoDeadline::new(Counting { io, vectored: 0 });
     assert!(far.is_write_vectored());
+    let large = [b'x'; 1023];
+    let bytes = [io::IoSlice::new(&large), io::IoSlice::new(b"yz")];
+    assert_eq!(far.write_vectored(&bytes).await.unwrap(), 1025);
+    assert_eq!(far.get_ref().vectored, 1);
+    // What is small is written as one.
     let bytes = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"c")];
     assert_eq!(far.write_vectored(&bytes).await.unwrap(), 3);
+    assert_eq!(far.write_vectored(&[]).await.unwrap(), 0);
     assert_eq!(far.get_ref().vectored, 1);
     far.shutdown().await.unwrap();
-    assert_eq!(near.read(&mut [0; 10]).await.unwrap(), 0);
+    let mut written = String::new();
+    near.read_to_string(&mut written).await.unwrap();
+    assert_eq!(written, "abc");
 }
 
 #[cfg(target_os = "linux")]
@@ -384,5 +392,28 @@ async fn the_kernel_is_told_how_long_to_wait_for_an_acknowledgement() {
         let socket = socket2::SockRef::from(stream.get_ref());
         let set = socket.tcp_user_timeout().unwrap().unwrap();
         assert!((from..=to).contains(&set), "{timeout:?}: {set:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_asks_a_quiet_peer_as_soon_as_it_can_be_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let mut stream = IoDeadline::new(stream.unwrap());
+    assert!(
+        !socket2::SockRef::from(stream.get_ref())
+            .keepalive()
+            .unwrap()
+    );
+    for (idle, expected) in [
+        (Duration::from_secs(60), 60),
+        (Duration::ZERO, 1),
+        (Duration::MAX, 32_767),
+    ] {
+        stream = stream.tcp_keep_alive(idle);
+        let socket = socket2::SockRef::from(stream.get_ref());
+        assert!(socket.keepalive().unwrap(), "{idle:?}");
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), expected);
     }
 }

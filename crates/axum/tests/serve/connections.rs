@@ -100,3 +100,30 @@ async fn settings_do_not_lose_each_other() {
     client.hear("data: hello").await;
     assert_eq!((drain.open_sessions(), drain.open_connections()), (1, 1));
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_asks_whether_a_quiet_client_is_still_there() {
+    let server = Server::start(|serve| serve).await;
+    let mut client = server.connect("/quiet").await;
+    client.hear("data: hello").await;
+    let peer = client.stream.local_addr().unwrap();
+    let [here, there] = [server.address, peer].map(|address| format!(":{:04X}", address.port()));
+    // As the kernel lists them: number, addresses, state, queues, and the timer, of which 2 is that
+    // of keep-alive.
+    let is_asked = || {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let fields = sockets
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut of_client = fields.filter(|f| f[1].ends_with(&here) && f[2].ends_with(&there));
+        of_client.next().expect("it is open")[5].starts_with("02")
+    };
+    let asked = async {
+        // The event's own timer runs until it is acknowledged.
+        while !is_asked() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked).await.unwrap();
+}
