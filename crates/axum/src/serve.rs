@@ -87,6 +87,7 @@ impl Serve {
     ///
     /// It never waits for a client. Only a handler that keeps its thread, and so awaits nothing,
     /// cannot be cut: tokio's runtime waits for it when it ends.
+    #[doc(alias = "with_graceful_shutdown")]
     pub fn drain_on(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.set(|setup| setup.signal = Some(Box::pin(signal)))
     }

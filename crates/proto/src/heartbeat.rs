@@ -22,6 +22,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// let ktors = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat")).always();
 /// ```
 #[doc(alias = "heartbeat")]
+#[doc(alias = "KeepAlive")]
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     period: Duration,

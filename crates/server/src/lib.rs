@@ -144,6 +144,9 @@
 //! hold a stream back nor keep it. nginx speaks HTTP/1.0 to what is behind it unless it is told
 //! `proxy_http_version 1.1`: there a response that is cut looks like one that ends.
 //!
+//! A browser has six connections to a host over HTTP/1.1, for all its pages together, and a stream
+//! holds one. Let it speak HTTP/2, which to a browser means TLS, as by a proxy.
+//!
 //! # Backpressure
 //!
 //! [`send`](Sender::send) returns at once while at most 64 KiB are queued, and else waits for the

@@ -45,6 +45,7 @@ impl SessionOptions {
     }
 
     /// The heartbeat that each session starts with; a handler may put another in its place.
+    #[doc(alias = "keep_alive")]
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
         self.heartbeat = Some(heartbeat);

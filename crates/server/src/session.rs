@@ -81,6 +81,7 @@ impl Session {
     /// Starts a heartbeat; it runs until the session ends, or another takes its place.
     ///
     /// A client that reads nothing is sent none on top of a full queue.
+    #[doc(alias = "keep_alive")]
     pub fn heartbeat(&self, heartbeat: Heartbeat) {
         let now = Instant::now().into_std();
         self.sender.0.start_heartbeat(heartbeat, now);
