@@ -191,9 +191,10 @@ impl OpenBody {
             self.yield_turn(cx);
             return Poll::Pending;
         }
-        if self.shared.start_turn(cx.waker()) || self.turn == Turn::First {
-            self.poll_timer();
-            self.poll_work();
+        let start = self.shared.start_turn(cx.waker());
+        if start.is_woken || self.turn == Turn::First {
+            self.poll_timer(start.due);
+            self.poll_work(start.spawned);
         }
         self.turn = Turn::Handler;
         let turn = self.shared.end_turn(Instant::now().into_std());
@@ -221,13 +222,14 @@ impl OpenBody {
         };
     }
 
-    fn poll_work(&mut self) {
+    fn poll_work(&mut self, spawned: Vec<HandlerFuture>) {
         let Some(work) = &mut self.work else {
             return;
         };
+        work.spawn(spawned);
         let poll = {
             let _entered = self.span.enter();
-            work.poll(&self.shared, &mut Context::from_waker(&self.waker))
+            work.poll(&mut Context::from_waker(&self.waker))
         };
         if let Poll::Ready(result) = poll {
             self.end(result);
@@ -236,8 +238,8 @@ impl OpenBody {
 
     /// Once a turn: what makes a heartbeat may take longer than its period, and the handler has its
     /// turn in between.
-    fn poll_timer(&mut self) {
-        if !self.is_due() {
+    fn poll_timer(&mut self, due: Option<std::time::Instant>) {
+        if !self.is_past(due) {
             return;
         }
         let now = Instant::now().into_std();
@@ -246,17 +248,15 @@ impl OpenBody {
         if let Err(panic) = beat {
             self.end(Err(Failure::Panic(panic)));
         }
-        if self.is_due() {
+        if self.is_past(self.shared.poll_timeout()) {
             self.waker.wake_by_ref();
         }
     }
 
-    /// Whether it is time for the heartbeat or the end; if not, the timer wakes when it is.
-    fn is_due(&mut self) -> bool {
+    /// Whether this has come; if not, the timer wakes when it does.
+    fn is_past(&mut self, due: Option<std::time::Instant>) -> bool {
         let mut cx = Context::from_waker(&self.waker);
-        self.shared
-            .poll_timeout()
-            .is_some_and(|due| self.timer.poll(&mut cx, due.into()).is_ready())
+        due.is_some_and(|due| self.timer.poll(&mut cx, due.into()).is_ready())
     }
 
     fn end(&mut self, result: Result<(), Failure>) {

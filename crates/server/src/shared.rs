@@ -77,6 +77,16 @@ pub(crate) struct Left {
     _body: Option<Waker>,
 }
 
+/// What the body finds when it has its turn.
+pub(crate) struct Start {
+    /// The handler or the timer was woken since the last turn.
+    pub(crate) is_woken: bool,
+    /// When the timer is to go off.
+    pub(crate) due: Option<Instant>,
+    /// What is to run beside the handler from now on.
+    pub(crate) spawned: Vec<HandlerFuture>,
+}
+
 /// What the body does after it has had its turn.
 pub(crate) struct Turn {
     /// What leaves now.
@@ -265,23 +275,29 @@ impl Shared {
         has_work
     }
 
-    /// The body has its turn. Says whether the handler or the timer was woken since the last one.
-    pub(crate) fn start_turn(&self, body: &Waker) -> bool {
+    /// The body has its turn.
+    pub(crate) fn start_turn(&self, body: &Waker) -> Start {
         let stale;
         let is_flushed;
-        {
+        let mut start = {
             let mut inner = self.lock();
             stale = inner.set_body(body);
             inner.body_is_awake = true;
             is_flushed = inner.flushed_to > inner.written;
             inner.written = inner.sent.bytes;
-        }
+            Start {
+                is_woken: mem::take(&mut inner.is_woken),
+                due: inner.state.poll_timeout(),
+                spawned: mem::take(&mut inner.spawned),
+            }
+        };
         drop(stale);
         if is_flushed {
             self.progress.notify_waiters();
+            // One who waited may have been the handler.
+            start.is_woken |= mem::take(&mut self.lock().is_woken);
         }
-        // Those who waited may have been the handler.
-        mem::take(&mut self.lock().is_woken)
+        start
     }
 
     pub(crate) fn end_turn(&self, now: Instant) -> Turn {
@@ -305,10 +321,6 @@ impl Shared {
             self.room.add_permits(room_of(bytes.len()) as usize);
         }
         turn
-    }
-
-    pub(crate) fn take_spawned(&self) -> Vec<HandlerFuture> {
-        mem::take(&mut self.lock().spawned)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::HandlerError;
-use crate::shared::Shared;
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
@@ -33,20 +32,24 @@ impl Work {
         }
     }
 
+    /// Runs this beside the handler.
+    pub(crate) fn spawn(&mut self, new: Vec<HandlerFuture>) {
+        if !new.is_empty() {
+            self.spawned.get_or_insert_default().extend(new);
+        }
+    }
+
     /// Ready once the handler has returned, or something has failed. It must not be polled again
     /// after that.
-    pub(crate) fn poll(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         // Nothing of it is looked at after a panic.
         let poll = catch_unwind(AssertUnwindSafe(|| {
-            let handled = self.handler.as_mut().poll(cx);
-            if handled.is_ready() {
-                return handled;
+            // First, as what was spawned before the handler waited runs before it goes on.
+            let failed = self.poll_spawned(cx);
+            if failed.is_ready() {
+                return failed;
             }
-            self.poll_spawned(shared, cx)
+            self.handler.as_mut().poll(cx)
         }));
         match poll {
             Ok(poll) => poll.map_err(Failure::Error),
@@ -55,15 +58,7 @@ impl Work {
     }
 
     /// Ready only with a failure.
-    fn poll_spawned(
-        &mut self,
-        shared: &Shared,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), HandlerError>> {
-        let new = shared.take_spawned();
-        if !new.is_empty() {
-            self.spawned.get_or_insert_default().extend(new);
-        }
+    fn poll_spawned(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
         let Some(spawned) = &mut self.spawned else {
             return Poll::Pending;
         };
