@@ -28,7 +28,9 @@ impl SseRequest {
     ///
     /// The handler is one future for one client. It costs no task: the connection polls it, and
     /// drops it when the client is gone. When it returns, the stream ends; when it fails or
-    /// panics, what it sent still leaves, and then the response is cut.
+    /// panics, what it sent still leaves, and then the response is cut. Only of a client that is behind
+    /// by more than the kernel's buffer holds something is lost: over HTTP/1.1 what hyper could not
+    /// write yet, over HTTP/2 what takes longer than 5 s.
     ///
     /// A HEAD request gets the head alone and the handler is not called. Nor is it where the
     /// [options](Self::options) refuse the session: the answer is 429 over a limit, and 503 while
