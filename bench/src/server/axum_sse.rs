@@ -17,7 +17,7 @@ pub async fn on_axum(listener: TcpListener, stage: Stage<Event>) {
 }
 
 pub async fn on_hyper(listener: TcpListener, stage: Stage<Event>) {
-    on_hyper::serve(listener, move |_| answer(&stage)).await;
+    on_hyper::serve(listener, |stream| stream, move |_| answer(&stage)).await;
 }
 
 fn answer(stage: &Stage<Event>) -> Response {

@@ -18,7 +18,7 @@ use crate::server::rows::PERIOD;
 use crate::server::serving::Stage;
 
 pub async fn on_hyper(listener: TcpListener, stage: Stage<Bytes>) {
-    on_hyper::serve(listener, move |_| answer(&stage)).await;
+    on_hyper::serve(listener, |stream| stream, move |_| answer(&stage)).await;
 }
 
 fn answer(stage: &Stage<Bytes>) -> Response<HandWritten> {

@@ -9,27 +9,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers every request so.
-pub async fn serve<A, B>(listener: TcpListener, answer: A)
+/// Answers every request so, over what a connection is wrapped in.
+pub async fn serve<W, IO, A, B>(listener: TcpListener, wrap: W, answer: A)
 where
+    W: Fn(TcpStream) -> IO,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Parts) -> Response<B> + Clone + Send + 'static,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(connection(stream, answer.clone()));
+        if stream.set_nodelay(true).is_ok() {
+            tokio::spawn(connection(wrap(stream), answer.clone()));
+        }
     }
 }
 
-async fn connection<A, B>(stream: TcpStream, answer: A)
+async fn connection<IO, A, B>(stream: IO, answer: A)
 where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
     A: Fn(Parts) -> Response<B>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, _) = request.into_parts();
         std::future::ready(Ok::<_, Infallible>(answer(parts)))

@@ -3,7 +3,7 @@
 use axum::Router;
 use tidings_axum::RouterExt;
 use tidings_proto::{EncodedEvents, Heartbeat};
-use tidings_server::{HandlerError, Session, SseRequest};
+use tidings_server::{HandlerError, IoDeadline, Session, SseRequest};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 
@@ -17,7 +17,8 @@ pub async fn on_hyper(listener: TcpListener, stage: Stage<EncodedEvents>) {
         let heartbeat = stage.heartbeat;
         SseRequest::new(parts).open(move |session| hear(session, events, heartbeat))
     };
-    on_hyper::serve(listener, answer).await;
+    // As its docs say.
+    on_hyper::serve(listener, IoDeadline::new, answer).await;
 }
 
 pub async fn serve(listener: TcpListener, stage: Stage<EncodedEvents>) {
