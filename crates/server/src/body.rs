@@ -19,9 +19,9 @@ use crate::cut::Cut;
 use crate::drain::DrainedSession;
 #[cfg(feature = "compression")]
 use crate::encoded_body::EncodedBody;
+use crate::head::Head;
 use crate::limits::Permit;
 use crate::meters::Meters;
-use crate::session::Head;
 use crate::shared::Shared;
 use crate::timer::Timer;
 use crate::work::{Failure, HandlerFuture, Work};
@@ -95,7 +95,7 @@ impl SessionBody {
         drained: Option<DrainedSession>,
     ) -> Self {
         let meters = span.in_scope(Meters::open);
-        let is_shared = head.request.version >= Version::HTTP_2;
+        let is_shared = head.version() >= Version::HTTP_2;
         let open = OpenBody {
             head,
             waker: Waker::from(Arc::clone(&shared)),
@@ -279,7 +279,7 @@ impl OpenBody {
     }
 
     fn path(&self) -> &str {
-        self.head.request.uri.path()
+        self.head.request().uri.path()
     }
 
     /// Drops what may run the caller's code, whose panic is to take down neither the connection nor

@@ -243,6 +243,7 @@ mod encoded_body;
 #[cfg(feature = "compression")]
 mod encoder;
 mod error;
+mod head;
 mod io_deadline;
 mod limits;
 mod meters;

@@ -14,10 +14,9 @@ use tokio::time::Instant;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
+use crate::head::Head;
 use crate::limits::{Permit, Refused};
-use crate::request::detach;
 use crate::response::{refusal, response};
-use crate::session::Head;
 use crate::shared::Shared;
 use crate::{
     Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest, meters,
@@ -96,7 +95,7 @@ impl SseRequest {
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let Self {
-            mut parts,
+            parts,
             last_event_id,
             options,
         } = self;
@@ -119,12 +118,8 @@ impl SseRequest {
                 drain.register_session(&shared)
             }
         });
-        detach(&mut parts);
-        let head = Arc::new(Head {
-            request: parts,
-            last_event_id,
-            ends_at,
-        });
+        let head = Arc::new(Head::new(&parts, last_event_id, ends_at));
+        drop(parts);
         let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
         let body = SessionBody::open(head, shared, handler, span, permit, drained);

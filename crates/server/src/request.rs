@@ -1,8 +1,6 @@
 //! Owns `SseRequest`: a request for an event stream that is not answered yet.
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Uri};
 use tidings_proto::{EventId, headers};
 
 use crate::SessionOptions;
@@ -81,35 +79,9 @@ fn field_of_query(query: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// Makes a head hold no more memory than it needs, as a session keeps it for as long as it lasts.
-///
-/// That of a server is made of slices of what was read, of which not a byte is free while one of them
-/// is held: 8 KiB in hyper. And extensions hold whatever was put there on the way.
-pub(crate) fn detach(head: &mut Parts) {
-    head.extensions = Extensions::new();
-    let uri = head.uri.to_string();
-    let values = head.headers.values().map(HeaderValue::len).sum::<usize>();
-    let mut text = Vec::with_capacity(uri.len() + values);
-    text.extend_from_slice(uri.as_bytes());
-    for value in head.headers.values() {
-        text.extend_from_slice(value.as_bytes());
-    }
-    // One allocation for all of it.
-    let mut text = Bytes::from(text);
-    if let Ok(copy) = Uri::from_maybe_shared(text.split_to(uri.len())) {
-        head.uri = copy;
-    }
-    for value in head.headers.values_mut() {
-        if let Ok(mut copy) = HeaderValue::from_maybe_shared(text.split_to(value.len())) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use http::{HeaderValue, Request};
 
     use super::*;
 
@@ -142,26 +114,5 @@ mod tests {
         check(None, "/?last_event_ids=42", None);
         check(Some(b"43"), "/?last_event_id=42", Some("43"));
         check(Some(b"\xff"), "/?last_event_id=42", None);
-    }
-
-    #[test]
-    fn a_detached_head_says_the_same_and_holds_no_buffer() {
-        let buffer = Bytes::from(vec![b'v'; 8192]);
-        let value = HeaderValue::from_maybe_shared(buffer.slice(..3)).unwrap();
-        let mut secret = value.clone();
-        secret.set_sensitive(true);
-        let uri = Uri::from_maybe_shared(buffer.slice(..9)).unwrap();
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.headers.append("a", value.clone());
-        parts.headers.append("a", secret);
-        parts.uri = uri.clone();
-        parts.extensions.insert(buffer.clone());
-        detach(&mut parts);
-        let values: Vec<_> = parts.headers.get_all("a").iter().collect();
-        assert_eq!(values, [&value, &value]);
-        assert!(!values[0].is_sensitive() && values[1].is_sensitive());
-        assert_eq!(parts.uri, uri);
-        drop((value, uri));
-        assert!(buffer.is_unique(), "nothing else holds it");
     }
 }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use tidings_proto::{EventId, Heartbeat};
 use tokio::time::Instant;
 
+use crate::head::Head;
 use crate::shared::Shared;
 use crate::{HandlerError, Sender};
 
@@ -22,14 +23,6 @@ pub struct Session {
     // Apart, as an async function holds what it is given twice.
     head: Arc<Head>,
     sender: Sender,
-}
-
-/// What is known of a session when it opens.
-#[derive(Debug)]
-pub(crate) struct Head {
-    pub(crate) request: Parts,
-    pub(crate) last_event_id: Option<EventId>,
-    pub(crate) ends_at: Option<Instant>,
 }
 
 impl Session {
@@ -92,7 +85,7 @@ impl Session {
     #[doc(alias = "call")]
     #[must_use]
     pub fn request(&self) -> &Parts {
-        &self.head.request
+        self.head.request()
     }
 
     /// The `Last-Event-ID` that the client sent: where it wants to go on. See
