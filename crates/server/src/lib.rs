@@ -256,6 +256,7 @@ mod sender;
 mod session;
 mod shared;
 mod timer;
+mod turn;
 mod work;
 
 pub use body::SessionBody;

@@ -3,7 +3,7 @@
 use metrics::{Counter, counter, gauge, histogram};
 
 use crate::Reason;
-use crate::shared::Sent;
+use crate::turn::Sent;
 
 /// What one session counts as it goes. It is asked of the recorder once, when the session opens.
 pub(crate) struct Meters {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tidings_proto::{EncodedEvents, Frame, Heartbeat, MAX_QUEUED_BYTES, SessionState};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
+use crate::turn::{Abandoned, Left, Sent, Start, Turn};
 use crate::work::HandlerFuture;
 use crate::{Error, Reason, TrySendError};
 
@@ -50,51 +51,6 @@ struct Inner {
     is_abandoned: bool,
     /// Bytes that were queued when it went.
     lost: u64,
-}
-
-/// What a session has sent.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Sent {
-    /// Queued so far.
-    pub(crate) events: u64,
-    /// Handed to the connection.
-    pub(crate) bytes: u64,
-    /// The most bytes that were queued at a time.
-    pub(crate) queue_high_mark: usize,
-}
-
-/// What became of a session.
-pub(crate) struct Abandoned {
-    pub(crate) reason: Reason,
-    pub(crate) sent: Sent,
-    pub(crate) left: Left,
-}
-
-/// What is left of a session when its body is gone: to be dropped, which may run the caller's code.
-pub(crate) struct Left {
-    _state: SessionState,
-    _spawned: Vec<HandlerFuture>,
-    _body: Option<Waker>,
-}
-
-/// What the body finds when it has its turn.
-pub(crate) struct Start {
-    /// The handler or the timer was woken since the last turn.
-    pub(crate) is_woken: bool,
-    /// When the timer is to go off.
-    pub(crate) due: Option<Instant>,
-    /// What is to run beside the handler from now on.
-    pub(crate) spawned: Vec<HandlerFuture>,
-}
-
-/// What the body does after it has had its turn.
-pub(crate) struct Turn {
-    /// What leaves now.
-    pub(crate) frame: Option<Frame>,
-    /// With a frame: how many events were queued since the one before.
-    pub(crate) events: u64,
-    /// Somebody was woken meanwhile: the body is to be polled again.
-    pub(crate) is_woken: bool,
 }
 
 /// What those who send and those who handle the session do.
