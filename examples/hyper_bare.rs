@@ -34,8 +34,10 @@ fn answer(request: Request<Incoming>) -> Response<Either<SessionBody, Empty<Byte
 
 async fn serve_connection(stream: TcpStream, drain: Drain) {
     let stream = IoDeadline::new(stream).drain(&drain);
+    let outgoing = stream.outgoing().clone();
     let service = service_fn(async |mut request: Request<Incoming>| {
         request.extensions_mut().insert(drain.clone());
+        request.extensions_mut().insert(outgoing.clone());
         Ok::<_, Infallible>(answer(request))
     });
     let connection = http1::Builder::new()

@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidings_server::{Drain, IoDeadline};
+use tidings_server::{Drain, IoDeadline, Outgoing};
 use tokio::net::TcpStream;
 
 type Stream = TokioIo<IoDeadline<TcpStream>>;
@@ -77,11 +77,12 @@ impl Connections {
             .tcp_user_timeout(self.write_deadline)
             .tcp_keep_alive(KEEP_ALIVE)
             .drain(&self.drain);
-        let stream = TokioIo::new(stream);
         let service = Routes {
             connections: Arc::clone(self),
             peer,
+            outgoing: stream.outgoing().clone(),
         };
+        let stream = TokioIo::new(stream);
         match self.protocol {
             Protocol::Http1 => Connection::http1(stream, service),
             #[cfg(feature = "http2")]
@@ -95,6 +96,7 @@ impl Connections {
 struct Routes {
     connections: Arc<Connections>,
     peer: SocketAddr,
+    outgoing: Outgoing,
 }
 
 impl Service<Request<Incoming>> for Routes {
@@ -108,6 +110,7 @@ impl Service<Request<Incoming>> for Routes {
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer));
         extensions.insert(self.connections.drain.clone());
+        extensions.insert(self.outgoing.clone());
         let mut router = self.connections.router.clone();
         Box::pin(tower_service::Service::call(&mut router, request))
     }

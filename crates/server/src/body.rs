@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http::Version;
 use http_body::{Body, SizeHint};
 use tidings_proto::Frame;
 use tokio::time::Instant;
@@ -37,8 +36,8 @@ use crate::{BrokenSession, Reason};
 #[derive(Debug, Default)]
 pub struct SessionBody {
     state: State,
-    /// Where several streams share a connection, as over HTTP/2.
-    cut: Option<Box<Cut>>,
+    /// What the break waits for, if it breaks.
+    cut: Cut,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +94,6 @@ impl SessionBody {
         drained: Option<DrainedSession>,
     ) -> Self {
         let meters = span.in_scope(Meters::open);
-        let is_shared = head.version() >= Version::HTTP_2;
         let open = OpenBody {
             head,
             waker: Waker::from(Arc::clone(&shared)),
@@ -108,10 +106,12 @@ impl SessionBody {
             _permit: permit,
             _drained: drained,
         };
-        Self {
-            state: State::Open(Box::new(open)),
-            cut: is_shared.then(Box::default),
-        }
+        Self::in_state(State::Open(Box::new(open)))
+    }
+
+    /// The same, and if it breaks, behind this.
+    pub(crate) fn with_cut(self, cut: Cut) -> Self {
+        Self { cut, ..self }
     }
 
     /// The same, in this coding.
@@ -125,14 +125,18 @@ impl SessionBody {
     }
 
     pub(crate) fn head_only() -> Self {
-        Self {
-            state: State::HeadOnly,
-            cut: None,
-        }
+        Self::in_state(State::HeadOnly)
     }
 
     pub(crate) fn empty() -> Self {
         Self::default()
+    }
+
+    fn in_state(state: State) -> Self {
+        Self {
+            state,
+            cut: Cut::default(),
+        }
     }
 }
 
@@ -153,16 +157,11 @@ impl Body for SessionBody {
             State::HeadOnly | State::Over => return Poll::Ready(None),
         };
         Poll::Ready(match frame {
-            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(match &mut this.cut {
-                Some(cut) => cut.watch(bytes),
-                None => bytes,
-            }))),
+            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(this.cut.watch(bytes)))),
             Frame::Break => {
                 // The handler is gone meanwhile.
                 this.state = State::Breaking;
-                if let Some(cut) = &mut this.cut {
-                    ready!(cut.poll(cx));
-                }
+                ready!(this.cut.poll(cx));
                 this.state = State::Over;
                 Some(Err(BrokenSession::new()))
             }

@@ -46,10 +46,6 @@ impl Head {
         self.parsed
             .get_or_init(|| Box::new(read(&self.text, self.version)))
     }
-
-    pub(crate) fn version(&self) -> Version {
-        self.version
-    }
 }
 
 fn write(request: &Parts) -> Vec<u8> {

@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::Drain;
 use crate::drain::{DrainedConnection, Side};
 use crate::timer::{Timer, after};
+use crate::{Drain, Outgoing};
 
 /// Up to how many bytes a write of several slices is gathered into one.
 const GATHER_BYTES: usize = 1024;
@@ -50,8 +50,10 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 ///
 /// # async fn run(stream: tokio::net::TcpStream, drain: Drain) -> hyper::Result<()> {
 /// let stream = IoDeadline::new(stream).drain(&drain);
+/// let outgoing = stream.outgoing().clone();
 /// let service = service_fn(async |mut request: http::Request<Incoming>| {
 ///     request.extensions_mut().insert(drain.clone());
+///     request.extensions_mut().insert(outgoing.clone());
 ///     let (parts, _body) = request.into_parts();
 ///     let response = SseRequest::new(parts).open(async |session| {
 ///         session.send(Event::new("hello")).await?;
@@ -75,6 +77,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 pub struct IoDeadline<IO> {
     io: IO,
     deadlines: Deadlines,
+    outgoing: Outgoing,
 }
 
 impl<IO> IoDeadline<IO> {
@@ -84,6 +87,7 @@ impl<IO> IoDeadline<IO> {
         Self {
             io,
             deadlines: Deadlines::default(),
+            outgoing: Outgoing::default(),
         }
     }
 
@@ -117,6 +121,13 @@ impl<IO> IoDeadline<IO> {
         self
     }
 
+    /// What tells sessions on this connection whether it has still to write, for the extensions of
+    /// their requests.
+    #[must_use]
+    pub fn outgoing(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
     /// The connection itself.
     #[must_use]
     pub fn get_ref(&self) -> &IO {
@@ -133,6 +144,15 @@ impl<IO> IoDeadline<IO> {
     #[must_use]
     pub fn into_inner(self) -> IO {
         self.io
+    }
+}
+
+impl<IO> IoDeadline<IO> {
+    fn note_write<T>(&self, poll: Poll<T>) -> Poll<T> {
+        if poll.is_pending() {
+            self.outgoing.handle_stuck();
+        }
+        poll
     }
 }
 
@@ -216,8 +236,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let io = Pin::new(&mut this.io);
-        this.deadlines
-            .poll(Work::Write, cx, |cx| io.poll_write(cx, bytes))
+        let poll = this
+            .deadlines
+            .poll(Work::Write, cx, |cx| io.poll_write(cx, bytes));
+        this.note_write(poll)
     }
 
     fn poll_write_vectored(
@@ -229,10 +251,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
         let io = Pin::new(&mut this.io);
         let mut gathered = [0; GATHER_BYTES];
         let gathered = gather(bytes, &mut gathered);
-        this.deadlines.poll(Work::Write, cx, |cx| match gathered {
+        let poll = this.deadlines.poll(Work::Write, cx, |cx| match gathered {
             Some(gathered) => io.poll_write(cx, gathered),
             None => io.poll_write_vectored(cx, bytes),
-        })
+        });
+        this.note_write(poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -242,7 +265,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let io = Pin::new(&mut this.io);
-        this.deadlines.poll(Work::Flush, cx, |cx| io.poll_flush(cx))
+        let poll = this.deadlines.poll(Work::Flush, cx, |cx| io.poll_flush(cx));
+        if poll.is_ready() {
+            this.outgoing.handle_flushed();
+        }
+        poll
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
+use crate::cut::Cut;
 use crate::head::Head;
 use crate::limits::{Permit, Refused};
 use crate::response::{refusal, response};
@@ -27,9 +28,10 @@ impl SseRequest {
     ///
     /// The handler is one future for one client. It costs no task: the connection polls it, and
     /// drops it when the client is gone. When it returns, the stream ends; when it fails or
-    /// panics, what it sent still leaves, and then the response is cut. Only of a client that is behind
-    /// by more than the kernel's buffer holds something is lost: over HTTP/1.1 what hyper could not
-    /// write yet, over HTTP/2 what takes longer than 5 s.
+    /// panics, what it sent still leaves, and then the response is cut. Only a client that is behind
+    /// by more than the kernel holds may lose something: over HTTP/1.1 what hyper could not write yet,
+    /// unless the request has [`Outgoing`](crate::Outgoing) in its extensions, and over HTTP/2 what
+    /// takes longer than 5 s.
     ///
     /// A HEAD request gets the head alone and the handler is not called. Nor is it where the
     /// [options](Self::options) refuse the session: the answer is 429 over a limit, and 503 while
@@ -118,12 +120,13 @@ impl SseRequest {
                 drain.register_session(&shared)
             }
         });
+        let cut = Cut::of(&parts);
         let head = Arc::new(Head::new(&parts, last_event_id, ends_at));
         drop(parts);
         let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
         let body = SessionBody::open(head, shared, handler, span, permit, drained);
-        response(version, body)
+        response(version, body.with_cut(cut))
     }
 }
 

@@ -188,6 +188,8 @@ impl Shared {
             // Nobody is woken for nothing.
             return Ok(());
         }
+        // What is gathered with others is dropped, and must not be under the lock.
+        let _held = events.bytes().clone();
         self.change(|inner| {
             if inner.state.is_ended() {
                 return Err(events);

@@ -1,4 +1,4 @@
-//! Holds that a stream which breaks over HTTP/2 breaks after what was sent, however late that leaves.
+//! Holds that a stream which breaks does so behind what was sent, however late that leaves.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::convert::Infallible;
@@ -9,12 +9,12 @@ use http::{Request, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_proto::Event;
-use tidings_server::{HandlerError, Session, SseRequest};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tidings_server::{HandlerError, IoDeadline, Session, SseRequest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
@@ -84,6 +84,30 @@ async fn all_that_was_sent_comes_before_the_cut_though_the_connection_is_slow() 
     tokio::spawn(serve(far));
     let mut client = client(near).await;
     assert_eq!(within(heard(&mut client, 60)).await, 60);
+}
+
+#[tokio::test]
+async fn all_that_was_sent_comes_before_the_cut_of_a_slow_connection_of_its_own() {
+    for bytes in [64, 16 * 1024] {
+        let (mut near, far) = tokio::io::duplex(bytes);
+        let stream = IoDeadline::new(far);
+        let outgoing = stream.outgoing().clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(outgoing.clone());
+            let response = SseRequest::new(request.into_parts().0).open(fail);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let server = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let server = tokio::spawn(server);
+        let request = b"GET /300 HTTP/1.1\r\nhost: test\r\n\r\n";
+        near.write_all(request).await.unwrap();
+        let mut heard = Vec::new();
+        within(near.read_to_end(&mut heard)).await.unwrap();
+        let heard = String::from_utf8(heard).unwrap();
+        assert_eq!(heard.matches("xxx\n\n").count(), 300, "{bytes}");
+        assert!(!heard.ends_with("0\r\n\r\n"), "a cut, and no end");
+        server.await.unwrap().unwrap_err();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -70,6 +70,11 @@ fn what_is_queued_may_look_at_its_session_when_it_is_dropped() {
         sender.try_send(events_of(&sender)).unwrap();
         drop(connection);
     });
+    ends("what is gathered with others", || {
+        let (_connection, sender) = handed_over();
+        sender.try_send(Event::new("before")).unwrap();
+        sender.try_send(events_of(&sender)).unwrap();
+    });
     ends("what comes too late", || {
         let (_connection, sender) = handed_over();
         sender.close();
