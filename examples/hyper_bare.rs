@@ -56,9 +56,9 @@ async fn serve_connection(stream: TcpStream, drain: Drain) {
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("listening on http://{}", listener.local_addr()?);
     let drain = Drain::new().deadline(Duration::from_secs(1));
     let mut shutdown = pin!(shutdown_signal());
+    println!("listening on http://{}", listener.local_addr()?);
     loop {
         tokio::select! {
             () = &mut shutdown => break,

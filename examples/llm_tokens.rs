@@ -117,8 +117,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/v1/chat/completions", post(complete));
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("listening on http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
     let drain = Drain::new().deadline(Duration::from_secs(1));
-    let server = serve(listener, app).drain(drain);
-    Ok(server.drain_on(shutdown_signal()).await?)
+    let server = serve(listener, app)
+        .drain(drain)
+        .drain_on(shutdown_signal());
+    // Now that it would hear of its end.
+    println!("listening on http://{address}");
+    Ok(server.await?)
 }

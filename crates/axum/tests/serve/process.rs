@@ -85,6 +85,8 @@ fn of_a_process() {
 async fn run_server() {
     let (app, mut tells) = app();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let signal = shutdown_signal();
+    // From here on the test may ask for the end.
     say(&format!("listens on {}", listener.local_addr().unwrap()));
     let telling = tokio::spawn(async move {
         while let Some(told) = tells.recv().await {
@@ -95,7 +97,7 @@ async fn run_server() {
     });
     serve(listener, app)
         .drain(Drain::new().deadline(DEADLINE))
-        .drain_on(shutdown_signal())
+        .drain_on(signal)
         .await
         .unwrap();
     telling.abort();
