@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use tidings_proto::Frame;
 
-use crate::body::OpenBody;
 use crate::coding::Coding;
 use crate::encoder::Encoder;
+use crate::open_body::OpenBody;
 
 #[derive(Debug)]
 pub(crate) struct EncodedBody {

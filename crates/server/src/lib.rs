@@ -248,6 +248,7 @@ mod io_deadline;
 mod limits;
 mod meters;
 mod open;
+mod open_body;
 mod options;
 mod outgoing;
 mod reason;

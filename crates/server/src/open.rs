@@ -17,6 +17,7 @@ use crate::coding::Coding;
 use crate::cut::Cut;
 use crate::head::Head;
 use crate::limits::{Permit, Refused};
+use crate::open_body::OpenBody;
 use crate::response::{refusal, response};
 use crate::shared::Shared;
 use crate::{
@@ -125,8 +126,8 @@ impl SseRequest {
         drop(parts);
         let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
-        let body = SessionBody::open(head, shared, handler, span, permit, drained);
-        response(version, body.with_cut(cut))
+        let body = OpenBody::new(head, shared, handler, span, permit, drained);
+        response(version, SessionBody::open(body).with_cut(cut))
     }
 }
 
