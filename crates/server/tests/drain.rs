@@ -283,7 +283,11 @@ async fn ten_thousand_sessions_end_in_linear_time() {
         start.elapsed()
     };
     time(1000);
-    // Were it quadratic, it would be a hundred times as long.
-    let (few, many) = (time(1000), time(10_000));
-    assert!(many < 50 * few + SECOND / 10, "{few:?}, {many:?}");
+    // Were it quadratic, it would be a hundred times as long, however often it is tried; a machine that
+    // is busy with something else is so now and then.
+    let tries: Vec<_> = (0..10).map(|_| (time(1000), time(10_000))).collect();
+    assert!(
+        tries.iter().any(|(few, many)| *many < 50 * *few),
+        "{tries:?}"
+    );
 }
