@@ -91,7 +91,7 @@
 //! # Features
 //! * `compression`: `SessionOptions::compression`.
 //! * `http2`: `Serve::http2`.
-//! * `json`: `Session::send_json` and `Session::send_typed`.
+//! * `json`: `Sender::send_json` and `Sender::send_typed`.
 
 mod connection;
 mod extract;

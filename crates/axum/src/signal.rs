@@ -73,3 +73,20 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn it_may_be_called_before_there_is_a_runtime() {
+        let signal = shutdown_signal();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        let heard = runtime
+            .block_on(async { tokio::time::timeout(Duration::from_millis(10), signal).await });
+        heard.unwrap_err();
+    }
+}

@@ -216,7 +216,7 @@
 //! | `tidings_server_sessions` | gauge | | sessions open now |
 //! | `tidings_server_sessions_opened_total` | counter | | sessions opened |
 //! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by what ended each first: its handler has `returned` or `failed` (a panic too), it was `closed`, its client is `gone` or was cut, its `lifetime` was over, the server `drained` |
-//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened none: over the `limit` in all, the `limit of key`, or while the server drains, `drain` |
+//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened none: over the `limit` in all, the `limit_of_key`, or while the server drains, `drain` |
 //! | `tidings_server_events_total` | counter | | events with data that were queued, counted with the next frame that leaves |
 //! | `tidings_server_bytes_total` | counter | | bytes handed to connections, before compression |
 //! | `tidings_server_frames_total` | counter | | frames handed to connections, before compression |
@@ -230,7 +230,7 @@
 //! # Features
 //! * `compression`: streams in zstd, gzip or br for clients that ask, by
 //!   `SessionOptions::compression`.
-//! * `json`: `Session::send_json` and `Session::send_typed`.
+//! * `json`: `Sender::send_json` and `Sender::send_typed`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;

@@ -147,7 +147,7 @@ fn admit(
     limits.admit(request).map(Some).map_err(|refused| {
         meters::refuse(match refused {
             Refused::InAll => "limit",
-            Refused::OfKey => "limit of key",
+            Refused::OfKey => "limit_of_key",
         });
         let retry_after = limits.jittered_retry_after();
         (StatusCode::TOO_MANY_REQUESTS, retry_after)

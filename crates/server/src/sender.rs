@@ -42,9 +42,9 @@ impl Sender {
     ///
     /// Returns at once while at most 64 KiB
     /// ([`MAX_QUEUED_BYTES`](tidings_proto::MAX_QUEUED_BYTES)) are queued, and else waits for the
-    /// client to read, after whoever waited before; a larger event goes alone. What is queued leaves whenever the handler next
-    /// waits for anything; a handler that computes for long between sends calls
-    /// [`flush`](Self::flush).
+    /// client to read, after whoever waited before; a larger event goes alone. What is queued leaves
+    /// whenever the handler next waits for anything; a handler that computes for long between sends
+    /// calls [`flush`](Self::flush).
     ///
     /// # Errors
     /// [`Error::Closed`] once the session is over.

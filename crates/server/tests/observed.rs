@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tidings_proto::{Event, Heartbeat};
 use tidings_server::{
     Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest,
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tidings_testkit::log::Log;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// All that is counted, by name and labels.
@@ -91,29 +90,6 @@ impl Recorder for Counts {
     }
 }
 
-/// All that is traced in this process, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 // One for all tests, as whether anybody listens is remembered for the whole process; they tell
 // their lines apart by the path.
 static LOG: LazyLock<Log> = LazyLock::new(|| {
@@ -129,7 +105,7 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
 
 /// The lines that name this path.
 fn traced(path: &str) -> Vec<String> {
-    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    let log = LOG.text();
     let lines = log.lines().filter(|line| line.contains(path));
     lines.map(str::to_owned).collect()
 }
@@ -297,7 +273,7 @@ fn who_is_refused_is_counted_by_the_limit_and_opens_nothing() {
     });
     let refused = |reason| format!("tidings_server_sessions_refused_total reason={reason}");
     let counters = counts.counters();
-    assert_eq!(counters[&refused("limit of key")], 1);
+    assert_eq!(counters[&refused("limit_of_key")], 1);
     assert_eq!(counters[&refused("limit")], 2);
     assert_eq!(counters[&refused("drain")], 1);
     assert_eq!(counters["tidings_server_sessions_opened_total"], 2);
@@ -414,7 +390,7 @@ fn no_secret_is_traced() {
         },
     ));
     assert!(!traced("/secret").is_empty());
-    let log = String::from_utf8(LOG.0.lock().unwrap().clone()).unwrap();
+    let log = LOG.text();
     for secret in ["t0ken", "qu3ry", "c00kie", "d4ta", "1d\""] {
         assert!(!log.contains(secret), "{secret} is traced:\n{log}");
     }

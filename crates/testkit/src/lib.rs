@@ -3,6 +3,7 @@
 
 pub mod decoding;
 pub mod fuzz;
+pub mod log;
 pub mod oracle;
 pub mod property;
 pub mod round_trip;

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::time::Instant;
+use axum::Router;
+use tidings_axum::{RouterExt, serve};
+use tidings_proto::Event;
+use tidings_server::{HandlerError, Session};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, timeout};
 
 use crate::app::{Client, SLACK, SOON, Server, Told};
 
@@ -27,6 +32,41 @@ async fn a_handler_that_panics_ends_its_connection_alone() {
     live.hear("data: hello").await;
     server.connect("/slow/0").await.hear("slow").await;
     assert!(!server.ended.is_finished());
+}
+
+#[tokio::test]
+async fn a_client_that_is_far_behind_hears_all_that_was_sent_before_a_failure() {
+    let (failing, mut fails) = unbounded_channel();
+    let app = Router::new().sse("/", async move |session: Session| {
+        for _ in 0..300 {
+            session.send(Event::new("x".repeat(1000))).await?;
+        }
+        failing.send(()).unwrap();
+        Err(HandlerError::new("on purpose"))
+    });
+    // Buffers that hold but a little of it: the rest is hyper's when the handler fails.
+    let small = || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket
+    };
+    let socket = small();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, app));
+    let mut client = small().connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    timeout(SOON, fails.recv()).await.unwrap().unwrap();
+    let mut heard = Vec::new();
+    let end = timeout(SOON, client.read_to_end(&mut heard));
+    end.await.unwrap().unwrap();
+    let heard = String::from_utf8(heard).unwrap();
+    assert_eq!(heard.matches("x\n\n").count(), 300);
+    assert!(!heard.ends_with("\r\n0\r\n\r\n"), "it is cut");
+    server.abort();
 }
 
 #[tokio::test]
@@ -82,7 +122,7 @@ async fn many_connections_that_come_and_go_leave_nothing() {
     }
     assert_eq!((drain.open_sessions(), drain.open_connections()), (0, 0));
     drain.start();
-    tokio::time::timeout(SOON, server.end()).await.unwrap();
+    timeout(SOON, server.end()).await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
@@ -125,5 +165,5 @@ async fn the_kernel_asks_whether_a_quiet_client_is_still_there() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(SOON, asked).await.unwrap();
+    timeout(SOON, asked).await.unwrap();
 }

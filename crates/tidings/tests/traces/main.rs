@@ -8,35 +8,9 @@ mod app;
 #[path = "../transports/subject.rs"]
 mod subject;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
-use tracing_subscriber::fmt::MakeWriter;
+use tidings_testkit::log::Log;
 
 use crate::subject::{hear, subjects, within};
-
-/// Everything that is traced, as text.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn no_token_and_no_query_is_traced() {
@@ -83,7 +57,7 @@ async fn no_token_and_no_query_is_traced() {
             }
         }
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     // What others trace is theirs; what is ours is all of it.
     let ours: String = log
         .lines()
