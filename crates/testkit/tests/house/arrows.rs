@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
     ("tidings-client", &["tidings-proto"]),
     ("tidings-server", &["tidings-proto"]),
+    ("tidings-hub", &["tidings-proto"]),
     ("tidings-hyper", &["tidings-client", "tidings-proto"]),
     ("tidings-reqwest", &["tidings-client", "tidings-proto"]),
     ("tidings-axum", &["tidings-server", "tidings-proto"]),
@@ -37,7 +38,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-axum",
         ],
     ),
-    ("tidings-testkit", &["tidings-proto", "tidings-client"]),
+    (
+        "tidings-testkit",
+        &["tidings-proto", "tidings-client", "tidings-hub"],
+    ),
     ("tidings-conformance", &["tidings"]),
     ("tidings-examples", &["tidings"]),
 ];
