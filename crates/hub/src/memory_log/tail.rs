@@ -1,0 +1,79 @@
+//! Owns `MemoryTail`: all entries behind a place, as they come.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::stream;
+use tidings_proto::Epoch;
+
+use super::Shared;
+use super::held::Cursor;
+use crate::{Entry, LogError, Tail};
+
+pub(super) struct MemoryTail {
+    shared: Arc<Shared>,
+    epoch: Epoch,
+    cursor: Cursor,
+}
+
+impl MemoryTail {
+    pub(super) fn stream(shared: Arc<Shared>, after: u64) -> Tail {
+        let tail = Self::start(shared, after);
+        Box::pin(stream::unfold(Some(tail), async |tail| {
+            let mut tail = match tail? {
+                Ok(tail) => tail,
+                Err(error) => return Some((Err(error), None)),
+            };
+            let batch = tail.next().await;
+            let next = batch.is_ok().then_some(Ok(tail));
+            Some((batch, next))
+        }))
+    }
+
+    fn start(shared: Arc<Shared>, after: u64) -> Result<Self, LogError> {
+        let state = shared.look();
+        let cursor = state.held.cursor(after)?;
+        let epoch = state.epoch.clone();
+        drop(state);
+        Ok(Self {
+            shared,
+            epoch,
+            cursor,
+        })
+    }
+
+    /// The next batch, once there is one.
+    async fn next(&mut self) -> Result<Vec<Entry>, LogError> {
+        loop {
+            // Made before the look, so that it hears of all that comes behind it.
+            let changed = self.shared.changed.notified();
+            let batch = self.look()?;
+            if let Some(newest) = batch.last() {
+                self.cursor = Cursor::behind(newest);
+                return Ok(batch);
+            }
+            changed.await;
+        }
+    }
+
+    fn look(&self) -> Result<Vec<Entry>, LogError> {
+        let state = self.shared.look();
+        if state.epoch == self.epoch {
+            state.held.batch(self.cursor)
+        } else {
+            Err(LogError::Lost(Arc::new(OtherEpoch)))
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OtherEpoch;
+
+impl fmt::Display for OtherEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log has another epoch now")
+    }
+}
+
+impl StdError for OtherEpoch {}

@@ -1,0 +1,28 @@
+//! What only a log in memory has. That it is a log, the suite of all logs says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use tidings_hub::{ChannelName, Draft, EntryKind, Log, MemoryLog};
+
+fn event(channel: &str, body: &str) -> Draft {
+    Draft {
+        channel: ChannelName::new(channel).unwrap(),
+        kind: EntryKind::Event,
+        body: body.to_owned().into(),
+        key: None,
+    }
+}
+
+#[tokio::test]
+async fn what_grew_again_has_other_checks() {
+    let log = MemoryLog::default();
+    for n in 0..3 {
+        log.append(event("a", &n.to_string())).await.unwrap();
+    }
+    let before = log.read(0, 9, &[], 9).await.unwrap().entries;
+    log.rewind(1);
+    log.append(event("a", "1")).await.unwrap();
+    let after = log.read(0, 9, &[], 9).await.unwrap().entries;
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1].check(), before[1].check());
+    assert!(after[1].time > before[2].time);
+}
