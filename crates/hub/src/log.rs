@@ -50,7 +50,8 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended>;
 
     /// The entries behind `after`, up to and with `up_to`, of the channels that one of the patterns
-    /// means, of all channels if there is none: at most `limit` of them, and the oldest.
+    /// means, of all channels if there is none: at most `limit` of them, and the oldest. A limit of 0
+    /// is taken as 1, so that every page leads on.
     ///
     /// [`LogError::Trimmed`] if the entry behind `after` was forgotten, [`LogError::Rewound`] if
     /// `after` lies past the end.
