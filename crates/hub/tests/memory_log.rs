@@ -1,7 +1,10 @@
 //! What only a log in memory has. That it is a log, the suite of all logs says.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::sync::Arc;
+
 use tidings_hub::{ChannelName, Draft, EntryKind, Log, MemoryLog};
+use tidings_testkit::log_suite::log_suite;
 
 fn event(channel: &str, body: &str) -> Draft {
     Draft {
@@ -10,6 +13,11 @@ fn event(channel: &str, body: &str) -> Draft {
         body: body.to_owned().into(),
         key: None,
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_log() {
+    log_suite(async |retention| Arc::new(MemoryLog::new(retention)) as Arc<dyn Log>).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 pub mod decoding;
 pub mod fuzz;
 pub mod log;
+pub mod log_suite;
 pub mod oracle;
 pub mod property;
 pub mod round_trip;

@@ -1,0 +1,139 @@
+//! What becomes of an append that is repeated. How long a key is remembered is too long to be waited for.
+
+use tidings_hub::{Appended, Draft, Retention};
+
+use super::subject::{Subject, end, event, must};
+use super::{Law, ROOMY, law};
+
+const TWO: Retention = ROOMY.max_events(2);
+
+pub(super) const LAWS: &[Law] = &[
+    law!(a_repeat_is_told_the_first_place),
+    law!(without_a_key_nothing_is_a_repeat),
+    law!(a_key_is_a_channels_own),
+    law!(any_key_is_kept),
+    law!(a_repeat_of_what_is_in_flight_is_one),
+    law!(of_many_repeats_one_is_appended),
+    law!(a_key_outlives_its_entry, TWO),
+];
+
+async fn a_repeat_is_told_the_first_place(log: Subject) {
+    log.publish("a", "before").await;
+    assert_eq!(log.append(keyed("a", "key")).await, first(2));
+    log.publish("a", "between").await;
+    for body in ["", "other"] {
+        let draft = Draft {
+            key: Some("key".into()),
+            ..event("a", body)
+        };
+        assert_eq!(log.append(draft).await, repeat(2));
+    }
+    let ending = Draft {
+        key: Some("key".into()),
+        ..end("a")
+    };
+    assert_eq!(log.append(ending).await, repeat(2));
+    assert_eq!(log.publish("a", "after").await, 4);
+    assert_eq!(log.ends().await, []);
+}
+
+async fn without_a_key_nothing_is_a_repeat(log: Subject) {
+    for seq in 1..=3 {
+        assert_eq!(log.append(event("a", "same")).await, first(seq));
+    }
+}
+
+async fn a_key_is_a_channels_own(log: Subject) {
+    // The last ones differ only in where the channel ends and the key begins.
+    let pairs = [
+        ("a", "key"),
+        ("b", "key"),
+        ("a/b", "key"),
+        ("a", "b/key"),
+        ("a", "Key"),
+        ("a:b", "c"),
+        ("a", "b:c"),
+        ("a.b", "c"),
+        ("a", "b.c"),
+    ];
+    for (seq, (channel, key)) in (1..).zip(pairs) {
+        let appended = log.append(keyed(channel, key)).await;
+        assert_eq!(appended, first(seq), "{channel} {key}");
+    }
+    for (seq, (channel, key)) in (1..).zip(pairs) {
+        let appended = log.append(keyed(channel, key)).await;
+        assert_eq!(appended, repeat(seq), "{channel} {key}");
+    }
+}
+
+async fn any_key_is_kept(log: Subject) {
+    let long = "k".repeat(255);
+    let longer = "k".repeat(256);
+    let keys = ["", " ", "*", ">", "a b", "é", "\n", "\0", &long, &longer];
+    for (seq, key) in (1..).zip(keys) {
+        assert_eq!(log.append(keyed("a", key)).await, first(seq), "{key:?}");
+    }
+    for (seq, key) in (1..).zip(keys) {
+        assert_eq!(log.append(keyed("a", key)).await, repeat(seq), "{key:?}");
+    }
+}
+
+async fn a_repeat_of_what_is_in_flight_is_one(log: Subject) {
+    let calls = [
+        log.0.append(keyed("a", "key")),
+        log.0.append(keyed("a", "key")),
+        log.0.append(event("a", "between")),
+        log.0.append(keyed("a", "key")),
+    ];
+    let expected = [first(1), repeat(1), first(2), repeat(1)];
+    for (call, expected) in calls.into_iter().zip(expected).rev() {
+        assert_eq!(must(call).await, expected);
+    }
+}
+
+async fn of_many_repeats_one_is_appended(log: Subject) {
+    for seq in 1..=10 {
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let log = log.clone();
+                tokio::spawn(async move { log.append(keyed("a", &seq.to_string())).await })
+            })
+            .collect();
+        let mut appended = 0;
+        for task in tasks {
+            let answer = task.await.unwrap();
+            assert_eq!(answer.seq, seq);
+            appended += usize::from(!answer.is_repeat);
+        }
+        assert_eq!(appended, 1);
+    }
+    assert_eq!(log.bounds().await.last, 10);
+}
+
+async fn a_key_outlives_its_entry(log: Subject) {
+    assert_eq!(log.append(keyed("a", "key")).await, first(1));
+    log.fill(5).await;
+    assert_eq!(log.bounds().await.first, 5);
+    assert_eq!(log.append(keyed("a", "key")).await, repeat(1));
+}
+
+fn keyed(channel: &str, key: &str) -> Draft {
+    Draft {
+        key: Some(key.into()),
+        ..event(channel, key)
+    }
+}
+
+fn first(seq: u64) -> Appended {
+    Appended {
+        seq,
+        is_repeat: false,
+    }
+}
+
+fn repeat(seq: u64) -> Appended {
+    Appended {
+        seq,
+        is_repeat: true,
+    }
+}
