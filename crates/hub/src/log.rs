@@ -75,6 +75,38 @@ pub trait Log: Send + Sync + 'static {
     fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch>;
 }
 
+impl<L: Log + ?Sized> Log for Arc<L> {
+    fn bounds(&self) -> LogFuture<'_, Bounds> {
+        (**self).bounds()
+    }
+
+    fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
+        (**self).ends()
+    }
+
+    fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
+        (**self).append(draft)
+    }
+
+    fn read<'a>(
+        &'a self,
+        after: u64,
+        up_to: u64,
+        patterns: &'a [Pattern],
+        limit: usize,
+    ) -> LogFuture<'a, Page> {
+        (**self).read(after, up_to, patterns, limit)
+    }
+
+    fn tail(&self, after: u64) -> Tail {
+        (**self).tail(after)
+    }
+
+    fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
+        (**self).renew_epoch(expected)
+    }
+}
+
 /// What a log holds: the entries from `first` to `last`; none if `last` is `first - 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "every log knows these")]

@@ -1,0 +1,144 @@
+//! Owns `Confirms`: what came of recent entries, for the publishers who wait for that.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tidings_proto::Check;
+use tokio::sync::oneshot;
+
+/// How many entries are remembered: so many may come back through the tail before their publisher
+/// has heard where they stand.
+const REMEMBERED: usize = 16 * 1024;
+
+/// What came of an entry: its check, or `None` if it stands behind its channel's end.
+pub(crate) type Outcome = Option<Check>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Confirms {
+    /// The place behind the newest that is remembered.
+    next: u64,
+    recent: VecDeque<Outcome>,
+    /// By place; several publishers wait for one if they repeat a key.
+    waiting: BTreeMap<(u64, u64), oneshot::Sender<Outcome>>,
+    waited: u64,
+    is_over: bool,
+}
+
+/// Where an outcome is found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Now(Outcome),
+    Later(oneshot::Receiver<Outcome>),
+    /// It came back too long ago: in the log.
+    Past,
+}
+
+impl Confirms {
+    /// Nothing behind `base` has come back yet.
+    pub(crate) fn new(base: u64) -> Self {
+        Self {
+            next: base + 1,
+            ..Self::default()
+        }
+    }
+
+    /// What came of the entry at this place.
+    pub(crate) fn find(&mut self, seq: u64) -> Found {
+        if seq < self.next {
+            return self.recall(seq).map_or(Found::Past, Found::Now);
+        }
+        let (sender, receiver) = oneshot::channel();
+        if !self.is_over {
+            self.waited += 1;
+            self.waiting.insert((seq, self.waited), sender);
+        }
+        Found::Later(receiver)
+    }
+
+    /// What came of the entry at this place, if that is remembered.
+    pub(crate) fn recall(&self, seq: u64) -> Option<Outcome> {
+        let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
+        let at = self.recent.len().checked_sub(back)?;
+        self.recent.get(at).copied()
+    }
+
+    /// These came back, in order, behind all before.
+    pub(crate) fn handle_batch(&mut self, outcomes: &[Outcome]) {
+        for &outcome in outcomes {
+            let seq = self.next;
+            self.next += 1;
+            if self.recent.len() == REMEMBERED {
+                self.recent.pop_front();
+            }
+            self.recent.push_back(outcome);
+            while let Some(entry) = self.waiting.first_entry().filter(|e| e.key().0 <= seq) {
+                // Who waits no more does not mind.
+                entry.remove().send(outcome).ok();
+            }
+        }
+    }
+
+    /// Nothing more comes back: whoever waits is told so.
+    pub(crate) fn handle_over(&mut self) {
+        self.is_over = true;
+        self.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(seq: u64) -> Outcome {
+        Some(Check::from_hash(seq))
+    }
+
+    #[test]
+    fn an_outcome_is_found_before_and_after_it_came() {
+        let mut confirms = Confirms::new(10);
+        let Found::Later(mut first) = confirms.find(11) else {
+            panic!()
+        };
+        let Found::Later(mut repeat) = confirms.find(11) else {
+            panic!()
+        };
+        let Found::Later(mut later) = confirms.find(13) else {
+            panic!()
+        };
+        confirms.handle_batch(&[outcome(11), None]);
+        assert_eq!(first.try_recv().unwrap(), outcome(11));
+        assert_eq!(repeat.try_recv().unwrap(), outcome(11));
+        assert!(later.try_recv().is_err());
+        assert!(matches!(confirms.find(11), Found::Now(found) if found == outcome(11)));
+        assert!(matches!(confirms.find(12), Found::Now(None)));
+        assert!(matches!(confirms.find(10), Found::Past));
+        confirms.handle_batch(&[outcome(13)]);
+        assert_eq!(later.try_recv().unwrap(), outcome(13));
+    }
+
+    #[test]
+    fn what_is_long_past_is_not_remembered() {
+        let mut confirms = Confirms::new(0);
+        let outcomes: Vec<_> = (1..=REMEMBERED as u64 + 1).map(outcome).collect();
+        confirms.handle_batch(&outcomes);
+        assert_eq!(confirms.recall(1), None);
+        assert_eq!(confirms.recall(2), Some(outcome(2)));
+        assert_eq!(confirms.recall(REMEMBERED as u64 + 2), None);
+    }
+
+    #[test]
+    fn who_waits_is_told_that_nothing_comes() {
+        let mut confirms = Confirms::new(0);
+        let Found::Later(mut waits) = confirms.find(1) else {
+            panic!()
+        };
+        confirms.handle_over();
+        assert!(matches!(
+            waits.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
+        let Found::Later(mut late) = confirms.find(1) else {
+            panic!()
+        };
+        assert!(late.try_recv().is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! Owns `FanOut`: what becomes of a batch of entries: tapes written, publishers told, readers woken.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::task::Waker;
+
+use tidings_proto::Check;
+
+use crate::confirm::Outcome;
+use crate::life::{Directory, Head, Life};
+use crate::topic::Topic;
+use crate::{Entry, EntryKind};
+
+/// What a tape counts beside the bytes of its events, in bytes.
+const TAPE_BYTES: usize = 512;
+/// Into how many generations the bytes of all tapes are divided, which are forgotten one by one.
+const GENERATIONS: usize = 64;
+
+/// Writes the tapes of a life. The only one that does.
+#[derive(Debug)]
+pub(crate) struct FanOut {
+    life: Arc<Life>,
+    /// Of all tapes, and how many it may be.
+    bytes: usize,
+    max_bytes: usize,
+    /// What was written, the oldest first; the last one is being written.
+    generations: VecDeque<Generation>,
+    generation: u64,
+    batch: u64,
+    /// Topics that the batch belongs to; kept for its room, as is what follows.
+    touched: Vec<Arc<Topic>>,
+    outcomes: Vec<Outcome>,
+    wakers: Vec<Waker>,
+    id_line: String,
+}
+
+/// Some entries in a row, and whose tapes they stand on.
+#[derive(Debug, Default)]
+struct Generation {
+    last: u64,
+    bytes: usize,
+    topics: Vec<Arc<Topic>>,
+}
+
+impl FanOut {
+    pub(crate) fn new(life: Arc<Life>, max_bytes: usize) -> Self {
+        Self {
+            life,
+            bytes: 0,
+            max_bytes,
+            generations: VecDeque::from([Generation::default()]),
+            generation: 1,
+            batch: 0,
+            touched: Vec::new(),
+            outcomes: Vec::new(),
+            wakers: Vec::new(),
+            id_line: String::new(),
+        }
+    }
+
+    pub(crate) fn is_of(&self, life: &Arc<Life>) -> bool {
+        Arc::ptr_eq(&self.life, life)
+    }
+
+    /// Writes the entries, which follow those before; `high` moves when all tapes are written, and who
+    /// waits is woken after that.
+    pub(crate) fn handle_batch(&mut self, entries: &[Entry]) {
+        let Some(newest) = entries.last() else {
+            return;
+        };
+        self.batch += 1;
+        let life = Arc::clone(&self.life);
+        {
+            let mut directory = life.directory();
+            directory.begin_batch(newest.seq);
+            for entry in entries {
+                self.write(entry, &mut directory);
+            }
+        }
+        life.advance(Head::from(life.position(newest.seq, newest.check())));
+        for topic in self.touched.drain(..) {
+            topic.take_wakers(&mut self.wakers);
+            self.wakers.drain(..).for_each(Waker::wake);
+        }
+        life.confirms().handle_batch(&self.outcomes);
+        self.outcomes.clear();
+        self.forget_oldest();
+    }
+
+    fn write(&mut self, entry: &Entry, directory: &mut Directory) {
+        let has_ended = self.life.ends().of(&entry.channel).is_some();
+        let outcome = match entry.kind {
+            EntryKind::Event if has_ended => {
+                self.life.ends_mut().skip(entry.seq);
+                None
+            }
+            EntryKind::Event => Some(self.write_event(entry, directory)),
+            EntryKind::End if has_ended => None,
+            EntryKind::End => {
+                self.write_end(entry, directory);
+                Some(entry.check())
+            }
+        };
+        self.outcomes.push(outcome);
+    }
+
+    fn write_event(&mut self, entry: &Entry, directory: &mut Directory) -> Check {
+        let check = entry.check();
+        let mut id_line = std::mem::take(&mut self.id_line);
+        id_line.clear();
+        // A string takes all.
+        writeln!(id_line, "id: {}", self.life.position(entry.seq, check)).ok();
+        // Whatever else stands in the log for a channel without a topic stands before this.
+        let topic = directory.channel(&entry.channel, entry.seq - 1, || None);
+        self.push(topic, &id_line, entry);
+        for topic in directory.above(&entry.channel) {
+            self.push(topic, &id_line, entry);
+        }
+        self.id_line = id_line;
+        check
+    }
+
+    fn write_end(&mut self, entry: &Entry, directory: &Directory) {
+        let mut ends = self.life.ends_mut();
+        ends.insert(entry.channel.clone(), entry.seq);
+        drop(ends);
+        if let Some(topic) = directory.existing(&entry.channel) {
+            topic.end(entry.seq);
+            self.touch(topic);
+        }
+    }
+
+    fn push(&mut self, topic: &Arc<Topic>, id_line: &str, entry: &Entry) {
+        let (length, is_first) = topic.push(entry.seq, id_line, &entry.body);
+        let cost = length + if is_first { TAPE_BYTES } else { 0 };
+        self.bytes += cost;
+        if let Some(generation) = self.generations.back_mut() {
+            generation.bytes += cost;
+            generation.last = entry.seq;
+        }
+        self.touch(topic);
+    }
+
+    fn touch(&mut self, topic: &Arc<Topic>) {
+        let (was_of_batch, was_of_generation) = topic.touch(self.batch, self.generation);
+        if !was_of_batch {
+            self.touched.push(Arc::clone(topic));
+        }
+        if !was_of_generation && let Some(generation) = self.generations.back_mut() {
+            generation.topics.push(Arc::clone(topic));
+        }
+    }
+
+    /// Keeps all tapes within their bytes: what is oldest goes first, on whichever tape it stands.
+    fn forget_oldest(&mut self) {
+        let newest = self.generations.back();
+        if newest.is_some_and(|newest| newest.bytes >= self.max_bytes / GENERATIONS) {
+            self.generations.push_back(Generation::default());
+            self.generation += 1;
+        }
+        // What is written now stays, however small the limit.
+        while self.bytes > self.max_bytes && self.generations.len() > 1 {
+            let Some(oldest) = self.generations.pop_front() else {
+                return;
+            };
+            for topic in oldest.topics {
+                let (trimmed, is_empty) = topic.trim(oldest.last);
+                self.bytes -= trimmed;
+                if is_empty && trimmed > 0 {
+                    self.bytes -= TAPE_BYTES;
+                    self.life.directory().remove_idle(topic.pattern());
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tidings_proto::{Epoch, Position};
+
+    use super::*;
+    use crate::ends::Ends;
+    use crate::topic::{Cursor, Look};
+    use crate::{ChannelName, Pattern};
+
+    const BODY: &[u8] = &[b'x'; 1_000];
+
+    fn fan_out(max_bytes: usize) -> FanOut {
+        let base = Position {
+            epoch: Epoch::new("e").unwrap(),
+            seq: 0,
+            check: Check::from_hash(0),
+        };
+        FanOut::new(Arc::new(Life::new(&base, Ends::default())), max_bytes)
+    }
+
+    fn entry(seq: u64, channel: &str) -> Entry {
+        Entry {
+            seq,
+            time: seq,
+            channel: ChannelName::new(channel).unwrap(),
+            kind: EntryKind::Event,
+            body: Bytes::from_static(BODY),
+        }
+    }
+
+    fn on_tapes(life: &Life, names: &[String]) -> usize {
+        let cursor = Cursor {
+            after: 0,
+            max_lag: u64::MAX,
+        };
+        let held = |name: &String| {
+            let pattern = Pattern::new(name).unwrap();
+            let (topic, seat) = life.join(&pattern);
+            let mut at = cursor;
+            let mut bytes = 0;
+            loop {
+                match topic.look(at, life.high()) {
+                    Look::Take(piece) => {
+                        bytes += piece.events().map(|(_, event)| event.len()).sum::<usize>();
+                        at.after = piece.last();
+                    }
+                    Look::Behind(held) => at.after = held,
+                    _ => break,
+                }
+            }
+            life.leave(&topic, seat);
+            bytes
+        };
+        names.iter().map(held).sum()
+    }
+
+    #[test]
+    fn all_tapes_together_keep_to_their_bytes() {
+        const MAX: usize = 400_000;
+        let names: Vec<_> = (0..50).map(|n| format!("c/{n}")).collect();
+        let mut fan_out = fan_out(MAX);
+        for n in 1..=5_000_usize {
+            // One in two events goes to the first channel.
+            let channel = if n % 2 == 0 { 0 } else { n % names.len() };
+            fan_out.handle_batch(&[entry(n as u64, &names[channel])]);
+        }
+        let held = on_tapes(&fan_out.life, &names);
+        assert!(held <= MAX + MAX / GENERATIONS, "{held}");
+        assert!(held > MAX / 4, "{held}");
+        assert!(fan_out.generations.len() <= GENERATIONS + 2);
+    }
+
+    #[test]
+    fn a_channel_that_nobody_reads_is_removed_with_its_last_event() {
+        let mut fan_out = fan_out(100_000);
+        for seq in 1..=10_000_u64 {
+            fan_out.handle_batch(&[entry(seq, &format!("c/{seq}"))]);
+        }
+        let topics = fan_out.life.directory().len();
+        assert!(
+            topics <= 100_000 / (BODY.len() + TAPE_BYTES) + 3,
+            "{topics}"
+        );
+    }
+
+    #[test]
+    fn a_channel_that_is_read_stays() {
+        let mut fan_out = fan_out(10_000);
+        let pattern = Pattern::new("quiet").unwrap();
+        let (topic, seat) = fan_out.life.join(&pattern);
+        for seq in 1..=100 {
+            fan_out.handle_batch(&[entry(seq, "loud")]);
+        }
+        fan_out.handle_batch(&[entry(101, "quiet")]);
+        let cursor = Cursor {
+            after: 0,
+            max_lag: u64::MAX,
+        };
+        assert!(matches!(topic.look(cursor, 101), Look::Take(_)));
+        fan_out.life.leave(&topic, seat);
+    }
+}

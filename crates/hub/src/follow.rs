@@ -1,0 +1,218 @@
+//! Owns the hub's own task, which follows the log.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tidings_proto::{Check, Position};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::ends::Ends;
+use crate::fan_out::FanOut;
+use crate::life::Life;
+use crate::shared::Shared;
+use crate::{Bounds, Entry, Log, LogError, Tail};
+
+/// How often the log is asked whether it still is what it was.
+const RECHECK: Duration = Duration::from_secs(15);
+/// Between attempts to reach the log.
+const FIRST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// The check of the place before the first entry of all.
+pub(crate) fn check_of_nothing() -> Check {
+    Check::from_hash(0)
+}
+
+/// Follows the log for as long as there is a handle of the hub.
+pub(crate) async fn follow(shared: Arc<Shared>) {
+    let follower = Follower {
+        shared: Arc::clone(&shared),
+        fan_out: None,
+    };
+    tokio::select! {
+        () = shared.stop.notified() => {}
+        never = follower.run() => match never {},
+    }
+    if let Some(life) = shared.current_life() {
+        life.end();
+    }
+}
+
+struct Follower {
+    shared: Arc<Shared>,
+    /// Of the current life.
+    fan_out: Option<FanOut>,
+}
+
+impl Follower {
+    async fn run(mut self) -> std::convert::Infallible {
+        let mut delay = FIRST_DELAY;
+        loop {
+            match self.attach().await {
+                Ok((life, tail)) => {
+                    delay = FIRST_DELAY;
+                    let reason = self.fan_out(&life, tail).await;
+                    tracing::info!(%reason, high = life.high(), "the log's tail has ended");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the log is not to be followed");
+                    delay = LONGEST_DELAY.min(2 * delay);
+                }
+            }
+            sleep(delay).await;
+        }
+    }
+
+    /// Goes on behind what was written, if the log still is what it was, else begins a new life.
+    async fn attach(&mut self) -> Result<(Arc<Life>, Tail), LogError> {
+        let log = &*self.shared.log;
+        let current = self.shared.current_life();
+        if let Some(life) = current {
+            let bounds = log.bounds().await?;
+            if is_continued(log, &life, &bounds).await? {
+                return Ok(self.fan_out_of(life));
+            }
+            tracing::warn!(
+                epoch = %life.epoch, high = life.high(), ?bounds,
+                "the log is not the continuation of what it was"
+            );
+            let has_missed_some = bounds.epoch == life.epoch && bounds.first > life.high() + 1;
+            if bounds.epoch == life.epoch && !has_missed_some {
+                log.renew_epoch(&bounds.epoch).await?;
+            }
+        }
+        let life = Arc::new(begin(log).await?);
+        self.shared.set_life(Arc::clone(&life));
+        Ok(self.fan_out_of(life))
+    }
+
+    fn fan_out_of(&mut self, life: Arc<Life>) -> (Arc<Life>, Tail) {
+        if self
+            .fan_out
+            .as_ref()
+            .is_none_or(|fan_out| !fan_out.is_of(&life))
+        {
+            let max_bytes = self.shared.settings.tape_bytes;
+            self.fan_out = Some(FanOut::new(Arc::clone(&life), max_bytes));
+        }
+        let tail = self.shared.log.tail(life.high());
+        (life, tail)
+    }
+
+    /// Writes the tapes from the tail until that ends, or the log is not what it was; says why.
+    async fn fan_out(&mut self, life: &Life, mut tail: Tail) -> String {
+        let mut recheck = interval(RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        recheck.reset();
+        loop {
+            let checked = tokio::select! {
+                biased;
+                () = self.shared.recheck.notified() => self.check(life).await,
+                batch = tail.next() => match batch {
+                    Some(Ok(entries)) => self.handle_batch(life, &entries).await,
+                    Some(Err(error)) => ControlFlow::Break(error.to_string()),
+                    None => ControlFlow::Break("it was closed".into()),
+                },
+                _ = recheck.tick() => self.check(life).await,
+            };
+            if let ControlFlow::Break(reason) = checked {
+                return reason;
+            }
+        }
+    }
+
+    async fn handle_batch(&mut self, life: &Life, entries: &[Entry]) -> ControlFlow<String> {
+        let expected = (life.high() + 1..).zip(entries);
+        for (seq, entry) in expected {
+            if entry.seq != seq {
+                return ControlFlow::Break(format!("{} came in place of {seq}", entry.seq));
+            }
+        }
+        self.forget_ends(life, entries).await;
+        if let Some(fan_out) = &mut self.fan_out {
+            fan_out.handle_batch(entries);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Before an event is left out because its channel has ended, it is looked whether the log still
+    /// remembers that.
+    async fn forget_ends(&self, life: &Life, entries: &[Entry]) {
+        let is_late = |entry: &Entry| life.ends().of(&entry.channel).is_some();
+        if entries.iter().any(is_late) {
+            self.shared.forget_ends(life).await;
+        }
+    }
+
+    async fn check(&self, life: &Life) -> ControlFlow<String> {
+        let log = &*self.shared.log;
+        let is_continued = async {
+            let bounds = log.bounds().await?;
+            self.shared.forget_ends_before(life, bounds.first);
+            is_continued(log, life, &bounds).await
+        };
+        match is_continued.await {
+            Ok(true) => ControlFlow::Continue(()),
+            Ok(false) => ControlFlow::Break("it is not what it was".into()),
+            // Its tail says whether it is lost.
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be checked");
+                ControlFlow::Continue(())
+            }
+        }
+    }
+}
+
+/// The life that begins behind all that the log holds now.
+pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
+    loop {
+        let bounds = log.bounds().await?;
+        // The end may be forgotten while we look.
+        if let Some(check) = check_at(log, &bounds, bounds.last).await? {
+            // What has ended since is still to come through the tail.
+            let ends = log.ends().await?.into_iter();
+            let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last));
+            let base = Position {
+                epoch: bounds.epoch,
+                seq: bounds.last,
+                check,
+            };
+            return Ok(Life::new(&base, ends));
+        }
+    }
+}
+
+/// Whether the log still holds what this life has heard, and what follows it.
+pub(crate) async fn is_continued(
+    log: &dyn Log,
+    life: &Life,
+    bounds: &Bounds,
+) -> Result<bool, LogError> {
+    let head = life.head();
+    if bounds.epoch != life.epoch || bounds.last < head.seq {
+        return Ok(false);
+    }
+    let check = check_at(log, bounds, head.seq).await?;
+    Ok(check.is_some_and(|check| life.position(head.seq, check) == head.position))
+}
+
+/// The check of what stands at this place; `None` if that is forgotten.
+pub(crate) async fn check_at(
+    log: &dyn Log,
+    bounds: &Bounds,
+    seq: u64,
+) -> Result<Option<Check>, LogError> {
+    if seq == 0 {
+        return Ok((bounds.first == 1).then(check_of_nothing));
+    }
+    if seq + 1 == bounds.first {
+        return Ok(bounds.floor);
+    }
+    match log.read(seq - 1, seq, &[], 1).await {
+        Ok(page) => Ok(page.entries.first().map(Entry::check)),
+        Err(LogError::Trimmed { .. } | LogError::Rewound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

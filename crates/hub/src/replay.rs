@@ -1,0 +1,262 @@
+//! Owns the reading of the log for a subscriber that is behind the tapes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
+
+use crate::follow::{check_at, is_continued};
+use crate::life::{Head, Life};
+use crate::resume::{gap, oldest};
+use crate::shared::Shared;
+use crate::slow_reader::{KeyOf, Policy, SlowReader};
+use crate::tape::BLOCK_BYTES;
+use crate::{Entry, Error, LogError, Page, Pattern};
+
+/// How many entries are asked for at once.
+const PAGE: usize = 256;
+/// How many events [`SlowReader::latest_by`] keeps.
+const MAX_KEPT: usize = 65_536;
+/// How often the log is asked, and how long apart, before the stream is broken.
+const ATTEMPTS: u32 = 5;
+const DELAY: Duration = Duration::from_millis(100);
+
+/// Who reads what from where.
+#[derive(Debug, Clone)]
+pub(crate) struct Replay {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) patterns: Arc<[Pattern]>,
+    pub(crate) slow_reader: SlowReader,
+    pub(crate) max_lag: u64,
+    pub(crate) after: u64,
+    /// The last that was handed out.
+    pub(crate) last_id: EventId,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Replayed {
+    Events {
+        /// May be none, or empty.
+        frames: Vec<EncodedEvents>,
+        /// The last of them, and its id.
+        last: Option<(u64, EventId)>,
+        /// Where to go on.
+        through: u64,
+    },
+    /// The stream ends, for a client to come back.
+    Disconnect,
+    /// The log is not what it was.
+    LifeOver,
+}
+
+impl Replay {
+    /// Reads what stands in the log up to here, or some of it.
+    pub(crate) async fn read(self, up_to: u64) -> Result<Replayed, Error> {
+        match self.page(self.after, up_to).await? {
+            Ok(page) => Ok(self.encode(&page)),
+            Err(Missing::LifeOver) => Ok(Replayed::LifeOver),
+            Err(Missing::Trimmed) => self.skip_trimmed().await,
+        }
+    }
+
+    /// Does what is done for a reader that is behind by more than it may be.
+    pub(crate) async fn skip(self) -> Result<Replayed, Error> {
+        match &self.slow_reader.0 {
+            Policy::Disconnect => Ok(Replayed::Disconnect),
+            Policy::SkipToGap => self.skip_to_gap().await,
+            Policy::LatestByKey(key) => {
+                let key = Arc::clone(key);
+                self.skip_to_latest(&*key).await
+            }
+        }
+    }
+
+    /// One page, of the history that this life has heard.
+    async fn page(&self, after: u64, up_to: u64) -> Result<Result<Page, Missing>, Error> {
+        let log = &*self.shared.log;
+        let mut attempt = 1;
+        loop {
+            let read = async {
+                let page = log.read(after, up_to, &self.patterns, PAGE).await?;
+                // Read after the page: if what we heard last still stands there, the page was of the
+                // same history, as it lies before that.
+                let bounds = log.bounds().await?;
+                Ok((page, is_continued(log, &self.life, &bounds).await?))
+            };
+            match read.await {
+                Ok((page, true)) => return Ok(Ok(page)),
+                Ok((_, false)) | Err(LogError::Rewound { .. }) => {
+                    self.shared.life_after(&self.life).await?;
+                    return Ok(Err(Missing::LifeOver));
+                }
+                Err(LogError::Trimmed { .. }) => return Ok(Err(Missing::Trimmed)),
+                Err(error) if attempt == ATTEMPTS => return Err(Error::Log(error)),
+                Err(_) => tokio::time::sleep(DELAY * attempt).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The entries with their ids: about one block of them, or all.
+    fn encode(&self, page: &Page) -> Replayed {
+        let mut frame = Frame::default();
+        let mut through = page.through;
+        for entry in &page.entries {
+            if frame.bytes.len() >= BLOCK_BYTES {
+                through = entry.seq - 1;
+                break;
+            }
+            if !self.life.ends().hides(entry) {
+                frame.push(&self.life, entry);
+            }
+        }
+        Replayed::Events {
+            last: frame.last.clone(),
+            frames: vec![frame.into_events()],
+            through,
+        }
+    }
+
+    /// The log has forgotten what comes next.
+    async fn skip_trimmed(self) -> Result<Replayed, Error> {
+        if matches!(self.slow_reader.0, Policy::Disconnect) {
+            return Ok(Replayed::Disconnect);
+        }
+        let Some(to) = oldest(&self.shared, &self.life).await? else {
+            self.shared.life_after(&self.life).await?;
+            return Ok(Replayed::LifeOver);
+        };
+        Ok(self.tell(&to))
+    }
+
+    /// Goes on with the oldest event that is within `max_lag`.
+    async fn skip_to_gap(self) -> Result<Replayed, Error> {
+        let log = &*self.shared.log;
+        let to = self.life.high().saturating_sub(self.max_lag);
+        let bounds = log.bounds().await.map_err(Error::Log)?;
+        let check = check_at(log, &bounds, to).await.map_err(Error::Log)?;
+        let is_continued = is_continued(log, &self.life, &bounds).await;
+        match check {
+            _ if !is_continued.map_err(Error::Log)? => {
+                self.shared.life_after(&self.life).await?;
+                Ok(Replayed::LifeOver)
+            }
+            Some(check) => Ok(self.tell(&Head::from(self.life.position(to, check)))),
+            None => self.skip_trimmed().await,
+        }
+    }
+
+    fn tell(&self, to: &Head) -> Replayed {
+        let missed = to.seq.saturating_sub(self.after);
+        Replayed::Events {
+            frames: vec![gap(None, GapReason::Slow, Some(missed), &to.id)],
+            last: Some((to.seq, to.id.clone())),
+            through: to.seq,
+        }
+    }
+
+    /// Reads all that is behind and keeps the latest of each key, told after the gap that this makes.
+    async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Error> {
+        let high = self.life.high();
+        let mut latest = Latest::default();
+        let mut after = self.after;
+        while after < high {
+            match self.page(after, high).await? {
+                Ok(page) => {
+                    after = page.through.max(after + 1);
+                    let ends = self.life.ends();
+                    let heard = page.entries.into_iter().filter(|entry| !ends.hides(entry));
+                    heard.for_each(|entry| latest.push(entry, key));
+                }
+                Err(Missing::LifeOver) => return Ok(Replayed::LifeOver),
+                Err(Missing::Trimmed) => return self.skip_trimmed().await,
+            }
+        }
+        Ok(self.tell_latest(latest, high))
+    }
+
+    /// What was left out lies behind the last id that was handed out, and so does what is kept.
+    fn tell_latest(&self, latest: Latest, through: u64) -> Replayed {
+        let mut frames = Vec::new();
+        if latest.missed > 0 {
+            let missed = Some(latest.missed);
+            frames.push(gap(None, GapReason::Slow, missed, &self.last_id));
+        }
+        let mut frame = Frame::default();
+        let mut last = None;
+        for entry in latest.kept.into_values() {
+            frame.push(&self.life, &entry);
+            last = frame.last.clone();
+            if frame.bytes.len() >= BLOCK_BYTES {
+                frames.push(std::mem::take(&mut frame).into_events());
+            }
+        }
+        frames.push(frame.into_events());
+        Replayed::Events {
+            frames,
+            last,
+            through,
+        }
+    }
+}
+
+/// Why there is no page.
+enum Missing {
+    Trimmed,
+    LifeOver,
+}
+
+/// Events that are encoded one after the other.
+#[derive(Default)]
+struct Frame {
+    bytes: BytesMut,
+    last: Option<(u64, EventId)>,
+    count: usize,
+}
+
+impl Frame {
+    fn push(&mut self, life: &Life, entry: &Entry) {
+        let id = EventId::from(&life.position(entry.seq, entry.check()));
+        self.bytes.extend_from_slice(b"id: ");
+        self.bytes.extend_from_slice(id.as_str().as_bytes());
+        self.bytes.extend_from_slice(b"\n");
+        self.bytes.extend_from_slice(&entry.body);
+        self.last = Some((entry.seq, id));
+        self.count += 1;
+    }
+
+    fn into_events(self) -> EncodedEvents {
+        let last_id = self.last.map(|(_, id)| id);
+        EncodedEvents::from_parts(self.bytes.freeze(), last_id, self.count)
+    }
+}
+
+/// The latest event of each key, and all without one.
+#[derive(Default)]
+struct Latest {
+    kept: BTreeMap<u64, Entry>,
+    by_key: HashMap<String, u64>,
+    missed: u64,
+}
+
+impl Latest {
+    fn push(&mut self, entry: Entry, key: &KeyOf) {
+        let event = Decoder::new().decode(&entry.body).next();
+        let key = event.and_then(Result::ok).and_then(|event| key(&event));
+        let before = key.and_then(|key| self.by_key.insert(key, entry.seq));
+        self.kept.insert(entry.seq, entry);
+        let replaced = before.and_then(|seq| self.kept.remove(&seq));
+        self.missed += u64::from(replaced.is_some());
+        if self.kept.len() > MAX_KEPT {
+            self.kept.pop_first();
+            self.missed += 1;
+        }
+        if self.by_key.len() > 2 * MAX_KEPT {
+            self.by_key.retain(|_, seq| self.kept.contains_key(seq));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Owns `Shared`: what the handles of a hub and its own task have in common.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+
+use crate::follow::follow;
+use crate::life::Life;
+use crate::presence::Presences;
+use crate::{Error, Log, LogError};
+
+/// How long it is waited for a log that is not to be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a hub is set to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) tape_bytes: usize,
+    pub(crate) max_event_bytes: usize,
+    pub(crate) max_channels: usize,
+}
+
+pub(crate) struct Shared {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) settings: Settings,
+    pub(crate) presences: Presences,
+    /// `None` until the log was reached.
+    life: watch::Sender<Option<Arc<Life>>>,
+    /// Where the hub's own task runs, once there was a runtime.
+    runtime: OnceLock<Handle>,
+    /// The log may not be what it was.
+    pub(crate) recheck: Notify,
+    /// No handle is left.
+    pub(crate) stop: Notify,
+    is_draining: AtomicBool,
+    /// Publishers who were let in and are not done, and whether there are none.
+    in_flight: AtomicUsize,
+    landed: Notify,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        settings: Settings,
+        presences: Presences,
+        life: Option<Arc<Life>>,
+    ) -> Self {
+        Self {
+            log,
+            settings,
+            presences,
+            life: watch::Sender::new(life),
+            runtime: OnceLock::new(),
+            recheck: Notify::new(),
+            stop: Notify::new(),
+            is_draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            landed: Notify::new(),
+        }
+    }
+
+    /// Starts the hub's own task, unless it runs, in the runtime in which this is called.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<&Handle, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        Ok(self.runtime.get_or_init(|| {
+            runtime.spawn(follow(Arc::clone(self)));
+            runtime
+        }))
+    }
+
+    /// The life of the log, if it was reached.
+    pub(crate) fn current_life(&self) -> Option<Arc<Life>> {
+        self.life.borrow().clone()
+    }
+
+    /// The life of the log, once it is reached.
+    pub(crate) async fn life(self: &Arc<Self>) -> Result<Arc<Life>, Error> {
+        self.start()?;
+        self.life_that(|_| true).await
+    }
+
+    /// The life that follows this one, once there is one.
+    pub(crate) async fn life_after(&self, life: &Arc<Life>) -> Result<Arc<Life>, Error> {
+        self.recheck.notify_one();
+        self.life_that(|current| !Arc::ptr_eq(current, life)).await
+    }
+
+    async fn life_that(&self, is_meant: impl Fn(&Arc<Life>) -> bool) -> Result<Arc<Life>, Error> {
+        if let Some(life) = self.current_life().filter(&is_meant) {
+            return Ok(life);
+        }
+        let mut lives = self.life.subscribe();
+        let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_meant));
+        let unreached = || {
+            let silence = format!("the log was silent for {} s", PATIENCE.as_secs());
+            Error::Log(LogError::Lost(Arc::from(Box::from(silence))))
+        };
+        let life = tokio::time::timeout(PATIENCE, meant).await;
+        life.ok()
+            .and_then(|life| life.ok()?.clone())
+            .ok_or_else(unreached)
+    }
+
+    pub(crate) fn set_life(&self, life: Arc<Life>) {
+        if let Some(past) = self.life.send_replace(Some(life)) {
+            past.end();
+        }
+    }
+
+    /// Forgets the ends that the log has forgotten.
+    pub(crate) async fn forget_ends(&self, life: &Life) {
+        // A log that cannot say has forgotten none.
+        if let Ok(bounds) = self.log.bounds().await {
+            self.forget_ends_before(life, bounds.first);
+        }
+    }
+
+    pub(crate) fn forget_ends_before(&self, life: &Life, first: u64) {
+        let reopened = life.ends_mut().forget(first);
+        if reopened.is_empty() {
+            return;
+        }
+        let directory = life.directory();
+        for channel in reopened {
+            if let Some(topic) = directory.existing(&channel) {
+                topic.reopen();
+            }
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
+    /// Lets a publisher in, until what is returned is dropped.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<InFlight, Error> {
+        let admitted = self.admit_last_words();
+        if self.is_draining() {
+            return Err(Error::Draining);
+        }
+        Ok(admitted)
+    }
+
+    /// Lets last words in, whoever else is let in.
+    pub(crate) fn admit_last_words(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Lets nobody in any more, and waits until whoever was let in is done.
+    pub(crate) async fn start_drain(&self) {
+        self.is_draining.store(true, Ordering::SeqCst);
+        loop {
+            let landed = self.landed.notified();
+            if self.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            landed.await;
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// A publisher who is not done.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Shared>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.landed.notify_waiters();
+        }
+    }
+}

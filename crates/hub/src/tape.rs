@@ -1,0 +1,467 @@
+//! Owns `Tape`: the recent events of a channel, encoded once, and how a cursor reads on from them.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use tidings_proto::{EncodedEvents, EventId};
+
+/// What a block grows to, in bytes; an event that is larger has one of its own.
+pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
+/// How many blocks of one size are joined into a larger one, so that a reader that is behind takes
+/// few large slices where those that kept up had taken many small ones.
+const JOINED: usize = 16;
+
+/// Encoded events back to back, each with its id line: blocks that were read, and one that grows.
+///
+/// It has no lock of its own. Appending copies an event in; the first reader that looks freezes what
+/// piled up into one block, and the others share it.
+#[derive(Debug)]
+pub(crate) struct Tape {
+    /// It holds all events behind this place.
+    since: u64,
+    frozen: VecDeque<Block>,
+    bytes: BytesMut,
+    marks: Vec<Mark>,
+    /// Bytes of all its events.
+    len: usize,
+}
+
+/// Where an event ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) seq: u64,
+    /// In the bytes of its block.
+    end: u32,
+}
+
+/// Some events, which no longer change. Never without one.
+#[derive(Debug)]
+struct Block {
+    bytes: Bytes,
+    marks: Vec<Mark>,
+    last_id: EventId,
+    /// How often it was joined.
+    level: u8,
+}
+
+/// What a cursor takes.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) events: EncodedEvents,
+    /// The place of the last event.
+    pub(crate) last: u64,
+}
+
+/// Some events of a tape, each by itself.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    bytes: Bytes,
+    /// Whose ends count from here.
+    start: u32,
+    marks: Vec<Mark>,
+    /// The tape has more, behind the last of these.
+    pub(crate) is_cut: bool,
+}
+
+impl Tape {
+    /// A tape of the events behind this place.
+    pub(crate) fn new(since: u64) -> Self {
+        Self {
+            since,
+            frozen: VecDeque::new(),
+            bytes: BytesMut::new(),
+            marks: Vec::new(),
+            len: 0,
+        }
+    }
+
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frozen.is_empty() && self.marks.is_empty()
+    }
+
+    /// Appends an event, whose id line stands before its body; returns its length in bytes.
+    pub(crate) fn push(&mut self, seq: u64, id_line: &str, body: &[u8]) -> usize {
+        let length = id_line.len() + body.len();
+        if self.bytes.capacity() - self.bytes.len() < length {
+            self.make_room(length);
+        }
+        self.bytes.extend_from_slice(id_line.as_bytes());
+        self.bytes.extend_from_slice(body);
+        if self.marks.capacity() == 0 {
+            self.marks.reserve_exact(1);
+        }
+        self.marks.push(Mark {
+            seq,
+            end: offset(self.bytes.len()),
+        });
+        self.len += length;
+        length
+    }
+
+    /// Room grows with what the tape holds, from one event to a block, so that a quiet channel takes
+    /// little and a busy one seldom asks.
+    fn make_room(&mut self, room: usize) {
+        let needed = self.bytes.len() + room;
+        if needed > BLOCK_BYTES {
+            self.freeze(u64::MAX);
+            self.bytes = BytesMut::with_capacity(BLOCK_BYTES.min(self.len).max(room));
+        } else {
+            let mut bytes = BytesMut::with_capacity(BLOCK_BYTES.min(self.len).max(needed));
+            bytes.extend_from_slice(&self.bytes);
+            self.bytes = bytes;
+        }
+    }
+
+    /// The events behind `after`, up to and with `up_to`, as far as they lie in one block.
+    pub(crate) fn slice(&mut self, after: u64, up_to: u64) -> Option<Slice> {
+        let block = self.block(after, up_to)?;
+        let (from, to) = block.range(after, up_to);
+        if from == to {
+            return None;
+        }
+        let (start, end) = (block.start(from), block.marks[to - 1].end);
+        let last_id = if to == block.marks.len() {
+            block.last_id.clone()
+        } else {
+            id_at(&block.bytes[block.start(to - 1) as usize..])
+        };
+        let bytes = block.bytes.slice(start as usize..end as usize);
+        Some(Slice {
+            events: EncodedEvents::from_parts(bytes, Some(last_id), to - from),
+            last: block.marks[to - 1].seq,
+        })
+    }
+
+    /// As [`slice`](Self::slice), with where each event ends.
+    pub(crate) fn piece(&mut self, after: u64, up_to: u64) -> Option<Piece> {
+        let block = self.block(after, up_to)?;
+        let (from, to) = block.range(after, up_to);
+        if from == to {
+            return None;
+        }
+        let (start, end) = (block.start(from), block.marks[to - 1].end);
+        let piece = Piece {
+            bytes: block.bytes.slice(start as usize..end as usize),
+            start,
+            marks: block.marks[from..to].to_vec(),
+            is_cut: false,
+        };
+        let last = block.marks[to - 1].seq;
+        Some(Piece {
+            is_cut: self.next(last).is_some_and(|seq| seq <= up_to),
+            ..piece
+        })
+    }
+
+    /// The place of the first event behind this one.
+    pub(crate) fn next(&self, after: u64) -> Option<u64> {
+        let at = self.frozen.partition_point(|block| block.last() <= after);
+        let marks = self
+            .frozen
+            .get(at)
+            .map_or(&self.marks, |block| &block.marks);
+        let at = marks.partition_point(|mark| mark.seq <= after);
+        marks.get(at).map(|mark| mark.seq)
+    }
+
+    /// The block with the first event behind `after`; of the one that grows, what is not behind `up_to`
+    /// is frozen.
+    fn block(&mut self, after: u64, up_to: u64) -> Option<&Block> {
+        if self.frozen.back().is_none_or(|block| block.last() <= after) {
+            self.freeze(up_to);
+        }
+        let newest = self.frozen.back()?;
+        let at = if newest.marks[0].seq > after {
+            self.frozen.partition_point(|block| block.last() <= after)
+        } else {
+            self.frozen.len() - 1
+        };
+        self.frozen.get(at)
+    }
+
+    fn freeze(&mut self, up_to: u64) {
+        let count = if self.marks.last().is_some_and(|mark| mark.seq <= up_to) {
+            self.marks.len()
+        } else {
+            self.marks.partition_point(|mark| mark.seq <= up_to)
+        };
+        if count == 0 {
+            return;
+        }
+        let end = self.marks[count - 1].end;
+        let mut rest = self.marks.split_off(count);
+        rest.iter_mut().for_each(|mark| mark.end -= end);
+        let marks = std::mem::replace(&mut self.marks, rest);
+        let bytes = self.bytes.split_to(end as usize).freeze();
+        self.frozen.push_back(Block::new(bytes, marks, 0));
+        self.join();
+    }
+
+    /// Joins the newest blocks if enough of them are of one size: each event is copied once for each
+    /// size, however many blocks there are.
+    fn join(&mut self) {
+        while let Some(start) = self.frozen.len().checked_sub(JOINED) {
+            let level = self.frozen[start].level;
+            let parts = || self.frozen.range(start..);
+            let bytes: usize = parts().map(|block| block.bytes.len()).sum();
+            if bytes > BLOCK_BYTES || parts().any(|block| block.level != level) {
+                return;
+            }
+            let mut joined = BytesMut::with_capacity(bytes);
+            let mut marks = Vec::with_capacity(parts().map(|block| block.marks.len()).sum());
+            for block in parts() {
+                let moved = offset(joined.len());
+                marks.extend(block.marks.iter().map(|mark| Mark {
+                    end: moved + mark.end,
+                    ..*mark
+                }));
+                joined.extend_from_slice(&block.bytes);
+            }
+            self.frozen.truncate(start);
+            let block = Block::new(joined.freeze(), marks, level + 1);
+            self.frozen.push_back(block);
+        }
+    }
+
+    /// Forgets the blocks that lie wholly before or at this place; returns how many bytes.
+    pub(crate) fn trim(&mut self, through: u64) -> usize {
+        let mut trimmed = 0;
+        while let Some(block) = self.frozen.front().filter(|block| block.last() <= through) {
+            self.since = self.since.max(block.last());
+            trimmed += block.bytes.len();
+            self.frozen.pop_front();
+        }
+        let open = self.marks.last().map(|mark| mark.seq);
+        if let Some(last) = open.filter(|&last| self.frozen.is_empty() && last <= through) {
+            self.since = self.since.max(last);
+            trimmed += self.bytes.len();
+            (self.bytes, self.marks) = (BytesMut::new(), Vec::new());
+        }
+        if self.is_empty() {
+            self.frozen.shrink_to_fit();
+        }
+        self.len -= trimmed;
+        trimmed
+    }
+}
+
+impl Block {
+    fn new(bytes: Bytes, marks: Vec<Mark>, level: u8) -> Self {
+        let last = marks.len().checked_sub(2).map_or(0, |at| marks[at].end);
+        Self {
+            last_id: id_at(&bytes[last as usize..]),
+            bytes,
+            marks,
+            level,
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.marks.last().map_or(0, |mark| mark.seq)
+    }
+
+    /// Which of its events lie behind `after` and not behind `up_to`.
+    fn range(&self, after: u64, up_to: u64) -> (usize, usize) {
+        let from = self.marks.partition_point(|mark| mark.seq <= after);
+        let to = if self.last() <= up_to {
+            self.marks.len()
+        } else {
+            self.marks.partition_point(|mark| mark.seq <= up_to)
+        };
+        (from, to.max(from))
+    }
+
+    /// Where this event begins.
+    fn start(&self, event: usize) -> u32 {
+        event
+            .checked_sub(1)
+            .map_or(0, |before| self.marks[before].end)
+    }
+}
+
+impl Piece {
+    /// The events, each with its place.
+    pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut start = self.start;
+        self.marks.iter().map(move |mark| {
+            let range = (start - self.start) as usize..(mark.end - self.start) as usize;
+            start = mark.end;
+            (mark.seq, &self.bytes[range])
+        })
+    }
+
+    /// The place of the last event.
+    pub(crate) fn last(&self) -> u64 {
+        self.marks.last().map_or(0, |mark| mark.seq)
+    }
+
+    /// All of them, uncopied.
+    pub(crate) fn into_slice(self) -> Slice {
+        let last_id = self.events().last().map(|(_, event)| id_at(event));
+        Slice {
+            last: self.last(),
+            events: EncodedEvents::from_parts(self.bytes, last_id, self.marks.len()),
+        }
+    }
+}
+
+/// The id that an event begins with.
+pub(crate) fn id_at(event: &[u8]) -> EventId {
+    let line = event.split(|&byte| byte == b'\n').next();
+    let id = line.and_then(|line| std::str::from_utf8(line.strip_prefix(b"id: ")?).ok());
+    // Every event on a tape begins with one.
+    id.and_then(|id| EventId::new(id).ok())
+        .unwrap_or(EventId::EMPTY)
+}
+
+/// A block holds 64 KiB, or one event, whose length a hub limits far below 4 GiB.
+fn offset(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{Check, Epoch, Position};
+
+    use super::*;
+
+    fn position(seq: u64) -> Position {
+        Position {
+            epoch: Epoch::new("e").unwrap(),
+            seq,
+            check: Check::from_hash(seq),
+        }
+    }
+
+    fn push(tape: &mut Tape, seq: u64, body: &[u8]) {
+        tape.push(seq, &format!("id: {}\n", position(seq)), body);
+    }
+
+    fn tape(seqs: impl IntoIterator<Item = u64>) -> Tape {
+        let mut tape = Tape::new(0);
+        for seq in seqs {
+            push(&mut tape, seq, format!("data: {seq}\n\n").as_bytes());
+        }
+        tape
+    }
+
+    /// The places that one slice after the other holds, as their text says.
+    fn slices(tape: &mut Tape, mut after: u64, up_to: u64) -> Vec<Vec<u64>> {
+        std::iter::from_fn(|| {
+            let slice = tape.slice(after, up_to)?;
+            let text = std::str::from_utf8(slice.events.bytes()).unwrap();
+            let seqs: Vec<u64> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("data: ")?.parse().ok())
+                .collect();
+            let id = EventId::from(&position(slice.last));
+            assert_eq!(slice.events.last_event_id(), Some(&id));
+            assert_eq!(seqs.last(), Some(&slice.last));
+            assert_eq!(slice.events.count(), seqs.len());
+            after = slice.last;
+            Some(seqs)
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_piled_up_is_one_slice() {
+        let mut tape = tape([1, 4, 9]);
+        assert_eq!(slices(&mut tape, 0, 9), [[1, 4, 9]]);
+        assert_eq!(slices(&mut tape, 1, 9), [[4, 9]]);
+        assert_eq!(slices(&mut tape, 3, 8), [[4]]);
+        assert_eq!(slices(&mut tape, 9, 9), [[0; 0]; 0]);
+    }
+
+    #[test]
+    fn nothing_beyond_the_mark_is_taken() {
+        let mut tape = tape([1, 4, 9]);
+        assert_eq!(slices(&mut tape, 0, 0), [[0; 0]; 0]);
+        assert_eq!(slices(&mut tape, 0, 4), [[1, 4]]);
+        push(&mut tape, 10, b"data: 10\n\n");
+        assert_eq!(slices(&mut tape, 0, 10), [[1, 4], [9, 10]]);
+    }
+
+    #[test]
+    fn two_readers_share_the_bytes() {
+        let mut tape = tape([1, 2]);
+        let [a, b] = [(); 2].map(|()| tape.slice(0, 2).unwrap().events);
+        assert_eq!(a.bytes().as_ptr(), b.bytes().as_ptr());
+    }
+
+    #[test]
+    fn small_blocks_are_joined_for_who_comes_later() {
+        let mut tape = Tape::new(0);
+        for seq in 1..=1_000 {
+            push(&mut tape, seq, format!("data: {seq}\n\n").as_bytes());
+            assert_eq!(slices(&mut tape, seq - 1, seq), [[seq]]);
+        }
+        let taken = slices(&mut tape, 0, 1_000);
+        assert_eq!(taken.concat(), (1..=1_000).collect::<Vec<_>>());
+        assert!(taken.len() < 3 * JOINED, "{}", taken.len());
+    }
+
+    #[test]
+    fn a_block_grows_to_its_size_and_no_further() {
+        let mut tape = Tape::new(0);
+        let body = [b"data: ", &[b'x'; 1_000][..], b"\n\n"].concat();
+        for seq in 1..=1_000 {
+            push(&mut tape, seq, &body);
+        }
+        let mut after = 0;
+        let mut blocks = 0;
+        while let Some(slice) = tape.slice(after, 1_000) {
+            assert!(slice.events.len() <= BLOCK_BYTES);
+            after = slice.last;
+            blocks += 1;
+        }
+        assert_eq!(after, 1_000);
+        assert!(blocks < 30, "{blocks}");
+    }
+
+    #[test]
+    fn an_event_larger_than_a_block_has_one_of_its_own() {
+        let mut tape = tape([1]);
+        push(&mut tape, 2, &vec![b'x'; 3 * BLOCK_BYTES]);
+        push(&mut tape, 3, b"data: 3\n\n");
+        let mut after = 0;
+        let lengths: Vec<_> = std::iter::from_fn(|| {
+            let slice = tape.slice(after, 3)?;
+            after = slice.last;
+            Some(slice.events.count())
+        })
+        .collect();
+        assert_eq!(lengths.iter().sum::<usize>(), 3);
+        assert_eq!(after, 3);
+    }
+
+    #[test]
+    fn trimming_moves_what_it_holds_all_behind() {
+        let mut tape = tape([1, 2]);
+        tape.slice(0, 2);
+        push(&mut tape, 5, b"data: 5\n\n");
+        assert_eq!((tape.trim(1), tape.since()), (0, 0));
+        assert!(tape.trim(4) > 0);
+        assert_eq!((tape.since(), tape.next(0)), (2, Some(5)));
+        assert!(tape.trim(5) > 0);
+        assert_eq!((tape.since(), tape.is_empty()), (5, true));
+    }
+
+    #[test]
+    fn a_piece_says_where_each_event_ends() {
+        let mut tape = tape([1, 4]);
+        tape.slice(0, 4);
+        push(&mut tape, 9, b"data: 9\n\n");
+        let piece = tape.piece(1, 9).unwrap();
+        let events: Vec<_> = piece.events().map(|(seq, _)| seq).collect();
+        assert_eq!((events, piece.is_cut), (vec![4], true));
+        let piece = tape.piece(4, 9).unwrap();
+        let (seq, bytes) = piece.events().next().unwrap();
+        assert_eq!((seq, bytes.ends_with(b"data: 9\n\n")), (9, true));
+        assert!(!piece.is_cut);
+    }
+}

@@ -1,0 +1,228 @@
+//! Owns `Topic`: a tape, who reads it, and how none of them misses that it has grown.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use slab::Slab;
+
+use crate::Pattern;
+use crate::tape::{Piece, Slice, Tape};
+
+/// What one pattern means: a channel, or all channels below a name.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pattern: Pattern,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tape: Tape,
+    /// Where the channel has ended.
+    end: Option<u64>,
+    /// One seat for each reader, with its waker while it waits.
+    readers: Slab<Option<Waker>>,
+    /// The last batch, and the last generation, that it was part of.
+    batch: u64,
+    generation: u64,
+}
+
+/// What a reader finds.
+#[derive(Debug)]
+pub(crate) enum Look<T> {
+    /// Events.
+    Take(T),
+    /// The tape no longer holds what comes next; the log does, up to here at least.
+    Behind(u64),
+    /// The reader is behind by more than it may be.
+    Slow,
+    /// Nothing up to the mark.
+    Nothing,
+    /// Nothing up to the mark; the reader is woken when there is more.
+    Waiting,
+    /// Nothing more ever.
+    Ended,
+}
+
+/// What a reader is looking for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    /// It has heard all up to here.
+    pub(crate) after: u64,
+    /// How far behind it may be, in places.
+    pub(crate) max_lag: u64,
+}
+
+impl Cursor {
+    fn is_slow(self, next: u64, high: u64) -> bool {
+        (high + 1).saturating_sub(next) > self.max_lag
+    }
+}
+
+impl Topic {
+    /// The events behind `since`.
+    pub(crate) fn new(pattern: Pattern, since: u64, end: Option<u64>) -> Self {
+        let inner = Inner {
+            tape: Tape::new(since),
+            end,
+            readers: Slab::new(),
+            batch: 0,
+            generation: 0,
+        };
+        Self {
+            pattern,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    pub(crate) fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // What a panic leaves behind is a tape with one event more or less.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What readers do.
+impl Topic {
+    /// Takes a seat.
+    pub(crate) fn join(&self) -> usize {
+        self.lock().readers.insert(None)
+    }
+
+    pub(crate) fn leave(&self, seat: usize) {
+        self.lock().readers.try_remove(seat);
+    }
+
+    /// What one slice holds behind the cursor; if that is nothing, and `may_wait`, the reader is woken
+    /// when there is more.
+    ///
+    /// `high` is asked under the lock under which the tail takes the wakers, after it has moved `high`:
+    /// a reader that found nothing has its waker in its seat before the tail looks for it.
+    pub(crate) fn look_or_wait(
+        &self,
+        cursor: Cursor,
+        high: impl FnOnce() -> u64,
+        may_wait: impl FnOnce() -> bool,
+        seat: usize,
+        waker: &Waker,
+    ) -> (Look<Slice>, u64) {
+        let mut inner = self.lock();
+        let high = high();
+        let mut look = inner.look(cursor, high, Tape::slice);
+        if matches!(look, Look::Nothing) && may_wait() {
+            inner.wait(seat, waker);
+            look = Look::Waiting;
+        }
+        (look, high)
+    }
+
+    /// What a piece of the tape holds behind the cursor, up to `high`.
+    pub(crate) fn look(&self, cursor: Cursor, high: u64) -> Look<Piece> {
+        self.lock().look(cursor, high, Tape::piece)
+    }
+
+    /// Takes this waker, unless there may be something to read by now. See
+    /// [`look_or_wait`](Self::look_or_wait) for why nothing is missed.
+    pub(crate) fn wait(&self, seat: usize, waker: &Waker, may_wait: impl FnOnce() -> bool) -> bool {
+        let mut inner = self.lock();
+        let waits = may_wait();
+        if waits {
+            inner.wait(seat, waker);
+        }
+        waits
+    }
+
+    /// Whether there is nothing to hear behind the cursor, up to `high`.
+    pub(crate) fn is_quiet(&self, after: u64, high: u64) -> bool {
+        let inner = self.lock();
+        inner.tape.since().min(high) <= after
+            && inner.tape.next(after).is_none_or(|next| next > high)
+    }
+}
+
+/// What the tail does.
+impl Topic {
+    /// Appends an event; returns its length and whether it is the first on the tape.
+    pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8]) -> (usize, bool) {
+        let mut inner = self.lock();
+        let is_first = inner.tape.is_empty();
+        (inner.tape.push(seq, id_line, body), is_first)
+    }
+
+    pub(crate) fn end(&self, seq: u64) {
+        self.lock().end = Some(seq);
+    }
+
+    /// The end was forgotten.
+    pub(crate) fn reopen(&self) {
+        self.lock().end = None;
+    }
+
+    /// Says that it is part of this batch and this generation; returns whether it was of each.
+    pub(crate) fn touch(&self, batch: u64, generation: u64) -> (bool, bool) {
+        let mut inner = self.lock();
+        let was_of = (inner.batch == batch, inner.generation == generation);
+        (inner.batch, inner.generation) = (batch, generation);
+        was_of
+    }
+
+    pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
+        let mut inner = self.lock();
+        let waiting = inner.readers.iter_mut();
+        wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
+    }
+
+    /// Forgets what lies before or at this place; returns how many bytes, and whether nothing is left.
+    pub(crate) fn trim(&self, through: u64) -> (usize, bool) {
+        let mut inner = self.lock();
+        (inner.tape.trim(through), inner.tape.is_empty())
+    }
+
+    /// Nobody reads it, and there is nothing on it.
+    pub(crate) fn is_idle(&self) -> bool {
+        let inner = self.lock();
+        inner.readers.is_empty() && inner.tape.is_empty()
+    }
+}
+
+impl Inner {
+    fn look<T>(
+        &mut self,
+        cursor: Cursor,
+        high: u64,
+        take: impl FnOnce(&mut Tape, u64, u64) -> Option<T>,
+    ) -> Look<T> {
+        let after = cursor.after;
+        let held = self.tape.since().min(high);
+        if held > after {
+            return if cursor.is_slow(after + 1, high) {
+                Look::Slow
+            } else {
+                Look::Behind(held)
+            };
+        }
+        if cursor.max_lag != u64::MAX {
+            let next = self.tape.next(after).filter(|&next| next <= high);
+            if next.is_some_and(|next| cursor.is_slow(next, high)) {
+                return Look::Slow;
+            }
+        }
+        match take(&mut self.tape, after, high) {
+            Some(taken) => Look::Take(taken),
+            None if self.end.is_some_and(|end| end <= high.max(after)) => Look::Ended,
+            None => Look::Nothing,
+        }
+    }
+
+    fn wait(&mut self, seat: usize, waker: &Waker) {
+        if let Some(place) = self.readers.get_mut(seat) {
+            match place {
+                Some(there) => there.clone_from(waker),
+                None => *place = Some(waker.clone()),
+            }
+        }
+    }
+}

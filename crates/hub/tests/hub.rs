@@ -1,0 +1,309 @@
+//! What users of a hub see of it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::time::Duration;
+
+use tidings_hub::{Error, Grant, Hub, Retention, SlowReader, Subscription};
+use tidings_proto::{Decoder, Event, EventName, Feed, Gap, GapReason, Opened};
+use tokio::time::timeout;
+
+async fn next(subscription: &mut Subscription) -> Option<Vec<Event>> {
+    let events = timeout(Duration::from_secs(5), subscription.next())
+        .await
+        .expect("in time")?;
+    Some(
+        Decoder::new()
+            .decode(events.unwrap().bytes())
+            .map(Result::unwrap)
+            .collect(),
+    )
+}
+
+/// All that there is now.
+async fn texts(subscription: &mut Subscription) -> Vec<String> {
+    let mut texts = Vec::new();
+    loop {
+        tokio::task::yield_now().await;
+        let Ok(Some(events)) = timeout(Duration::from_millis(50), subscription.next()).await else {
+            return texts;
+        };
+        let events = events.unwrap();
+        let decoded: Vec<_> = Decoder::new()
+            .decode(events.bytes())
+            .map(Result::unwrap)
+            .collect();
+        texts.extend(decoded.into_iter().map(|event| match event.event_type() {
+            "message" => event.data.unwrap(),
+            name => format!("{name} {}", event.text()),
+        }));
+    }
+}
+
+fn event(text: &str) -> Event {
+    Event::new(text)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_subscriber_of_a_channel_hears_what_is_published() {
+    let hub = Hub::in_memory();
+    let mut first = hub.subscribe("news");
+    let mut second = hub.subscribe("news");
+    let mut other = hub.subscribe("else");
+    for n in 0..3 {
+        hub.publish("news", event(&n.to_string())).await.unwrap();
+    }
+    assert_eq!(texts(&mut first).await, ["0", "1", "2"]);
+    assert_eq!(texts(&mut second).await, ["0", "1", "2"]);
+    assert_eq!(texts(&mut other).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_goes_on_where_it_left_off() {
+    let hub = Hub::in_memory();
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let position = hub.publish("news", event(&n.to_string())).await.unwrap();
+        ids.push(position.to_string());
+        hub.publish("else", event("x")).await.unwrap();
+    }
+    for (n, id) in ids.iter().enumerate() {
+        let mut subscription = hub.subscribe("news");
+        subscription.resume(Some(id));
+        let expected: Vec<_> = (n + 1..5).map(|n| n.to_string()).collect();
+        assert_eq!(texts(&mut subscription).await, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_channels_are_heard_in_one_order() {
+    let hub = Hub::in_memory();
+    let mut subscription = hub.subscribe_all(["a", "b/*", "b/1"]);
+    for n in 0..10 {
+        let channel = ["a", "b/1", "b/2", "c"][n % 4];
+        hub.publish(channel, event(&n.to_string())).await.unwrap();
+    }
+    let expected = ["0", "1", "2", "4", "5", "6", "8", "9"];
+    assert_eq!(texts(&mut subscription).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_has_ended_is_over() {
+    let hub = Hub::in_memory();
+    let channel = hub.channel("answer").unwrap();
+    let mut live = channel.subscribe();
+    let first = channel.publish(event("a")).await.unwrap();
+    let last = channel.publish(event("b")).await.unwrap();
+    channel.end().await.unwrap();
+    assert!(matches!(
+        channel.publish(event("c")).await,
+        Err(Error::Ended)
+    ));
+    assert!(matches!(channel.end().await, Err(Error::Ended)));
+    assert_eq!(next(&mut live).await.unwrap().len(), 2);
+    assert!(next(&mut live).await.is_none());
+
+    let open = async |mut subscription: Subscription, id: Option<String>| {
+        subscription.resume(id.as_deref());
+        std::future::poll_fn(|cx| subscription.poll_open(cx))
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        open(channel.subscribe(), Some(first.to_string())).await,
+        Opened::Stream
+    );
+    assert_eq!(
+        open(channel.subscribe(), Some(last.to_string())).await,
+        Opened::Over
+    );
+    assert_eq!(open(channel.subscribe(), None).await, Opened::Over);
+    assert_eq!(
+        open(channel.subscribe().earliest(), None).await,
+        Opened::Stream
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_producer_leaves_unfinished_ends_with_its_last_words() {
+    let hub = Hub::in_memory();
+    let channel = hub.channel("answer").unwrap();
+    let mut reader = channel.subscribe();
+    assert_eq!(texts(&mut reader).await, [""; 0]);
+    let words = event("cut").event(EventName::from_static("failed"));
+    let producer = channel.producer(words).unwrap();
+    producer.publish(event("a")).await.unwrap();
+    drop(producer);
+    hub.drain().await;
+    assert_eq!(texts(&mut reader).await, ["a", "failed cut"]);
+    assert!(next(&mut reader).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_told_before_all_else() {
+    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(3));
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(
+            hub.publish("news", event(&n.to_string()))
+                .await
+                .unwrap()
+                .to_string(),
+        );
+    }
+    let heard = async |id: &str| {
+        let mut subscription = hub.subscribe("news");
+        subscription.resume(Some(id));
+        let events = next(&mut subscription).await.unwrap();
+        let gap = Gap::from_event(&events[0]).unwrap();
+        assert_eq!(gap.requested.as_deref(), Some(id));
+        assert_eq!(events[0].id.as_ref().unwrap(), gap.resumed.as_str());
+        (
+            gap.reason,
+            gap.missed,
+            gap.resumed,
+            texts(&mut subscription).await,
+        )
+    };
+    let (latest, oldest) = (ids[5].clone(), ids[2].clone());
+    let trimmed = heard(&ids[0]).await;
+    assert_eq!(trimmed.0, GapReason::Trimmed);
+    assert_eq!((trimmed.1, trimmed.2), (Some(2), oldest));
+    assert_eq!(trimmed.3, ["3", "4", "5"]);
+    let epoch = ids[5].split('.').next().unwrap();
+    for (id, reason) in [
+        ("17", GapReason::UnknownId),
+        ("x.4.AAAA", GapReason::Epoch),
+        (&*format!("{epoch}.7.AAAA"), GapReason::Future),
+        (&*format!("{epoch}.5.AAAA"), GapReason::Epoch),
+    ] {
+        assert_eq!(heard(id).await, (reason, None, latest.clone(), vec![]));
+    }
+    // The one just before the oldest resumes whole.
+    let mut subscription = hub.subscribe("news");
+    subscription.resume(Some(&ids[2]));
+    assert_eq!(texts(&mut subscription).await, ["3", "4", "5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_lost_ends_what_was_subscribed_under_it() {
+    let hub = Hub::in_memory();
+    let grant = Grant::new(["a/*"])
+        .unwrap()
+        .expires_in(Duration::from_secs(60));
+    let mut allowed = hub.subscribe("a/b").grant(&grant);
+    let mut refused = hub.subscribe_all(["a/b", "b"]).grant(&grant);
+    assert!(refused.next().await.unwrap().is_err());
+    hub.publish("a/b", event("x")).await.unwrap();
+    assert_eq!(texts(&mut allowed).await, ["x"]);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(
+        texts(&mut allowed).await,
+        ["closed {\"reason\":\"expired\"}"]
+    );
+    assert!(next(&mut allowed).await.is_none());
+    let grant = Grant::new(["a/*"]).unwrap();
+    let mut allowed = hub.subscribe("a/b").grant(&grant);
+    grant.revoke();
+    assert!(
+        hub.subscribe("a/b")
+            .grant(&grant)
+            .next()
+            .await
+            .unwrap()
+            .is_err()
+    );
+    assert!(allowed.next().await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_channel_has_checkpoints() {
+    let hub = Hub::in_memory();
+    let mut quiet = hub.subscribe("quiet");
+    assert_eq!(texts(&mut quiet).await, [""; 0]);
+    let begin = quiet.checkpoint().unwrap();
+    assert!(begin.contains(".0."));
+    let loud = hub.publish("loud", event("x")).await.unwrap();
+    assert_eq!(quiet.checkpoint().unwrap(), &*loud.to_string());
+    assert_eq!(quiet.checkpoint(), None);
+    hub.publish("quiet", event("x")).await.unwrap();
+    assert_eq!(quiet.checkpoint(), None);
+    assert_eq!(texts(&mut quiet).await, ["x"]);
+    assert_eq!(quiet.checkpoint(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_comes_before_what_is_newer() {
+    let hub = Hub::in_memory();
+    hub.publish("state", event("old")).await.unwrap();
+    let snapshot = || async { Ok::<_, Error>([event("1"), event("2")]) };
+    let mut fresh = hub.subscribe("state").snapshot(snapshot);
+    let events = next(&mut fresh).await.unwrap();
+    assert_eq!(events[0].id, None);
+    let id = events[1].id.clone().unwrap();
+    hub.publish("state", event("3")).await.unwrap();
+    assert_eq!(texts(&mut fresh).await, ["3"]);
+    let mut back = hub.subscribe("state").snapshot(snapshot);
+    back.resume(Some(&id));
+    assert_eq!(texts(&mut back).await, ["3"]);
+    let mut lost = hub.subscribe("state").snapshot(snapshot);
+    lost.resume(Some("17"));
+    let gap = next(&mut lost).await.unwrap();
+    let nothing = gap[0].id.clone().unwrap();
+    assert_eq!(texts(&mut lost).await, ["1", "2"]);
+    // Cut between the two, it hears the snapshot.
+    let mut cut = hub.subscribe("state").snapshot(snapshot);
+    cut.resume(Some(&nothing));
+    assert_eq!(texts(&mut cut).await, ["1", "2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_is_told_or_sent_away_or_hears_the_latest() {
+    let hub = Hub::in_memory();
+    let mut told = hub.subscribe("prices").max_lag(3);
+    let mut away = hub
+        .subscribe("prices")
+        .max_lag(3)
+        .slow_reader(SlowReader::disconnect());
+    let by_name = |event: &Event| event.event.as_ref().map(ToString::to_string);
+    let latest = SlowReader::latest_by(by_name);
+    let mut latest = hub.subscribe("prices").max_lag(3).slow_reader(latest);
+    for subscription in [&mut told, &mut away, &mut latest] {
+        std::future::poll_fn(|cx| subscription.poll_open(cx))
+            .await
+            .unwrap();
+    }
+    for n in 0..8_u32 {
+        let name = EventName::new(format!("share{}", n % 2)).unwrap();
+        hub.publish("prices", event(&n.to_string()).event(name))
+            .await
+            .unwrap();
+    }
+    let gap = Gap::from_event(&next(&mut told).await.unwrap()[0]).unwrap();
+    assert_eq!(
+        (gap.reason, gap.missed, gap.requested),
+        (GapReason::Slow, Some(5), None)
+    );
+    assert_eq!(texts(&mut told).await, ["share1 5", "share0 6", "share1 7"]);
+    assert!(next(&mut away).await.is_none());
+    let gap = Gap::from_event(&next(&mut latest).await.unwrap()[0]).unwrap();
+    assert_eq!((gap.reason, gap.missed), (GapReason::Slow, Some(6)));
+    assert_eq!(texts(&mut latest).await, ["share0 6", "share1 7"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_under_a_key_answers_with_the_first_position() {
+    let hub = Hub::in_memory();
+    let first = hub.publish("news", event("x")).key("1").await.unwrap();
+    assert_eq!(
+        hub.publish("news", event("x")).key("1").await.unwrap(),
+        first
+    );
+    assert_ne!(
+        hub.publish("else", event("x")).key("1").await.unwrap(),
+        first
+    );
+    assert!(matches!(
+        hub.publish("news", event("x")).key("").await,
+        Err(Error::InvalidKey)
+    ));
+}
