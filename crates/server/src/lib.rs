@@ -115,6 +115,13 @@
 //!
 //! A page that was loaded anew cannot set the header; `?last_event_id=` stands for it.
 //!
+//! # What a hub says
+//!
+//! A [`Feed`](tidings_proto::Feed), such as a hub's subscription, knows by itself where a client goes
+//! on, and has its events encoded already. [`SseRequest::forward`] looks first whether there is
+//! anything to hear, and answers 204 if not; [`Session::forward`] is for a handler that also sends
+//! events of its own.
+//!
 //! # Typed events
 //!
 //! A serde enum is the protocol: a variant is an event's name, what it holds is the data as JSON.
@@ -216,7 +223,7 @@
 //! | `tidings_server_sessions` | gauge | | sessions open now |
 //! | `tidings_server_sessions_opened_total` | counter | | sessions opened |
 //! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by what ended each first: its handler has `returned` or `failed` (a panic too), it was `closed`, its client is `gone` or was cut, its `lifetime` was over, the server `drained` |
-//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened none: over the `limit` in all, the `limit_of_key`, or while the server drains, `drain` |
+//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened none: over the `limit` in all, the `limit_of_key`, while the server drains, `drain`, or because their `feed` did not open |
 //! | `tidings_server_events_total` | counter | | events with data that were queued, counted with the next frame that leaves |
 //! | `tidings_server_bytes_total` | counter | | bytes handed to connections, before compression |
 //! | `tidings_server_frames_total` | counter | | frames handed to connections, before compression |
@@ -243,6 +250,7 @@ mod encoded_body;
 #[cfg(feature = "compression")]
 mod encoder;
 mod error;
+mod forward;
 mod head;
 mod io_deadline;
 mod limits;
@@ -259,6 +267,7 @@ mod session;
 mod shared;
 mod timer;
 mod turn;
+mod watch;
 mod work;
 
 pub use body::SessionBody;

@@ -113,7 +113,7 @@ impl Limits {
         })
     }
 
-    /// Of one who was refused.
+    /// Of one who was refused: from the time that was set, or 5 s, up to twice as long.
     pub(crate) fn jittered_retry_after(&self) -> Duration {
         self.retry_after.mul_f64(1.0 + fastrand::f64())
     }

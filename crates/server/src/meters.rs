@@ -1,6 +1,9 @@
 //! Owns what is counted and traced of sessions, through the `metrics` and `tracing` facades.
 
+use std::error::Error;
+
 use metrics::{Counter, counter, gauge, histogram};
+use tidings_proto::FeedError;
 
 use crate::Reason;
 use crate::turn::Sent;
@@ -55,4 +58,11 @@ impl Meters {
 pub(crate) fn refuse(reason: &'static str) {
     tracing::debug!(reason, "a session was refused");
     counter!("tidings_server_sessions_refused_total", "reason" => reason).increment(1);
+}
+
+/// The feed of a session does not open.
+pub(crate) fn refuse_feed(path: &str, error: &FeedError) {
+    let error: &dyn Error = error;
+    tracing::debug!(path, error, "the feed of a session did not open");
+    counter!("tidings_server_sessions_refused_total", "reason" => "feed").increment(1);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::StreamExt;
-use http::request::Parts;
+use futures_util::future::{Either, select};
 use http::{Method, Response, StatusCode};
 use tidings_proto::{EncodedEvents, Event};
 use tokio::time::Instant;
@@ -18,11 +18,9 @@ use crate::cut::Cut;
 use crate::head::Head;
 use crate::limits::{Permit, Refused};
 use crate::open_body::OpenBody;
-use crate::response::{refusal, response};
+use crate::response::{no_stream, response};
 use crate::shared::Shared;
-use crate::{
-    Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest, meters,
-};
+use crate::{Drain, HandlerError, Session, SessionBody, SessionOptions, SseRequest, meters};
 
 impl SseRequest {
     /// Opens the stream: its head leaves at once, then the handler runs as the body is read.
@@ -43,19 +41,10 @@ impl SseRequest {
         H: FnOnce(Session) -> F,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        #[cfg(feature = "compression")]
-        if self.options.compression {
-            let coding = Coding::negotiate(&self.parts.headers);
-            let mut response = self.open_plain(handler);
-            if response.status() == StatusCode::OK {
-                Coding::describe(coding, response.headers_mut());
-            }
-            return response.map(|body| match coding {
-                None => body,
-                Some(coding) => body.encoded(coding),
-            });
+        match self.admit() {
+            Ok(permit) => self.open_admitted(permit, handler),
+            Err(answer) => self.answer(answer),
         }
-        self.open_plain(handler)
     }
 
     /// Opens the stream and sends what another one yields, until that ends; its first error cuts
@@ -92,66 +81,110 @@ impl SseRequest {
         })
     }
 
-    fn open_plain<H, F>(self, handler: H) -> Response<SessionBody>
+    /// Counts a session before anything is done for it, or says how the request is answered instead.
+    pub(crate) fn admit(&self) -> Result<Option<Permit>, Answer> {
+        if self.parts.method == Method::HEAD {
+            return Err(Answer::HeadOnly);
+        }
+        if let Some(drain) = self.drain().filter(|drain| drain.is_started()) {
+            return Err(refuse_draining(drain));
+        }
+        let Some(limits) = &self.options.limits else {
+            return Ok(None);
+        };
+        limits.admit(&self.parts).map(Some).map_err(|refused| {
+            meters::refuse(match refused {
+                Refused::InAll => "limit",
+                Refused::OfKey => "limit_of_key",
+            });
+            let retry_after = limits.jittered_retry_after();
+            Answer::NoStream(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
+        })
+    }
+
+    /// What this yields, or a refusal as soon as the server drains.
+    pub(crate) async fn unless_draining<T>(
+        &self,
+        future: impl Future<Output = T> + Unpin,
+    ) -> Result<T, Answer> {
+        let Some(drain) = self.drain() else {
+            return Ok(future.await);
+        };
+        match select(pin!(drain.started()), future).await {
+            Either::Left(_) => Err(refuse_draining(drain)),
+            Either::Right((found, _)) => Ok(found),
+        }
+    }
+
+    pub(crate) fn open_admitted<H, F>(
+        mut self,
+        permit: Option<Permit>,
+        handler: H,
+    ) -> Response<SessionBody>
     where
         H: FnOnce(Session) -> F,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let Self {
-            parts,
-            last_event_id,
-            options,
-        } = self;
-        let version = parts.version;
-        if parts.method == Method::HEAD {
-            return response(version, SessionBody::head_only());
-        }
-        let drain = options.drain.as_ref().or_else(|| parts.extensions.get());
-        let permit = match admit(&parts, options.limits.as_ref(), drain) {
-            Ok(permit) => permit,
-            Err((status, retry_after)) => return refusal(status, retry_after),
-        };
-        let span = tracing::debug_span!("session", path = parts.uri.path());
+        let span = tracing::debug_span!("session", path = self.parts.uri.path());
         let shared = Arc::new(Shared::new());
-        let ends_at = begin(&shared, &options);
-        let drained = drain.map(|drain| {
-            if options.may_finish {
+        let ends_at = begin(&shared, &self.options);
+        let drained = self.drain().map(|drain| {
+            if self.options.may_finish {
                 drain.await_session()
             } else {
                 drain.register_session(&shared)
             }
         });
-        let cut = Cut::of(&parts);
-        let head = Arc::new(Head::new(&parts, last_event_id, ends_at));
-        drop(parts);
+        let last_event_id = self.last_event_id.take();
+        let head = Arc::new(Head::new(&self.parts, last_event_id, ends_at));
         let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
         let body = OpenBody::new(head, shared, handler, span, permit, drained);
-        response(version, SessionBody::open(body).with_cut(cut))
+        let cut = Cut::of(&self.parts);
+        self.respond(SessionBody::open(body).with_cut(cut))
+    }
+
+    pub(crate) fn answer(&self, answer: Answer) -> Response<SessionBody> {
+        match answer {
+            Answer::HeadOnly => self.respond(SessionBody::head_only()),
+            Answer::NoStream(status, retry_after) => no_stream(status, retry_after),
+        }
+    }
+
+    fn drain(&self) -> Option<&Drain> {
+        let drain = self.options.drain.as_ref();
+        drain.or_else(|| self.parts.extensions.get())
+    }
+
+    /// A 200 with this body, in the coding that the client asks for where the options allow one.
+    fn respond(&self, body: SessionBody) -> Response<SessionBody> {
+        #[cfg(feature = "compression")]
+        if self.options.compression {
+            let coding = Coding::negotiate(&self.parts.headers);
+            let body = match coding {
+                None => body,
+                Some(coding) => body.encoded(coding),
+            };
+            let mut response = response(self.parts.version, body);
+            Coding::describe(coding, response.headers_mut());
+            return response;
+        }
+        response(self.parts.version, body)
     }
 }
 
-/// Admits a session, or says how it is refused, and when it may be asked for again.
-fn admit(
-    request: &Parts,
-    limits: Option<&Limits>,
-    drain: Option<&Drain>,
-) -> Result<Option<Permit>, (StatusCode, Duration)> {
-    if let Some(drain) = drain.filter(|drain| drain.is_started()) {
-        meters::refuse("drain");
-        return Err((StatusCode::SERVICE_UNAVAILABLE, drain.random_retry()));
-    }
-    let Some(limits) = limits else {
-        return Ok(None);
-    };
-    limits.admit(request).map(Some).map_err(|refused| {
-        meters::refuse(match refused {
-            Refused::InAll => "limit",
-            Refused::OfKey => "limit_of_key",
-        });
-        let retry_after = limits.jittered_retry_after();
-        (StatusCode::TOO_MANY_REQUESTS, retry_after)
-    })
+/// What a request is answered whose session does not open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Answer {
+    /// The head of a stream, which is all that a HEAD asks for.
+    HeadOnly,
+    /// This, and that it may be asked for again after this time.
+    NoStream(StatusCode, Option<Duration>),
+}
+
+fn refuse_draining(drain: &Drain) -> Answer {
+    meters::refuse("drain");
+    Answer::NoStream(StatusCode::SERVICE_UNAVAILABLE, Some(drain.random_retry()))
 }
 
 /// What happens before the handler runs. Says when the session ends by itself.

@@ -1,4 +1,4 @@
-//! Owns the heads of responses: of an event stream, and of a refusal.
+//! Owns the heads of responses: of an event stream, and of what is none.
 
 use std::time::Duration;
 
@@ -23,17 +23,22 @@ pub(crate) fn response<B>(version: Version, body: B) -> Response<B> {
     response
 }
 
-/// No session, but it may be asked for again after this time.
-pub(crate) fn refusal(status: StatusCode, retry_after: Duration) -> Response<SessionBody> {
+/// No session, but where a time is given it may be asked for again after that.
+pub(crate) fn no_stream(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+) -> Response<SessionBody> {
     let mut response = Response::new(SessionBody::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
-    // Whole seconds, of which none must be too short.
-    let seconds = retry_after
-        .as_secs()
-        .saturating_add(u64::from(retry_after.subsec_nanos() > 0));
-    headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    if let Some(retry_after) = retry_after {
+        // Whole seconds, of which none must be too short.
+        let seconds = retry_after
+            .as_secs()
+            .saturating_add(u64::from(retry_after.subsec_nanos() > 0));
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     response
 }
 

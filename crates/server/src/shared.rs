@@ -11,6 +11,7 @@ use tidings_proto::{EncodedEvents, Frame, Heartbeat, MAX_QUEUED_BYTES, SessionSt
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 use crate::turn::{Abandoned, Left, Sent, Start, Turn};
+use crate::watch::Watchers;
 use crate::work::HandlerFuture;
 use crate::{Error, Reason, TrySendError};
 
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     room: Semaphore,
     /// Told when what a flush waits for was written, and when the session ends.
     progress: Notify,
+    /// Told of each heartbeat, and when the session ends.
+    pub(crate) watchers: Watchers,
 }
 
 #[derive(Default)]
@@ -60,6 +63,7 @@ impl Shared {
             inner: Mutex::default(),
             room: Semaphore::new(MAX_QUEUED_BYTES),
             progress: Notify::new(),
+            watchers: Watchers::default(),
         }
     }
 
@@ -86,7 +90,8 @@ impl Shared {
         })
     }
 
-    async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), Error> {
+    /// Queues the events in their turn.
+    pub(crate) async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), Error> {
         let room = self.room.acquire_many(room_of(events.len())).await;
         room.map_err(|_| Error::Closed)?.forget();
         self.queue(events).map_err(|_| Error::Closed)
@@ -101,6 +106,20 @@ impl Shared {
             Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(events)),
         }
         self.queue(events).map_err(TrySendError::Closed)
+    }
+
+    /// Whether a send of so many bytes would go at once.
+    pub(crate) fn has_room(&self, bytes: usize) -> Result<bool, Error> {
+        if self.room.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(self.room.available_permits() >= room_of(bytes) as usize)
+    }
+
+    /// Waits until there is room for so many bytes, and takes none of it.
+    pub(crate) async fn wait_for_room(&self, bytes: usize) -> Result<(), Error> {
+        let room = self.room.acquire_many(room_of(bytes)).await;
+        room.map(drop).map_err(|_| Error::Closed)
     }
 
     /// Waits until what is queued by now has left, and the connection has had a turn to write it.
@@ -302,6 +321,7 @@ impl Shared {
         if let Some(beat) = beat {
             // A client that reads nothing is sent none on top of a full queue.
             self.try_send(beat.encode()).ok();
+            self.watchers.beat();
         }
     }
 
@@ -353,6 +373,7 @@ impl Shared {
     fn wake_waiting(&self) {
         self.room.close();
         self.progress.notify_waiters();
+        self.watchers.wake();
     }
 }
 

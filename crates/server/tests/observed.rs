@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::Request;
@@ -12,7 +14,9 @@ use http_body_util::BodyExt;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use tidings_proto::{Event, Heartbeat};
+use tidings_proto::{
+    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, Heartbeat, Opened,
+};
 use tidings_server::{
     Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest,
 };
@@ -213,11 +217,7 @@ fn events_bytes_and_frames_are_counted_as_they_leave() {
         session.comment("no event").await?;
         session.flush().await?;
         session
-            .send(
-                (0..3)
-                    .map(|_| Event::new("b"))
-                    .collect::<tidings_proto::EncodedEvents>(),
-            )
+            .send((0..3).map(|_| Event::new("b")).collect::<EncodedEvents>())
             .await?;
         Ok(())
     });
@@ -277,6 +277,52 @@ fn who_is_refused_is_counted_by_the_limit_and_opens_nothing() {
     assert_eq!(counters[&refused("limit")], 2);
     assert_eq!(counters[&refused("drain")], 1);
     assert_eq!(counters["tidings_server_sessions_opened_total"], 2);
+}
+
+/// A feed that is away.
+struct Away;
+
+impl Feed for Away {
+    fn resume(&mut self, _: Option<&str>) {}
+
+    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+        let source = "the log is away";
+        Poll::Ready(Err(FeedError::new(FeedErrorKind::Unavailable, source)))
+    }
+
+    fn poll_events(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
+        Poll::Pending
+    }
+
+    fn checkpoint(&mut self) -> Option<EventId> {
+        None
+    }
+}
+
+#[test]
+fn a_feed_that_does_not_open_is_counted_and_traced_with_its_cause() {
+    LazyLock::force(&LOG);
+    let counts = Counts::default();
+    metrics::with_local_recorder(&counts, || {
+        let response = pin!(request("/away").forward(Away));
+        let response = response.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(response, Poll::Ready(response) if response.status() == 503));
+    });
+    let expected = (
+        "tidings_server_sessions_refused_total reason=feed".to_owned(),
+        1,
+    );
+    assert_eq!(counts.counters(), [expected].into());
+    let traced = traced("/away");
+    assert!(
+        traced
+            .iter()
+            .any(|line| line.contains("DEBUG") && line.contains("the log is away")),
+        "{traced:?}"
+    );
 }
 
 #[test]
