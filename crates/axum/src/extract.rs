@@ -9,7 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::Response;
 use futures_core::Stream;
-use tidings_proto::EncodedEvents;
+use tidings_proto::{EncodedEvents, Feed};
 use tidings_server::{HandlerError, Session, SessionOptions};
 
 /// A request for an event stream that is not answered yet, in any axum handler.
@@ -60,6 +60,25 @@ impl SseRequest {
         E: Into<HandlerError> + Send,
     {
         self.0.stream(events).map(Body::new)
+    }
+
+    /// Opens the stream of a feed, such as a hub's subscription, from where the client left off, or
+    /// answers what the feed says instead; see [`tidings_server::SseRequest::forward`].
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use tidings_axum::SseRequest;
+    /// use tidings_proto::Feed;
+    ///
+    /// async fn news(request: SseRequest, feed: impl Feed + 'static) -> Response {
+    ///     request.forward(feed).await
+    /// }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing was opened, and the feed is gone.
+    pub async fn forward<F: Feed + 'static>(self, feed: F) -> Response {
+        self.0.forward(feed).await.map(Body::new)
     }
 }
 

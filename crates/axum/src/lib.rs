@@ -23,7 +23,8 @@
 //! ```
 //!
 //! * [`RouterExt::sse`] and [`sse`]: a session's handler as a route's.
-//! * [`SseRequest`]: an extractor for handlers that may answer something else first.
+//! * [`SseRequest`]: an extractor for handlers that may answer something else first, or
+//!   [forward](SseRequest::forward) what a hub says.
 //! * [`serve`]: the ready way to run a router of streams, and to end it: with
 //!   [`shutdown_signal`], say.
 //!

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,7 +15,7 @@ use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use tidings_axum::{RouterExt, SseRequest, serve, sse};
-use tidings_proto::Event;
+use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, Opened};
 use tidings_server::{HandlerError, Limits, Session, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -109,6 +110,55 @@ async fn a_session_holds_no_buffer_of_its_request() {
     let mut body = app.call(request).await.unwrap().into_body();
     assert!(body.frame().await.is_some());
     assert!(buffer.is_unique(), "something holds the buffer");
+}
+
+/// Counts to three.
+#[derive(Clone, Default)]
+struct Three(u64);
+
+impl Feed for Three {
+    fn resume(&mut self, last_event_id: Option<&str>) {
+        self.0 = last_event_id.map_or(0, |id| id.parse().unwrap());
+    }
+
+    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+        Poll::Ready(match self.0 {
+            0..3 => Ok(Opened::Stream),
+            3 => Ok(Opened::Over),
+            _ => Err(FeedError::new(FeedErrorKind::Invalid, "there are three")),
+        })
+    }
+
+    fn poll_events(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
+        self.0 += 1;
+        let event = Event::new("n").id(self.0);
+        Poll::Ready((self.0 <= 3).then(|| Ok(event.encode())))
+    }
+
+    fn checkpoint(&mut self) -> Option<EventId> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_feed_is_a_stream_or_answers_in_its_place() {
+    let feed = Three::default();
+    let app = Router::new().route(
+        "/",
+        get(async move |request: SseRequest| request.forward(feed).await),
+    );
+    for (id, status, expected) in [
+        ("1", StatusCode::OK, "id: 2\ndata: n\n\nid: 3\ndata: n\n\n"),
+        ("3", StatusCode::NO_CONTENT, ""),
+        ("4", StatusCode::BAD_REQUEST, ""),
+    ] {
+        let request = Request::get("/").header("last-event-id", id);
+        let heard = answer(app.clone(), request.body(Body::empty()).unwrap()).await;
+        assert_eq!(heard, (status, expected.into()));
+    }
 }
 
 #[tokio::test]
