@@ -1,0 +1,302 @@
+//! A log in memory beside a plain list of all it ever took.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+
+use futures_util::{FutureExt, StreamExt};
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any};
+use proptest::prop_oneof;
+use tidings_hub::{
+    ChannelName, Draft, Entry, EntryKind, Log, LogError, LogFuture, MemoryLog, Pattern, Retention,
+    Tail,
+};
+use tidings_testkit::property;
+
+const MAX_BYTES: u64 = 1_500;
+const MAX_EVENTS: u64 = 12;
+const CHANNELS: [&str; 4] = ["a", "a/b", "a/b/c", "d"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        channel: usize,
+        is_end: bool,
+        bytes: usize,
+        key: Option<u8>,
+    },
+    Trim(u64),
+    Rewind(u64),
+    Renew(bool),
+    Read {
+        after: u64,
+        up_to: u64,
+        patterns: Vec<&'static str>,
+        limit: usize,
+    },
+    Tail(u64),
+    Hear(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let append = (0..4_usize, any::<bool>(), 0..400_usize, any::<Option<u8>>()).prop_map(
+        |(channel, is_end, bytes, key)| Step::Append {
+            channel,
+            is_end,
+            bytes,
+            key: key.map(|key| key % 8),
+        },
+    );
+    let patterns = vec(
+        prop_oneof![Just("a"), Just("a/*"), Just("a/b/*"), Just("d")],
+        0..3,
+    );
+    let read = (0..40_u64, 0..50_u64, patterns, 0..20_usize).prop_map(
+        |(after, up_to, patterns, limit)| Step::Read {
+            after,
+            up_to,
+            patterns,
+            limit,
+        },
+    );
+    prop_oneof![
+        12 => append,
+        8 => read,
+        6 => (0..8_usize).prop_map(Step::Hear),
+        3 => (0..40_u64).prop_map(Step::Tail),
+        1 => (0..40_u64).prop_map(Step::Trim),
+        1 => (0..40_u64).prop_map(Step::Rewind),
+        1 => any::<bool>().prop_map(Step::Renew),
+    ]
+}
+
+#[test]
+fn a_log_in_memory_is_a_list_whose_oldest_are_forgotten() {
+    property::check(&vec(step(), 0..120), |steps| {
+        let mut both = Both::new();
+        for step in steps {
+            both.take(step);
+            both.compare();
+        }
+    });
+}
+
+/// The log, and what must be in it.
+struct Both {
+    log: MemoryLog,
+    /// All that was appended and not rewound, also what was forgotten.
+    entries: Vec<Entry>,
+    first: u64,
+    keys: HashMap<(usize, u8), u64>,
+    tails: Vec<HeardTail>,
+    /// The newest time that was ever stamped.
+    time: u64,
+}
+
+struct HeardTail {
+    tail: Tail,
+    at: u64,
+    /// What it heard was rewound, or the epoch is another one.
+    is_cut: bool,
+}
+
+impl Both {
+    fn new() -> Self {
+        let retention = Retention::in_memory();
+        Self {
+            log: MemoryLog::new(retention.max_bytes(MAX_BYTES).max_events(MAX_EVENTS)),
+            entries: Vec::new(),
+            first: 1,
+            keys: HashMap::new(),
+            tails: Vec::new(),
+            time: 0,
+        }
+    }
+
+    fn last(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    fn held(&self) -> &[Entry] {
+        self.behind(self.first - 1)
+    }
+
+    fn behind(&self, after: u64) -> &[Entry] {
+        &self.entries[usize::try_from(after).unwrap()..]
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Append {
+                channel,
+                is_end,
+                bytes,
+                key,
+            } => self.append(channel, is_end, bytes, key),
+            Step::Trim(first) => {
+                self.log.trim(first);
+                self.first = self.first.max(first.min(self.last()));
+            }
+            Step::Rewind(last) => self.rewind(last),
+            Step::Renew(is_known) => self.renew(is_known),
+            Step::Read {
+                after,
+                up_to,
+                patterns,
+                limit,
+            } => self.read(after, up_to, &patterns, limit),
+            Step::Tail(after) => self.tail(after),
+            Step::Hear(tail) => self.hear(tail),
+        }
+    }
+
+    fn append(&mut self, channel: usize, is_end: bool, bytes: usize, key: Option<u8>) {
+        let kind = [EntryKind::Event, EntryKind::End][usize::from(is_end)];
+        let draft = Draft {
+            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
+            kind,
+            body: vec![b'x'; bytes].into(),
+            key: key.map(|key| key.to_string().into()),
+        };
+        let appended = now(self.log.append(draft.clone())).unwrap();
+        let known = key.and_then(|key| self.keys.get(&(channel, key)));
+        assert_eq!(appended.is_repeat, known.is_some());
+        if let Some(seq) = known {
+            assert_eq!(appended.seq, *seq);
+            return;
+        }
+        assert_eq!(appended.seq, self.last() + 1);
+        let page = now(self.log.read(self.last(), u64::MAX, &[], 9)).unwrap();
+        let [entry] = &page.entries[..] else {
+            panic!("{page:?}");
+        };
+        assert_eq!((&entry.channel, &entry.body), (&draft.channel, &draft.body));
+        assert_eq!((entry.seq, entry.kind), (appended.seq, kind));
+        assert!(entry.time >= self.time);
+        self.time = entry.time;
+        self.entries.push(entry.clone());
+        if let Some(key) = key {
+            self.keys.insert((channel, key), appended.seq);
+        }
+        while self.first < self.last() && self.is_over() {
+            self.first += 1;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let cost: u64 = self.held().iter().map(Entry::cost).sum();
+        cost > MAX_BYTES || self.held().len() as u64 > MAX_EVENTS
+    }
+
+    fn rewind(&mut self, last: u64) {
+        self.log.rewind(last);
+        let last = last.max(self.first - 1);
+        self.entries.truncate(usize::try_from(last).unwrap());
+        self.keys.retain(|_, seq| *seq <= last);
+        for tail in &mut self.tails {
+            tail.is_cut |= tail.at > last;
+        }
+    }
+
+    fn renew(&mut self, is_known: bool) {
+        let before = now(self.log.bounds()).unwrap().epoch;
+        let other = now(MemoryLog::default().bounds()).unwrap().epoch;
+        let expected = if is_known { &before } else { &other };
+        let after = now(self.log.renew_epoch(expected)).unwrap();
+        assert_eq!(after != before, is_known);
+        for tail in &mut self.tails {
+            tail.is_cut |= is_known;
+        }
+    }
+
+    fn read(&self, after: u64, up_to: u64, patterns: &[&str], limit: usize) {
+        let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
+        let page = now(self.log.read(after, up_to, &patterns, limit));
+        if !self.may_read(after) {
+            return self.assert_refused(after, &page);
+        }
+        let page = page.unwrap();
+        let is_meant = |entry: &&Entry| {
+            patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel))
+        };
+        let reached = self.behind(after).iter();
+        let reached = reached.take_while(|entry| entry.seq <= up_to);
+        let expected: Vec<_> = reached.filter(is_meant).take(limit.max(1)).collect();
+        assert!(page.entries.iter().eq(expected.iter().copied()));
+        let through = match expected.last() {
+            Some(newest) if expected.len() == limit.max(1) => newest.seq,
+            _ => up_to.min(self.last()).max(after),
+        };
+        assert_eq!(page.through, through);
+    }
+
+    fn may_read(&self, after: u64) -> bool {
+        (self.first - 1..=self.last()).contains(&after)
+    }
+
+    fn assert_refused<T: Debug>(&self, after: u64, answer: &Result<T, LogError>) {
+        let is_right = match answer {
+            Err(LogError::Rewound { last }) => after > *last && *last == self.last(),
+            Err(LogError::Trimmed { first }) => after + 1 < *first && *first == self.first,
+            _ => false,
+        };
+        assert!(is_right, "{after}: {answer:?}");
+    }
+
+    fn tail(&mut self, after: u64) {
+        let mut tail = self.log.tail(after);
+        if self.may_read(after) {
+            let (at, is_cut) = (after, false);
+            self.tails.push(HeardTail { tail, at, is_cut });
+        } else {
+            let heard = tail.next().now_or_never().flatten().unwrap();
+            self.assert_refused(after, &heard);
+        }
+    }
+
+    fn hear(&mut self, index: usize) {
+        if index >= self.tails.len() {
+            return;
+        }
+        let mut heard = self.tails.swap_remove(index);
+        let Some(batch) = heard.tail.next().now_or_never() else {
+            assert!(!heard.is_cut && heard.at == self.last(), "it must not wait");
+            self.tails.push(heard);
+            return;
+        };
+        let batch = batch.expect("an error comes before the end");
+        if heard.is_cut || heard.at + 1 < self.first {
+            batch.unwrap_err();
+            assert!(heard.tail.next().now_or_never().unwrap().is_none());
+            return;
+        }
+        let batch = batch.unwrap();
+        assert!(!batch.is_empty());
+        assert_eq!(batch, self.behind(heard.at));
+        heard.at = self.last();
+        self.tails.push(heard);
+    }
+
+    fn compare(&self) {
+        let bounds = now(self.log.bounds()).unwrap();
+        assert_eq!((bounds.first, bounds.last), (self.first, self.last()));
+        let floor = self
+            .first
+            .checked_sub(2)
+            .map(|at| usize::try_from(at).unwrap());
+        assert_eq!(bounds.floor, floor.map(|at| self.entries[at].check()));
+        let mut ends: Vec<(ChannelName, u64)> = Vec::new();
+        for entry in self.held() {
+            if entry.kind == EntryKind::End && !ends.iter().any(|end| end.0 == entry.channel) {
+                ends.push((entry.channel.clone(), entry.seq));
+            }
+        }
+        assert_eq!(now(self.log.ends()).unwrap(), ends);
+    }
+}
+
+/// A log in memory never waits.
+fn now<T>(future: LogFuture<'_, T>) -> Result<T, LogError> {
+    future.now_or_never().unwrap()
+}
