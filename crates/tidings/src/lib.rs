@@ -50,6 +50,8 @@
 //! * `server`: the module `server`, for any server of `http` types.
 //! * `axum`: the module `axum`: routes, and a server to run them. Implies `server`.
 //! * `http2`: the server of `axum` also speaks HTTP/2, where asked.
+//! * `hub`: the module `hub`: channels whose every subscriber hears every event in order, or is told what
+//!   it lost.
 //! * `json`: events to and from JSON.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -64,6 +66,8 @@
 pub use tidings_axum as axum;
 #[cfg(any(feature = "client", feature = "reqwest"))]
 pub use tidings_client as client;
+#[cfg(feature = "hub")]
+pub use tidings_hub as hub;
 #[cfg(feature = "client")]
 pub use tidings_hyper as hyper;
 pub use tidings_proto as proto;
