@@ -79,12 +79,12 @@ impl FanOut {
             }
         }
         life.advance(Head::from(life.position(newest.seq, newest.check())));
+        life.confirms().handle_batch(&self.outcomes);
+        self.outcomes.clear();
         for topic in self.touched.drain(..) {
             topic.take_wakers(&mut self.wakers);
             self.wakers.drain(..).for_each(Waker::wake);
         }
-        life.confirms().handle_batch(&self.outcomes);
-        self.outcomes.clear();
         self.forget_oldest();
     }
 

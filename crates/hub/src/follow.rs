@@ -27,6 +27,7 @@ pub(crate) fn check_of_nothing() -> Check {
 
 /// Follows the log for as long as there is a handle of the hub.
 pub(crate) async fn follow(shared: Arc<Shared>) {
+    let stopped = Stopped(Arc::clone(&shared));
     let follower = Follower {
         shared: Arc::clone(&shared),
         fan_out: None,
@@ -35,8 +36,15 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
         () = shared.stop.notified() => {}
         never = follower.run() => match never {},
     }
-    if let Some(life) = shared.current_life() {
-        life.end();
+    drop(stopped);
+}
+
+/// Says that nobody follows, also when the runtime ends.
+struct Stopped(Arc<Shared>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.handle_stopped();
     }
 }
 
@@ -84,7 +92,7 @@ impl Follower {
             }
         }
         let life = Arc::new(begin(log).await?);
-        self.shared.set_life(Arc::clone(&life));
+        self.shared.set_life(&life);
         Ok(self.fan_out_of(life))
     }
 

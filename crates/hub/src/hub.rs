@@ -64,8 +64,8 @@ impl Hub {
         HubBuilder::default()
     }
 
-    /// Publishes an event to a channel; ready once it is kept, and everybody who reads the channel has
-    /// been woken for it.
+    /// Publishes an event to a channel; ready once it is kept, and to be heard by everybody who reads
+    /// the channel.
     ///
     /// Its position is its id, in place of one that the event has. Publishing waits for no reader,
     /// however slow.
@@ -143,10 +143,7 @@ impl Hub {
     /// # Cancel safety
     /// Dropped before it is ready, the hub takes no event, and subscriptions stay open.
     pub async fn drain(&self) {
-        self.shared().start_drain().await;
-        if let Some(life) = self.shared().current_life() {
-            life.close();
-        }
+        self.shared().drain().await;
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -78,7 +78,7 @@ impl Drop for Producer {
             return;
         };
         let shared = Arc::clone(self.hub.shared());
-        let Ok(runtime) = shared.start().cloned() else {
+        let Ok(runtime) = shared.runtime() else {
             tracing::error!(channel = %self.channel, "last words are lost: there is no runtime");
             return;
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -30,13 +30,16 @@ pub(crate) struct Shared {
     pub(crate) presences: Presences,
     /// `None` until the log was reached.
     life: watch::Sender<Option<Arc<Life>>>,
-    /// Where the hub's own task runs, once there was a runtime.
-    runtime: OnceLock<Handle>,
+    /// Where the hub's own task runs; none before the first use, and after that runtime has ended.
+    runtime: Mutex<Option<Handle>>,
+    is_started: AtomicBool,
     /// The log may not be what it was.
     pub(crate) recheck: Notify,
     /// No handle is left.
     pub(crate) stop: Notify,
     is_draining: AtomicBool,
+    /// And nobody who was let in is left.
+    is_drained: AtomicBool,
     /// Publishers who were let in and are not done, and whether there are none.
     in_flight: AtomicUsize,
     landed: Notify,
@@ -54,25 +57,48 @@ impl Shared {
             settings,
             presences,
             life: watch::Sender::new(life),
-            runtime: OnceLock::new(),
+            runtime: Mutex::new(None),
+            is_started: AtomicBool::new(false),
             recheck: Notify::new(),
             stop: Notify::new(),
             is_draining: AtomicBool::new(false),
+            is_drained: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             landed: Notify::new(),
         }
     }
 
-    /// Starts the hub's own task, unless it runs, in the runtime in which this is called.
-    pub(crate) fn start(self: &Arc<Self>) -> Result<&Handle, Error> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime);
+    /// Starts the hub's own task in the runtime in which this is called, unless it runs.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
+        if self.is_started.load(Ordering::Acquire) {
+            return Ok(());
         }
-        let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        Ok(self.runtime.get_or_init(|| {
-            runtime.spawn(follow(Arc::clone(self)));
-            runtime
-        }))
+        self.runtime().map(drop)
+    }
+
+    /// Where the hub's own task runs, which is started if it does not.
+    pub(crate) fn runtime(self: &Arc<Self>) -> Result<Handle, Error> {
+        let mut runtime = self.lock_runtime();
+        if let Some(runtime) = &*runtime {
+            return Ok(runtime.clone());
+        }
+        let handle = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        handle.spawn(follow(Arc::clone(self)));
+        self.is_started.store(true, Ordering::Release);
+        Ok(runtime.insert(handle).clone())
+    }
+
+    /// The hub's own task has ended.
+    pub(crate) fn handle_stopped(&self) {
+        *self.lock_runtime() = None;
+        self.is_started.store(false, Ordering::Release);
+        if let Some(life) = self.life.send_replace(None) {
+            life.end();
+        }
+    }
+
+    fn lock_runtime(&self) -> MutexGuard<'_, Option<Handle>> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The life of the log, if it was reached.
@@ -87,7 +113,8 @@ impl Shared {
     }
 
     /// The life that follows this one, once there is one.
-    pub(crate) async fn life_after(&self, life: &Arc<Life>) -> Result<Arc<Life>, Error> {
+    pub(crate) async fn life_after(self: &Arc<Self>, life: &Arc<Life>) -> Result<Arc<Life>, Error> {
+        self.start()?;
         self.recheck.notify_one();
         self.life_that(|current| !Arc::ptr_eq(current, life)).await
     }
@@ -108,9 +135,13 @@ impl Shared {
             .ok_or_else(unreached)
     }
 
-    pub(crate) fn set_life(&self, life: Arc<Life>) {
-        if let Some(past) = self.life.send_replace(Some(life)) {
+    pub(crate) fn set_life(&self, life: &Arc<Life>) {
+        let past = self.life.send_replace(Some(Arc::clone(life)));
+        if let Some(past) = past {
             past.end();
+        }
+        if self.is_drained.load(Ordering::SeqCst) {
+            life.close();
         }
     }
 
@@ -154,15 +185,19 @@ impl Shared {
         InFlight(Arc::clone(self))
     }
 
-    /// Lets nobody in any more, and waits until whoever was let in is done.
-    pub(crate) async fn start_drain(&self) {
+    /// Lets nobody in any more, waits until whoever was let in is done, and has subscriptions end.
+    pub(crate) async fn drain(&self) {
         self.is_draining.store(true, Ordering::SeqCst);
         loop {
             let landed = self.landed.notified();
             if self.in_flight.load(Ordering::SeqCst) == 0 {
-                return;
+                break;
             }
             landed.await;
+        }
+        self.is_drained.store(true, Ordering::SeqCst);
+        if let Some(life) = self.current_life() {
+            life.close();
         }
     }
 }

@@ -93,7 +93,9 @@ impl Topic {
     }
 
     pub(crate) fn leave(&self, seat: usize) {
-        self.lock().readers.try_remove(seat);
+        // A waker may be the last to hold its task, and so is not dropped under the lock.
+        let waker = self.lock().readers.try_remove(seat);
+        drop(waker);
     }
 
     /// What one slice holds behind the cursor; if that is nothing, and `may_wait`, the reader is woken
@@ -112,10 +114,13 @@ impl Topic {
         let mut inner = self.lock();
         let high = high();
         let mut look = inner.look(cursor, high, Tape::slice);
+        let mut before = None;
         if matches!(look, Look::Nothing) && may_wait() {
-            inner.wait(seat, waker);
+            before = inner.wait(seat, waker);
             look = Look::Waiting;
         }
+        drop(inner);
+        drop(before);
         (look, high)
     }
 
@@ -129,9 +134,9 @@ impl Topic {
     pub(crate) fn wait(&self, seat: usize, waker: &Waker, may_wait: impl FnOnce() -> bool) -> bool {
         let mut inner = self.lock();
         let waits = may_wait();
-        if waits {
-            inner.wait(seat, waker);
-        }
+        let before = waits.then(|| inner.wait(seat, waker));
+        drop(inner);
+        drop(before);
         waits
     }
 
@@ -217,12 +222,12 @@ impl Inner {
         }
     }
 
-    fn wait(&mut self, seat: usize, waker: &Waker) {
-        if let Some(place) = self.readers.get_mut(seat) {
-            match place {
-                Some(there) => there.clone_from(waker),
-                None => *place = Some(waker.clone()),
-            }
+    /// Returns the waker that was there, to be dropped without the lock.
+    fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
+        match self.readers.get_mut(seat) {
+            Some(Some(there)) if there.will_wake(waker) => None,
+            Some(place) => place.replace(waker.clone()),
+            None => None,
         }
     }
 }

@@ -307,3 +307,42 @@ async fn a_repeat_under_a_key_answers_with_the_first_position() {
         Err(Error::InvalidKey)
     ));
 }
+
+#[test]
+fn a_hub_outlives_the_runtime_it_was_first_used_in() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let hub = Hub::in_memory();
+    let first = runtime().block_on(async { hub.publish("news", event("1")).await.unwrap() });
+    runtime().block_on(async {
+        let mut subscription = hub.subscribe("news");
+        subscription.resume(Some(&first.to_string()));
+        let second = hub.publish("news", event("2")).await.unwrap();
+        assert!(first < second);
+        assert_eq!(texts(&mut subscription).await, ["2"]);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_hears_that_the_log_fell_back() {
+    let log = std::sync::Arc::new(tidings_hub::MemoryLog::new(Retention::in_memory()));
+    let hub = Hub::over(std::sync::Arc::clone(&log));
+    let mut subscription = hub.subscribe("news");
+    for n in 0..4 {
+        hub.publish("news", event(&n.to_string())).await.unwrap();
+    }
+    assert_eq!(texts(&mut subscription).await, ["0", "1", "2", "3"]);
+    log.rewind(2);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let gap = Gap::from_event(&next(&mut subscription).await.unwrap()[0]).unwrap();
+    assert_eq!(
+        (gap.reason, gap.missed, gap.requested),
+        (GapReason::Epoch, None, None)
+    );
+    hub.publish("news", event("4")).await.unwrap();
+    assert_eq!(texts(&mut subscription).await, ["4"]);
+}
