@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::held::Held;
+use self::keys::Keys;
 pub use self::keys::TooManyKeys;
-use self::keys::{KeyOf, Keys};
 use self::tail::MemoryTail;
 use crate::{
     Appended, Bounds, ChannelName, Draft, Log, LogError, LogFuture, Page, Pattern, Retention, Tail,
@@ -27,6 +27,9 @@ use crate::{
 /// 71 bits: no two logs agree on them by accident.
 const EPOCH_CHARS: usize = 12;
 
+/// Up to this many entries, or keys, no memory is given back.
+const MIN_SHRINK: usize = 1_024;
+
 /// A [`Log`] in memory. It is gone with its process, and the next one has another epoch.
 ///
 /// Clones are the same log. Every method is done when the call returns; no future of it waits, but a
@@ -34,7 +37,8 @@ const EPOCH_CHARS: usize = 12;
 /// bounds.
 ///
 /// It remembers the keys of at most 1,000,000 appends of the last two minutes, then appends with a new
-/// key fail with [`LogError::Refused`] for [`TooManyKeys`]. Bodies are kept as they come: one that is a
+/// key fail with [`LogError::Refused`] for [`TooManyKeys`]. A key costs about 100 bytes, however long it
+/// is; an entry about 80, its body, and 24 once it was read. Bodies are kept as they come: one that is a
 /// slice of a larger buffer keeps all of that.
 ///
 /// ```
@@ -67,7 +71,7 @@ impl MemoryLog {
             state: Mutex::new(State {
                 epoch: new_epoch(),
                 held: Held::new(retention),
-                keys: Keys::default(),
+                keys: Keys::new(),
             }),
             changed: Notify::new(),
         }))
@@ -185,15 +189,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, mut draft: Draft) -> Result<Appended, LogError> {
-        let key = draft.key.take();
-        let key = key.map(|key| KeyOf(draft.channel.clone(), key));
+    fn append(&self, draft: Draft) -> Result<Appended, LogError> {
         let mut state = self.lock();
         // Under the lock, so that times stand in the order of places.
         let now = self.clock.now();
         state.keys.expire(now);
-        if let Some(key) = key {
-            if let Some(seq) = state.keys.get(&key, now) {
+        if let Some(key) = &draft.key {
+            let key = state.keys.hash(&draft.channel, key);
+            if let Some(seq) = state.keys.get(key, now) {
                 return Ok(Appended {
                     seq,
                     is_repeat: true,

@@ -2,57 +2,71 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::alloc::System;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use cap::Cap;
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{ChannelName, Draft, EntryKind, Log, MemoryLog, Retention};
+use tidings_hub::{ChannelName, Draft, EntryKind, KEY_LIFETIME, Log, MemoryLog, Retention};
+use tokio::time::advance;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-const ENTRIES: usize = 1_000_000;
+const ENTRIES: usize = 250_000;
 const BODY: usize = 100;
 
-#[test]
-fn an_entry_costs_its_body_and_little_more_and_all_is_given_back() {
-    let channel = ChannelName::new("news").unwrap();
-    let before = ALLOCATOR.allocated();
+#[tokio::test(start_paused = true)]
+async fn entries_and_keys_cost_little_and_all_is_given_back() {
     let log = MemoryLog::new(Retention::in_memory());
+    let news = ChannelName::new("news").unwrap();
+    let before = ALLOCATOR.allocated();
+    let held = |what: &str| {
+        let bytes = (ALLOCATOR.allocated() - before) / ENTRIES;
+        eprintln!("{bytes} bytes {what}");
+        bytes
+    };
     for _ in 0..ENTRIES {
-        let draft = Draft {
-            channel: channel.clone(),
-            kind: EntryKind::Event,
-            body: Bytes::from(vec![b'x'; BODY].into_boxed_slice()),
-            key: None,
-        };
-        log.append(draft).now_or_never().unwrap().unwrap();
+        append(&log, &news, None);
     }
-    let appended = (ALLOCATOR.allocated() - before) / ENTRIES;
-    eprintln!("{appended} bytes an entry");
-    assert!(appended <= BODY + 96, "{appended}");
+    assert!(held("an entry") <= BODY + 96);
 
     // A body that was read is shared from then on, which costs a count.
     let mut tail = log.tail(0);
     let mut heard = 0;
     while heard < ENTRIES {
-        heard += tail.next().now_or_never().unwrap().unwrap().unwrap().len();
+        heard += tail.next().await.unwrap().unwrap().len();
     }
-    let read = (ALLOCATOR.allocated() - before) / ENTRIES;
-    eprintln!("{read} bytes an entry that was read");
-    assert!(read <= BODY + 128, "{read}");
+    assert!(held("an entry that was read") <= BODY + 128);
+    trim_often(&log, &news);
+    assert_eq!(held("left of each entry"), 0);
 
-    log.trim(u64::MAX);
-    let draft = |n: usize| Draft {
-        channel: channel.clone(),
-        kind: EntryKind::Event,
-        body: Bytes::from(vec![b'x'; n]),
-        key: None,
-    };
-    for n in 1..100 {
-        log.append(draft(n)).now_or_never().unwrap().unwrap();
+    for n in 0..ENTRIES {
+        append(&log, &news, Some(format!("{n:0100}").into()));
         log.trim(u64::MAX);
     }
-    let left = ALLOCATOR.allocated() - before;
-    assert!(left < 1 << 20, "{left} bytes are left");
+    assert!(held("a key, however long") <= 128);
+    advance(KEY_LIFETIME).await;
+    for _ in 0..ENTRIES / 64 {
+        append(&log, &news, None);
+    }
+    trim_often(&log, &news);
+    assert_eq!(held("left of each key"), 0);
+}
+
+fn append(log: &MemoryLog, channel: &ChannelName, key: Option<Arc<str>>) {
+    let draft = Draft {
+        channel: channel.clone(),
+        kind: EntryKind::Event,
+        body: vec![b'x'; BODY].into(),
+        key,
+    };
+    log.append(draft).now_or_never().unwrap().unwrap();
+}
+
+/// Each time it may give some back.
+fn trim_often(log: &MemoryLog, news: &ChannelName) {
+    for _ in 0..20 {
+        append(log, news, None);
+        log.trim(u64::MAX);
+    }
 }

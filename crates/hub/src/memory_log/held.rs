@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use tidings_proto::Check;
 
-use super::nanos;
+use super::{MIN_SHRINK, nanos};
 use crate::{ChannelName, Draft, Entry, EntryKind, LogError, Page, Pattern, Retention};
 
 /// How many entries a page looks at, and how often it asks whether a pattern means one: a read of few
@@ -15,9 +15,6 @@ const MAX_MATCHES: usize = 65_536;
 /// How much a tail takes at a time: entries, and bytes of bodies, which one entry may exceed.
 const BATCH_ENTRIES: usize = 1_024;
 const BATCH_BYTES: usize = 1 << 20;
-
-/// Below this many places there is nothing to give back.
-const MIN_SHRINK: usize = 1_024;
 
 pub(super) struct Held {
     retention: Retention,
