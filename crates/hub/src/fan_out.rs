@@ -10,7 +10,7 @@ use tidings_proto::Check;
 use crate::confirm::Outcome;
 use crate::life::{Directory, Head, Life};
 use crate::topic::Topic;
-use crate::{Entry, EntryKind};
+use crate::{Entry, EntryKind, meters};
 
 /// What a tape counts beside the bytes of its events, in bytes.
 const TAPE_BYTES: usize = 512;
@@ -86,6 +86,7 @@ impl FanOut {
             self.wakers.drain(..).for_each(Waker::wake);
         }
         self.forget_oldest();
+        meters::batch(entries.len(), self.bytes);
     }
 
     fn write(&mut self, entry: &Entry, directory: &mut Directory) {

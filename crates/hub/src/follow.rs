@@ -12,7 +12,7 @@ use crate::ends::Ends;
 use crate::fan_out::FanOut;
 use crate::life::Life;
 use crate::shared::Shared;
-use crate::{Bounds, Entry, Log, LogError, Tail};
+use crate::{Bounds, Entry, Log, LogError, Tail, meters};
 
 /// How often the log is asked whether it still is what it was.
 const RECHECK: Duration = Duration::from_secs(15);
@@ -93,6 +93,7 @@ impl Follower {
         }
         let life = Arc::new(begin(log).await?);
         self.shared.set_life(&life);
+        meters::life();
         Ok(self.fan_out_of(life))
     }
 

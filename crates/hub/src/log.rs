@@ -14,6 +14,9 @@ use crate::{ChannelName, Draft, Entry, Pattern};
 /// How long a log remembers the key of an append, so that a repeat answers with the first place.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(120);
 
+/// How many bytes of bodies a page of [`Log::read`] holds at most, unless its first entry is larger.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
 /// What a method of a [`Log`] returns.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Send + 'a>>;
 
@@ -50,7 +53,8 @@ pub trait Log: Send + Sync + 'static {
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended>;
 
     /// The entries behind `after`, up to and with `up_to`, of the channels that one of the patterns
-    /// means, of all channels if there is none: at most `limit` of them, and the oldest. A limit of 0
+    /// means, of all channels if there is none: at most `limit` of them, and
+    /// [`PAGE_BYTES`], and the oldest. A limit of 0
     /// is taken as 1, so that every page leads on.
     ///
     /// [`LogError::Trimmed`] if the entry behind `after` was forgotten, [`LogError::Rewound`] if

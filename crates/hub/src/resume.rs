@@ -9,7 +9,7 @@ use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 use crate::follow::{check_at, check_of_nothing};
 use crate::life::{Head, Life};
 use crate::shared::Shared;
-use crate::{Error, LogError, Pattern};
+use crate::{Error, LogError, Pattern, meters};
 
 /// How often it is tried to look into a log that changes meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -327,6 +327,7 @@ pub(crate) fn gap(
     missed: Option<u64>,
     resumed: &EventId,
 ) -> EncodedEvents {
+    meters::gap(reason, missed);
     let gap = Gap {
         requested: requested.map(Into::into),
         resumed: resumed.as_str().into(),

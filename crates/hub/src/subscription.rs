@@ -14,7 +14,7 @@ use crate::life::Head;
 use crate::reader::{Next, Reader};
 use crate::replay::{Replay, Replayed};
 use crate::resume::{Beginning, Begun, Origin, Start, Wanted};
-use crate::{Error, Grant, Hub, Pattern, SlowReader};
+use crate::{Error, Grant, Hub, Pattern, SlowReader, meters};
 
 type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -378,6 +378,7 @@ impl Reading {
                 Next::Over => return Poll::Ready(Ok(Step::Over)),
                 Next::LifeOver => return Poll::Ready(Ok(Step::LifeOver)),
                 Next::Behind(up_to) => {
+                    meters::replay(up_to - self.reader.after());
                     let replay = self.replay(hub, settings);
                     self.replayed = Some(Box::pin(replay.read(up_to)));
                 }
@@ -412,7 +413,10 @@ impl Reading {
                 self.reader.handle_read(through, last);
                 None
             }
-            Replayed::Disconnect => Some(Step::Over),
+            Replayed::Disconnect => {
+                meters::disconnect();
+                Some(Step::Over)
+            }
             Replayed::LifeOver => Some(Step::LifeOver),
         }
     }
@@ -435,6 +439,7 @@ impl Present {
         for pattern in &*patterns {
             hub.shared().presences.join(pattern);
         }
+        meters::join();
         Self { hub, patterns }
     }
 }
@@ -444,5 +449,6 @@ impl Drop for Present {
         for pattern in &*self.patterns {
             self.hub.shared().presences.leave(pattern);
         }
+        meters::leave();
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use tidings_proto::Check;
 
 use super::{MIN_SHRINK, nanos};
-use crate::{ChannelName, Draft, Entry, EntryKind, LogError, Page, Pattern, Retention};
+use crate::{ChannelName, Draft, Entry, EntryKind, LogError, PAGE_BYTES, Page, Pattern, Retention};
 
 /// How many entries a page looks at, and how often it asks whether a pattern means one: a read of few
 /// channels among many is not to keep appends waiting.
@@ -176,6 +176,7 @@ impl Held {
     ) -> Result<Page, LogError> {
         let limit = limit.max(1);
         let looks = (MAX_MATCHES / patterns.len().max(1)).clamp(1, MAX_LOOKS);
+        let mut bytes = 0;
         let mut page = Page {
             entries: Vec::new(),
             through: after,
@@ -184,10 +185,14 @@ impl Held {
             if entry.seq > up_to || page.entries.len() == limit {
                 break;
             }
-            page.through = entry.seq;
             if patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel)) {
+                bytes += entry.body.len();
+                if bytes > PAGE_BYTES && !page.entries.is_empty() {
+                    break;
+                }
                 page.entries.push(entry.clone());
             }
+            page.through = entry.seq;
         }
         Ok(page)
     }

@@ -1,6 +1,6 @@
 //! What a page holds.
 
-use tidings_hub::{Entry, LogError, Page, Pattern};
+use tidings_hub::{Entry, LogError, PAGE_BYTES, Page, Pattern};
 
 use super::subject::{Subject, event, must, patterns_of, seqs};
 use super::{Law, law};
@@ -12,6 +12,7 @@ pub(super) const LAWS: &[Law] = &[
     law!(at_the_end_a_page_is_empty),
     law!(past_the_end_nothing_is_read),
     law!(a_limit_of_none_is_one),
+    law!(a_page_of_large_entries_is_short),
 ];
 
 /// What may be meant: nothing, all, one, several, some twice.
@@ -122,4 +123,19 @@ async fn a_limit_of_none_is_one(log: Subject) {
     log.fill(3).await;
     let page = log.read(0, u64::MAX, &[], 0).await.unwrap();
     assert_eq!((seqs(&page.entries), page.through), (vec![1], 1));
+}
+
+async fn a_page_of_large_entries_is_short(log: Subject) {
+    let body = "x".repeat(PAGE_BYTES / 2 - 100);
+    for _ in 0..5 {
+        log.publish("a", body.as_str()).await;
+    }
+    log.publish("a", "x".repeat(PAGE_BYTES * 2)).await;
+    let (mut after, mut lengths) = (0, Vec::new());
+    while after < 6 {
+        let page = log.read(after, u64::MAX, &[], 100).await.unwrap();
+        lengths.push(page.entries.len());
+        after = page.through;
+    }
+    assert_eq!(lengths, [2, 2, 1, 1]);
 }
