@@ -29,8 +29,9 @@ use crate::{
 /// let mut subscription = hub.subscribe("news");
 /// let position = hub.publish("news", Event::new("hello")).await?;
 ///
-/// let events = subscription.next().await.unwrap()?;
-/// assert_eq!(events.last_event_id().unwrap(), &*position.to_string());
+/// let heard = subscription.next().await.unwrap()?.to_events();
+/// assert_eq!(heard[0].text(), "hello");
+/// assert_eq!(heard[0].id, Some((&position).into()));
 /// # Ok(())
 /// # }
 /// ```

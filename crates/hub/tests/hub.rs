@@ -4,19 +4,14 @@
 use std::time::Duration;
 
 use tidings_hub::{Error, Grant, Hub, Retention, SlowReader, Subscription};
-use tidings_proto::{Decoder, Event, EventName, Feed, Gap, GapReason, Opened};
+use tidings_proto::{Event, EventName, Feed, Gap, GapReason, Opened};
 use tokio::time::timeout;
 
 async fn next(subscription: &mut Subscription) -> Option<Vec<Event>> {
     let events = timeout(Duration::from_secs(5), subscription.next())
         .await
         .expect("in time")?;
-    Some(
-        Decoder::new()
-            .decode(events.unwrap().bytes())
-            .map(Result::unwrap)
-            .collect(),
-    )
+    Some(events.unwrap().to_events())
 }
 
 /// All that there is now.
@@ -27,11 +22,7 @@ async fn texts(subscription: &mut Subscription) -> Vec<String> {
         let Ok(Some(events)) = timeout(Duration::from_millis(50), subscription.next()).await else {
             return texts;
         };
-        let events = events.unwrap();
-        let decoded: Vec<_> = Decoder::new()
-            .decode(events.bytes())
-            .map(Result::unwrap)
-            .collect();
+        let decoded = events.unwrap().to_events();
         texts.extend(decoded.into_iter().map(|event| match event.event_type() {
             "message" => event.data.unwrap(),
             name => format!("{name} {}", event.text()),

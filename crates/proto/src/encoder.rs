@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-use crate::{Event, EventId};
+use crate::{Decoder, Event, EventId};
 
 /// The wire bytes of one or more events, made once and shared by all who send them.
 ///
@@ -61,6 +61,22 @@ impl EncodedEvents {
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// The events as a client hears them: those with data, each with the last `id` in effect.
+    ///
+    /// ```
+    /// use tidings_proto::{EncodedEvents, Event};
+    ///
+    /// let events = [Event::new("a").id(1), Event::new("b").id(2)];
+    /// assert_eq!(EncodedEvents::from_iter(&events).to_events(), events);
+    /// ```
+    #[must_use]
+    pub fn to_events(&self) -> Vec<Event> {
+        // No event is larger than all of them.
+        let mut decoder = Decoder::new().max_event_bytes(3 * self.bytes.len());
+        let events = decoder.decode(&self.bytes);
+        events.filter_map(Result::ok).collect()
     }
 
     /// Their length on the wire in bytes.
