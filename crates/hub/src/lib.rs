@@ -38,8 +38,9 @@
 //!
 //! A subscription that says [`earliest`](Subscription::earliest), [`latest`](Subscription::latest) or
 //! [`snapshot`](Subscription::snapshot) goes on there, whatever the reason. "Each once" is the work of both
-//! ends: what a cut connection had sent and the client had not read is sent again under the same id; the
-//! client of `tidings` with `.gaps(true)` leaves out what it has heard, and so does whoever compares ids.
+//! ends: what a cut connection had sent and the client had not read is sent again under the same id. The
+//! client of `tidings` leaves out what it has heard with `.dedupe(true)`, and with `.gaps(true)` tells a gap
+//! apart from the events; so does whoever compares ids.
 //!
 //! # Its limits
 //! * **One log, and its wall.** All channels of a hub are kept in one [`Log`], in one order: that is why the
