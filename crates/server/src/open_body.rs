@@ -143,7 +143,7 @@ impl OpenBody {
     /// Whether this has come; if not, the timer wakes when it does.
     fn is_past(&mut self, due: Option<std::time::Instant>) -> bool {
         let mut cx = Context::from_waker(&self.waker);
-        due.is_some_and(|due| self.timer.poll(&mut cx, due.into()).is_ready())
+        due.is_some_and(|due| self.timer.poll_again(&mut cx, due.into()).is_ready())
     }
 
     fn end(&mut self, result: Result<(), Failure>) {

@@ -11,12 +11,16 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Costs nothing until it is first polled, and next to nothing when its deadline moves on: what was
 /// set goes off early then, and is set anew.
 #[derive(Debug, Default)]
-pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
+pub(crate) struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// When it wakes whoever polled it last.
+    set_for: Option<Instant>,
+}
 
 impl Timer {
     /// Ready once this instant has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
             if sleep.deadline() > due {
                 sleep.as_mut().reset(due);
@@ -28,6 +32,25 @@ impl Timer {
             }
             sleep.as_mut().reset(due);
         }
+    }
+
+    /// As [`poll`](Self::poll), for who gives the same waker at each poll: what is set and not reached
+    /// is not touched, which spares a busy session the memory that it lies in.
+    pub(crate) fn poll_again(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
+        if self
+            .set_for
+            .is_some_and(|set| set <= due && Instant::now() < set)
+        {
+            return Poll::Pending;
+        }
+        let poll = self.poll(cx, due);
+        let deadline = |sleep: &Pin<Box<Sleep>>| sleep.deadline();
+        self.set_for = self
+            .sleep
+            .as_ref()
+            .filter(|_| poll.is_pending())
+            .map(deadline);
+        poll
     }
 }
 
