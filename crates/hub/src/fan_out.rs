@@ -9,7 +9,7 @@ use tidings_proto::Check;
 
 use crate::confirm::Outcome;
 use crate::life::{Directory, Head, Life};
-use crate::topic::Topic;
+use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
 
 /// What a tape counts beside the bytes of its events, in bytes.
@@ -26,8 +26,7 @@ pub(crate) struct FanOut {
     max_bytes: usize,
     /// What was written, the oldest first; the last one is being written.
     generations: VecDeque<Generation>,
-    generation: u64,
-    batch: u64,
+    stamp: Stamp,
     /// Topics that the batch belongs to; kept for its room, as is what follows.
     touched: Vec<Arc<Topic>>,
     outcomes: Vec<Outcome>,
@@ -50,8 +49,10 @@ impl FanOut {
             bytes: 0,
             max_bytes,
             generations: VecDeque::from([Generation::default()]),
-            generation: 1,
-            batch: 0,
+            stamp: Stamp {
+                batch: 0,
+                generation: 1,
+            },
             touched: Vec::new(),
             outcomes: Vec::new(),
             wakers: Vec::new(),
@@ -69,7 +70,7 @@ impl FanOut {
         let Some(newest) = entries.last() else {
             return;
         };
-        self.batch += 1;
+        self.stamp.batch += 1;
         let life = Arc::clone(&self.life);
         {
             let mut directory = life.directory();
@@ -127,28 +128,29 @@ impl FanOut {
         ends.insert(entry.channel.clone(), entry.seq);
         drop(ends);
         if let Some(topic) = directory.existing(&entry.channel) {
-            topic.end(entry.seq);
-            self.touch(topic);
+            let was_touched = topic.end(entry.seq, self.stamp);
+            self.touch(topic, &was_touched);
         }
     }
 
     fn push(&mut self, topic: &Arc<Topic>, id_line: &str, entry: &Entry) {
-        let (length, is_first) = topic.push(entry.seq, id_line, &entry.body);
-        let cost = length + if is_first { TAPE_BYTES } else { 0 };
+        let pushed = topic.push(entry.seq, id_line, &entry.body, self.stamp);
+        let cost = pushed.length + if pushed.is_first { TAPE_BYTES } else { 0 };
         self.bytes += cost;
         if let Some(generation) = self.generations.back_mut() {
             generation.bytes += cost;
             generation.last = entry.seq;
         }
-        self.touch(topic);
+        self.touch(topic, &pushed.was_touched);
     }
 
-    fn touch(&mut self, topic: &Arc<Topic>) {
-        let (was_of_batch, was_of_generation) = topic.touch(self.batch, self.generation);
-        if !was_of_batch {
+    fn touch(&mut self, topic: &Arc<Topic>, was_touched: &Touched) {
+        if !was_touched.in_batch {
             self.touched.push(Arc::clone(topic));
         }
-        if !was_of_generation && let Some(generation) = self.generations.back_mut() {
+        if !was_touched.in_generation
+            && let Some(generation) = self.generations.back_mut()
+        {
             generation.topics.push(Arc::clone(topic));
         }
     }
@@ -158,7 +160,7 @@ impl FanOut {
         let newest = self.generations.back();
         if newest.is_some_and(|newest| newest.bytes >= self.max_bytes / GENERATIONS) {
             self.generations.push_back(Generation::default());
-            self.generation += 1;
+            self.stamp.generation += 1;
         }
         // What is written now stays, however small the limit.
         while self.bytes > self.max_bytes && self.generations.len() > 1 {

@@ -1,5 +1,6 @@
 //! Owns `Reader`: a cursor on the tapes of one life.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -15,12 +16,31 @@ use crate::topic::{Cursor, Look, Topic};
 #[derive(Debug)]
 pub(crate) struct Reader {
     life: Arc<Life>,
-    seats: Vec<(Arc<Topic>, usize)>,
+    seats: Seats,
     cursor: Cursor,
     /// The last id that was handed out, or where it began.
     last_id: EventId,
     /// Its place, if it is known to whoever reads.
     told: Option<u64>,
+}
+
+/// Topics, and the reader's seat in each. Most have one, which is read for each event, and so is not
+/// to lie elsewhere.
+#[derive(Debug)]
+enum Seats {
+    One([(Arc<Topic>, usize); 1]),
+    Many(Box<[(Arc<Topic>, usize)]>),
+}
+
+impl Deref for Seats {
+    type Target = [(Arc<Topic>, usize)];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(seat) => seat,
+            Self::Many(seats) => seats,
+        }
+    }
 }
 
 /// What comes next.
@@ -48,7 +68,10 @@ impl Reader {
         is_told: bool,
         max_lag: u64,
     ) -> Self {
-        let seats = patterns.iter().map(|pattern| life.join(pattern)).collect();
+        let seats = match patterns {
+            [pattern] => Seats::One([life.join(pattern)]),
+            _ => Seats::Many(patterns.iter().map(|pattern| life.join(pattern)).collect()),
+        };
         Self {
             life,
             seats,
@@ -119,7 +142,7 @@ impl Reader {
         let mut pieces = Vec::new();
         let mut ended = 0;
         let mut behind = None;
-        for (topic, _) in &self.seats {
+        for (topic, _) in self.seats.iter() {
             match topic.look(self.cursor, high) {
                 Look::Take(piece) => pieces.push(piece),
                 Look::Behind(held) => behind = behind.max(Some(held)),
@@ -178,7 +201,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        for (topic, seat) in &self.seats {
+        for (topic, seat) in self.seats.iter() {
             self.life.leave(topic, *seat);
         }
     }

@@ -22,9 +22,32 @@ struct Inner {
     end: Option<u64>,
     /// One seat for each reader, with its waker while it waits.
     readers: Slab<Option<Waker>>,
-    /// The last batch, and the last generation, that it was part of.
-    batch: u64,
-    generation: u64,
+    /// When it was written last.
+    stamp: Stamp,
+}
+
+/// Which batch of the tail is written, and which generation of tapes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stamp {
+    pub(crate) batch: u64,
+    pub(crate) generation: u64,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub(crate) struct Pushed {
+    /// Of what was written, in bytes.
+    pub(crate) length: usize,
+    /// There was nothing on the tape.
+    pub(crate) is_first: bool,
+    pub(crate) was_touched: Touched,
+}
+
+/// What the topic was part of already.
+#[derive(Debug)]
+pub(crate) struct Touched {
+    pub(crate) in_batch: bool,
+    pub(crate) in_generation: bool,
 }
 
 /// What a reader finds.
@@ -66,8 +89,7 @@ impl Topic {
             tape: Tape::new(since),
             end,
             readers: Slab::new(),
-            batch: 0,
-            generation: 0,
+            stamp: Stamp::default(),
         };
         Self {
             pattern,
@@ -150,28 +172,25 @@ impl Topic {
 
 /// What the tail does.
 impl Topic {
-    /// Appends an event; returns its length and whether it is the first on the tape.
-    pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8]) -> (usize, bool) {
+    /// Appends an event.
+    pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8], stamp: Stamp) -> Pushed {
         let mut inner = self.lock();
-        let is_first = inner.tape.is_empty();
-        (inner.tape.push(seq, id_line, body), is_first)
+        Pushed {
+            is_first: inner.tape.is_empty(),
+            length: inner.tape.push(seq, id_line, body),
+            was_touched: inner.touch(stamp),
+        }
     }
 
-    pub(crate) fn end(&self, seq: u64) {
-        self.lock().end = Some(seq);
+    pub(crate) fn end(&self, seq: u64, stamp: Stamp) -> Touched {
+        let mut inner = self.lock();
+        inner.end = Some(seq);
+        inner.touch(stamp)
     }
 
     /// The end was forgotten.
     pub(crate) fn reopen(&self) {
         self.lock().end = None;
-    }
-
-    /// Says that it is part of this batch and this generation; returns whether it was of each.
-    pub(crate) fn touch(&self, batch: u64, generation: u64) -> (bool, bool) {
-        let mut inner = self.lock();
-        let was_of = (inner.batch == batch, inner.generation == generation);
-        (inner.batch, inner.generation) = (batch, generation);
-        was_of
     }
 
     pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
@@ -219,6 +238,14 @@ impl Inner {
             Some(taken) => Look::Take(taken),
             None if self.end.is_some_and(|end| end <= high.max(after)) => Look::Ended,
             None => Look::Nothing,
+        }
+    }
+
+    fn touch(&mut self, stamp: Stamp) -> Touched {
+        let before = std::mem::replace(&mut self.stamp, stamp);
+        Touched {
+            in_batch: before.batch == stamp.batch,
+            in_generation: before.generation == stamp.generation,
         }
     }
 
