@@ -42,6 +42,11 @@ fn progress_drains() {
 }
 
 #[test]
+fn replay_drains() {
+    check(env!("CARGO_BIN_EXE_replay"), "TERM", "GET /feed");
+}
+
+#[test]
 fn ctrl_c_drains_too() {
     check(env!("CARGO_BIN_EXE_axum_counter"), "INT", "GET /events");
     check(env!("CARGO_BIN_EXE_hyper_bare"), "INT", "GET /events");

@@ -9,10 +9,12 @@
 
 mod client;
 mod counter;
+mod cutter;
 mod drain;
 mod firehose;
 mod llm_tokens;
 mod progress;
+mod replay;
 
 #[path = "../real_clients/process.rs"]
 mod process;

@@ -1,0 +1,72 @@
+//! A proxy that cuts each connection somewhere.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+pub(crate) struct Cutter {
+    address: SocketAddr,
+    cuts: Arc<AtomicUsize>,
+}
+
+impl Cutter {
+    /// Before this server; a connection is cut behind at most `limit` bytes of the server's, in the head of
+    /// the response or in the middle of an event.
+    pub(crate) fn start(server: SocketAddr, limit: usize) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("the port's number");
+        let cuts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&cuts);
+        thread::spawn(move || {
+            while let Ok((client, _)) = listener.accept() {
+                let counted = Arc::clone(&counted);
+                // Some numbers that have nothing to do with the events' length, the same in each run.
+                let places = [997, 131, 619, 257, 853, 389, 41, 719, 523, 911, 307];
+                let cut = places[counted.load(Relaxed) % places.len()] * limit / 1000;
+                thread::spawn(move || {
+                    pass_on(&client, server, cut);
+                    counted.fetch_add(1, Relaxed);
+                });
+            }
+        });
+        Self { address, cuts }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections were cut.
+    pub(crate) fn cuts(&self) -> usize {
+        self.cuts.load(Relaxed)
+    }
+}
+
+/// Until this many bytes of the server's have passed, or either has gone.
+fn pass_on(client: &TcpStream, server: SocketAddr, bytes: usize) {
+    let server = TcpStream::connect(server).expect("the server accepts");
+    thread::scope(|scope| {
+        scope.spawn(|| copy(client, &server, usize::MAX));
+        copy(&server, client, bytes);
+        // Or the other half would wait for the client.
+        for socket in [client, &server] {
+            socket.shutdown(Shutdown::Both).ok();
+        }
+    });
+}
+
+fn copy(mut from: &TcpStream, mut to: &TcpStream, mut left: usize) {
+    let mut buffer = [0; 1024];
+    while left > 0 {
+        let room = left.min(buffer.len());
+        let Ok(read @ 1..) = from.read(&mut buffer[..room]) else {
+            return;
+        };
+        if to.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+        left -= read;
+    }
+}

@@ -1,0 +1,186 @@
+//! `replay`: nothing is lost, nothing comes twice, and what cannot be resumed is told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tidings::Reconnect;
+use tidings::client::Lifecycle;
+use tidings::proto::{Gap, GapReason};
+
+use crate::client::Client;
+use crate::cutter::Cutter;
+use crate::server::Server;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_replay");
+
+/// How many events the example keeps.
+const KEPT: u64 = 1_000;
+
+#[tokio::test]
+async fn our_client_hears_each_number_once_over_many_cuts() {
+    let server = Server::start(PROGRAM, 0);
+    let cutter = Cutter::start(server.address(), 600);
+    let gaps: Arc<Mutex<Vec<Gap>>> = Arc::default();
+    let told = Arc::clone(&gaps);
+    let client = tidings::client()
+        .reconnect(Reconnect::standard().multiplier(1))
+        .reconnection_time(Duration::from_millis(1))
+        .gaps(true)
+        .on_lifecycle(move |lifecycle| {
+            if let Lifecycle::Gap(gap) = lifecycle {
+                told.lock().expect("no panic").push(gap.clone());
+            }
+        });
+    let url = format!("http://{}/feed", cutter.address());
+    let mut session = client.get(url).open().await.expect("a stream");
+    let mut last = None;
+    while cutter.cuts() < 40 {
+        let next = tokio::time::timeout(Duration::from_secs(30), session.try_next());
+        let event = next.await.expect("in time").expect("no error");
+        let n = number(event.expect("no end").text());
+        assert!(last.is_none_or(|last| n == last + 1), "{n} after {last:?}");
+        last = Some(n);
+    }
+    assert_eq!(gaps.lock().expect("no panic").as_slice(), []);
+    assert!(last > Some(40), "{last:?}");
+}
+
+#[test]
+fn who_comes_back_by_header_or_by_query_hears_what_follows() {
+    let server = Server::start(PROGRAM, 0);
+    let mut client = Client::get(server.address(), "/feed");
+    let (mut id, mut last) = next_event(&mut client);
+    for turn in 0..20 {
+        client = if turn % 2 == 0 {
+            resume(&server, &id)
+        } else {
+            Client::get(server.address(), &format!("/feed?last_event_id={id}"))
+        };
+        for _ in 0..=turn % 5 {
+            let (next_id, n) = next_event(&mut client);
+            assert_eq!(n, last + 1);
+            (id, last) = (next_id, n);
+        }
+    }
+}
+
+#[test]
+fn a_feed_is_an_event_stream_and_nothing_else_is_there() {
+    let server = Server::start(PROGRAM, 0);
+    let client = Client::get(server.address(), "/feed");
+    assert_eq!(client.status(), 200);
+    assert_eq!(client.header("content-type"), Some("text/event-stream"));
+    assert_eq!(Client::get(server.address(), "/").status(), 404);
+    let posted = Client::send(server.address(), "POST /feed", "", b"");
+    assert_eq!(posted.status(), 405);
+}
+
+#[test]
+fn an_id_that_is_no_position_is_told() {
+    let server = Server::start(PROGRAM, 0);
+    for id in [
+        "nonsense",
+        "42",
+        "a.b.c",
+        "-1",
+        "..",
+        "x.1.",
+        "%ff",
+        "a.1.AAAA.1",
+    ] {
+        let mut client = resume(&server, id);
+        expect_gap(&mut client, id, GapReason::UnknownId);
+    }
+}
+
+#[test]
+fn an_id_of_another_run_or_with_another_check_is_told() {
+    let server = Server::start(PROGRAM, 0);
+    let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
+    let (place, check) = id.rsplit_once('.').expect("three parts");
+    let other = if check == "AAAA" { "AAAB" } else { "AAAA" };
+    let forged = format!("{place}.{other}");
+    expect_gap(&mut resume(&server, &forged), &forged, GapReason::Epoch);
+
+    let port = server.address().port();
+    server.end("TERM");
+    let restarted = Server::start(PROGRAM, port);
+    expect_gap(&mut resume(&restarted, &id), &id, GapReason::Epoch);
+}
+
+#[test]
+fn an_id_that_is_still_to_come_is_told() {
+    let server = Server::start(PROGRAM, 0);
+    let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
+    let epoch = id.split('.').next().expect("three parts");
+    let future = format!("{epoch}.1000000.AAAA");
+    expect_gap(&mut resume(&server, &future), &future, GapReason::Future);
+}
+
+#[test]
+fn who_was_away_for_too_long_is_told_how_much_it_missed() {
+    let server = Server::start(PROGRAM, 0);
+    let mut steady = Client::get(server.address(), "/feed");
+    let (id, n) = next_event(&mut steady);
+    let mut stands = n;
+    while stands < n + KEPT / 2 {
+        stands = next_event(&mut steady).1;
+    }
+    assert_eq!(
+        next_event(&mut resume(&server, &id)).1,
+        n + 1,
+        "within what is kept"
+    );
+    while stands < n + KEPT + 50 {
+        stands = next_event(&mut steady).1;
+    }
+    let mut client = resume(&server, &id);
+    let gap = expect_gap(&mut client, &id, GapReason::Trimmed);
+    let (_, oldest) = next_event(&mut client);
+    assert_eq!(gap.missed, Some(oldest - n - 1), "{gap:?}");
+    assert!(
+        (stands - oldest).abs_diff(KEPT) < 50,
+        "{oldest} of {stands}"
+    );
+    assert_eq!(next_event(&mut client).1, oldest + 1);
+}
+
+fn resume(server: &Server, id: &str) -> Client {
+    let header = format!("Last-Event-ID: {id}\r\n");
+    Client::send(server.address(), "GET /feed", &header, b"")
+}
+
+/// The stream begins with a gap, goes on from the id it names, and is resumed from there.
+fn expect_gap(client: &mut Client, requested: &str, reason: GapReason) -> Gap {
+    let block = client.block().expect("a gap");
+    assert_eq!(field(&block, "event"), Some("gap"), "{block}");
+    let data = field(&block, "data").expect("data");
+    let gap: Gap = serde_json::from_str(data).expect("a gap as JSON");
+    assert_eq!(gap.requested.as_deref(), Some(requested));
+    assert_eq!(gap.reason, reason);
+    assert_eq!(field(&block, "id"), Some(&*gap.resumed));
+    if reason != GapReason::Trimmed {
+        assert_eq!(gap.missed, None);
+        let (_, first) = next_event(client);
+        assert_eq!(next_event(client).1, first + 1);
+    }
+    gap
+}
+
+fn next_event(client: &mut Client) -> (String, u64) {
+    let block = client.block().expect("an event");
+    assert_eq!(field(&block, "event"), None, "{block}");
+    let id = field(&block, "id").expect("an id");
+    (id.to_owned(), number(field(&block, "data").expect("data")))
+}
+
+fn field<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = block.lines().filter_map(|line| line.split_once(": "));
+    fields.find(|field| field.0 == name).map(|field| field.1)
+}
+
+fn number(data: &str) -> u64 {
+    let data: Value = serde_json::from_str(data).expect("JSON");
+    data["n"].as_u64().expect("a number")
+}
