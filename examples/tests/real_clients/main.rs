@@ -20,10 +20,13 @@ use process::Process;
 use server::Server;
 
 mod chromium;
+mod cutter;
 mod heard;
+mod hub;
 mod page_server;
 mod process;
 mod server;
+mod upstream;
 
 /// What a test may take in all; a browser needs some seconds to start.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -118,10 +121,7 @@ fn goes_on_behind_a_restart(heard: &Heard, server: Server) {
 fn chromium_shows_progress_and_follows_it_when_it_is_loaded_again() {
     let server = Server::start(env!("CARGO_BIN_EXE_progress"), 0);
     let watcher = include_str!("watch_progress.html");
-    // What the page asks for, it asks of the example.
-    let base = format!("<base href=\"http://{}/\">", server.address());
-    let page = include_str!("../../progress.html");
-    let page = PageServer::start(format!("{watcher}{base}{page}"));
+    let page = page_of(&server, watcher, include_str!("../../progress.html"));
     let _browser = Chromium::open(&format!("{}/?", page.address()));
 
     let heard = Heard::new("chromium", page.posted());
@@ -133,6 +133,13 @@ fn chromium_shows_progress_and_follows_it_when_it_is_loaded_again() {
     );
     // At the end it does not come back: 2 is closed.
     shown_until(&heard, percent, "The answer is 42. 100 state 2");
+}
+
+/// The page of an example, behind the one that watches it.
+fn page_of(server: &Server, watcher: &str, page: &str) -> PageServer {
+    // What the page asks for, it asks of the example.
+    let base = format!("<base href=\"http://{}/\">", server.address());
+    PageServer::start(format!("{watcher}{base}{page}"))
 }
 
 /// What `progress`'s page shows until this word comes only grows. Says how far it came.

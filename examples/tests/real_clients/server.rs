@@ -26,7 +26,11 @@ pub(crate) struct Server {
 impl Server {
     /// At any port that is free, or one that another has left.
     pub(crate) fn start(program: &str, port: u16) -> Self {
-        let mut command = Command::new(program);
+        Self::start_command(Command::new(program), port)
+    }
+
+    /// One of which more is set than the port.
+    pub(crate) fn start_command(mut command: Command, port: u16) -> Self {
         command.env("PORT", port.to_string()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command, "cargo build -p tidings-examples");
         let output = BufReader::new(process.stdout());

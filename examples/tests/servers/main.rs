@@ -7,16 +7,20 @@
     reason = "whole processes run on the machine's clock"
 )]
 
+mod answers;
 mod client;
 mod counter;
-mod cutter;
 mod drain;
 mod firehose;
 mod llm_tokens;
 mod progress;
 mod replay;
 
+#[path = "../real_clients/cutter.rs"]
+mod cutter;
 #[path = "../real_clients/process.rs"]
 mod process;
 #[path = "../real_clients/server.rs"]
 mod server;
+#[path = "../real_clients/upstream.rs"]
+mod upstream;

@@ -26,8 +26,9 @@ impl Cutter {
                 let places = [997, 131, 619, 257, 853, 389, 41, 719, 523, 911, 307];
                 let cut = places[counted.load(Relaxed) % places.len()] * limit / 1000;
                 thread::spawn(move || {
-                    pass_on(&client, server, cut);
-                    counted.fetch_add(1, Relaxed);
+                    if pass_on(&client, server, cut) {
+                        counted.fetch_add(1, Relaxed);
+                    }
                 });
             }
         });
@@ -44,29 +45,31 @@ impl Cutter {
     }
 }
 
-/// Until this many bytes of the server's have passed, or either has gone.
-fn pass_on(client: &TcpStream, server: SocketAddr, bytes: usize) {
+/// Until this many bytes of the server's have passed, or either has gone. Says whether that was a cut.
+fn pass_on(client: &TcpStream, server: SocketAddr, bytes: usize) -> bool {
     let server = TcpStream::connect(server).expect("the server accepts");
     thread::scope(|scope| {
         scope.spawn(|| copy(client, &server, usize::MAX));
-        copy(&server, client, bytes);
+        let is_cut = copy(&server, client, bytes);
         // Or the other half would wait for the client.
         for socket in [client, &server] {
             socket.shutdown(Shutdown::Both).ok();
         }
-    });
+        is_cut
+    })
 }
 
-fn copy(mut from: &TcpStream, mut to: &TcpStream, mut left: usize) {
+fn copy(mut from: &TcpStream, mut to: &TcpStream, mut left: usize) -> bool {
     let mut buffer = [0; 1024];
     while left > 0 {
         let room = left.min(buffer.len());
         let Ok(read @ 1..) = from.read(&mut buffer[..room]) else {
-            return;
+            return false;
         };
         if to.write_all(&buffer[..read]).is_err() {
-            return;
+            return false;
         }
         left -= read;
     }
+    true
 }

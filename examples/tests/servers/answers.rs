@@ -1,0 +1,410 @@
+//! `answers`: one task hears the model, and every reader hears all of it; its page is opened by the browser of
+//! `real_clients`.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::thread;
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::server::Server;
+use crate::upstream::{Asked, Upstream};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_answers");
+
+fn start(upstream: &str) -> Server {
+    let mut command = Command::new(PROGRAM);
+    command.env("UPSTREAM", upstream);
+    Server::start_command(command, 0)
+}
+
+/// Asks, and says where the answer is.
+fn ask(server: &Server, prompt: &str) -> String {
+    let body = json!({ "prompt": prompt }).to_string();
+    let asked = Client::send(server.address(), "POST /answers", "", body.as_bytes());
+    assert_eq!(asked.status(), 201);
+    asked.header("location").expect("a place").to_owned()
+}
+
+/// A question that the model has begun to answer.
+fn begin(upstream: &Upstream, server: &Server) -> (String, Asked) {
+    let answer = ask(server, "Why?");
+    (answer, upstream.asked().open())
+}
+
+fn resume(server: &Server, answer: &str, id: &str) -> Client {
+    let header = format!("Last-Event-ID: {id}\r\n");
+    Client::send(server.address(), &format!("GET {answer}"), &header, b"")
+}
+
+/// The next token and its id; the last words are an `Err`, with theirs.
+fn next(client: &mut Client) -> Option<(Result<String, String>, String)> {
+    let block = client.block()?;
+    let (mut name, mut data, mut id) = (None, None, None);
+    for line in block.lines() {
+        match line.split_once(": ").expect("a field with a value") {
+            ("event", value) => name = Some(value),
+            ("data", value) => data = Some(value),
+            ("id", value) => id = Some(value.to_owned()),
+            _ => panic!("unexpected in {block:?}"),
+        }
+    }
+    let (data, id) = (data.expect("data"), id.expect("an id"));
+    let said = match name {
+        None => Ok(serde_json::from_str(data).expect("JSON")),
+        Some("failed") => Err(data.to_owned()),
+        Some(_) => panic!("unexpected name in {block:?}"),
+    };
+    Some((said, id))
+}
+
+fn expect_token(client: &mut Client, token: &str) -> String {
+    let (said, id) = next(client).expect("a token before the end");
+    assert_eq!(said.as_deref(), Ok(token));
+    id
+}
+
+/// Hears the last words, which are the end for all that comes back. Says what they are.
+fn expect_failed(server: &Server, answer: &str, client: &mut Client) -> String {
+    let (said, id) = next(client).expect("last words");
+    let why = said.expect_err("last words");
+    assert!((1..80).contains(&why.len()), "in few words: {why}");
+    expect_over(server, answer, client, &id);
+    why
+}
+
+fn expect_over(server: &Server, answer: &str, client: &mut Client, last: &str) {
+    assert_eq!(client.block(), None, "what comes after the end");
+    assert_eq!(resume(server, answer, last).status(), 204);
+    let by_query = format!("{answer}?last_event_id={last}");
+    assert_eq!(Client::get(server.address(), &by_query).status(), 204);
+}
+
+/// What no reader may hear changed.
+const TOKENS: [&str; 9] = [
+    "Because",
+    " ",
+    "\r\n",
+    "\n\n",
+    " \u{1f600}",
+    "<b>\"&",
+    "data: x\n\n",
+    "",
+    "\u{0}\u{feff}.",
+];
+
+#[test]
+fn each_reader_hears_an_answer_from_its_first_token_or_goes_on() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let answer = ask(&server, "Why \"so\"?\n");
+    let mut early = Client::get(server.address(), &answer);
+    assert_eq!(early.header("content-type"), Some("text/event-stream"));
+    let asked = upstream.asked();
+    assert_eq!(asked.question["stream"], true);
+    let messages = json!([{ "role": "user", "content": "Why \"so\"?\n" }]);
+    assert_eq!(asked.question["messages"], messages);
+    let mut asked = asked.open();
+    // As models do, and what is no token.
+    asked.data(r#"{"choices":[{"delta":{"role":"assistant"}}]}"#);
+    asked.data(r#"{"choices":[]}"#);
+    asked.data(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#);
+    let mut ids = Vec::new();
+    for token in TOKENS {
+        asked.token(token);
+        ids.push(expect_token(&mut early, token));
+        let mut late = Client::get(server.address(), &answer);
+        for heard in &TOKENS[..ids.len()] {
+            expect_token(&mut late, heard);
+        }
+    }
+    // In the middle, as after a cut, and with nothing missed.
+    let mut resumed: Vec<_> = (ids.iter().enumerate())
+        .map(|(n, id)| (n + 1, resume(&server, &answer, id)))
+        .collect();
+    asked.token("The end.");
+    asked.done();
+    let last = expect_token(&mut early, "The end.");
+    expect_over(&server, &answer, &mut early, &last);
+    for (heard, client) in &mut resumed {
+        for token in TOKENS[*heard..].iter().chain(&["The end."]) {
+            expect_token(client, token);
+        }
+        assert_eq!(client.block(), None);
+    }
+    let mut too_late = Client::get(server.address(), &answer);
+    for token in TOKENS.iter().chain(&["The end."]) {
+        expect_token(&mut too_late, token);
+    }
+    assert_eq!(too_late.block(), None);
+    let mut lost = resume(&server, &answer, "nonsense");
+    let gap = lost.block().expect("a gap");
+    assert!(gap.starts_with("event: gap\n"), "{gap}");
+    expect_token(&mut lost, TOKENS[0]);
+}
+
+#[test]
+fn an_answer_needs_no_reader() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, mut asked) = begin(&upstream, &server);
+    let mut leaves = Client::get(server.address(), &answer);
+    asked.token("a");
+    expect_token(&mut leaves, "a");
+    drop(leaves);
+    for _ in 0..1_000 {
+        asked.token("b");
+    }
+    asked.done();
+    let mut reader = Client::get(server.address(), &answer);
+    let mut last = expect_token(&mut reader, "a");
+    for _ in 0..1_000 {
+        last = expect_token(&mut reader, "b");
+    }
+    expect_over(&server, &answer, &mut reader, &last);
+}
+
+#[test]
+fn answers_are_apart() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (first, mut first_asked) = begin(&upstream, &server);
+    let (second, mut second_asked) = begin(&upstream, &server);
+    assert_ne!(first, second);
+    let mut readers = [&first, &second].map(|answer| Client::get(server.address(), answer));
+    second_asked.token("2");
+    first_asked.token("1");
+    let id = expect_token(&mut readers[0], "1");
+    expect_token(&mut readers[1], "2");
+    first_asked.done();
+    expect_over(&server, &first, &mut readers[0], &id);
+    second_asked.token("3");
+    expect_token(&mut readers[1], "3");
+}
+
+#[test]
+fn an_answer_without_tokens_is_over_at_once() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &answer);
+    asked.done();
+    assert_eq!(reader.block(), None);
+    assert_eq!(Client::get(server.address(), &answer).status(), 204);
+}
+
+#[test]
+fn what_the_model_does_not_finish_has_failed() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let check = |what: &str, end: fn(Asked), tokens: &[&str]| {
+        let answer = ask(&server, what);
+        let mut reader = Client::get(server.address(), &answer);
+        end(upstream.asked());
+        for token in tokens {
+            expect_token(&mut reader, token);
+        }
+        let why = expect_failed(&server, &answer, &mut reader);
+        eprintln!("{what}: {why}");
+        // Who comes later hears the same.
+        let mut late = Client::get(server.address(), &answer);
+        for token in tokens {
+            expect_token(&mut late, token);
+        }
+        assert_eq!(expect_failed(&server, &answer, &mut late), why);
+        assert!(!upstream.is_asked(), "{what}: a question is asked once");
+    };
+    let cut = |asked: Asked| {
+        let mut asked = asked.open();
+        asked.token("a");
+        asked.token("b");
+    };
+    check("cut in the middle", cut, &["a", "b"]);
+    let early = |asked: Asked| {
+        let mut asked = asked.open();
+        asked.token("a");
+        asked.end();
+    };
+    check("ended without [DONE]", early, &["a"]);
+    check("cut before the head", drop, &[]);
+    check("cut behind the head", |asked| drop(asked.open()), &[]);
+    let garbage = |asked: Asked| {
+        let mut asked = asked.open();
+        asked.token("a");
+        asked.data("{");
+        asked.done();
+    };
+    check("no JSON", garbage, &["a"]);
+    let refuse = |mut asked: Asked| {
+        asked.write("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: 0\r\n\r\n");
+    };
+    check("refused", refuse, &[]);
+    let nothing = |mut asked: Asked| asked.write("HTTP/1.1 204 No Content\r\n\r\n");
+    check("no content", nothing, &[]);
+    let html = |mut asked: Asked| {
+        asked.write("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n");
+    };
+    check("no event stream", html, &[]);
+}
+
+#[test]
+fn a_model_that_is_not_there_has_failed() {
+    // Nobody listens there any more.
+    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", closed.local_addr().expect("an address"));
+    drop(closed);
+    for url in [&*url, "not a URL"] {
+        let server = start(url);
+        let answer = ask(&server, "Why?");
+        let mut reader = Client::get(server.address(), &answer);
+        expect_failed(&server, &answer, &mut reader);
+    }
+}
+
+#[test]
+fn a_stopped_answer_says_so_and_its_model_is_left() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, mut asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &answer);
+    asked.token("a");
+    expect_token(&mut reader, "a");
+    assert_eq!(delete(&server, &answer), 204);
+    assert_eq!(expect_failed(&server, &answer, &mut reader), "stopped");
+    asked.expect_gone();
+    assert_eq!(delete(&server, &answer), 204, "once more");
+    let mut late = Client::get(server.address(), &answer);
+    expect_token(&mut late, "a");
+    assert_eq!(expect_failed(&server, &answer, &mut late), "stopped");
+}
+
+#[test]
+fn to_stop_what_is_over_changes_nothing() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, mut asked) = begin(&upstream, &server);
+    asked.token("a");
+    asked.done();
+    let mut reader = Client::get(server.address(), &answer);
+    let last = expect_token(&mut reader, "a");
+    expect_over(&server, &answer, &mut reader, &last);
+    assert_eq!(delete(&server, &answer), 204);
+    let mut late = Client::get(server.address(), &answer);
+    expect_token(&mut late, "a");
+    assert_eq!(late.block(), None);
+}
+
+fn delete(server: &Server, answer: &str) -> u16 {
+    Client::send(server.address(), &format!("DELETE {answer}"), "", b"").status()
+}
+
+#[test]
+fn what_is_unknown_is_a_404_and_what_is_no_question_a_400() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, _asked) = begin(&upstream, &server);
+    for unknown in [
+        "/answers/x",
+        "/answers/*",
+        "/answers/%2a",
+        "/answers/0000000000000000",
+        "/answers/a%2Fb",
+    ] {
+        assert_eq!(
+            Client::get(server.address(), unknown).status(),
+            404,
+            "{unknown}"
+        );
+        assert_eq!(delete(&server, unknown), 404, "{unknown}");
+    }
+    let upper = answer.to_uppercase().replace("ANSWERS", "answers") + "x";
+    assert_eq!(Client::get(server.address(), &upper).status(), 404);
+    let bodies: [&[u8]; 9] = [
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"\"Why?\"",
+        b"{}",
+        br#"{"prompt": 1}"#,
+        br#"["Why?"]"#,
+        b"{\"prompt\": \"\xff\"}",
+    ];
+    for body in bodies {
+        for headers in ["", "Content-Type: application/json\r\n"] {
+            let asked = Client::send(server.address(), "POST /answers", headers, body);
+            assert_eq!(asked.status(), 400, "{}", String::from_utf8_lossy(body));
+        }
+    }
+    assert!(!upstream.is_asked());
+    assert_eq!(Client::get(server.address(), "/answers").status(), 405);
+}
+
+#[test]
+fn of_too_many_answers_the_oldest_is_stopped_and_forgotten() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (oldest, _asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &oldest);
+    let second = ask(&server, "2");
+    for n in 3..=101 {
+        ask(&server, &n.to_string());
+    }
+    let (said, _) = next(&mut reader).expect("last words");
+    assert_eq!(said, Err("stopped".to_owned()));
+    assert_eq!(reader.block(), None);
+    assert_eq!(Client::get(server.address(), &oldest).status(), 404);
+    assert_eq!(Client::get(server.address(), &second).status(), 200);
+}
+
+#[test]
+fn answers_say_their_last_words_when_the_server_ends() {
+    let upstream = Upstream::start();
+    let server = start(&upstream.url());
+    let (answer, mut asked) = begin(&upstream, &server);
+    asked.token("a");
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let mut reader = Client::get(server.address(), &answer);
+            expect_token(&mut reader, "a");
+            thread::spawn(move || {
+                let (said, _) = next(&mut reader).expect("last words");
+                assert_eq!(said, Err("stopped".to_owned()));
+                assert_eq!(reader.block(), None);
+            })
+        })
+        .collect();
+    let took = server.end("TERM");
+    eprintln!("it took {took:?}");
+    for reader in readers {
+        reader.join().expect("a clean end behind the last words");
+    }
+    asked.expect_gone();
+}
+
+#[test]
+fn without_a_model_one_is_made_up() {
+    let mut command = Command::new(PROGRAM);
+    command.env_remove("UPSTREAM");
+    let server = Server::start_command(command, 0);
+    let answer = ask(&server, "Who are you?");
+    let mut reader = Client::get(server.address(), &answer);
+    let mut text = String::new();
+    let mut last = String::new();
+    while let Some((said, id)) = next(&mut reader) {
+        text += &said.expect("a token");
+        last = id;
+    }
+    assert!(text.starts_with("I am made up, "), "{text}");
+    assert_eq!(resume(&server, &answer, &last).status(), 204);
+}
+
+#[test]
+fn the_page_is_html() {
+    let server = start("http://127.0.0.1:9/");
+    let page = Client::get(server.address(), "/");
+    let html = Some("text/html; charset=utf-8");
+    assert_eq!(page.header("content-type"), html);
+    assert_eq!(page.body(), include_str!("../../answers.html"));
+}
