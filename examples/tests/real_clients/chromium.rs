@@ -31,15 +31,24 @@ const FLAGS: &[&str] = &[
 pub(crate) struct Chromium {
     _process: Process,
     _profile: Profile,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// One browser at a time: they are heavy, and the tests' time is limited.
+/// One test with a browser at a time: they are heavy, and the tests' time is limited.
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Chromium {
     pub(crate) fn open(address: &str) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::start(address, Some(turn))
+    }
+
+    /// Another one, of the test whose turn it is.
+    pub(crate) fn beside(&self, address: &str) -> Self {
+        Self::start(address, None)
+    }
+
+    fn start(address: &str, turn: Option<MutexGuard<'static, ()>>) -> Self {
         let profile = Profile::fresh();
         let log = File::create(profile.0.join("stderr.log")).expect("a log in the new profile");
         let mut command = Command::new("chromium");

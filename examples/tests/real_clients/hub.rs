@@ -93,6 +93,61 @@ fn chromium_shows_why_an_answer_is_not_whole() {
 }
 
 #[test]
+fn two_chromiums_chat_and_one_that_is_loaded_again_shows_the_same() {
+    let server = Server::start(env!("CARGO_BIN_EXE_chat"), 0);
+    let open = |name: &str| {
+        let watcher = include_str!("watch_chat.html").replace("NAME", name);
+        page_of(&server, &watcher, include_str!("../../chat.html"))
+    };
+    let (ada, bob) = (open("Ada"), open("Bob"));
+    let browser = Chromium::open(&format!("{}/?", ada.address()));
+    let _other = browser.beside(&format!("{}/?", bob.address()));
+    let of_ada = Heard::new("Ada's chromium", ada.posted());
+    let of_bob = Heard::new("Bob's chromium", bob.posted());
+
+    of_ada.expect("opens");
+    of_bob.expect("opens");
+    let mut said = chat_shows(&of_ada, 2);
+    assert_eq!(chat_shows(&of_bob, 2), said);
+    let line =
+        |name: &str| format!("{name}: <b>{name}</b> <img src=x onerror=\"tell('it runs')\">");
+    let mut expected = [line("Ada"), line("Bob")];
+    if said[0] != expected[0] {
+        expected.reverse();
+    }
+    assert_eq!(said, expected);
+
+    curl_says(&server, "Ada, load it again");
+    said.push("curl: Ada, load it again".to_owned());
+    assert_eq!(chat_shows(&of_bob, 3), said);
+    while of_ada.expect_any() != "opens" {}
+    curl_says(&server, "Welcome back");
+    said.push("curl: Welcome back".to_owned());
+    assert_eq!(chat_shows(&of_ada, 4), said);
+    assert_eq!(chat_shows(&of_bob, 4), said);
+    server.end("TERM");
+}
+
+/// The lines that `chat`'s page shows once it shows so many, and two are there.
+fn chat_shows(heard: &Heard, lines: usize) -> Vec<String> {
+    loop {
+        let word = heard.expect_any();
+        let (shown, said): (Vec<String>, String) =
+            serde_json::from_str(&word).unwrap_or_else(|_| panic!("the page says {word:?}"));
+        assert!(shown.len() <= lines, "{shown:?}");
+        if shown.len() == lines && said == "2 here" {
+            return shown;
+        }
+    }
+}
+
+fn curl_says(server: &Server, text: &str) {
+    let room = format!("http://{}/rooms/lobby", server.address());
+    let message = json!({ "who": "curl", "text": text }).to_string();
+    assert_eq!(curl_status(&["--data", &message, &room]), "204");
+}
+
+#[test]
 fn curl_is_told_by_its_status_how_an_answer_stands() {
     let (upstream, server) = answers();
     let answers = format!("http://{}/answers", server.address());

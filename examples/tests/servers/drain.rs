@@ -47,6 +47,11 @@ fn replay_drains() {
 }
 
 #[test]
+fn chat_drains() {
+    check(env!("CARGO_BIN_EXE_chat"), "TERM", "GET /rooms/lobby");
+}
+
+#[test]
 fn ctrl_c_drains_too() {
     check(env!("CARGO_BIN_EXE_axum_counter"), "INT", "GET /events");
     check(env!("CARGO_BIN_EXE_hyper_bare"), "INT", "GET /events");

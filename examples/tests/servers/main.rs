@@ -8,6 +8,7 @@
 )]
 
 mod answers;
+mod chat;
 mod client;
 mod counter;
 mod drain;
