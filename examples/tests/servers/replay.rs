@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tidings::Reconnect;
-use tidings::client::Lifecycle;
+use tidings::client::{Lifecycle, Session, SseClient};
 use tidings::proto::{Gap, GapReason};
+use tidings::{EventId, Reconnect};
 
 use crate::client::Client;
 use crate::cutter::Cutter;
@@ -21,7 +21,69 @@ const KEPT: u64 = 1_000;
 async fn our_client_hears_each_number_once_over_many_cuts() {
     let server = Server::start(PROGRAM, 0);
     let cutter = Cutter::start(server.address(), 600);
-    let gaps: Arc<Mutex<Vec<Gap>>> = Arc::default();
+    let (client, gaps) = client();
+    let url = format!("http://{}/feed", cutter.address());
+    let mut session = client.get(url).open().await.expect("a stream");
+    let mut last = None;
+    while cutter.cuts() < 40 {
+        let n = next_number(&mut session).await;
+        assert!(last.is_none_or(|last| n == last + 1), "{n} after {last:?}");
+        last = Some(n);
+    }
+    assert_eq!(*gaps.lock().expect("no panic"), []);
+    assert!(last > Some(40), "{last:?}");
+}
+
+#[tokio::test]
+async fn our_client_tells_each_gap_and_goes_on() {
+    let server = Server::start(PROGRAM, 0);
+    let url = format!("http://{}/feed", server.address());
+    let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
+    let epoch = id.split('.').next().expect("three parts");
+    for (id, reason) in [
+        ("nonsense".to_owned(), GapReason::UnknownId),
+        ("other.1.AAAA".to_owned(), GapReason::Epoch),
+        (format!("{epoch}.1000000.AAAA"), GapReason::Future),
+    ] {
+        let (client, gaps) = client();
+        let last = EventId::new(&id).expect("an id");
+        let session = client.get(&url).last_event_id(last).open().await;
+        let mut session = session.expect("a stream");
+        let first = next_number(&mut session).await;
+        assert_eq!(next_number(&mut session).await, first + 1);
+        assert_eq!(told(&gaps), [(Some(id), reason)]);
+    }
+}
+
+#[tokio::test]
+async fn our_client_is_told_of_a_restart() {
+    let server = Server::start(PROGRAM, 0);
+    let port = server.address().port();
+    let (client, gaps) = client();
+    let url = format!("http://{}/feed", server.address());
+    let mut session = client.get(url).open().await.expect("a stream");
+    let mut last = next_number(&mut session).await;
+    // All that is sent until it ends is heard, and no number twice; then it counts anew.
+    server.end("TERM");
+    let _restarted = Server::start(PROGRAM, port);
+    while told(&gaps).is_empty() {
+        let heard = session.last_event_id().map(ToString::to_string);
+        let n = next_number(&mut session).await;
+        if told(&gaps).is_empty() {
+            assert_eq!(n, last + 1);
+            last = n;
+        } else {
+            assert_eq!(told(&gaps), [(heard, GapReason::Epoch)]);
+            assert_eq!(next_number(&mut session).await, n + 1);
+        }
+    }
+}
+
+type Gaps = Arc<Mutex<Vec<Gap>>>;
+
+/// A client that comes back at once, and the gaps that it tells.
+fn client() -> (SseClient, Gaps) {
+    let gaps = Gaps::default();
     let told = Arc::clone(&gaps);
     let client = tidings::client()
         .reconnect(Reconnect::standard().multiplier(1))
@@ -32,18 +94,19 @@ async fn our_client_hears_each_number_once_over_many_cuts() {
                 told.lock().expect("no panic").push(gap.clone());
             }
         });
-    let url = format!("http://{}/feed", cutter.address());
-    let mut session = client.get(url).open().await.expect("a stream");
-    let mut last = None;
-    while cutter.cuts() < 40 {
-        let next = tokio::time::timeout(Duration::from_secs(30), session.try_next());
-        let event = next.await.expect("in time").expect("no error");
-        let n = number(event.expect("no end").text());
-        assert!(last.is_none_or(|last| n == last + 1), "{n} after {last:?}");
-        last = Some(n);
-    }
-    assert_eq!(gaps.lock().expect("no panic").as_slice(), []);
-    assert!(last > Some(40), "{last:?}");
+    (client, gaps)
+}
+
+fn told(gaps: &Gaps) -> Vec<(Option<String>, GapReason)> {
+    let gaps = gaps.lock().expect("no panic");
+    let told = gaps.iter().map(|gap| (gap.requested.clone(), gap.reason));
+    told.collect()
+}
+
+async fn next_number(session: &mut Session) -> u64 {
+    let next = tokio::time::timeout(Duration::from_secs(30), session.try_next());
+    let event = next.await.expect("in time").expect("no error");
+    number(event.expect("no end").text())
 }
 
 #[test]
