@@ -4,7 +4,8 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::{mem, ptr};
 
 use http::{Response, StatusCode};
 use tidings_proto::{
@@ -13,7 +14,6 @@ use tidings_proto::{
 
 use crate::open::Answer;
 use crate::shared::Shared;
-use crate::watch::Watcher;
 use crate::{Error, HandlerError, Session, SessionBody, SseRequest, TrySendError, meters};
 
 /// The room that there is before a feed is asked for more: half the queue. So what it hands out most
@@ -286,4 +286,49 @@ async fn send_and_wait(shared: Arc<Shared>, events: EncodedEvents) -> Result<(),
         shared.wait_and_send(events).await?;
     }
     shared.wait_for_room(ROOM).await
+}
+
+/// One who watches a session, until it is dropped.
+#[derive(Debug)]
+struct Watcher {
+    shared: Arc<Shared>,
+    /// Its place among those who are woken.
+    key: Option<usize>,
+    /// The heartbeats that it knows of.
+    beats: u64,
+}
+
+impl Watcher {
+    /// Watches from now on.
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            beats: shared.watchers.beats(),
+            shared,
+            key: None,
+        }
+    }
+
+    /// This waker is told from now on; called before anything of the session is looked at.
+    fn watch(&mut self, waker: &Waker) {
+        // The handler is polled after each heartbeat anyway, and whatever it polls itself with it.
+        // So most sessions keep no wakers, of which this one would also hold the session for ever.
+        let of_handler = ptr::eq(waker.data(), Arc::as_ptr(&self.shared).cast());
+        if !of_handler {
+            self.key = Some(self.shared.watchers.set(self.key, waker));
+        }
+    }
+
+    /// Whether the heart has beaten since the last look.
+    fn take_beat(&mut self) -> bool {
+        let beats = self.shared.watchers.beats();
+        mem::replace(&mut self.beats, beats) != beats
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.shared.watchers.forget(key);
+        }
+    }
 }

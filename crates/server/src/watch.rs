@@ -1,14 +1,11 @@
 //! Owns `Watchers`: who is told of a session's heartbeats and of its end.
 
 use std::mem;
-use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use slab::Slab;
-
-use crate::shared::Shared;
 
 /// What a session tells those who watch it.
 #[derive(Debug, Default)]
@@ -36,7 +33,8 @@ impl Watchers {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    fn set(&self, key: Option<usize>, waker: &Waker) -> usize {
+    /// Wakes this from now on, in place of what was under the key; returns its key.
+    pub(crate) fn set(&self, key: Option<usize>, waker: &Waker) -> usize {
         let mut wakers = self.lock();
         let known = wakers.get_or_insert_default();
         let Some(place) = key.and_then(|key| known.get_mut(key)) else {
@@ -48,57 +46,17 @@ impl Watchers {
         key.unwrap_or_default()
     }
 
-    fn forget(&self, key: usize) {
+    pub(crate) fn forget(&self, key: usize) {
         let waker = self.lock().as_mut().and_then(|known| known.try_remove(key));
         drop(waker);
     }
 
+    /// Heartbeats so far.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Acquire)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Box<Slab<Waker>>>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One who watches a session, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Watcher {
-    pub(crate) shared: Arc<Shared>,
-    /// Its place among those who are woken.
-    key: Option<usize>,
-    /// The heartbeats that it knows of.
-    beats: u64,
-}
-
-impl Watcher {
-    /// Watches from now on.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            beats: shared.watchers.beats.load(Ordering::Acquire),
-            shared,
-            key: None,
-        }
-    }
-
-    /// This waker is told from now on; called before anything of the session is looked at.
-    pub(crate) fn watch(&mut self, waker: &Waker) {
-        // The handler is polled after each heartbeat anyway, and whatever it polls itself with it.
-        // So most sessions keep no wakers, of which this one would also hold the session for ever.
-        let of_handler = ptr::eq(waker.data(), Arc::as_ptr(&self.shared).cast());
-        if !of_handler {
-            self.key = Some(self.shared.watchers.set(self.key, waker));
-        }
-    }
-
-    /// Whether the heart has beaten since the last look.
-    pub(crate) fn take_beat(&mut self) -> bool {
-        let beats = self.shared.watchers.beats.load(Ordering::Acquire);
-        mem::replace(&mut self.beats, beats) != beats
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            self.shared.watchers.forget(key);
-        }
     }
 }
