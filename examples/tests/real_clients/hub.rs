@@ -17,7 +17,7 @@ use crate::{GET_CURL, curl, page_of};
 #[test]
 fn chromium_shows_an_answer_whole_over_cuts_and_a_reload() {
     let (upstream, server) = answers();
-    let cutter = Cutter::start(server.address(), 2_000);
+    let cutter = Cutter::start(server.address(), 3_000);
     let page = answers_page(&server, cutter.address());
     let _browser = Chromium::open(&format!("{}/?", page.address()));
 
