@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use bytes::{Bytes, BytesMut};
 use tidings_proto::Check;
 
 use super::{MIN_SHRINK, nanos};
@@ -16,9 +17,16 @@ const MAX_MATCHES: usize = 65_536;
 const BATCH_ENTRIES: usize = 1_024;
 const BATCH_BYTES: usize = 1 << 20;
 
+/// Small bodies lie back to back in blocks of this many bytes: each by itself would cost two
+/// allocations, one of them for its count.
+const BLOCK_BYTES: usize = 32 * 1024;
+const SMALL_BODY: usize = 2 * 1024;
+
 pub(super) struct Held {
     retention: Retention,
     entries: VecDeque<Entry>,
+    /// The rest of the block that is being filled.
+    block: BytesMut,
     /// The ends among them.
     ends: VecDeque<(ChannelName, u64)>,
     /// Their cost together.
@@ -56,6 +64,7 @@ impl Held {
         Self {
             retention,
             entries: VecDeque::new(),
+            block: BytesMut::new(),
             ends: VecDeque::new(),
             cost: 0,
             first: 1,
@@ -86,12 +95,15 @@ impl Held {
     /// Takes an entry, and forgets what is over the retention then.
     pub(super) fn push(&mut self, draft: Draft, now: u64) -> u64 {
         self.least_time = self.least_time.max(now);
+        // One text for a row of entries of one channel.
+        let newest = self.entries.back().map(|entry| &entry.channel);
+        let channel = newest.filter(|channel| **channel == draft.channel).cloned();
         let entry = Entry {
             seq: self.last() + 1,
             time: self.least_time,
-            channel: draft.channel,
+            channel: channel.unwrap_or(draft.channel),
             kind: draft.kind,
-            body: draft.body,
+            body: self.pack(draft.body),
         };
         let seq = entry.seq;
         if entry.kind == EntryKind::End {
@@ -101,6 +113,17 @@ impl Held {
         self.entries.push_back(entry);
         self.expire(now);
         seq
+    }
+
+    fn pack(&mut self, body: Bytes) -> Bytes {
+        if body.is_empty() || body.len() > SMALL_BODY {
+            return body;
+        }
+        if self.block.capacity() < body.len() {
+            self.block = BytesMut::with_capacity(BLOCK_BYTES);
+        }
+        self.block.extend_from_slice(&body);
+        self.block.split().freeze()
     }
 
     /// Forgets what is over the retention at this time.
