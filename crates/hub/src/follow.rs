@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::ends::Ends;
 use crate::fan_out::FanOut;
-use crate::life::Life;
+use crate::life::{Head, Life};
 use crate::shared::Shared;
 use crate::{Bounds, Entry, Log, LogError, Tail, meters};
 
@@ -78,8 +78,9 @@ impl Follower {
         let log = &*self.shared.log;
         let current = self.shared.current_life();
         if let Some(life) = current {
+            let head = life.head();
             let bounds = log.bounds().await?;
-            if is_continued(log, &life, &bounds).await? {
+            if is_continued(log, &head, &bounds).await? == Some(true) {
                 return Ok(self.fan_out_of(life));
             }
             tracing::warn!(
@@ -157,14 +158,15 @@ impl Follower {
 
     async fn check(&self, life: &Life) -> ControlFlow<String> {
         let log = &*self.shared.log;
+        let head = life.head();
         let is_continued = async {
             let bounds = log.bounds().await?;
             self.shared.forget_ends_before(life, bounds.first);
-            is_continued(log, life, &bounds).await
+            is_continued(log, &head, &bounds).await
         };
         match is_continued.await {
-            Ok(true) => ControlFlow::Continue(()),
-            Ok(false) => ControlFlow::Break("it is not what it was".into()),
+            Ok(Some(true)) => ControlFlow::Continue(()),
+            Ok(_) => ControlFlow::Break("it is not what it was".into()),
             // Its tail says whether it is lost.
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be checked");
@@ -193,18 +195,21 @@ pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
     }
 }
 
-/// Whether the log still holds what this life has heard, and what follows it.
+/// Whether the log still holds what was heard up to this head, and what follows it; `None` if it has
+/// forgotten what stood there.
+///
+/// The head is the older of the two: what is heard after a log was asked for its bounds lies behind them.
 pub(crate) async fn is_continued(
     log: &dyn Log,
-    life: &Life,
+    head: &Head,
     bounds: &Bounds,
-) -> Result<bool, LogError> {
-    let head = life.head();
-    if bounds.epoch != life.epoch || bounds.last < head.seq {
-        return Ok(false);
+) -> Result<Option<bool>, LogError> {
+    let position = &head.position;
+    if bounds.epoch != position.epoch || bounds.last < head.seq {
+        return Ok(Some(false));
     }
     let check = check_at(log, bounds, head.seq).await?;
-    Ok(check.is_some_and(|check| life.position(head.seq, check) == head.position))
+    Ok(check.map(|check| check == position.check))
 }
 
 /// The check of what stands at this place; `None` if that is forgotten.

@@ -82,14 +82,17 @@ impl Replay {
         loop {
             let read = async {
                 let page = log.read(after, up_to, &self.patterns, PAGE).await?;
-                // Read after the page: if what we heard last still stands there, the page was of the
-                // same history, as it lies before that.
+                // Looked at after the page: if what we heard last still stands there, the page was of
+                // the same history, as it lies before that.
+                let head = self.life.head();
                 let bounds = log.bounds().await?;
-                Ok((page, is_continued(log, &self.life, &bounds).await?))
+                Ok((page, is_continued(log, &head, &bounds).await?))
             };
             match read.await {
-                Ok((page, true)) => return Ok(Ok(page)),
-                Ok((_, false)) | Err(LogError::Rewound { .. }) => {
+                Ok((page, Some(true))) => return Ok(Ok(page)),
+                // What we heard last was forgotten while we looked, and so was the page.
+                Ok((_, None)) => return Ok(Err(Missing::Trimmed)),
+                Ok((_, Some(false))) | Err(LogError::Rewound { .. }) => {
                     self.shared.life_after(&self.life).await?;
                     return Ok(Err(Missing::LifeOver));
                 }
@@ -136,12 +139,13 @@ impl Replay {
     /// Goes on with the oldest event that is within `max_lag`.
     async fn skip_to_gap(self) -> Result<Replayed, Error> {
         let log = &*self.shared.log;
-        let to = self.life.high().saturating_sub(self.max_lag);
+        let head = self.life.head();
+        let to = head.seq.saturating_sub(self.max_lag);
         let bounds = log.bounds().await.map_err(Error::Log)?;
         let check = check_at(log, &bounds, to).await.map_err(Error::Log)?;
-        let is_continued = is_continued(log, &self.life, &bounds).await;
+        let is_continued = is_continued(log, &head, &bounds).await;
         match check {
-            _ if !is_continued.map_err(Error::Log)? => {
+            _ if is_continued.map_err(Error::Log)? == Some(false) => {
                 self.shared.life_after(&self.life).await?;
                 Ok(Replayed::LifeOver)
             }
