@@ -26,17 +26,20 @@ pub(crate) fn check_of_nothing() -> Check {
 }
 
 /// Follows the log for as long as there is a handle of the hub.
-pub(crate) async fn follow(shared: Arc<Shared>) {
+pub(crate) fn follow(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
+    // Made by the call, as a runtime may end before it has polled the task.
     let stopped = Stopped(Arc::clone(&shared));
-    let follower = Follower {
-        shared: Arc::clone(&shared),
-        fan_out: None,
-    };
-    tokio::select! {
-        () = shared.stop.notified() => {}
-        never = follower.run() => match never {},
+    async move {
+        let follower = Follower {
+            shared: Arc::clone(&shared),
+            fan_out: None,
+        };
+        tokio::select! {
+            () = shared.stop.notified() => {}
+            never = follower.run() => match never {},
+        }
+        drop(stopped);
     }
-    drop(stopped);
 }
 
 /// Says that nobody follows, also when the runtime ends.

@@ -78,21 +78,36 @@ impl Shared {
 
     /// Where the hub's own task runs, which is started if it does not.
     pub(crate) fn runtime(self: &Arc<Self>) -> Result<Handle, Error> {
-        let mut runtime = self.lock_runtime();
-        if let Some(runtime) = &*runtime {
-            return Ok(runtime.clone());
-        }
-        let handle = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let handle = {
+            let mut runtime = self.lock_runtime();
+            if let Some(runtime) = &*runtime {
+                return Ok(runtime.clone());
+            }
+            let handle = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+            self.is_started.store(true, Ordering::Release);
+            runtime.insert(handle).clone()
+        };
+        // Without the lock: a runtime that has ended drops the task here, which says so.
         handle.spawn(follow(Arc::clone(self)));
-        self.is_started.store(true, Ordering::Release);
-        Ok(runtime.insert(handle).clone())
+        Ok(handle)
     }
 
     /// The hub's own task has ended.
     pub(crate) fn handle_stopped(&self) {
-        *self.lock_runtime() = None;
-        self.is_started.store(false, Ordering::Release);
-        if let Some(life) = self.life.send_replace(None) {
+        let mut past = None;
+        let runtime = {
+            let mut runtime = self.lock_runtime();
+            // The next task, which may start as soon as the lock is free, has a life of its own. Nobody
+            // waits for there to be none.
+            self.life.send_if_modified(|life| {
+                past = life.take();
+                false
+            });
+            self.is_started.store(false, Ordering::Release);
+            runtime.take()
+        };
+        drop(runtime);
+        if let Some(life) = past {
             life.end();
         }
     }

@@ -1,0 +1,38 @@
+//! What becomes of a hub at its edges: of runtimes, handles, ends and slow readers.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::time::Duration;
+
+use tidings_hub::{Event, Hub};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+fn event(text: &str) -> Event {
+    Event::new(text)
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_hub_outlives_a_runtime_that_never_ran_its_task() {
+    let hub = runtime().block_on(async { Hub::in_memory() });
+    let published = async { timeout(Duration::from_secs(5), hub.publish("a", event("x"))).await };
+    runtime().block_on(published).unwrap().unwrap();
+    // One that has ended already.
+    let ended = runtime();
+    let _entered = ended.enter();
+    let handle = ended.handle().clone();
+    drop(_entered);
+    drop(ended);
+    let hub = {
+        let _entered = handle.enter();
+        Hub::in_memory()
+    };
+    let published = async { timeout(Duration::from_secs(5), hub.publish("a", event("x"))).await };
+    runtime().block_on(published).unwrap().unwrap();
+}
