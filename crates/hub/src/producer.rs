@@ -77,15 +77,17 @@ impl Drop for Producer {
         let Some(words) = self.last_words.take() else {
             return;
         };
-        let shared = Arc::clone(self.hub.shared());
+        let shared = self.hub.shared();
         let Ok(runtime) = shared.runtime() else {
             tracing::error!(channel = %self.channel, "last words are lost: there is no runtime");
             return;
         };
         let admitted = shared.admit_last_words();
+        // A handle is held until they are said: this may be the last.
+        let hub = self.hub.clone();
         runtime.spawn(async move {
-            say(&shared, words).await;
-            drop(admitted);
+            say(hub.shared(), words).await;
+            drop((admitted, hub));
         });
     }
 }

@@ -1,11 +1,12 @@
 //! What becomes of a hub at its edges: of runtimes, handles, ends and slow readers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_hub::{Event, Hub};
+use tidings_hub::{Event, Hub, MemoryLog};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 fn event(text: &str) -> Event {
     Event::new(text)
@@ -35,4 +36,17 @@ fn a_hub_outlives_a_runtime_that_never_ran_its_task() {
     };
     let published = async { timeout(Duration::from_secs(5), hub.publish("a", event("x"))).await };
     runtime().block_on(published).unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_is_the_last_handle_leaves_no_task_behind() {
+    let log = Arc::new(MemoryLog::default());
+    let hub = Hub::over(Arc::clone(&log));
+    let producer = hub.channel("a").unwrap().producer(event("cut")).unwrap();
+    producer.publish(event("x")).await.unwrap();
+    drop(hub);
+    drop(producer);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(format!("{log:?}").matches("last: 3").count(), 1, "{log:?}");
+    assert_eq!(Arc::strong_count(&log), 1);
 }
