@@ -18,6 +18,8 @@ pub(crate) struct Reader {
     life: Arc<Life>,
     seats: Seats,
     cursor: Cursor,
+    /// How far behind it may be once it has caught up.
+    max_lag: u64,
     /// The last id that was handed out, or where it began.
     last_id: EventId,
     /// Its place, if it is known to whoever reads.
@@ -61,24 +63,29 @@ pub(crate) enum Next {
 
 impl Reader {
     /// Reads on behind this head; `is_told` if whoever reads knows its id.
+    ///
+    /// It may be behind by `max_lag`; if `is_excused`, by any number until it has caught up.
     pub(crate) fn new(
         life: Arc<Life>,
         patterns: &[Pattern],
         from: Head,
         is_told: bool,
         max_lag: u64,
+        is_excused: bool,
     ) -> Self {
         let seats = match patterns {
             [pattern] => Seats::One([life.join(pattern)]),
             _ => Seats::Many(patterns.iter().map(|pattern| life.join(pattern)).collect()),
         };
+        let is_excused = is_excused && from.seq < life.high();
         Self {
             life,
             seats,
             cursor: Cursor {
                 after: from.seq,
-                max_lag,
+                max_lag: if is_excused { u64::MAX } else { max_lag },
             },
+            max_lag,
             told: is_told.then_some(from.seq),
             last_id: from.id,
         }
@@ -110,7 +117,7 @@ impl Reader {
                 _ => self.look_at_all(),
             };
             match look {
-                Look::Take(slice) => return Next::Events(self.take(slice)),
+                Look::Take(slice) => return Next::Events(self.take(slice, high)),
                 // What the log holds by now may be another history.
                 Look::Behind(_) if is_over => return Next::LifeOver,
                 Look::Behind(held) => return Next::Behind(held),
@@ -118,6 +125,7 @@ impl Reader {
                 Look::Ended => return Next::Over,
                 Look::Nothing | Look::Waiting => {
                     self.cursor.after = self.cursor.after.max(high);
+                    self.count_lag(high);
                 }
             }
             match look {
@@ -167,8 +175,16 @@ impl Reader {
         seats.all(|(topic, seat)| topic.wait(*seat, cx.waker(), may_wait))
     }
 
-    fn take(&mut self, slice: Slice) -> EncodedEvents {
+    /// From when it has caught up on, it counts how far it is behind.
+    fn count_lag(&mut self, high: u64) {
+        if self.cursor.after >= high {
+            self.cursor.max_lag = self.max_lag;
+        }
+    }
+
+    fn take(&mut self, slice: Slice, high: u64) -> EncodedEvents {
         self.cursor.after = slice.last;
+        self.count_lag(high);
         self.told = Some(slice.last);
         if let Some(id) = slice.events.last_event_id() {
             self.last_id.clone_from(id);
@@ -179,6 +195,7 @@ impl Reader {
     /// The log was read up to here; the last event of it has this id.
     pub(crate) fn handle_read(&mut self, through: u64, last: Option<(u64, EventId)>) {
         self.cursor.after = self.cursor.after.max(through);
+        self.count_lag(self.life.high());
         if let Some((seq, id)) = last {
             (self.told, self.last_id) = (Some(seq), id);
         }

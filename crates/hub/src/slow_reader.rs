@@ -31,7 +31,7 @@ impl SlowReader {
     }
 
     /// Its stream ends. A client that reconnects comes back with its id, and then hears what the log
-    /// still has, or the gap.
+    /// still has, or the gap; how far it is behind counts again once it has caught up.
     #[must_use]
     pub fn disconnect() -> Self {
         Self(Policy::Disconnect)

@@ -14,6 +14,7 @@ use crate::life::Head;
 use crate::reader::{Next, Reader};
 use crate::replay::{Replay, Replayed};
 use crate::resume::{Beginning, Begun, Origin, Start, Wanted};
+use crate::slow_reader::Policy;
 use crate::{Error, Grant, Hub, Pattern, SlowReader, meters};
 
 type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -222,6 +223,8 @@ impl Subscription {
             beginning.from,
             beginning.is_told,
             self.settings.max_lag,
+            // Who is sent away for being behind comes back as far behind.
+            matches!(self.settings.slow_reader.0, Policy::Disconnect),
         );
         self.present
             .get_or_insert_with(|| Present::new(self.hub.clone(), Arc::clone(patterns)));
