@@ -210,6 +210,14 @@ mod tests {
         }
     }
 
+    fn end(seq: u64, channel: &str) -> Entry {
+        Entry {
+            kind: EntryKind::End,
+            body: Bytes::new(),
+            ..entry(seq, channel)
+        }
+    }
+
     fn on_tapes(life: &Life, names: &[String]) -> usize {
         let cursor = Cursor {
             after: 0,
@@ -279,6 +287,26 @@ mod tests {
             max_lag: u64::MAX,
         };
         assert!(matches!(topic.look(cursor, 101), Look::Take(_)));
+        fan_out.life.leave(&topic, seat);
+    }
+
+    #[test]
+    fn an_end_that_is_new_stays_when_an_older_one_is_forgotten_late() {
+        let mut fan_out = fan_out(100_000);
+        let pattern = Pattern::new("a").unwrap();
+        let (topic, seat) = fan_out.life.join(&pattern);
+        fan_out.handle_batch(&[entry(1, "a"), end(2, "a")]);
+        // As a publisher does that is held up in the middle.
+        assert_eq!(fan_out.life.ends_mut().forget(3).len(), 1);
+        fan_out.handle_batch(&[entry(3, "a"), end(4, "a")]);
+        topic.reopen(3);
+        let cursor = Cursor {
+            after: 4,
+            max_lag: u64::MAX,
+        };
+        assert!(matches!(topic.look(cursor, 4), Look::Ended));
+        topic.reopen(5);
+        assert!(matches!(topic.look(cursor, 4), Look::Nothing));
         fan_out.life.leave(&topic, seat);
     }
 }

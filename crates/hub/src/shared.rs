@@ -176,7 +176,7 @@ impl Shared {
         let directory = life.directory();
         for channel in reopened {
             if let Some(topic) = directory.existing(&channel) {
-                topic.reopen();
+                topic.reopen(first);
             }
         }
     }

@@ -188,9 +188,10 @@ impl Topic {
         inner.touch(stamp)
     }
 
-    /// The end was forgotten.
-    pub(crate) fn reopen(&self) {
-        self.lock().end = None;
+    /// Ends before `first` were forgotten. The channel may have ended anew meanwhile.
+    pub(crate) fn reopen(&self, first: u64) {
+        let mut inner = self.lock();
+        inner.end = inner.end.filter(|&end| end >= first);
     }
 
     pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
