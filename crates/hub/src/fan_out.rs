@@ -309,4 +309,22 @@ mod tests {
         assert!(matches!(topic.look(cursor, 4), Look::Nothing));
         fan_out.life.leave(&topic, seat);
     }
+
+    #[test]
+    fn a_pattern_that_nobody_reads_any_more_is_written_no_more() {
+        const MAX: usize = 100_000;
+        let mut fan_out = fan_out(MAX);
+        let pattern = Pattern::new("c/*").unwrap();
+        let (topic, seat) = fan_out.life.join(&pattern);
+        fan_out.handle_batch(&[entry(1, "c/1")]);
+        fan_out.life.leave(&topic, seat);
+        assert_eq!(fan_out.life.directory().len(), 1);
+        for seq in 2..=1_000 {
+            fan_out.handle_batch(&[entry(seq, "c/1")]);
+        }
+        let (_, is_empty) = topic.trim(0);
+        assert!(is_empty);
+        let held = on_tapes(&fan_out.life, &["c/1".to_owned()]);
+        assert!(held <= fan_out.bytes && fan_out.bytes <= held + held / 10);
+    }
 }

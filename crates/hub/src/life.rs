@@ -49,7 +49,7 @@ impl From<Position> for Head {
     }
 }
 
-/// The topics that have readers or recent events.
+/// The topics that have readers, and the channels that have recent events.
 #[derive(Debug)]
 pub(crate) struct Directory {
     channels: HashMap<ChannelName, Arc<Topic>>,
@@ -218,7 +218,7 @@ impl Directory {
         self.written = written;
     }
 
-    /// Removes the topic if nobody reads it and there is nothing on it.
+    /// Removes the topic if it is of no more use. What is on it then is forgotten in its turn.
     pub(crate) fn remove_idle(&mut self, pattern: &Pattern) {
         let topics = if pattern.as_channel().is_some() {
             &mut self.channels

@@ -206,10 +206,12 @@ impl Topic {
         (inner.tape.trim(through), inner.tape.is_empty())
     }
 
-    /// Nobody reads it, and there is nothing on it.
+    /// Nobody reads it, and what is on it is not kept for who comes: a channel keeps its events while
+    /// there is room, a pattern has copies of them.
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
-        inner.readers.is_empty() && inner.tape.is_empty()
+        let is_copy = self.pattern.as_channel().is_none();
+        inner.readers.is_empty() && (is_copy || inner.tape.is_empty())
     }
 }
 
