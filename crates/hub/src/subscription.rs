@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, Opened};
+use tokio::task::coop::consume_budget;
 
 use crate::grant::Lapse;
 use crate::life::Head;
@@ -310,6 +311,8 @@ impl Feed for Subscription {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
+        // What there is to hear may be as much as the log holds, and each look at it is ready at once.
+        ready!(pin!(consume_budget()).poll(cx));
         let next = ready!(self.poll_next_events(cx));
         Poll::Ready(next.map(|events| events.map_err(FeedError::from)))
     }
