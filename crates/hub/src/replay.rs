@@ -17,8 +17,9 @@ use crate::{Entry, Error, LogError, Page, Pattern};
 
 /// How many entries are asked for at once.
 const PAGE: usize = 256;
-/// How many events [`SlowReader::latest_by`] keeps.
+/// How many events [`SlowReader::latest_by`] keeps, and how many bytes of them.
 const MAX_KEPT: usize = 65_536;
+const MAX_KEPT_BYTES: usize = 16 << 20;
 /// How often the log is asked, and how long apart, before the stream is broken.
 const ATTEMPTS: u32 = 5;
 const DELAY: Duration = Duration::from_millis(100);
@@ -172,15 +173,23 @@ impl Replay {
             match self.page(after, high).await? {
                 Ok(page) => {
                     after = page.through.max(after + 1);
-                    let ends = self.life.ends();
-                    let heard = page.entries.into_iter().filter(|entry| !ends.hides(entry));
-                    heard.for_each(|entry| latest.push(entry, key));
+                    let heard = self.heard(page);
+                    // The caller's code, and so without a lock.
+                    heard.into_iter().for_each(|entry| latest.push(entry, key));
+                    // There may be as much as the log holds.
+                    tokio::task::yield_now().await;
                 }
                 Err(Missing::LifeOver) => return Ok(Replayed::LifeOver),
                 Err(Missing::Trimmed) => return self.skip_trimmed().await,
             }
         }
         Ok(self.tell_latest(latest, high))
+    }
+
+    fn heard(&self, mut page: Page) -> Vec<Entry> {
+        let ends = self.life.ends();
+        page.entries.retain(|entry| !ends.hides(entry));
+        page.entries
     }
 
     /// What was left out lies behind the last id that was handed out, and so does what is kept.
@@ -244,6 +253,8 @@ impl Frame {
 struct Latest {
     kept: BTreeMap<u64, Entry>,
     by_key: HashMap<String, u64>,
+    /// Of what is kept.
+    bytes: usize,
     missed: u64,
 }
 
@@ -252,15 +263,26 @@ impl Latest {
         let event = Decoder::new().decode(&entry.body).next();
         let key = event.and_then(Result::ok).and_then(|event| key(&event));
         let before = key.and_then(|key| self.by_key.insert(key, entry.seq));
+        if let Some(seq) = before {
+            self.leave_out(seq);
+        }
+        self.bytes += entry.body.len();
         self.kept.insert(entry.seq, entry);
-        let replaced = before.and_then(|seq| self.kept.remove(&seq));
-        self.missed += u64::from(replaced.is_some());
-        if self.kept.len() > MAX_KEPT {
-            self.kept.pop_first();
-            self.missed += 1;
+        while (self.kept.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES)
+            && self.kept.len() > 1
+            && let Some((&oldest, _)) = self.kept.first_key_value()
+        {
+            self.leave_out(oldest);
         }
         if self.by_key.len() > 2 * MAX_KEPT {
             self.by_key.retain(|_, seq| self.kept.contains_key(seq));
+        }
+    }
+
+    fn leave_out(&mut self, seq: u64) {
+        if let Some(entry) = self.kept.remove(&seq) {
+            self.bytes -= entry.body.len();
+            self.missed += 1;
         }
     }
 }

@@ -40,7 +40,8 @@ impl SlowReader {
     /// Of what it has missed it hears, after the gap, the latest event of each key, and all events
     /// without one: for what replaces what was before, such as the price of each share.
     ///
-    /// At most 65,536 events are kept; of more, the oldest are left out. Has no effect without a
+    /// At most 65,536 events are kept, and 16 MiB, which one alone may exceed; of more, the oldest are
+    /// left out. Has no effect without a
     /// [`max_lag`](crate::Subscription::max_lag) but for what the log has forgotten.
     #[must_use]
     pub fn latest_by(key: impl Fn(&Event) -> Option<String> + Send + Sync + 'static) -> Self {

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidings_hub::{Event, Hub, MemoryLog, SlowReader, Subscription};
-use tidings_proto::{Decoder, Feed};
+use tidings_hub::{Event, Hub, MemoryLog, Retention, SlowReader, Subscription};
+use tidings_proto::{Decoder, Feed, Gap};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -99,4 +100,87 @@ async fn who_was_sent_away_hears_the_rest_when_it_comes_back() {
         hub.publish("a", event(&n.to_string())).await.unwrap();
     }
     assert_eq!(heard(&mut late, 18).await.last().unwrap(), "17");
+}
+
+/// Hears the latest event of each key.
+fn latest(
+    hub: &Hub,
+    key: impl Fn(&Event) -> Option<String> + Send + Sync + 'static,
+) -> Subscription {
+    let latest = SlowReader::latest_by(key);
+    hub.subscribe("a").earliest().max_lag(1).slow_reader(latest)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_says_the_key_of_an_event_keeps_nobody_waiting() {
+    let hub = Hub::in_memory();
+    for _ in 0..10 {
+        hub.publish("a", event("x")).await.unwrap();
+    }
+    // The closure waits until something else has ended and is heard of.
+    let (asked, mut ask) = tokio::sync::mpsc::unbounded_channel();
+    let (answer, answered) = std::sync::mpsc::channel();
+    let answered = Mutex::new(answered);
+    let mut subscription = latest(&hub, move |_| {
+        asked.send(()).ok();
+        let answered = answered.lock().unwrap();
+        answered
+            .recv_timeout(Duration::from_secs(5))
+            .expect("in time");
+        None
+    });
+    let other = hub.channel("b").unwrap();
+    tokio::spawn(async move {
+        ask.recv().await.unwrap();
+        other.end().await.unwrap();
+        for _ in 0..10 {
+            answer.send(()).ok();
+        }
+    });
+    assert_eq!(heard(&mut subscription, 10).await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_latest_of_many_keys_are_kept_up_to_some_bytes() {
+    const BYTES: usize = 1 << 20;
+    let hub = Hub::builder()
+        .max_event_bytes(2 * BYTES)
+        .in_memory(Retention::in_memory());
+    for n in 10..50 {
+        let text = "x".repeat(BYTES) + &n.to_string();
+        hub.publish("a", event(&text)).await.unwrap();
+    }
+    let mut subscription = latest(&hub, |event| Some(event.text().to_owned()));
+    let gap = subscription.next().await.unwrap().unwrap();
+    let gap = Decoder::new().decode(gap.bytes()).next().unwrap().unwrap();
+    let missed = usize::try_from(Gap::from_event(&gap).unwrap().missed.unwrap()).unwrap();
+    assert!((20..30).contains(&missed), "{missed}");
+    let kept = heard(&mut subscription, 40 - missed).await;
+    assert_eq!(kept.len(), 40 - missed);
+    assert!(kept.last().unwrap().ends_with("x49"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_much_to_hear_lets_others_run() {
+    let hub = Hub::builder()
+        .tape_bytes(0)
+        .in_memory(Retention::in_memory());
+    for _ in 0..40_000 {
+        hub.publish("a", event("x")).await.unwrap();
+    }
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let counter = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut replay = hub.subscribe("a").earliest();
+    heard(&mut replay, 40_000).await;
+    assert!(turns.swap(0, Ordering::SeqCst) > 0);
+    let mut latest = latest(&hub, |_| Some(String::new()));
+    latest.next().await.unwrap().unwrap();
+    assert!(turns.swap(0, Ordering::SeqCst) > 10);
+    counter.abort();
 }
