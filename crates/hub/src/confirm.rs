@@ -77,6 +77,11 @@ impl Confirms {
         }
     }
 
+    /// Nothing has come back for long: whoever waits is told so.
+    pub(crate) fn give_up(&mut self) {
+        self.waiting.clear();
+    }
+
     /// Nothing more comes back: whoever waits is told so.
     pub(crate) fn handle_over(&mut self) {
         self.is_over = true;

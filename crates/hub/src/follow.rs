@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tidings_proto::{Check, Position};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::task::coop::consume_budget;
+use tokio::task::yield_now;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::ends::Ends;
 use crate::fan_out::FanOut;
 use crate::life::{Head, Life};
-use crate::shared::Shared;
+use crate::log::lost;
+use crate::shared::{PATIENCE, Shared};
 use crate::{Bounds, Entry, Log, LogError, Tail, meters};
 
 /// How often the log is asked whether it still is what it was.
@@ -19,6 +22,13 @@ const RECHECK: Duration = Duration::from_secs(15);
 /// Between attempts to reach the log.
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
+
+/// How long the tail is not heard because the log is asked whether it still is what it was.
+const CHECK_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried to begin with a log that changes meanwhile.
+const ATTEMPTS: u32 = 5;
+/// After so many entries at once others have a turn, in any case after as many batches as tokio allows.
+const LONG_BATCH: usize = 64;
 
 /// The check of the place before the first entry of all.
 pub(crate) fn check_of_nothing() -> Check {
@@ -60,19 +70,29 @@ struct Follower {
 impl Follower {
     async fn run(mut self) -> std::convert::Infallible {
         let mut delay = FIRST_DELAY;
+        let mut heard_at = Instant::now();
         loop {
+            let attached_at = Instant::now();
+            let mut has_heard = false;
             match self.attach().await {
                 Ok((life, tail)) => {
-                    delay = FIRST_DELAY;
+                    let before = life.high();
                     let reason = self.fan_out(&life, tail).await;
                     tracing::info!(%reason, high = life.high(), "the log's tail has ended");
+                    // One that ends at once is no better than none.
+                    has_heard = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "the log is not to be followed");
-                    delay = LONGEST_DELAY.min(2 * delay);
-                }
+                Err(error) => tracing::warn!(%error, "the log is not to be followed"),
+            }
+            if has_heard {
+                (delay, heard_at) = (FIRST_DELAY, Instant::now());
+            } else if heard_at.elapsed() > PATIENCE
+                && let Some(life) = self.shared.current_life()
+            {
+                life.confirms().give_up();
             }
             sleep(delay).await;
+            delay = LONGEST_DELAY.min(2 * delay);
         }
     }
 
@@ -147,6 +167,12 @@ impl Follower {
         if let Some(fan_out) = &mut self.fan_out {
             fan_out.handle_batch(entries);
         }
+        // A tail that has much to tell is always ready.
+        if entries.len() < LONG_BATCH {
+            consume_budget().await;
+        } else {
+            yield_now().await;
+        }
         ControlFlow::Continue(())
     }
 
@@ -167,7 +193,11 @@ impl Follower {
             self.shared.forget_ends_before(life, bounds.first);
             is_continued(log, &head, &bounds).await
         };
-        match is_continued.await {
+        let is_continued = timeout(CHECK_PATIENCE, is_continued);
+        match is_continued
+            .await
+            .unwrap_or_else(|_| Err(lost("the log is silent")))
+        {
             Ok(Some(true)) => ControlFlow::Continue(()),
             Ok(_) => ControlFlow::Break("it is not what it was".into()),
             // Its tail says whether it is lost.
@@ -181,7 +211,7 @@ impl Follower {
 
 /// The life that begins behind all that the log holds now.
 pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
-    loop {
+    for _ in 0..ATTEMPTS {
         let bounds = log.bounds().await?;
         // The end may be forgotten while we look.
         if let Some(check) = check_at(log, &bounds, bounds.last).await? {
@@ -196,6 +226,7 @@ pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
             return Ok(Life::new(&base, ends));
         }
     }
+    Err(lost("the log does not say what its last entry is"))
 }
 
 /// Whether the log still holds what was heard up to this head, and what follows it; `None` if it has

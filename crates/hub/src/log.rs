@@ -169,6 +169,11 @@ pub enum LogError {
     Lost(Arc<dyn StdError + Send + Sync>),
 }
 
+/// The log is lost for a reason that we saw ourselves.
+pub(crate) fn lost(reason: impl Into<String>) -> LogError {
+    LogError::Lost(Arc::from(Box::from(reason.into())))
+}
+
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,6 +9,7 @@ use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
 
 use crate::follow::{check_at, is_continued};
 use crate::life::{Head, Life};
+use crate::log::lost;
 use crate::resume::{gap, oldest};
 use crate::shared::Shared;
 use crate::slow_reader::{KeyOf, Policy, SlowReader};
@@ -87,7 +88,12 @@ impl Replay {
                 // the same history, as it lies before that.
                 let head = self.life.head();
                 let bounds = log.bounds().await?;
-                Ok((page, is_continued(log, &head, &bounds).await?))
+                let is_continued = is_continued(log, &head, &bounds).await?;
+                // Else we would ask for the same page for ever.
+                if is_continued == Some(true) && page.through <= after {
+                    return Err(lost("a page of the log leads nowhere"));
+                }
+                Ok((page, is_continued))
             };
             match read.await {
                 Ok((page, Some(true))) => return Ok(Ok(page)),
@@ -172,7 +178,7 @@ impl Replay {
         while after < high {
             match self.page(after, high).await? {
                 Ok(page) => {
-                    after = page.through.max(after + 1);
+                    after = page.through;
                     let heard = self.heard(page);
                     // The caller's code, and so without a lock.
                     heard.into_iter().for_each(|entry| latest.push(entry, key));

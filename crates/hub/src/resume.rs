@@ -8,6 +8,7 @@ use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
 use crate::follow::{check_at, check_of_nothing};
 use crate::life::{Head, Life};
+use crate::log::lost;
 use crate::shared::Shared;
 use crate::{Error, LogError, Pattern, meters};
 
@@ -86,9 +87,9 @@ impl Wanted {
                 None => life = self.shared.life_after(&life).await?,
             }
         }
-        Err(Error::Log(LogError::Lost(Arc::from(Box::from(
+        Err(Error::Log(lost(
             "the log has changed its epoch again and again",
-        )))))
+        )))
     }
 
     /// `None` if the log is not what it was.
@@ -317,7 +318,7 @@ pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<Option<Head>,
     let bounds = shared.log.bounds().await.map_err(Error::Log)?;
     let check = bounds.floor.unwrap_or_else(check_of_nothing);
     let is_of_life = bounds.epoch == life.epoch;
-    Ok(is_of_life.then(|| Head::from(life.position(bounds.first - 1, check))))
+    Ok(is_of_life.then(|| Head::from(life.position(bounds.first.saturating_sub(1), check))))
 }
 
 /// The event that tells a loss.

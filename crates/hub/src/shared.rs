@@ -10,11 +10,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::follow::follow;
 use crate::life::Life;
+use crate::log::lost;
 use crate::presence::Presences;
-use crate::{Error, Log, LogError};
+use crate::{Error, Log};
 
 /// How long it is waited for a log that is not to be reached.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a hub is set to.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +143,7 @@ impl Shared {
         let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_meant));
         let unreached = || {
             let silence = format!("the log was silent for {} s", PATIENCE.as_secs());
-            Error::Log(LogError::Lost(Arc::from(Box::from(silence))))
+            Error::Log(lost(silence))
         };
         let life = tokio::time::timeout(PATIENCE, meant).await;
         life.ok()
