@@ -12,6 +12,9 @@ const REMEMBERED: usize = 16 * 1024;
 /// What came of an entry: its check, or `None` if it stands behind its channel's end.
 pub(crate) type Outcome = Option<Check>;
 
+/// Who waits, and for what.
+pub(crate) type Told = (oneshot::Sender<Outcome>, Outcome);
+
 #[derive(Debug, Default)]
 pub(crate) struct Confirms {
     /// The place behind the newest that is remembered.
@@ -43,7 +46,8 @@ impl Confirms {
 
     /// What came of the entry at this place.
     pub(crate) fn find(&mut self, seq: u64) -> Found {
-        if seq < self.next {
+        // What is remembered of a life that is over may be of another entry at this place.
+        if seq < self.next && !self.is_over {
             return self.recall(seq).map_or(Found::Past, Found::Now);
         }
         let (sender, receiver) = oneshot::channel();
@@ -61,8 +65,9 @@ impl Confirms {
         self.recent.get(at).copied()
     }
 
-    /// These came back, in order, behind all before.
-    pub(crate) fn handle_batch(&mut self, outcomes: &[Outcome]) {
+    /// These came back, in order, behind all before. Who waits for them is to be told without the lock,
+    /// as whoever is woken may come back here.
+    pub(crate) fn handle_batch(&mut self, outcomes: &[Outcome], told: &mut Vec<Told>) {
         for &outcome in outcomes {
             let seq = self.next;
             self.next += 1;
@@ -71,27 +76,36 @@ impl Confirms {
             }
             self.recent.push_back(outcome);
             while let Some(entry) = self.waiting.first_entry().filter(|e| e.key().0 <= seq) {
-                // Who waits no more does not mind.
-                entry.remove().send(outcome).ok();
+                told.push((entry.remove(), outcome));
             }
         }
     }
 
-    /// Nothing has come back for long: whoever waits is told so.
-    pub(crate) fn give_up(&mut self) {
-        self.waiting.clear();
+    /// Nothing has come back for long: whoever waits is told so by the drop of this, without the lock.
+    #[must_use]
+    pub(crate) fn give_up(&mut self) -> impl Sized + use<> {
+        std::mem::take(&mut self.waiting)
     }
 
-    /// Nothing more comes back: whoever waits is told so.
-    pub(crate) fn handle_over(&mut self) {
+    /// Nothing more comes back: as [`give_up`](Self::give_up).
+    #[must_use]
+    pub(crate) fn handle_over(&mut self) -> impl Sized + use<> {
         self.is_over = true;
-        self.waiting.clear();
+        self.give_up()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn come_back(confirms: &mut Confirms, outcomes: &[Outcome]) {
+        let mut told = Vec::new();
+        confirms.handle_batch(outcomes, &mut told);
+        for (sender, outcome) in told {
+            sender.send(outcome).ok();
+        }
+    }
 
     fn outcome(seq: u64) -> Outcome {
         Some(Check::from_hash(seq))
@@ -109,14 +123,14 @@ mod tests {
         let Found::Later(mut later) = confirms.find(13) else {
             panic!()
         };
-        confirms.handle_batch(&[outcome(11), None]);
+        come_back(&mut confirms, &[outcome(11), None]);
         assert_eq!(first.try_recv().unwrap(), outcome(11));
         assert_eq!(repeat.try_recv().unwrap(), outcome(11));
         assert!(later.try_recv().is_err());
         assert!(matches!(confirms.find(11), Found::Now(found) if found == outcome(11)));
         assert!(matches!(confirms.find(12), Found::Now(None)));
         assert!(matches!(confirms.find(10), Found::Past));
-        confirms.handle_batch(&[outcome(13)]);
+        come_back(&mut confirms, &[outcome(13)]);
         assert_eq!(later.try_recv().unwrap(), outcome(13));
     }
 
@@ -124,7 +138,7 @@ mod tests {
     fn what_is_long_past_is_not_remembered() {
         let mut confirms = Confirms::new(0);
         let outcomes: Vec<_> = (1..=REMEMBERED as u64 + 1).map(outcome).collect();
-        confirms.handle_batch(&outcomes);
+        come_back(&mut confirms, &outcomes);
         assert_eq!(confirms.recall(1), None);
         assert_eq!(confirms.recall(2), Some(outcome(2)));
         assert_eq!(confirms.recall(REMEMBERED as u64 + 2), None);
@@ -136,7 +150,7 @@ mod tests {
         let Found::Later(mut waits) = confirms.find(1) else {
             panic!()
         };
-        confirms.handle_over();
+        drop(confirms.handle_over());
         assert!(matches!(
             waits.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
@@ -145,5 +159,16 @@ mod tests {
             panic!()
         };
         assert!(late.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_came_back_in_a_life_that_is_over_is_not_taken_for_what_comes() {
+        let mut confirms = Confirms::new(0);
+        come_back(&mut confirms, &[outcome(1)]);
+        drop(confirms.handle_over());
+        let Found::Later(mut other) = confirms.find(1) else {
+            panic!()
+        };
+        assert!(other.try_recv().is_err());
     }
 }

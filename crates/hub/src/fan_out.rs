@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use tidings_proto::Check;
 
-use crate::confirm::Outcome;
+use crate::confirm::{Outcome, Told};
 use crate::life::{Directory, Head, Life};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
@@ -30,6 +30,7 @@ pub(crate) struct FanOut {
     /// Topics that the batch belongs to; kept for its room, as is what follows.
     touched: Vec<Arc<Topic>>,
     outcomes: Vec<Outcome>,
+    told: Vec<Told>,
     wakers: Vec<Waker>,
     id_line: String,
 }
@@ -55,6 +56,7 @@ impl FanOut {
             },
             touched: Vec::new(),
             outcomes: Vec::new(),
+            told: Vec::new(),
             wakers: Vec::new(),
             id_line: String::new(),
         }
@@ -80,8 +82,12 @@ impl FanOut {
             }
         }
         life.advance(Head::from(life.position(newest.seq, newest.check())));
-        life.confirms().handle_batch(&self.outcomes);
+        life.confirms().handle_batch(&self.outcomes, &mut self.told);
         self.outcomes.clear();
+        for (publisher, outcome) in self.told.drain(..) {
+            // Who waits no more does not mind.
+            publisher.send(outcome).ok();
+        }
         for topic in self.touched.drain(..) {
             topic.take_wakers(&mut self.wakers);
             self.wakers.drain(..).for_each(Waker::wake);

@@ -89,7 +89,8 @@ impl Follower {
             } else if heard_at.elapsed() > PATIENCE
                 && let Some(life) = self.shared.current_life()
             {
-                life.confirms().give_up();
+                let waiting = life.confirms().give_up();
+                drop(waiting);
             }
             sleep(delay).await;
             delay = LONGEST_DELAY.min(2 * delay);

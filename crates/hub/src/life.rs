@@ -162,7 +162,8 @@ impl Life {
 
     /// Another life has begun.
     pub(crate) fn end(&self) {
-        self.confirms().handle_over();
+        let waiting = self.confirms().handle_over();
+        drop(waiting);
         self.leave_state(OVER);
     }
 

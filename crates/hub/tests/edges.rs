@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use tidings_hub::{Event, Hub, MemoryLog, Retention, SlowReader, Subscription};
+use tidings_hub::{Event, Hub, MemoryLog, Publish, Retention, SlowReader, Subscription};
 use tidings_proto::{Decoder, Feed, Gap};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
@@ -183,4 +185,38 @@ async fn who_has_much_to_hear_lets_others_run() {
     latest.next().await.unwrap().unwrap();
     assert!(turns.swap(0, Ordering::SeqCst) > 10);
     counter.abort();
+}
+
+/// Publishes in the middle of being woken, as an executor may that runs a task where it is woken.
+struct Inline(Mutex<Option<Publish>>);
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        let publish = self.0.lock().unwrap().take();
+        if let Some(mut publish) = publish {
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(Pin::new(&mut publish).poll(&mut context).is_pending());
+        }
+    }
+}
+
+#[test]
+fn who_is_woken_may_publish_at_once() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    // In a thread of its own, as a deadlock would keep this one for ever.
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let hub = Hub::in_memory();
+            let mut first = hub.publish("a", event("1"));
+            let second = hub.publish("a", event("2"));
+            let waker = Waker::from(Arc::new(Inline(Mutex::new(Some(second)))));
+            let mut context = Context::from_waker(&waker);
+            assert!(Pin::new(&mut first).poll(&mut context).is_pending());
+            let third = hub.publish("a", event("3")).await.unwrap();
+            assert_eq!(third.seq, 2);
+            assert_eq!(hub.publish("a", event("4")).await.unwrap().seq, 4);
+        });
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(5)).unwrap();
 }
