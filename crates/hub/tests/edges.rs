@@ -4,12 +4,14 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use tidings_hub::{Event, Hub, MemoryLog, Publish, Retention, SlowReader, Subscription};
-use tidings_proto::{Decoder, Feed, Gap};
+use tidings_hub::{
+    Event, Grant, Hub, MemoryLog, Presence, Publish, Retention, SlowReader, Subscription,
+};
+use tidings_proto::{Decoder, Feed, Gap, GapReason};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -219,4 +221,79 @@ fn who_is_woken_may_publish_at_once() {
         done.send(()).unwrap();
     });
     is_done.recv_timeout(Duration::from_secs(5)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_under_a_grant_is_told_that_it_is_revoked() {
+    let hub = Hub::builder()
+        .tape_bytes(0)
+        .in_memory(Retention::in_memory());
+    for _ in 0..600 {
+        hub.publish("a/b", event("x")).await.unwrap();
+    }
+    let grant = Grant::new(["a/*"]).unwrap();
+    let mut waits = hub.subscribe("a/*").grant(&grant);
+    let mut replays = hub.subscribe("a/b").earliest().grant(&grant.clone());
+    assert!(timeout(Duration::from_secs(1), waits.next()).await.is_err());
+    heard(&mut replays, 1).await;
+    grant.revoke();
+    for subscription in [&mut waits, &mut replays] {
+        let closed = heard(subscription, 1).await;
+        assert_eq!(closed, [r#"{"reason":"revoked"}"#]);
+        assert!(subscription.next().await.is_none());
+    }
+    // It expires while it is being opened.
+    let grant = Grant::new(["a/b"])
+        .unwrap()
+        .expires_in(Duration::from_secs(1));
+    let snapshot = || async {
+        sleep(Duration::from_secs(5)).await;
+        Ok::<_, std::io::Error>([Event::new("how things stand")])
+    };
+    let mut late = hub.subscribe("a/b").snapshot(snapshot).grant(&grant);
+    assert_eq!(heard(&mut late, 1).await, [r#"{"reason":"expired"}"#]);
+    assert!(late.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_presence_hook_may_ask_the_hub() {
+    let asked: Arc<OnceLock<Hub>> = Arc::default();
+    let counts = Arc::new(Mutex::new(Vec::new()));
+    let (hub, seen) = (Arc::clone(&asked), Arc::clone(&counts));
+    let hook = move |presence: &Presence| {
+        let hub = hub.get().unwrap();
+        let count = hub.subscriber_count(&presence.pattern);
+        seen.lock()
+            .unwrap()
+            .push((presence.has_joined, presence.count, count));
+        drop(hub.subscribe("b"));
+    };
+    let hub = Hub::builder()
+        .on_presence(hook)
+        .in_memory(Retention::in_memory());
+    asked.set(hub.clone()).unwrap();
+    let mut subscription = hub.subscribe_all(["a", "a"]);
+    poll_fn(|cx| subscription.poll_open(cx)).await.unwrap();
+    drop(subscription);
+    assert_eq!(*counts.lock().unwrap(), [(true, 1, 1), (false, 0, 0)]);
+}
+
+/// The mark of who subscribed is older than the hub's life, and than what the log holds.
+#[tokio::test(start_paused = true)]
+async fn who_subscribed_before_all_was_forgotten_is_told() {
+    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(3));
+    let mut subscription = hub.subscribe_all(["a", "a/*"]);
+    for n in 0..10 {
+        hub.publish(["a", "a/b"][n % 2], event(&n.to_string()))
+            .await
+            .unwrap();
+    }
+    let gap = subscription.next().await.unwrap().unwrap();
+    let gap = Decoder::new().decode(gap.bytes()).next().unwrap().unwrap();
+    let gap = Gap::from_event(&gap).unwrap();
+    assert_eq!(
+        (gap.reason, gap.missed, gap.requested),
+        (GapReason::Trimmed, Some(7), None)
+    );
+    assert_eq!(heard(&mut subscription, 3).await, ["7", "8", "9"]);
 }
