@@ -11,14 +11,16 @@ use crate::publish::{Publish, append, draft, end_draft};
 use crate::shared::{Settings, Shared};
 use crate::{
     Channel, ChannelName, Error, InvalidName, Log, MemoryLog, Pattern, Presence, Retention,
-    Subscription,
+    Subscription, meters,
 };
 
 /// Channels, and whoever hears them.
 ///
 /// Publish once, and every subscriber of the channel hears it, in order, from where it left off, or is
 /// told what it lost. Clones are one hub, and cheap. It needs a tokio runtime: in the first one in which
-/// it is used runs its only task, for as long as there is a clone or a subscription.
+/// it is used runs its only task, for as long as there is a clone or a subscription: one that is kept and
+/// not driven, such as a current-thread runtime that only set things up, makes everybody wait. When that
+/// runtime is dropped, the next one in which the hub is used takes over.
 ///
 /// ```
 /// use tidings_hub::{Event, Hub};
@@ -72,7 +74,7 @@ impl Hub {
     /// however slow.
     ///
     /// Of several, each awaited before the next is begun, the order is kept; of futures that are polled
-    /// together it is that of their first polls.
+    /// together it is that of their first polls, once the log has been reached.
     ///
     /// # Errors
     /// * [`Error::Name`] for a channel that cannot be called so;
@@ -80,7 +82,8 @@ impl Hub {
     ///   [set](HubBuilder::max_event_bytes)) for an event that cannot be published;
     /// * [`Error::Ended`] once the channel has ended;
     /// * [`Error::Draining`] once the hub is drained;
-    /// * [`Error::Log`] and [`Error::Unconfirmed`] if the log fails.
+    /// * [`Error::Log`] and [`Error::Unconfirmed`] if the log fails;
+    /// * [`Error::NoRuntime`] if there is no tokio runtime in which the hub could run its task.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the event may be published or not; under a
@@ -139,7 +142,9 @@ impl Hub {
     /// dropped [producers](crate::Producer) among it, and has each subscription end once it has handed
     /// out everything.
     ///
-    /// It waits for no reader: that is the server's drain.
+    /// It waits for no reader: that is the server's drain. A producer that is there still says its last
+    /// words when it is dropped, but nobody hears them who left by this: whoever fills channels ends first.
+    /// It waits for as long as the log takes; who cannot puts a timeout around it.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the hub takes no event, and subscriptions stay open.
@@ -222,6 +227,9 @@ impl HubBuilder {
         let log: Arc<dyn Log> = Arc::new(log);
         // Of a log that needs not be waited for, all that follows is heard from here on.
         let life = begin(&*log).now_or_never().and_then(Result::ok);
+        if life.is_some() {
+            meters::life();
+        }
         let shared = Shared::new(log, self.settings, self.presences, life.map(Arc::new));
         let hub = Hub(Arc::new(Handle(Arc::new(shared))));
         // Where there is no runtime yet, the first use starts it.

@@ -40,6 +40,8 @@ impl Publish {
     /// Publishes it once, however often it is tried: a repeat of the channel's key within
     /// [`KEY_LIFETIME`](crate::KEY_LIFETIME), 2 minutes, answers with the position of the first.
     ///
+    /// Once the channel has ended, a repeat is [`Error::Ended`], as everything is.
+    ///
     /// A key is 1 to 255 bytes; another one is [`Error::InvalidKey`].
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         let key = key.as_ref();

@@ -134,7 +134,8 @@ impl Subscription {
 
     /// How far it may be behind before it is slow: how many entries of the log, of whichever channel,
     /// may stand from the first that it has not heard to the newest. As far as the log goes back unless
-    /// set; at least 1.
+    /// set; at least 1. It counts from the beginning, but for [`SlowReader::disconnect`]: who comes back
+    /// from further behind, or begins [`earliest`](Self::earliest), is slow at once.
     pub fn max_lag(mut self, entries: u64) -> Self {
         self.settings.max_lag = entries.max(1);
         self
@@ -150,7 +151,10 @@ impl Subscription {
     /// The next events; `None` once they have ended, and after an error.
     ///
     /// # Errors
-    /// A [`FeedError`] whose source is an [`Error`].
+    /// A [`FeedError`] whose source is an [`Error`]: before it is open as
+    /// [`poll_open`](Feed::poll_open) says, [`Error::Forbidden`], [`Error::Name`],
+    /// [`Error::ChannelCount`], [`Error::Draining`], [`Error::NoRuntime`], [`Error::Snapshot`]; and
+    /// [`Error::Log`] when the log cannot be read.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing is lost.
