@@ -37,7 +37,7 @@ impl Channel {
 
     /// Subscribes to it: see [`Hub::subscribe`].
     pub fn subscribe(&self) -> Subscription {
-        self.hub.subscribe_to([self.name.clone().into()])
+        self.hub.subscribe(&self.name)
     }
 
     /// How many subscribers it has on this hub; those to a pattern that means it are not counted.

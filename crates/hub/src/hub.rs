@@ -10,8 +10,7 @@ use crate::presence::Presences;
 use crate::publish::{Publish, append, draft, end_draft};
 use crate::shared::{Settings, Shared};
 use crate::{
-    Channel, ChannelName, Error, InvalidName, Log, MemoryLog, Pattern, Presence, Retention,
-    Subscription, meters,
+    Channel, ChannelName, Error, Log, MemoryLog, Pattern, Presence, Retention, Subscription, meters,
 };
 
 /// Channels, and whoever hears them.
@@ -94,17 +93,22 @@ impl Hub {
         Publish::new(self.clone(), draft)
     }
 
-    /// Subscribes to a channel, or with `name/*` to all channels below that name.
+    /// Subscribes to a channel.
     ///
     /// Who comes without an id hears what is published from now on, unless the subscription says else.
-    /// A name that cannot be one is told when the subscription is opened, as an error that a server
-    /// answers with 400.
-    pub fn subscribe(&self, pattern: impl AsRef<str>) -> Subscription {
-        self.subscribe_all([pattern])
+    /// What cannot be the name of one channel, a pattern too, is told when the subscription is opened, as
+    /// an error that a server answers with 400: so the name may be a client's.
+    pub fn subscribe(&self, channel: impl AsRef<str>) -> Subscription {
+        let name = ChannelName::new(channel.as_ref()).map_err(Error::Name);
+        Subscription::new(self.clone(), name.map(|name| vec![name.into()]))
     }
 
-    /// Subscribes to several channels and patterns at once: their events come in one order, and one id
-    /// resumes them all. At most 64 of them, unless [set](HubBuilder::max_channels).
+    /// Subscribes to several channels at once, and with [`name/*`](Pattern) to all below a name: their
+    /// events come in one order, and one id resumes them all. At most 64 of them, unless
+    /// [set](HubBuilder::max_channels).
+    ///
+    /// Whoever may choose a text may choose one that ends in `/*`: what a client asks for is to be
+    /// under a [`Grant`](Subscription::grant), or one of [`subscribe`](Self::subscribe).
     pub fn subscribe_all<P: AsRef<str>>(
         &self,
         patterns: impl IntoIterator<Item = P>,
@@ -114,15 +118,11 @@ impl Hub {
         Subscription::new(self.clone(), patterns)
     }
 
-    pub(crate) fn subscribe_to(&self, patterns: impl Into<Vec<Pattern>>) -> Subscription {
-        Subscription::new(self.clone(), Ok(patterns.into()))
-    }
-
     /// A channel of this name.
     ///
     /// # Errors
-    /// [`InvalidName`] if a channel cannot be called so.
-    pub fn channel(&self, name: impl AsRef<str>) -> Result<Channel, InvalidName> {
+    /// [`Error::Name`] if a channel cannot be called so.
+    pub fn channel(&self, name: impl AsRef<str>) -> Result<Channel, Error> {
         let name = ChannelName::new(name.as_ref())?;
         Ok(Channel::new(self.clone(), name))
     }

@@ -173,6 +173,30 @@
 //! the log, and what becomes of one that is slower than that is said by a [`SlowReader`]: it is told the gap,
 //! is sent away, or hears the latest event of each key.
 //!
+//! # The end of a process
+//! First the hub, then the server. [`Hub::drain`] takes no event any more, waits until what was begun is
+//! kept, the last words of dropped producers among it, and ends each subscription behind all that it was
+//! to hear; then the server's `Drain` ends what is left:
+//!
+//! ```
+//! use axum::Router;
+//! use tidings_axum::{serve, shutdown_signal};
+//! use tidings_hub::Hub;
+//!
+//! async fn run(listener: tokio::net::TcpListener, app: Router, hub: Hub) -> std::io::Result<()> {
+//!     let signal = shutdown_signal();
+//!     let end = async move {
+//!         signal.await;
+//!         hub.drain().await;
+//!     };
+//!     serve(listener, app).drain_on(end).await
+//! }
+//! ```
+//!
+//! The server's drain hands out what a session has queued, and not what its feed still has. A client that
+//! comes back to a log that outlives the process hears the rest there. Where the log ends with the process, a
+//! route whose `SessionOptions` say `may_finish` lets its readers hear all of it first.
+//!
 //! # Several nodes, or the disk
 //! A [`Hub`] orders nothing itself: its log does. Whatever implements [`Log`] can stand under it.
 //!

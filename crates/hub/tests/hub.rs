@@ -337,3 +337,11 @@ async fn a_subscriber_hears_that_the_log_fell_back() {
     hub.publish("news", event("4")).await.unwrap();
     assert_eq!(texts(&mut subscription).await, ["4"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_is_no_name_that_a_client_may_choose() {
+    let hub = Hub::in_memory();
+    let mut all = hub.subscribe("rooms/*");
+    assert!(all.next().await.unwrap().is_err());
+    assert!(matches!(hub.channel("rooms/*"), Err(Error::Name(_))));
+}
