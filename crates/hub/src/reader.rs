@@ -168,11 +168,11 @@ impl Reader {
         (look, high)
     }
 
-    /// Whether each topic wakes us when there is more than there was at `high`.
-    fn wait_for_all(&self, high: u64, cx: &Context<'_>) -> bool {
-        let may_wait = || self.life.high() == high && self.life.is_open();
+    /// Whether each topic wakes us when there is more than what was seen up to here.
+    fn wait_for_all(&self, seen: u64, cx: &Context<'_>) -> bool {
+        let (high, may_wait) = (|| self.life.high(), || self.life.is_open());
         let mut seats = self.seats.iter();
-        seats.all(|(topic, seat)| topic.wait(*seat, cx.waker(), may_wait))
+        seats.all(|(topic, seat)| topic.wait(*seat, cx.waker(), seen, high, may_wait))
     }
 
     /// From when it has caught up on, it counts how far it is behind.

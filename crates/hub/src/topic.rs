@@ -151,11 +151,20 @@ impl Topic {
         self.lock().look(cursor, high, Tape::piece)
     }
 
-    /// Takes this waker, unless there may be something to read by now. See
-    /// [`look_or_wait`](Self::look_or_wait) for why nothing is missed.
-    pub(crate) fn wait(&self, seat: usize, waker: &Waker, may_wait: impl FnOnce() -> bool) -> bool {
+    /// Takes this waker, unless there is something to find behind `seen` by now. See
+    /// [`look_or_wait`](Self::look_or_wait) for why nothing is missed: what is not there up to `high`,
+    /// which is asked under the lock, is followed by the tail, which takes the wakers. So it does not
+    /// matter that `high` moves meanwhile, as it always does in a busy hub.
+    pub(crate) fn wait(
+        &self,
+        seat: usize,
+        waker: &Waker,
+        seen: u64,
+        high: impl FnOnce() -> u64,
+        may_wait: impl FnOnce() -> bool,
+    ) -> bool {
         let mut inner = self.lock();
-        let waits = may_wait();
+        let waits = may_wait() && !inner.has_news(seen, high());
         let before = waits.then(|| inner.wait(seat, waker));
         drop(inner);
         drop(before);
@@ -164,9 +173,7 @@ impl Topic {
 
     /// Whether there is nothing to hear behind the cursor, up to `high`.
     pub(crate) fn is_quiet(&self, after: u64, high: u64) -> bool {
-        let inner = self.lock();
-        inner.tape.since().min(high) <= after
-            && inner.tape.next(after).is_none_or(|next| next > high)
+        self.lock().is_quiet(after, high)
     }
 }
 
@@ -252,6 +259,16 @@ impl Inner {
         }
     }
 
+    fn is_quiet(&self, after: u64, high: u64) -> bool {
+        self.tape.since().min(high) <= after && self.tape.next(after).is_none_or(|next| next > high)
+    }
+
+    /// Whether there are events behind `seen`, up to `high`, or the end.
+    fn has_news(&self, seen: u64, high: u64) -> bool {
+        let has_ended = self.end.is_some_and(|end| seen < end && end <= high);
+        has_ended || !self.is_quiet(seen, high)
+    }
+
     /// Returns the waker that was there, to be dropped without the lock.
     fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
         match self.readers.get_mut(seat) {
@@ -259,5 +276,50 @@ impl Inner {
             Some(place) => place.replace(waker.clone()),
             None => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic() -> (Topic, usize) {
+        let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
+        let seat = topic.join();
+        (topic, seat)
+    }
+
+    fn push(topic: &Topic, seq: u64) {
+        topic.push(seq, "id: 3\n", b"data: 3\n\n", Stamp::default());
+    }
+
+    fn waits(topic: &Topic, seat: usize, seen: u64, high: u64) -> bool {
+        topic.wait(seat, Waker::noop(), seen, || high, || true)
+    }
+
+    #[test]
+    fn who_found_nothing_waits_whatever_others_are_told_meanwhile() {
+        let (topic, seat) = topic();
+        push(&topic, 3);
+        assert!(waits(&topic, seat, 3, 3));
+        assert!(waits(&topic, seat, 3, 9));
+        let mut wakers = Vec::new();
+        topic.take_wakers(&mut wakers);
+        assert_eq!(wakers.len(), 1);
+    }
+
+    #[test]
+    fn who_has_something_to_find_does_not_wait() {
+        let (topic, seat) = topic();
+        push(&topic, 3);
+        assert!(!waits(&topic, seat, 2, 3));
+        // It is written, and whoever writes it is about to take the wakers.
+        assert!(waits(&topic, seat, 2, 2));
+        topic.trim(3);
+        assert!(!waits(&topic, seat, 2, 3));
+        topic.end(4, Stamp::default());
+        assert!(!waits(&topic, seat, 3, 4));
+        assert!(waits(&topic, seat, 4, 9));
+        assert!(!topic.wait(seat, Waker::noop(), 4, || 9, || false));
     }
 }

@@ -297,3 +297,32 @@ async fn who_subscribed_before_all_was_forgotten_is_told() {
     );
     assert_eq!(heard(&mut subscription, 3).await, ["7", "8", "9"]);
 }
+
+/// One event at a time, so that every one of them finds the reader waiting, while another channel is busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn who_waits_for_several_channels_is_woken_by_each() {
+    let hub = Hub::in_memory();
+    let busy = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            loop {
+                hub.publish("else", event("x")).await.unwrap();
+            }
+        }
+    });
+    let mut reader = hub.subscribe_all(["a", "b", "c/*"]);
+    for n in 0..2_000 {
+        let text = n.to_string();
+        let channel = ["a", "b", "c/d"][n % 3];
+        let (published, events) =
+            tokio::join!(hub.publish(channel, event(&text)), heard(&mut reader, 1));
+        published.unwrap();
+        assert_eq!(events, [text]);
+    }
+    busy.abort();
+    for name in ["a", "b"] {
+        hub.channel(name).unwrap().end().await.unwrap();
+    }
+    let mut both = hub.subscribe_all(["a", "b"]);
+    assert!(both.next().await.is_none());
+}
