@@ -134,7 +134,7 @@ impl Hub {
     }
 
     pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, Error> {
-        let _admitted = self.shared().admit()?;
+        let _admitted = self.shared().admission.admit()?;
         append(self.shared(), end_draft(channel)).await
     }
 

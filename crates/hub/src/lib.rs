@@ -214,6 +214,7 @@
 //! | `tidings_hub_disconnects_total` | counter: slow subscribers sent away |
 //! | `tidings_hub_lives_total` | counter: how often the log was not what it was, and once at the start |
 
+mod admission;
 mod channel;
 mod confirm;
 mod ends;

@@ -82,7 +82,7 @@ impl Drop for Producer {
             tracing::error!(channel = %self.channel, "last words are lost: there is no runtime");
             return;
         };
-        let admitted = shared.admit_last_words();
+        let admitted = shared.admission.admit_last_words();
         // A handle is held until they are said: this may be the last.
         let hub = self.hub.clone();
         runtime.spawn(async move {

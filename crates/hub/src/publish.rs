@@ -111,7 +111,7 @@ pub(crate) fn end_draft(channel: ChannelName) -> Draft {
 }
 
 async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, Error> {
-    let _admitted = shared.admit()?;
+    let _admitted = shared.admission.admit()?;
     append(shared, draft).await
 }
 

@@ -77,7 +77,7 @@ pub(crate) struct Beginning {
 impl Wanted {
     pub(crate) async fn begin(self, origin: Origin) -> Result<Begun, Error> {
         let mut life = match &origin {
-            Origin::Client(_) if self.shared.is_draining() => return Err(Error::Draining),
+            Origin::Client(_) if self.shared.admission.is_shut() => return Err(Error::Draining),
             Origin::Client(_) => self.shared.life().await?,
             Origin::Life(past, _) => self.shared.life_after(past).await?,
         };

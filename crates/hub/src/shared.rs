@@ -1,13 +1,14 @@
 //! Owns `Shared`: what the handles of a hub and its own task have in common.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
+use crate::admission::Admission;
 use crate::follow::follow;
 use crate::life::Life;
 use crate::log::lost;
@@ -38,12 +39,7 @@ pub(crate) struct Shared {
     pub(crate) recheck: Notify,
     /// No handle is left.
     pub(crate) stop: Notify,
-    is_draining: AtomicBool,
-    /// And nobody who was let in is left.
-    is_drained: AtomicBool,
-    /// Publishers who were let in and are not done, and whether there are none.
-    in_flight: AtomicUsize,
-    landed: Notify,
+    pub(crate) admission: Admission,
 }
 
 impl Shared {
@@ -62,10 +58,7 @@ impl Shared {
             is_started: AtomicBool::new(false),
             recheck: Notify::new(),
             stop: Notify::new(),
-            is_draining: AtomicBool::new(false),
-            is_drained: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            landed: Notify::new(),
+            admission: Admission::default(),
         }
     }
 
@@ -156,7 +149,7 @@ impl Shared {
         if let Some(past) = past {
             past.end();
         }
-        if self.is_drained.load(Ordering::SeqCst) {
+        if self.admission.is_empty() {
             life.close();
         }
     }
@@ -182,36 +175,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::SeqCst)
-    }
-
-    /// Lets a publisher in, until what is returned is dropped.
-    pub(crate) fn admit(self: &Arc<Self>) -> Result<InFlight, Error> {
-        let admitted = self.admit_last_words();
-        if self.is_draining() {
-            return Err(Error::Draining);
-        }
-        Ok(admitted)
-    }
-
-    /// Lets last words in, whoever else is let in.
-    pub(crate) fn admit_last_words(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
-        InFlight(Arc::clone(self))
-    }
-
     /// Lets nobody in any more, waits until whoever was let in is done, and has subscriptions end.
     pub(crate) async fn drain(&self) {
-        self.is_draining.store(true, Ordering::SeqCst);
-        loop {
-            let landed = self.landed.notified();
-            if self.in_flight.load(Ordering::SeqCst) == 0 {
-                break;
-            }
-            landed.await;
-        }
-        self.is_drained.store(true, Ordering::SeqCst);
+        self.admission.shut().await;
         if let Some(life) = self.current_life() {
             life.close();
         }
@@ -221,17 +187,5 @@ impl Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-/// A publisher who is not done.
-#[derive(Debug)]
-pub(crate) struct InFlight(Arc<Shared>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        if self.0.in_flight.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.landed.notify_waiters();
-        }
     }
 }
