@@ -388,6 +388,10 @@ impl CaseReport {
         Some(&self.contender(contender)?.cost_per_unit)
     }
 
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.contenders.iter().map(|report| report.name)
+    }
+
     fn contender(&self, name: &str) -> Option<&ContenderReport> {
         self.contenders.iter().find(|report| report.name == name)
     }
@@ -460,23 +464,32 @@ impl Report {
         Ok(())
     }
 
-    /// A column a case, as its unit is its own.
+    /// A table for cases in a row with the same contenders.
     fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "What a unit costs: median (min–max).\n")?;
-        write!(f, "| |")?;
-        for case in &self.cases {
-            write!(f, " {}, {} |", case.name, case.unit)?;
-        }
-        writeln!(f, "\n|---|{}", "---|".repeat(self.cases.len()))?;
-        for name in self.contenders() {
-            write!(f, "| {name} |")?;
-            for case in &self.cases {
-                case.write_cost(f, name)?;
-            }
-            writeln!(f)?;
+        writeln!(f, "What a unit costs: median (min–max).")?;
+        let is_alike = |a: &CaseReport, b: &CaseReport| a.names().eq(b.names());
+        for cases in self.cases.chunk_by(is_alike) {
+            write_costs_of(f, cases)?;
         }
         Ok(())
     }
+}
+
+/// A column a case, as its unit is its own.
+fn write_costs_of(f: &mut fmt::Formatter<'_>, cases: &[CaseReport]) -> fmt::Result {
+    write!(f, "\n| |")?;
+    for case in cases {
+        write!(f, " {}, {} |", case.name, case.unit)?;
+    }
+    writeln!(f, "\n|---|{}", "---|".repeat(cases.len()))?;
+    for name in cases.iter().take(1).flat_map(CaseReport::names) {
+        write!(f, "| {name} |")?;
+        for case in cases {
+            case.write_cost(f, name)?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }
 
 fn write_cell(f: &mut fmt::Formatter<'_>, spread: Option<Spread>) -> fmt::Result {

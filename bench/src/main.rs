@@ -8,6 +8,7 @@
 
 mod decoder;
 mod harness;
+mod hub;
 mod server;
 mod sessions;
 
@@ -36,6 +37,8 @@ enum Command {
     Sessions(Options),
     /// Servers with many sessions: the CPU time of a delivery and of a heartbeat, and the memory of a session
     Server(Options),
+    /// Hubs: the CPU time of a delivery and of a publish, and the memory of a channel
+    Hub(Options),
     /// Takes one sample and prints it: what the other commands start in processes of its own
     #[command(hide = true)]
     Sample {
@@ -49,6 +52,9 @@ enum Command {
     /// Serves sessions that hear what it is told to publish, until its input ends
     #[command(hide = true)]
     Broadcast(server::Serving),
+    /// The same, with a hub
+    #[command(hide = true)]
+    BroadcastHub(server::Serving),
 }
 
 #[derive(Args)]
@@ -56,7 +62,7 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// How many samples to take of each contender; 7, or 3 of the server; with --quick 1, or 3 of sessions
+    /// How many samples to take of each contender; 7, or 3 of the server and the hub; with --quick 1, or 3 of sessions
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
@@ -72,6 +78,7 @@ enum Bench {
     Decoder,
     Sessions,
     Server,
+    Hub,
 }
 
 impl Bench {
@@ -80,6 +87,7 @@ impl Bench {
             Self::Decoder => (decoder::cases(), Vec::new()),
             Self::Sessions => sessions::cases(),
             Self::Server => server::cases(options.quick),
+            Self::Hub => hub::cases(options.quick),
         };
         cases.retain(|case| case.name.contains(&options.only));
         let mut report = harness::compare(&self.name(), &cases, &options.plan(self))?;
@@ -87,10 +95,11 @@ impl Bench {
             Self::Decoder => decoder::targets(&report),
             Self::Sessions => sessions::targets(&report),
             Self::Server => server::targets(&report, options.quick),
+            Self::Hub => hub::targets(&report, options.quick),
         };
         report.table = match self {
             Self::Decoder | Self::Sessions => Table::Speedups,
-            Self::Server => Table::Costs,
+            Self::Server | Self::Hub => Table::Costs,
         };
         report.notes = notes;
         Ok(report)
@@ -101,21 +110,22 @@ impl Bench {
             Self::Decoder => decoder::sample(request),
             Self::Sessions => sessions::sample(request),
             Self::Server => server::sample(request),
+            Self::Hub => hub::sample(request),
         }
     }
 
-    /// How many samples are enough for publishing; those of the server take seconds each.
+    /// How many samples are enough for publishing; those over many sockets take seconds each.
     fn rounds(self) -> usize {
         match self {
             Self::Decoder | Self::Sessions => 7,
-            Self::Server => 3,
+            Self::Server | Self::Hub => 3,
         }
     }
 
     /// How many samples are enough to see that it works. Those of sessions are to hold targets.
     fn quick_rounds(self) -> usize {
         match self {
-            Self::Decoder | Self::Server => 1,
+            Self::Decoder | Self::Server | Self::Hub => 1,
             Self::Sessions => 3,
         }
     }
@@ -160,7 +170,9 @@ fn run(command: Command) -> harness::Result<()> {
             check(&report)?;
         }
         Command::Server(options) => check(&report(Bench::Server, &options)?)?,
+        Command::Hub(options) => check(&report(Bench::Hub, &options)?)?,
         Command::Broadcast(serving) => server::serve(&serving)?,
+        Command::BroadcastHub(serving) => hub::serve(&serving)?,
         Command::Serve(serving) => sessions::serve(&serving)?,
         Command::Sample { bench, request } => {
             let sample = bench.sample(&request)?;

@@ -1,14 +1,16 @@
 //! Owns axum's own `Sse`, over the stream that tokio makes of a broadcast.
 
+use std::future::ready;
+
 use axum::Router;
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use axum::routing::get;
+use hyper::server::conn::http1::Builder;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::server::on_hyper;
-use crate::server::rows::PERIOD;
 use crate::server::serving::Stage;
 
 pub async fn on_axum(listener: TcpListener, stage: Stage<Event>) {
@@ -17,13 +19,14 @@ pub async fn on_axum(listener: TcpListener, stage: Stage<Event>) {
 }
 
 pub async fn on_hyper(listener: TcpListener, stage: Stage<Event>) {
-    on_hyper::serve(listener, |stream| stream, move |_| answer(&stage)).await;
+    let answer = move |_| ready(answer(&stage));
+    on_hyper::serve(listener, Builder::new(), |stream| stream, answer).await;
 }
 
 fn answer(stage: &Stage<Event>) -> Response {
     let sse = Sse::new(BroadcastStream::new(stage.events.subscribe()));
-    if stage.heartbeat {
-        let heartbeat = KeepAlive::new().interval(PERIOD).text("heartbeat");
+    if let Some(period) = stage.heartbeat {
+        let heartbeat = KeepAlive::new().interval(period).text("heartbeat");
         return sse.keep_alive(heartbeat).into_response();
     }
     sse.into_response()

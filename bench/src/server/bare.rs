@@ -14,7 +14,6 @@ use rustix::io::Errno;
 use tokio::time::Instant;
 
 use crate::harness::Result;
-use crate::server::rows::PERIOD;
 use crate::server::{control, events};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
@@ -27,7 +26,7 @@ const CONTROL: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
 /// Serves until nobody holds the other end of its input.
-pub fn run(heartbeat: bool) -> Result<()> {
+pub fn run(heartbeat: Option<Duration>, has_ids: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut control = control::of_stdin()?;
     control.write_all(control::hello(listener.local_addr()?).as_bytes())?;
@@ -37,7 +36,15 @@ pub fn run(heartbeat: bool) -> Result<()> {
         control,
         sessions: Vec::new(),
         published: 0,
-        due: heartbeat.then(BinaryHeap::new),
+        event: if has_ids {
+            events::event_with_id
+        } else {
+            events::event
+        },
+        beats: heartbeat.map(|period| Beats {
+            period,
+            due: BinaryHeap::new(),
+        }),
     };
     let of = epoll::EventData::new_u64;
     let readable = epoll::EventFlags::IN;
@@ -52,8 +59,14 @@ struct Bare {
     control: UnixStream,
     sessions: Vec<TcpStream>,
     published: usize,
-    /// When each session is to be sent a heartbeat.
-    due: Option<BinaryHeap<Reverse<(Instant, usize)>>>,
+    event: fn(usize) -> String,
+    beats: Option<Beats>,
+}
+
+struct Beats {
+    period: Duration,
+    /// When each session is to be sent one.
+    due: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
 impl Bare {
@@ -102,29 +115,29 @@ impl Bare {
             }
         }
         session.write_all(HEAD)?;
-        if let Some(due) = &mut self.due {
-            due.push(Reverse((Instant::now() + PERIOD, index)));
+        if let Some(Beats { period, due }) = &mut self.beats {
+            due.push(Reverse((Instant::now() + *period, index)));
         }
         Ok(())
     }
 
     /// Says whether there is somebody to obey.
     fn obey(&mut self) -> Result<bool> {
-        let mut command = [0];
-        if self.control.read(&mut command)? == 0 {
-            return Ok(false);
+        let mut command = [0; 4];
+        match self.control.read_exact(&mut command) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+            read => read?,
         }
-        if command == [control::REPORT] {
-            self.control.write_all(control::report()?.as_bytes())?;
-        } else {
-            self.publish(command[0].into())?;
+        match u32::from_be_bytes(command) {
+            control::REPORT => self.control.write_all(control::report()?.as_bytes())?,
+            at_once => self.publish(usize::try_from(at_once)?)?,
         }
         Ok(true)
     }
 
     fn publish(&mut self, at_once: usize) -> Result<()> {
         let numbers = self.published..self.published + at_once;
-        let events: String = numbers.map(events::event).collect();
+        let events: String = numbers.map(self.event).collect();
         let chunk = format!("{:x}\r\n{events}\r\n", events.len());
         self.published += at_once;
         for mut session in &self.sessions {
@@ -135,7 +148,7 @@ impl Bare {
 
     /// Sends what is due, and says how long nothing more is: in whole milliseconds, as tokio does.
     fn beat(&mut self) -> Result<Option<Duration>> {
-        let Some(due) = &mut self.due else {
+        let Some(Beats { period, due }) = &mut self.beats else {
             return Ok(None);
         };
         let now = Instant::now();
@@ -147,7 +160,7 @@ impl Bare {
             }
             // One that has gone hears no more.
             drop((&self.sessions[index]).write_all(HEARTBEAT));
-            *next = Reverse((now + PERIOD, index));
+            *next = Reverse((now + *period, index));
         }
         Ok(None)
     }

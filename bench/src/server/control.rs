@@ -1,7 +1,8 @@
 //! Owns the way between the load and the server: a socket that is the server's standard input.
 //!
-//! The load sends a byte at a time: how many events are to be published now, or 0 for what was used
-//! so far. Once the load is gone, the server ends.
+//! The load sends a number at a time: how many events are to be published now, one of the other
+//! commands, which are larger than any such number, or 0 for what was used so far. Once the load is gone,
+//! the server ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -9,11 +10,35 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Request, Result};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::harness::Result;
 use crate::server::usage::Usage;
 
-/// The byte that asks what was used.
-pub const REPORT: u8 = 0;
+/// Asks what was used.
+pub const REPORT: u32 = 0;
+/// Added to how many events are to be published one after the other: asks how long each took.
+pub const TIME: u32 = 1 << 31;
+
+/// What a server is started with.
+#[derive(Clone, Copy)]
+pub struct Setting<'s> {
+    /// Ours, which runs it.
+    pub command: &'s str,
+    pub contender: &'s str,
+    /// How often a quiet session is sent a heartbeat, in seconds.
+    pub heartbeat: Option<u64>,
+    /// Whether events have ids, as those of a hub have.
+    pub has_ids: bool,
+}
+
+/// How long it took to publish an event: of many.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct PublishTimes {
+    pub median_ns: u64,
+    pub p99_ns: u64,
+}
 
 /// A server that runs for as long as this lives, and no longer than this process.
 pub struct Server {
@@ -24,11 +49,16 @@ pub struct Server {
 
 impl Server {
     /// Starts it on the core that is measured.
-    pub fn start(request: &Request, has_heartbeat: bool) -> Result<Self> {
+    pub fn start(core: usize, setting: Setting<'_>) -> Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let process = Command::new(std::env::current_exe()?)
-            .args(["broadcast", &request.contender, &request.core.to_string()])
-            .args(has_heartbeat.then_some("--heartbeat"))
+            .args([setting.command, setting.contender, &core.to_string()])
+            .args(
+                setting
+                    .heartbeat
+                    .map(|seconds| format!("--heartbeat={seconds}")),
+            )
+            .args(setting.has_ids.then_some("--ids"))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()?;
@@ -43,17 +73,30 @@ impl Server {
     }
 
     /// Publishes as many events at once.
-    pub fn publish(&mut self, events: u8) -> Result<()> {
-        self.control()?.get_mut().write_all(&[events])?;
-        Ok(())
+    pub fn publish(&mut self, events: u32) -> Result<()> {
+        self.command(events)
+    }
+
+    /// Publishes one event after the other, and says how long that took.
+    pub fn time(&mut self, events: u32) -> Result<PublishTimes> {
+        self.ask(TIME | events)
     }
 
     pub fn usage(&mut self) -> Result<Usage> {
-        let control = self.control()?;
-        control.get_mut().write_all(&[REPORT])?;
+        self.ask(REPORT)
+    }
+
+    fn ask<T: DeserializeOwned>(&mut self, command: u32) -> Result<T> {
+        self.command(command)?;
         let mut line = String::new();
-        control.read_line(&mut line)?;
+        self.control()?.read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)
+    }
+
+    fn command(&mut self, command: u32) -> Result<()> {
+        let control = self.control()?.get_mut();
+        control.write_all(&command.to_be_bytes())?;
+        Ok(())
     }
 
     fn control(&mut self) -> Result<&mut BufReader<UnixStream>> {
@@ -81,5 +124,20 @@ pub fn hello(address: SocketAddr) -> String {
 
 /// The answer to [`REPORT`].
 pub fn report() -> Result<String> {
-    Ok(serde_json::to_string(&Usage::now()?)? + "\n")
+    line(&Usage::now()?)
+}
+
+/// The answer to [`TIME`].
+pub fn times(mut nanos: Vec<u64>) -> Result<String> {
+    nanos.sort_unstable();
+    let at = |percent: usize| nanos.get(nanos.len() * percent / 100).copied();
+    let (median, p99) = at(50).zip(at(99)).ok_or("nothing was to be published")?;
+    line(&PublishTimes {
+        median_ns: median,
+        p99_ns: p99,
+    })
+}
+
+fn line(answer: &impl Serialize) -> Result<String> {
+    Ok(serde_json::to_string(answer)? + "\n")
 }

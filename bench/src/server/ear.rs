@@ -8,8 +8,10 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 
 use crate::harness::Result;
+use crate::server::events::split_id;
 
-const REQUEST: &[u8] = b"GET /events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+pub const REQUEST: &[u8] =
+    b"GET /events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
     cache-control: no-store\r\nuser-agent: tidings-bench\r\n\r\n";
 
 pub struct Ear {
@@ -18,6 +20,8 @@ pub struct Ear {
     pending: Vec<u8>,
     pub is_open: bool,
     pub events: usize,
+    /// Of the events.
+    pub bytes: usize,
     pub heartbeats: usize,
 }
 
@@ -33,6 +37,7 @@ impl Ear {
             pending: Vec::new(),
             is_open: false,
             events: 0,
+            bytes: 0,
             heartbeats: 0,
         })
     }
@@ -80,8 +85,9 @@ impl Ear {
             let (block, after) = chunk.split_at(end + 2);
             if block.starts_with(b":") {
                 self.heartbeats += 1;
-            } else if script.get(self.events).map(String::as_bytes) == Some(block) {
+            } else if script.get(self.events).map(String::as_bytes) == Some(split_id(block).1) {
                 self.events += 1;
+                self.bytes += block.len();
             } else {
                 let (number, block) = (self.events, String::from_utf8_lossy(block));
                 return Err(format!("event {number} came as {block:?}").into());

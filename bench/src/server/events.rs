@@ -16,3 +16,25 @@ pub fn data(number: usize) -> String {
 pub fn event(number: usize) -> String {
     format!("data: {}\n\n", data(number))
 }
+
+/// The nth event with an id, as a hub sends it: the id is as long as that of a hub, and is none.
+pub fn event_with_id(number: usize) -> String {
+    format!("id: {}\n{}", id(number), event(number))
+}
+
+pub fn id(number: usize) -> String {
+    format!("{EPOCH}.{}.{CHECK}", number + 1)
+}
+
+const EPOCH: &str = "twelveletter";
+const CHECK: &str = "four";
+
+/// The event that is left without its id line, and what that says.
+pub fn split_id(event: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let line = event.strip_prefix(b"id: ");
+    let end = line.and_then(|line| memchr::memchr(b'\n', line));
+    match line.zip(end) {
+        Some((line, end)) => (Some(&line[..end]), &line[end + 1..]),
+        None => (None, event),
+    }
+}

@@ -1,5 +1,6 @@
 //! Owns what one writes by hand over hyper: a body that hands out what a broadcast brings.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,24 +9,25 @@ use futures::Stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response};
 use http_body::{Body, Frame};
+use hyper::server::conn::http1::Builder;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Interval, interval_at};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::server::on_hyper;
-use crate::server::rows::PERIOD;
 use crate::server::serving::Stage;
 
 pub async fn on_hyper(listener: TcpListener, stage: Stage<Bytes>) {
-    on_hyper::serve(listener, |stream| stream, move |_| answer(&stage)).await;
+    let answer = move |_| ready(answer(&stage));
+    on_hyper::serve(listener, Builder::new(), |stream| stream, answer).await;
 }
 
 fn answer(stage: &Stage<Bytes>) -> Response<HandWritten> {
-    let heartbeat = || interval_at(Instant::now() + PERIOD, PERIOD);
+    let heartbeat = |period| interval_at(Instant::now() + period, period);
     let mut response = Response::new(HandWritten {
         events: BroadcastStream::new(stage.events.subscribe()),
-        heartbeat: stage.heartbeat.then(heartbeat),
+        heartbeat: stage.heartbeat.map(heartbeat),
     });
     let headers = response.headers_mut();
     let stream = HeaderValue::from_static("text/event-stream");

@@ -34,6 +34,8 @@ pub struct Load {
     ears: Vec<Ear>,
     /// The events that are to be heard.
     script: Vec<String>,
+    /// Whether it naps while nothing comes.
+    naps: bool,
 }
 
 impl Load {
@@ -50,6 +52,7 @@ impl Load {
             buffer: vec![0; BUFFER_BYTES],
             ears: Vec::with_capacity(sessions),
             script,
+            naps: true,
         };
         let begin = Instant::now();
         let step = over / u32::try_from(sessions)?;
@@ -74,6 +77,30 @@ impl Load {
             return Err("more was heard than was published".into());
         }
         Ok(())
+    }
+
+    /// Looks without a nap from now on: for what is measured in the time that passes.
+    pub fn stay_awake(&mut self) {
+        self.naps = false;
+    }
+
+    /// Waits until everybody has heard this many events, and says how long after `begin` each did.
+    pub fn time_events(&mut self, events: usize, begin: Instant) -> Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(self.ears.len());
+        let patience = begin + PATIENCE;
+        while times.len() < self.ears.len() {
+            if Instant::now() > patience {
+                return Err("not everybody heard what was sent".into());
+            }
+            let heard = self.hear_what_came(|ear| ear.events >= events)?;
+            times.extend(std::iter::repeat_n(begin.elapsed(), heard));
+        }
+        Ok(times)
+    }
+
+    /// How many bytes of events were heard, by all.
+    pub fn bytes(&self) -> usize {
+        self.ears.iter().map(|ear| ear.bytes).sum()
     }
 
     /// How many heartbeats each session has heard so far.
@@ -107,7 +134,7 @@ impl Load {
         let at_once = Timespec::default();
         match epoll::wait(&self.epoll, spare_capacity(&mut self.ready), Some(&at_once)) {
             #[allow(clippy::disallowed_methods, reason = "see the first lines")]
-            Ok(0) => std::thread::sleep(NAP),
+            Ok(0) if self.naps => std::thread::sleep(NAP),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -6,36 +6,31 @@
 
 mod axum_sse;
 mod bare;
-mod contenders;
-mod control;
-mod ear;
-mod events;
+pub mod contenders;
+pub mod control;
+pub mod ear;
+pub mod events;
 mod hand_written;
-mod limits;
+pub mod limits;
 mod load;
-mod on_hyper;
+pub mod on_hyper;
 mod rows;
-mod serving;
+pub mod scene;
+pub mod serving;
 mod tidings;
-mod usage;
+pub mod usage;
 
 pub use serving::{Serving, serve};
 
 use std::time::Duration;
 
 use contenders::{ALL, AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, HAND_WRITTEN, ON_AXUM, ON_HYPER, SERVE};
-use control::Server;
-use load::Load;
+use control::{Server, Setting};
 use rows::{Doing, PERIOD, Row};
+use scene::{Scene, cost, hearing};
 use tokio::time::Instant;
-use usage::Usage;
 
-use crate::harness::{
-    Case, Report, Request, Result, Sample, Tally, Target, Wanted, another_core, pin_to,
-};
-
-/// How many groups of events are heard before anything is measured.
-const WARM_UP: usize = 5;
+use crate::harness::{Case, Report, Request, Result, Sample, Target, Wanted, another_core, pin_to};
 
 /// The cases, and what is to be known of those that are left out.
 pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
@@ -62,7 +57,13 @@ pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
 pub fn sample(request: &Request) -> Result<Sample> {
     let row = Row::named(&request.case)?;
     limits::raise()?;
-    let server = Server::start(request, row.doing == Doing::Heartbeats)?;
+    let setting = Setting {
+        command: "broadcast",
+        contender: &request.contender,
+        heartbeat: (row.doing == Doing::Heartbeats).then_some(PERIOD.as_secs()),
+        has_ids: false,
+    };
+    let server = Server::start(request.core, setting)?;
     pin_to(another_core(request.core)?)?;
     match row.doing {
         Doing::Waiting => memory(server, row.sessions),
@@ -105,63 +106,6 @@ fn heartbeats(server: Server, sessions: usize, duration: Duration) -> Result<Sam
         return Err(format!("{wrong} heartbeats were heard in {periods} periods").into());
     }
     Ok(cost(&before, &after, beats.iter().sum(), None))
-}
-
-/// What a delivery costs: an event that a session hears.
-fn hearing(server: Server, sessions: usize, at_once: u8, groups: usize) -> Result<Sample> {
-    let events = groups * usize::from(at_once);
-    let warm_up = WARM_UP * usize::from(at_once);
-    let mut scene = Scene::open(server, sessions, Duration::ZERO, warm_up + events)?;
-    for _ in 0..WARM_UP {
-        scene.publish(at_once)?;
-    }
-    let before = scene.server.usage()?;
-    for _ in 0..groups {
-        scene.publish(at_once)?;
-    }
-    let after = scene.server.usage()?;
-    let deliveries = sessions * events;
-    // Each was compared as it was heard.
-    let tally = Tally {
-        events: deliveries as u64,
-        data_bytes: (deliveries * events::DATA_BYTES) as u64,
-        checksum: 0,
-    };
-    Ok(cost(&before, &after, deliveries, Some(tally)))
-}
-
-/// A server, and those who hear it.
-struct Scene {
-    load: Load,
-    server: Server,
-    published: usize,
-}
-
-impl Scene {
-    fn open(server: Server, sessions: usize, over: Duration, events: usize) -> Result<Self> {
-        let script = (0..events).map(events::event).collect();
-        Ok(Self {
-            load: Load::open(server.address, sessions, over, script)?,
-            server,
-            published: 0,
-        })
-    }
-
-    /// Publishes events at once, and waits until everybody has heard them.
-    fn publish(&mut self, at_once: u8) -> Result<()> {
-        self.server.publish(at_once)?;
-        self.published += usize::from(at_once);
-        self.load.hear_events(self.published)
-    }
-}
-
-fn cost(before: &Usage, after: &Usage, units: usize, tally: Option<Tally>) -> Sample {
-    Sample {
-        cost: after.cpu_ns - before.cpu_ns,
-        in_user_mode: Some(after.user_ns - before.user_ns),
-        units: units as u64,
-        tally,
-    }
 }
 
 /// What is promised. The alarms stand where no noise comes, as with `sessions`.

@@ -2,42 +2,44 @@
 
 use std::convert::Infallible;
 
+use futures::FutureExt;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Answers every request so, over what a connection is wrapped in.
-pub async fn serve<W, IO, A, B>(listener: TcpListener, wrap: W, answer: A)
+pub async fn serve<W, IO, A, F, B>(listener: TcpListener, http: Builder, wrap: W, answer: A)
 where
     W: Fn(TcpStream) -> IO,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Fn(Parts) -> Response<B> + Clone + Send + 'static,
+    A: Fn(Parts) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>, Data: Send> + Send + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
         if stream.set_nodelay(true).is_ok() {
-            tokio::spawn(connection(wrap(stream), answer.clone()));
+            tokio::spawn(connection(http.clone(), wrap(stream), answer.clone()));
         }
     }
 }
 
-async fn connection<IO, A, B>(stream: IO, answer: A)
+async fn connection<IO, A, F, B>(http: Builder, stream: IO, answer: A)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
-    A: Fn(Parts) -> Response<B>,
+    A: Fn(Parts) -> F,
+    F: Future<Output = Response<B>>,
     B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
         let (parts, _) = request.into_parts();
-        std::future::ready(Ok::<_, Infallible>(answer(parts)))
+        answer(parts).map(Ok::<_, Infallible>)
     });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A client that goes is an error to it, and to nobody else.
-    drop(connection.await);
+    drop(http.serve_connection(TokioIo::new(stream), service).await);
 }

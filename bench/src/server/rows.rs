@@ -8,7 +8,7 @@ use crate::harness::Result;
 pub const PERIOD: Duration = Duration::from_secs(1);
 
 /// How many events are published at once in a burst.
-const BURST: u8 = 16;
+const BURST: u32 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Row {
@@ -23,7 +23,7 @@ pub enum Doing {
     /// They hear heartbeats.
     Heartbeats,
     /// They hear events that are published in groups: everybody has heard one before the next.
-    Hearing { at_once: u8 },
+    Hearing { at_once: u32 },
 }
 
 impl Row {

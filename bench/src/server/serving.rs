@@ -2,6 +2,8 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
 
 use axum::response::sse;
 use bytes::Bytes;
@@ -10,6 +12,7 @@ use tidings_proto::{EncodedEvents, Event};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::harness::{Result, pin_to};
 use crate::server::contenders::{
@@ -17,71 +20,136 @@ use crate::server::contenders::{
 };
 use crate::server::{axum_sse, bare, control, events, hand_written, limits, tidings};
 
-/// More than are ever published at once.
+/// How many events the broadcast of a server holds; in the hub's bench more are published at once.
 const CAPACITY: usize = 64;
+const LARGE_CAPACITY: usize = 16 * 1024;
 
 /// What the process of a server is to do.
 #[derive(Args)]
 pub struct Serving {
-    contender: String,
-    core: usize,
-    /// Sends each session a heartbeat a second
+    pub contender: String,
+    pub core: usize,
+    /// Sends each quiet session a heartbeat after so many seconds
     #[arg(long)]
-    heartbeat: bool,
+    heartbeat: Option<u64>,
+    /// Sends events with ids, and has room for many
+    #[arg(long)]
+    ids: bool,
+}
+
+impl Serving {
+    pub fn heartbeat(&self) -> Option<Duration> {
+        self.heartbeat.map(Duration::from_secs)
+    }
 }
 
 /// What a contender serves: every session hears all that is published while it is open.
 #[derive(Clone)]
 pub struct Stage<T> {
     pub events: broadcast::Sender<T>,
-    pub heartbeat: bool,
+    pub heartbeat: Option<Duration>,
+}
+
+/// Who publishes the nth events.
+pub trait Publisher {
+    /// At once, as far as it goes.
+    fn publish(&mut self, numbers: Range<usize>) -> impl Future<Output = Result<()>>;
 }
 
 /// What is made once of an event, and cloned for each session.
 pub trait Published: Clone + Send + 'static {
-    fn of(number: usize) -> Self;
+    fn of(number: usize, has_id: bool) -> Self;
 }
 
 impl Published for EncodedEvents {
-    fn of(number: usize) -> Self {
+    fn of(number: usize, _: bool) -> Self {
         Event::new(events::data(number)).encode()
     }
 }
 
 impl Published for sse::Event {
-    fn of(number: usize) -> Self {
-        Self::default().data(events::data(number))
+    fn of(number: usize, has_id: bool) -> Self {
+        let event = if has_id {
+            Self::default().id(events::id(number))
+        } else {
+            Self::default()
+        };
+        event.data(events::data(number))
     }
 }
 
 impl Published for Bytes {
-    fn of(number: usize) -> Self {
+    fn of(number: usize, _: bool) -> Self {
         events::event(number).into()
+    }
+}
+
+struct Broadcast<T> {
+    events: broadcast::Sender<T>,
+    has_ids: bool,
+}
+
+impl<T: Published> Publisher for Broadcast<T> {
+    async fn publish(&mut self, numbers: Range<usize>) -> Result<()> {
+        for number in numbers {
+            let event = T::of(number, self.has_ids);
+            let sent = self.events.send(event);
+            sent.map_err(|_| "nobody is there to hear")?;
+        }
+        Ok(())
     }
 }
 
 /// Serves until nobody holds the other end of its input.
 pub fn serve(serving: &Serving) -> Result<()> {
-    pin_to(serving.core)?;
-    limits::raise()?;
+    prepare(serving)?;
     match &*serving.contender {
-        ON_HYPER => run(serving, tidings::on_hyper),
-        SERVE => run(serving, tidings::serve),
-        ON_AXUM => run(serving, tidings::on_axum),
-        AXUM_SSE => run(serving, axum_sse::on_axum),
-        AXUM_SSE_ON_HYPER => run(serving, axum_sse::on_hyper),
-        HAND_WRITTEN => run(serving, hand_written::on_hyper),
-        BARE => bare::run(serving.heartbeat),
+        ON_HYPER => run_broadcast(serving, tidings::on_hyper),
+        SERVE => run_broadcast(serving, tidings::serve),
+        ON_AXUM => run_broadcast(serving, tidings::on_axum),
+        AXUM_SSE => run_broadcast(serving, axum_sse::on_axum),
+        AXUM_SSE_ON_HYPER => run_broadcast(serving, axum_sse::on_hyper),
+        HAND_WRITTEN => run_broadcast(serving, hand_written::on_hyper),
+        BARE => bare::run(serving.heartbeat(), serving.ids),
         other => Err(format!("no contender is named {other}").into()),
     }
 }
 
-fn run<T, F>(serving: &Serving, contender: impl FnOnce(TcpListener, Stage<T>) -> F) -> Result<()>
+pub fn prepare(serving: &Serving) -> Result<()> {
+    pin_to(serving.core)?;
+    limits::raise()
+}
+
+fn run_broadcast<T, F>(
+    serving: &Serving,
+    contender: impl FnOnce(TcpListener, Stage<T>) -> F,
+) -> Result<()>
 where
     T: Published,
     F: Future<Output = ()> + Send + 'static,
 {
-    // One thread, as there is one core.
+    let capacity = if serving.ids {
+        LARGE_CAPACITY
+    } else {
+        CAPACITY
+    };
+    run(|listener| {
+        let events = broadcast::Sender::new(capacity);
+        let stage = Stage {
+            events: events.clone(),
+            heartbeat: serving.heartbeat(),
+        };
+        let has_ids = serving.ids;
+        (contender(listener, stage), Broadcast { events, has_ids })
+    })
+}
+
+/// Runs a contender on one thread, as there is one core.
+pub fn run<F, P>(start: impl FnOnce(TcpListener) -> (F, P)) -> Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+    P: Publisher,
+{
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -92,30 +160,43 @@ where
         let mut control = UnixStream::from_std(control)?;
         let hello = control::hello(listener.local_addr()?);
         control.write_all(hello.as_bytes()).await?;
-        let stage = Stage {
-            events: broadcast::Sender::new(CAPACITY),
-            heartbeat: serving.heartbeat,
-        };
-        tokio::spawn(contender(listener, stage.clone()));
-        obey(control, &stage.events).await
+        let (contender, publisher) = start(listener);
+        tokio::spawn(contender);
+        obey(control, publisher).await
     })
 }
 
-async fn obey<T: Published>(mut control: UnixStream, events: &broadcast::Sender<T>) -> Result<()> {
+async fn obey(mut control: UnixStream, mut publisher: impl Publisher) -> Result<()> {
     let mut published = 0;
     loop {
-        match control.read_u8().await {
-            Ok(control::REPORT) => control.write_all(control::report()?.as_bytes()).await?,
-            Ok(at_once) => {
-                for _ in 0..at_once {
-                    events
-                        .send(T::of(published))
-                        .map_err(|_| "nobody is there to hear")?;
-                    published += 1;
-                }
+        let answer = match control.read_u32().await {
+            Ok(control::REPORT) => control::report()?,
+            Ok(count) if count & control::TIME == 0 => {
+                let end = published + usize::try_from(count)?;
+                publisher.publish(published..end).await?;
+                published = end;
+                continue;
+            }
+            Ok(count) => {
+                let end = published + usize::try_from(count & !control::TIME)?;
+                let times = time(&mut publisher, published..end).await?;
+                published = end;
+                control::times(times)?
             }
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error.into()),
-        }
+        };
+        control.write_all(answer.as_bytes()).await?;
     }
+}
+
+/// How long it takes to publish each of these, in nanoseconds.
+async fn time(publisher: &mut impl Publisher, numbers: Range<usize>) -> Result<Vec<u64>> {
+    let mut times = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let begin = Instant::now();
+        publisher.publish(number..number + 1).await?;
+        times.push(u64::try_from(begin.elapsed().as_nanos())?);
+    }
+    Ok(times)
 }

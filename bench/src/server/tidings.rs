@@ -1,6 +1,10 @@
 //! Owns our own contenders.
 
+use std::future::ready;
+use std::time::Duration;
+
 use axum::Router;
+use hyper::server::conn::http1::Builder;
 use tidings_axum::RouterExt;
 use tidings_proto::{EncodedEvents, Heartbeat};
 use tidings_server::{HandlerError, IoDeadline, Session, SseRequest};
@@ -8,17 +12,16 @@ use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 
 use crate::server::on_hyper;
-use crate::server::rows::PERIOD;
 use crate::server::serving::Stage;
 
 pub async fn on_hyper(listener: TcpListener, stage: Stage<EncodedEvents>) {
     let answer = move |parts| {
         let events = stage.events.subscribe();
         let heartbeat = stage.heartbeat;
-        SseRequest::new(parts).open(move |session| hear(session, events, heartbeat))
+        ready(SseRequest::new(parts).open(move |session| hear(session, events, heartbeat)))
     };
     // As its docs say.
-    on_hyper::serve(listener, IoDeadline::new, answer).await;
+    on_hyper::serve(listener, Builder::new(), IoDeadline::new, answer).await;
 }
 
 pub async fn serve(listener: TcpListener, stage: Stage<EncodedEvents>) {
@@ -38,10 +41,10 @@ fn router(stage: Stage<EncodedEvents>) -> Router {
 async fn hear(
     session: Session,
     mut events: Receiver<EncodedEvents>,
-    heartbeat: bool,
+    heartbeat: Option<Duration>,
 ) -> Result<(), HandlerError> {
-    if heartbeat {
-        session.heartbeat(Heartbeat::every(PERIOD));
+    if let Some(period) = heartbeat {
+        session.heartbeat(Heartbeat::every(period));
     }
     loop {
         session.send(events.recv().await?).await?;

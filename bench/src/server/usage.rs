@@ -17,6 +17,8 @@ pub struct Usage {
     pub user_ns: u64,
     /// What is in memory.
     pub rss_bytes: u64,
+    /// The most that ever was.
+    pub peak_bytes: u64,
 }
 
 impl Usage {
@@ -26,7 +28,8 @@ impl Usage {
         Ok(Self {
             cpu_ns,
             user_ns: user_ns()?,
-            rss_bytes: rss_bytes()?,
+            rss_bytes: status_bytes("VmRSS:")?,
+            peak_bytes: status_bytes("VmHWM:")?,
         })
     }
 }
@@ -42,10 +45,10 @@ fn user_ns() -> Result<u64> {
     Ok(ticks.parse::<u64>()? * TICK_NS)
 }
 
-fn rss_bytes() -> Result<u64> {
+fn status_bytes(field: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.ok_or("no VmRSS in /proc/self/status")?;
+    let line = lines.find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.ok_or_else(|| format!("no {field} in /proc/self/status"))?;
     Ok(kilobytes.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

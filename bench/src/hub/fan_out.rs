@@ -1,0 +1,79 @@
+//! Owns what is measured over sockets.
+
+use std::time::Duration;
+
+use crate::harness::{Request, Result, Sample, Tally, another_core, pin_to};
+use crate::hub::contenders::BARE;
+use crate::hub::rows::{Doing, HEARTBEAT, Row};
+use crate::hub::serving::COMMAND;
+use crate::server::control::{Server, Setting};
+use crate::server::limits;
+use crate::server::scene::{Scene, hearing};
+
+pub fn sample(request: &Request, row: Row) -> Result<Sample> {
+    limits::raise()?;
+    let server = start(request)?;
+    pin_to(another_core(request.core)?)?;
+    let (subscribers, groups) = (row.subscribers, row.groups(request.quick));
+    match row.doing {
+        Doing::Lockstep | Doing::Bursts | Doing::Backlog { .. } => {
+            hearing(server, subscribers, row.at_once(), groups)
+        }
+        Doing::Flood { events } => memory(server, subscribers, events),
+        Doing::Latency => latency(server, subscribers, groups),
+    }
+}
+
+fn start(request: &Request) -> Result<Server> {
+    let setting = Setting {
+        command: COMMAND,
+        contender: &request.contender,
+        // The loop has none: it is the floor.
+        heartbeat: Some(HEARTBEAT).filter(|_| request.contender != BARE),
+        has_ids: true,
+    };
+    Server::start(request.core, setting)
+}
+
+/// By how much the server grows at most when it is given many events at once.
+fn memory(server: Server, subscribers: usize, events: u32) -> Result<Sample> {
+    let warm_up = 1;
+    let all = usize::try_from(events + warm_up)?;
+    let mut scene = Scene::open(server, subscribers, Duration::ZERO, all)?;
+    scene.publish(warm_up)?;
+    let before = scene.server.usage()?;
+    scene.publish(events)?;
+    let after = scene.server.usage()?;
+    Ok(Sample {
+        cost: after.peak_bytes.saturating_sub(before.rss_bytes),
+        in_user_mode: None,
+        units: 1,
+        tally: Some(Tally {
+            events: (subscribers * all) as u64,
+            data_bytes: scene.load.bytes() as u64,
+            checksum: 0,
+        }),
+    })
+}
+
+/// After how long all but one in a hundred have heard an event.
+fn latency(server: Server, subscribers: usize, events: usize) -> Result<Sample> {
+    const WARM_UP: usize = 5;
+    let mut scene = Scene::open(server, subscribers, Duration::ZERO, WARM_UP + events)?;
+    scene.load.stay_awake();
+    let mut times = Vec::new();
+    for number in 0..WARM_UP + events {
+        let heard = scene.time_one()?;
+        if number >= WARM_UP {
+            times.extend(heard);
+        }
+    }
+    times.sort_unstable();
+    let p99 = times[times.len() * 99 / 100];
+    Ok(Sample {
+        cost: u64::try_from(p99.as_nanos())?,
+        in_user_mode: None,
+        units: 1,
+        tally: None,
+    })
+}

@@ -1,0 +1,244 @@
+//! Owns what is measured in process, without sockets: publishing, replay, and how both grow.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use futures::future::try_join_all;
+use tidings_hub::{Hub, Subscription};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{LocalSet, yield_now};
+
+use crate::harness::{Request, Result, Sample, Tally};
+use crate::hub::events::event;
+
+/// How many events are on their way into the log at a time, where they are not published one by one.
+const AT_ONCE: usize = 64;
+
+/// How many events are replayed.
+const REPLAYED: usize = 50_000;
+
+/// The name of who has so many channels, and how many.
+type Channels = (&'static str, usize);
+
+const HUB_CHANNELS: [Channels; 3] = [
+    ("10 channels", 10),
+    ("1,000 channels", 1_000),
+    ("100,000 channels", 100_000),
+];
+
+const SUBSCRIBED: [Channels; 4] = [
+    ("to 1 channel", 1),
+    ("to 4 channels", 4),
+    ("to 16 channels", 16),
+    ("to 64 channels", 64),
+];
+
+/// How much is held on the tapes of a hub, over which the replayed events are spread.
+const REPLAYS: [(&str, usize, usize); 3] = [
+    ("from the tape", 64 << 20, 1),
+    ("from the log", 0, 1),
+    ("from the log, one channel of 100", 0, 100),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Inside {
+    /// Nobody hears them.
+    Publish {
+        at_once: usize,
+    },
+    /// A subscriber a channel hears them.
+    Deliver,
+    /// One subscription to some channels hears them.
+    Subscribed {
+        at_once: usize,
+    },
+    Replay,
+}
+
+impl Inside {
+    pub const ALL: [Self; 6] = [
+        Self::Publish { at_once: 1 },
+        Self::Publish { at_once: AT_ONCE },
+        Self::Deliver,
+        Self::Subscribed { at_once: 1 },
+        Self::Subscribed { at_once: AT_ONCE },
+        Self::Replay,
+    ];
+
+    pub fn name(self) -> String {
+        match self {
+            Self::Publish { at_once: 1 } => "publish, one by one".to_owned(),
+            Self::Publish { at_once } => format!("publish, {at_once} at once"),
+            Self::Deliver => "publish and hear, one by one".to_owned(),
+            Self::Subscribed { at_once: 1 } => "hear one by one".to_owned(),
+            Self::Subscribed { at_once } => format!("hear {at_once} at once"),
+            Self::Replay => format!("replay of {REPLAYED} events"),
+        }
+    }
+
+    pub fn contenders(self) -> Vec<&'static str> {
+        match self {
+            Self::Publish { .. } | Self::Deliver => HUB_CHANNELS.map(|(name, _)| name).to_vec(),
+            Self::Subscribed { .. } => SUBSCRIBED.map(|(name, _)| name).to_vec(),
+            Self::Replay => REPLAYS.map(|(name, ..)| name).to_vec(),
+        }
+    }
+
+    pub fn sample(self, request: &Request) -> Result<Sample> {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        match self {
+            Self::Publish { at_once } => {
+                let channels = named(&HUB_CHANNELS, request)?;
+                publish(request, &runtime, channels, at_once)
+            }
+            Self::Deliver => deliver(request, &runtime, named(&HUB_CHANNELS, request)?),
+            Self::Subscribed { at_once } => {
+                let channels = named(&SUBSCRIBED, request)?;
+                hear(request, &runtime, channels, at_once)
+            }
+            Self::Replay => replay(request, &runtime),
+        }
+    }
+}
+
+fn named(contenders: &[Channels], request: &Request) -> Result<usize> {
+    let found = contenders
+        .iter()
+        .find(|(name, _)| *name == request.contender);
+    found.map_or_else(
+        || Err("nobody is named so".into()),
+        |&(_, channels)| Ok(channels),
+    )
+}
+
+/// A hub, and who publishes to all of its channels alike.
+struct Stage {
+    hub: Hub,
+    names: Vec<String>,
+    published: usize,
+}
+
+impl Stage {
+    fn new(hub: Hub, channels: usize) -> Self {
+        Self {
+            hub,
+            names: (0..channels)
+                .map(|number| format!("channels/{number}"))
+                .collect(),
+            published: 0,
+        }
+    }
+
+    async fn publish(&mut self, events: usize) {
+        let numbers = self.published..self.published + events;
+        self.published = numbers.end;
+        let published = numbers.map(|number| {
+            // Neighbours are as far from each other as in a hub that has grown.
+            let name = &self.names[number.wrapping_mul(7_919) % self.names.len()];
+            self.hub.publish(name, event(number))
+        });
+        try_join_all(published).await.expect("it is kept");
+    }
+}
+
+fn publish(
+    request: &Request,
+    runtime: &Runtime,
+    channels: usize,
+    at_once: usize,
+) -> Result<Sample> {
+    const GROUPS: usize = 100;
+    let hub = runtime.block_on(async { Hub::in_memory() });
+    let mut stage = Stage::new(hub, channels);
+    // So that each channel has been published to.
+    for _ in 0..channels.div_ceil(AT_ONCE) {
+        runtime.block_on(stage.publish(AT_ONCE));
+    }
+    Sample::take(request, (GROUPS * at_once) as u64, || {
+        runtime.block_on(async {
+            for _ in 0..GROUPS {
+                stage.publish(at_once).await;
+            }
+        });
+        None
+    })
+}
+
+fn deliver(request: &Request, runtime: &Runtime, channels: usize) -> Result<Sample> {
+    const EVENTS: usize = 100;
+    let hub = runtime.block_on(async { Hub::in_memory() });
+    let mut stage = Stage::new(hub, channels);
+    let tasks = LocalSet::new();
+    let heard = Rc::new(Cell::new(0));
+    let _entered = runtime.enter();
+    for name in &stage.names {
+        let mut subscription = stage.hub.subscribe(name);
+        let heard = Rc::clone(&heard);
+        tasks.spawn_local(async move {
+            loop {
+                let events = next(&mut subscription).await;
+                heard.set(heard.get() + events);
+            }
+        });
+    }
+    Sample::take(request, EVENTS as u64, || {
+        tasks.block_on(runtime, async {
+            for _ in 0..EVENTS {
+                stage.publish(1).await;
+                while heard.get() < stage.published {
+                    yield_now().await;
+                }
+            }
+        });
+        assert_eq!(heard.get(), stage.published, "more was heard");
+        None
+    })
+}
+
+fn hear(request: &Request, runtime: &Runtime, channels: usize, at_once: usize) -> Result<Sample> {
+    const GROUPS: usize = 100;
+    let hub = runtime.block_on(async { Hub::in_memory() });
+    let mut stage = Stage::new(hub, channels);
+    let mut subscription = stage.hub.subscribe_all(&stage.names);
+    let mut heard = 0;
+    Sample::take(request, (GROUPS * at_once) as u64, || {
+        runtime.block_on(async {
+            for _ in 0..GROUPS {
+                stage.publish(at_once).await;
+                while heard < stage.published {
+                    heard += next(&mut subscription).await;
+                }
+            }
+        });
+        assert_eq!(heard, stage.published, "more was heard");
+        None
+    })
+}
+
+fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
+    let found = REPLAYS.iter().find(|(name, ..)| *name == request.contender);
+    let &(_, tape_bytes, channels) = found.ok_or("nobody is named so")?;
+    let hub = Hub::builder().tape_bytes(tape_bytes);
+    let hub = runtime.block_on(async { hub.in_memory(tidings_hub::Retention::in_memory()) });
+    let mut stage = Stage::new(hub, channels);
+    for _ in 0..REPLAYED * channels / AT_ONCE {
+        runtime.block_on(stage.publish(AT_ONCE));
+    }
+    let all = stage.published / channels;
+    Sample::take(request, all as u64, || {
+        let mut subscription = stage.hub.subscribe(&stage.names[0]).earliest();
+        let mut tally = Tally::default();
+        runtime.block_on(async {
+            while tally.events < all as u64 {
+                tally.events += next(&mut subscription).await as u64;
+            }
+        });
+        Some(tally)
+    })
+}
+
+/// How many events come next.
+async fn next(subscription: &mut Subscription) -> usize {
+    let events = subscription.next().await;
+    events.expect("it goes on").expect("it is whole").count()
+}

@@ -1,0 +1,78 @@
+//! Owns what a channel takes in memory.
+
+use futures::FutureExt;
+use futures::future::try_join_all;
+use tidings_hub::{Hub, Subscription};
+use tokio::runtime::Builder;
+
+use crate::harness::{Request, Result, Sample};
+use crate::hub::events::event;
+use crate::server::usage::Usage;
+
+/// Of channels with an event each, nobody reads any.
+pub const NAMED: &str = "named";
+/// Of some of these that are read.
+pub const LIVE: &str = "read";
+
+pub const CONTENDERS: [&str; 2] = [NAMED, LIVE];
+
+const READ: usize = 10_000;
+
+pub fn name(quick: bool) -> String {
+    format!("{} channels: memory", channels(quick))
+}
+
+fn channels(quick: bool) -> usize {
+    if quick { 100_000 } else { 1_000_000 }
+}
+
+pub fn sample(request: &Request) -> Result<Sample> {
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let channels = channels(request.quick);
+    runtime.block_on(async {
+        let before = Usage::now()?.rss_bytes;
+        let hub = Hub::in_memory();
+        publish(&hub, channels).await?;
+        let named = Usage::now()?.rss_bytes;
+        let mut subscriptions: Vec<_> = (channels - READ..channels)
+            .map(|number| hub.subscribe(channel(number)).earliest())
+            .collect();
+        for subscription in &mut subscriptions {
+            read(subscription).await?;
+        }
+        let read = Usage::now()?.rss_bytes;
+        let (cost, units) = match &*request.contender {
+            NAMED => (named.saturating_sub(before), channels),
+            _ => (read.saturating_sub(named), READ),
+        };
+        Ok(Sample {
+            cost,
+            in_user_mode: None,
+            units: units as u64,
+            tally: None,
+        })
+    })
+}
+
+async fn publish(hub: &Hub, channels: usize) -> Result<()> {
+    const AT_ONCE: usize = 100;
+    for first in (0..channels).step_by(AT_ONCE) {
+        let numbers = first..first + AT_ONCE;
+        let published = numbers.map(|number| hub.publish(channel(number), event(number)));
+        try_join_all(published).await?;
+    }
+    Ok(())
+}
+
+/// Reads the only event, and waits for the next.
+async fn read(subscription: &mut Subscription) -> Result<()> {
+    let events = subscription.next().await.ok_or("it is over")??;
+    if events.count() != 1 || subscription.next().now_or_never().is_some() {
+        return Err("another number of events was published".into());
+    }
+    Ok(())
+}
+
+fn channel(number: usize) -> String {
+    format!("channels/{number}")
+}

@@ -1,0 +1,162 @@
+//! Owns the hub's bench: what it costs that many subscribers hear a channel, beside what else fans out.
+//!
+//! As with the server's, the server is a process of its own, on the core that is measured, and the load
+//! compares every event that each subscriber hears with what was published.
+
+mod contenders;
+mod events;
+mod fan_out;
+mod inside;
+mod memory;
+mod rows;
+mod serving;
+mod stalled;
+mod tape_body;
+
+pub use serving::serve;
+
+use contenders::{AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, ON_HYPER, SERVE, TAPE_BODY};
+use inside::Inside;
+use memory::NAMED;
+use rows::{Doing, Row};
+use stalled::{ALONE, Percentile, STALLED};
+
+use crate::harness::{Case, Report, Request, Result, Sample, Target, Wanted};
+use crate::server::limits;
+
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sockets(Row),
+    Stalled(Percentile),
+    Memory,
+    Inside(Inside),
+}
+
+impl Kind {
+    fn all(quick: bool) -> impl Iterator<Item = Self> {
+        let rows = Row::all(quick).into_iter().map(Self::Sockets);
+        rows.chain(Percentile::ALL.map(Self::Stalled))
+            .chain([Self::Memory])
+            .chain(Inside::ALL.map(Self::Inside))
+    }
+
+    fn name(self, quick: bool) -> String {
+        match self {
+            Self::Sockets(row) => row.name(),
+            Self::Stalled(percentile) => percentile.name().to_owned(),
+            Self::Memory => memory::name(quick),
+            Self::Inside(inside) => inside.name(),
+        }
+    }
+
+    fn case(self, quick: bool) -> Case {
+        let contenders = match self {
+            Self::Sockets(row) => row.contenders(),
+            Self::Stalled(_) => stalled::CONTENDERS.to_vec(),
+            Self::Memory => memory::CONTENDERS.to_vec(),
+            Self::Inside(inside) => inside.contenders(),
+        };
+        Case {
+            name: self.name(quick),
+            unit: match self {
+                Self::Sockets(row) => row.unit(),
+                Self::Stalled(_) => "ns",
+                Self::Memory => "bytes a channel",
+                Self::Inside(_) => "ns an event",
+            },
+            baseline: contenders[0],
+            contenders,
+            absent: Vec::new(),
+        }
+    }
+}
+
+/// The cases, and what is to be known of those that are left out.
+pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
+    let (mut cases, mut notes) = (Vec::new(), Vec::new());
+    for kind in Kind::all(quick) {
+        let possible = match kind {
+            Kind::Sockets(row) => limits::check(row.subscribers),
+            _ => Ok(()),
+        };
+        match possible {
+            Ok(()) => cases.push(kind.case(quick)),
+            Err(reason) => notes.push(format!("SKIPPED {}: {reason}.", kind.name(quick))),
+        }
+    }
+    for note in &notes {
+        eprintln!("hub: {note}");
+    }
+    (cases, notes)
+}
+
+pub fn sample(request: &Request) -> Result<Sample> {
+    let mut kinds = Kind::all(request.quick);
+    match kinds.find(|kind| kind.name(request.quick) == request.case) {
+        Some(Kind::Sockets(row)) => fan_out::sample(request, row),
+        Some(Kind::Stalled(percentile)) => stalled::sample(request, percentile),
+        Some(Kind::Memory) => memory::sample(request),
+        Some(Kind::Inside(inside)) => inside.sample(request),
+        None => Err(format!("no case is named {}", request.case).into()),
+    }
+}
+
+/// What is promised. There are no alarms: what a row must hold at any time, that nothing is lost, it
+/// holds itself.
+pub fn targets(report: &Report, quick: bool) -> Vec<Target> {
+    Kind::all(quick)
+        .flat_map(|kind| targets_of(report, kind, quick))
+        .collect()
+}
+
+fn targets_of(report: &Report, kind: Kind, quick: bool) -> Vec<Target> {
+    let case = kind.name(quick);
+    // How many times as much a contender does in the same time.
+    let at_least = |times: f64, contender: &str, other: &str| {
+        Some(Target {
+            what: format!("{case}: {contender} against {other}"),
+            wanted: Wanted::AtLeast(times),
+            alarm: None,
+            found: report.speedup(&case, contender, other)?,
+        })
+    };
+    // How many times as long it takes.
+    let at_most = |times: f64, contender: &str, other: &str| {
+        Some(Target {
+            what: format!("{case}: the time of {contender} against that of {other}"),
+            wanted: Wanted::AtMost(times),
+            alarm: None,
+            found: report.speedup(&case, other, contender)?,
+        })
+    };
+    let bytes = |most: f64, contender: &str| {
+        Some(Target {
+            what: format!("{case}: {contender}, in bytes"),
+            wanted: Wanted::AtMost(most),
+            alarm: None,
+            found: report.cost(&case, contender)?,
+        })
+    };
+    let targets = match kind {
+        Kind::Sockets(row) => match row.doing {
+            Doing::Bursts => vec![
+                at_least(0.70, ON_HYPER, BARE),
+                at_least(0.70, SERVE, BARE),
+                at_least(0.90, ON_HYPER, TAPE_BODY),
+                at_least(0.90, SERVE, TAPE_BODY),
+            ],
+            Doing::Lockstep => vec![at_least(0.70, ON_HYPER, BARE), at_least(0.70, SERVE, BARE)],
+            Doing::Backlog { .. } => vec![
+                at_least(3.0, ON_HYPER, AXUM_SSE_ON_HYPER),
+                at_least(3.0, SERVE, AXUM_SSE),
+            ],
+            Doing::Flood { .. } => vec![bytes(5e6, ON_HYPER), bytes(5e6, SERVE)],
+            Doing::Latency => vec![at_most(1.3, ON_HYPER, BARE), at_most(1.3, SERVE, BARE)],
+        },
+        Kind::Stalled(_) => vec![at_most(1.2, STALLED, ALONE)],
+        Kind::Memory => vec![bytes(1_024.0, NAMED)],
+        Kind::Inside(_) => Vec::new(),
+    };
+    targets.into_iter().flatten().collect()
+}

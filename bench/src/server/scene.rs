@@ -1,0 +1,86 @@
+//! Owns `Scene`: a server, and those who hear what it publishes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::harness::{Result, Sample, Tally};
+use crate::server::control::Server;
+use crate::server::events;
+use crate::server::load::Load;
+use crate::server::usage::Usage;
+
+/// How many groups of events are heard before anything is measured.
+const WARM_UP: usize = 5;
+
+pub struct Scene {
+    pub load: Load,
+    pub server: Server,
+    published: usize,
+}
+
+impl Scene {
+    /// Opens sessions, spread evenly over a time, that are to hear up to this many events.
+    pub fn open(server: Server, sessions: usize, over: Duration, events: usize) -> Result<Self> {
+        let script = (0..events).map(events::event).collect();
+        Ok(Self {
+            load: Load::open(server.address, sessions, over, script)?,
+            server,
+            published: 0,
+        })
+    }
+
+    /// Publishes events at once, and waits until everybody has heard them.
+    pub fn publish(&mut self, at_once: u32) -> Result<()> {
+        self.server.publish(at_once)?;
+        self.published += usize::try_from(at_once)?;
+        self.load.hear_events(self.published)
+    }
+
+    /// Publishes one event, and says after how long each has heard it.
+    pub fn time_one(&mut self) -> Result<Vec<Duration>> {
+        let begin = Instant::now();
+        self.server.publish(1)?;
+        self.published += 1;
+        self.load.time_events(self.published, begin)
+    }
+}
+
+/// What a delivery costs: an event that a session hears.
+pub fn hearing(server: Server, sessions: usize, at_once: u32, groups: usize) -> Result<Sample> {
+    let in_group = usize::try_from(at_once)?;
+    // One large group is as good as several small ones.
+    let warm_up = if in_group < 100 { WARM_UP } else { 1 };
+    let events = groups * in_group;
+    let mut scene = Scene::open(
+        server,
+        sessions,
+        Duration::ZERO,
+        warm_up * in_group + events,
+    )?;
+    for _ in 0..warm_up {
+        scene.publish(at_once)?;
+    }
+    let (heard, before) = (scene.load.bytes(), scene.server.usage()?);
+    for _ in 0..groups {
+        scene.publish(at_once)?;
+    }
+    let after = scene.server.usage()?;
+    let deliveries = sessions * events;
+    // Each was compared as it was heard.
+    let tally = Tally {
+        events: deliveries as u64,
+        data_bytes: (scene.load.bytes() - heard) as u64,
+        checksum: 0,
+    };
+    Ok(cost(&before, &after, deliveries, Some(tally)))
+}
+
+pub fn cost(before: &Usage, after: &Usage, units: usize, tally: Option<Tally>) -> Sample {
+    Sample {
+        cost: after.cpu_ns - before.cpu_ns,
+        in_user_mode: Some(after.user_ns - before.user_ns),
+        units: units as u64,
+        tally,
+    }
+}
