@@ -20,10 +20,20 @@ struct Inner {
     tape: Tape,
     /// Where the channel has ended.
     end: Option<u64>,
-    /// One seat for each reader, with its waker while it waits.
-    readers: Slab<Option<Waker>>,
+    /// One seat for each reader.
+    readers: Slab<Seat>,
+    /// The seats of those who wait, so that the others, however many, are not looked at.
+    waiting: Vec<usize>,
     /// When it was written last.
     stamp: Stamp,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    /// While the reader waits.
+    waker: Option<Waker>,
+    /// Where it then stands among those who wait.
+    place: usize,
 }
 
 /// Which batch of the tail is written, and which generation of tapes.
@@ -89,6 +99,7 @@ impl Topic {
             tape: Tape::new(since),
             end,
             readers: Slab::new(),
+            waiting: Vec::new(),
             stamp: Stamp::default(),
         };
         Self {
@@ -111,12 +122,12 @@ impl Topic {
 impl Topic {
     /// Takes a seat.
     pub(crate) fn join(&self) -> usize {
-        self.lock().readers.insert(None)
+        self.lock().readers.insert(Seat::default())
     }
 
     pub(crate) fn leave(&self, seat: usize) {
         // A waker may be the last to hold its task, and so is not dropped under the lock.
-        let waker = self.lock().readers.try_remove(seat);
+        let waker = self.lock().leave(seat);
         drop(waker);
     }
 
@@ -203,8 +214,11 @@ impl Topic {
 
     pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
         let mut inner = self.lock();
-        let waiting = inner.readers.iter_mut();
-        wakers.extend(waiting.filter_map(|(_, waker)| waker.take()));
+        let Inner {
+            readers, waiting, ..
+        } = &mut *inner;
+        let taken = waiting.drain(..);
+        wakers.extend(taken.filter_map(|seat| readers.get_mut(seat)?.waker.take()));
     }
 
     /// Forgets what lies before or at this place; returns how many bytes, and whether nothing is left.
@@ -271,10 +285,108 @@ impl Inner {
 
     /// Returns the waker that was there, to be dropped without the lock.
     fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
-        match self.readers.get_mut(seat) {
-            Some(Some(there)) if there.will_wake(waker) => None,
-            Some(place) => place.replace(waker.clone()),
-            None => None,
+        let Seat {
+            waker: there,
+            place,
+        } = self.readers.get_mut(seat)?;
+        if there.as_ref().is_some_and(|there| there.will_wake(waker)) {
+            return None;
+        }
+        let before = there.replace(waker.clone());
+        if before.is_none() {
+            *place = self.waiting.len();
+            self.waiting.push(seat);
+        }
+        before
+    }
+
+    /// Returns the waker that was there, to be dropped without the lock.
+    fn leave(&mut self, seat: usize) -> Option<Waker> {
+        let Seat { waker, place } = self.readers.try_remove(seat)?;
+        if waker.is_some() {
+            self.waiting.swap_remove(place);
+            let moved = self.waiting.get(place).copied();
+            if let Some(moved) = moved.and_then(|seat| self.readers.get_mut(seat)) {
+                moved.place = place;
+            }
+        }
+        waker
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join,
+        /// Which of those who are there.
+        Leave(usize),
+        Wait(usize),
+        Wake,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            Just(Step::Join),
+            any::<usize>().prop_map(Step::Leave),
+            any::<usize>().prop_map(Step::Wait),
+            any::<usize>().prop_map(Step::Wait),
+            Just(Step::Wake),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn who_waits_is_woken_once_and_nobody_else(
+            steps in prop::collection::vec(step(), 0..100),
+        ) {
+            let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
+            // Whether they wait.
+            let mut seats = BTreeMap::<usize, bool>::new();
+            let woken = Arc::new(Woken::default());
+            for step in steps {
+                let nth = |n: usize| seats.keys().nth(n % seats.len().max(1)).copied();
+                match step {
+                    Step::Join => {
+                        seats.insert(topic.join(), false);
+                    }
+                    Step::Leave(n) => if let Some(seat) = nth(n) {
+                        topic.leave(seat);
+                        seats.remove(&seat);
+                    },
+                    Step::Wait(n) => if let Some(seat) = nth(n) {
+                        prop_assert!(topic.wait(seat, &Arc::clone(&woken).into(), || true));
+                        seats.insert(seat, true);
+                    },
+                    Step::Wake => {
+                        let mut wakers = Vec::new();
+                        topic.take_wakers(&mut wakers);
+                        wakers.into_iter().for_each(Waker::wake);
+                        let waiting = seats.values().filter(|waits| **waits).count();
+                        prop_assert_eq!(woken.0.swap(0, Ordering::Relaxed), waiting);
+                        seats.values_mut().for_each(|waits| *waits = false);
+                    }
+                }
+                prop_assert!(topic.lock().waiting.len() <= seats.len());
+            }
         }
     }
 }
