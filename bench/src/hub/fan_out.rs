@@ -31,6 +31,7 @@ fn start(request: &Request) -> Result<Server> {
         // The loop has none: it is the floor.
         heartbeat: Some(HEARTBEAT).filter(|_| request.contender != BARE),
         has_ids: true,
+        held_bytes: None,
     };
     Server::start(request.core, setting)
 }
@@ -56,22 +57,23 @@ fn memory(server: Server, subscribers: usize, events: u32) -> Result<Sample> {
     })
 }
 
-/// After how long all but one in a hundred have heard an event.
+/// After how long all but one in a hundred have heard an event: the median of many events, as a
+/// process that has to wait for its core makes an event late for all.
 fn latency(server: Server, subscribers: usize, events: usize) -> Result<Sample> {
     const WARM_UP: usize = 5;
     let mut scene = Scene::open(server, subscribers, Duration::ZERO, WARM_UP + events)?;
     scene.load.stay_awake();
     let mut times = Vec::new();
-    for number in 0..WARM_UP + events {
+    for _ in 0..WARM_UP + events {
+        // They are told in the order in which they heard it.
         let heard = scene.time_one()?;
-        if number >= WARM_UP {
-            times.extend(heard);
-        }
+        times.push(heard[heard.len() * 99 / 100]);
     }
+    times.drain(..WARM_UP);
     times.sort_unstable();
-    let p99 = times[times.len() * 99 / 100];
+    let median = times[times.len() / 2];
     Ok(Sample {
-        cost: u64::try_from(p99.as_nanos())?,
+        cost: u64::try_from(median.as_nanos())?,
         in_user_mode: None,
         units: 1,
         tally: None,

@@ -53,7 +53,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     serving::prepare(serving)?;
-    serving::run(|listener| {
+    serving::run(serving, |listener| {
         let hub = Hub::in_memory();
         (contender(listener, hub.clone()), InHub(hub))
     })

@@ -21,8 +21,8 @@ pub const CONTENDERS: [&str; 2] = [ALONE, STALLED];
 
 const SESSIONS: usize = 1_000;
 
-/// What a client has room for: far less than is published.
-const RECEIVE_BYTES: usize = 4 * 1024;
+/// What there is room for in the kernel, on either side: far less than is published.
+const HELD_BYTES: usize = 4 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Percentile {
@@ -48,6 +48,7 @@ pub fn sample(request: &Request, percentile: Percentile) -> Result<Sample> {
         contender: SERVE,
         heartbeat: Some(HEARTBEAT),
         has_ids: true,
+        held_bytes: Some(HELD_BYTES),
     };
     let mut server = Server::start(request.core, setting)?;
     pin_to(another_core(request.core)?)?;
@@ -82,8 +83,7 @@ pub fn sample(request: &Request, percentile: Percentile) -> Result<Sample> {
 /// A client that has its head, and reads no more.
 fn open(address: SocketAddr) -> Result<TcpStream> {
     let client = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    // Before it connects, so that the server sends no more than that ahead.
-    sockopt::set_socket_recv_buffer_size(&client, RECEIVE_BYTES)?;
+    sockopt::set_socket_recv_buffer_size(&client, HELD_BYTES)?;
     sockopt::set_socket_linger(&client, Some(std::time::Duration::ZERO))?;
     connect(&client, &address)?;
     let mut client = TcpStream::from(client);
@@ -100,7 +100,7 @@ fn open(address: SocketAddr) -> Result<TcpStream> {
     Ok(client)
 }
 
-/// Publishes more than all that lies between the hub and a client has room for.
+/// Publishes several times what all that lies between the hub and a client has room for.
 fn fill(server: &mut Server, quick: bool) -> Result<()> {
     let thousands = if quick { 30 } else { 300 };
     for _ in 0..thousands {

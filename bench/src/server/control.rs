@@ -31,6 +31,9 @@ pub struct Setting<'s> {
     pub heartbeat: Option<u64>,
     /// Whether events have ids, as those of a hub have.
     pub has_ids: bool,
+    /// How many bytes the kernel is to hold for a client that does not read, if not as many as it likes:
+    /// up to some megabytes.
+    pub held_bytes: Option<usize>,
 }
 
 /// How long it took to publish an event: of many.
@@ -59,6 +62,11 @@ impl Server {
                     .map(|seconds| format!("--heartbeat={seconds}")),
             )
             .args(setting.has_ids.then_some("--ids"))
+            .args(
+                setting
+                    .held_bytes
+                    .map(|bytes| format!("--held-bytes={bytes}")),
+            )
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()?;

@@ -62,6 +62,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
         contender: &request.contender,
         heartbeat: (row.doing == Doing::Heartbeats).then_some(PERIOD.as_secs()),
         has_ids: false,
+        held_bytes: None,
     };
     let server = Server::start(request.core, setting)?;
     pin_to(another_core(request.core)?)?;

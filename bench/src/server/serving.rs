@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::response::sse;
 use bytes::Bytes;
 use clap::Args;
+use rustix::net::sockopt;
 use tidings_proto::{EncodedEvents, Event};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixStream};
@@ -35,6 +36,9 @@ pub struct Serving {
     /// Sends events with ids, and has room for many
     #[arg(long)]
     ids: bool,
+    /// Has the kernel hold no more bytes for a client that does not read
+    #[arg(long)]
+    held_bytes: Option<usize>,
 }
 
 impl Serving {
@@ -133,7 +137,7 @@ where
     } else {
         CAPACITY
     };
-    run(|listener| {
+    run(serving, |listener| {
         let events = broadcast::Sender::new(capacity);
         let stage = Stage {
             events: events.clone(),
@@ -145,7 +149,7 @@ where
 }
 
 /// Runs a contender on one thread, as there is one core.
-pub fn run<F, P>(start: impl FnOnce(TcpListener) -> (F, P)) -> Result<()>
+pub fn run<F, P>(serving: &Serving, start: impl FnOnce(TcpListener) -> (F, P)) -> Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
     P: Publisher,
@@ -157,6 +161,10 @@ where
         let control = control::of_stdin()?;
         control.set_nonblocking(true)?;
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        if let Some(bytes) = serving.held_bytes {
+            // Connections have what their listener has.
+            sockopt::set_socket_send_buffer_size(&listener, bytes)?;
+        }
         let mut control = UnixStream::from_std(control)?;
         let hello = control::hello(listener.local_addr()?);
         control.write_all(hello.as_bytes()).await?;
