@@ -15,8 +15,8 @@ use crate::drain::{DrainedConnection, Side};
 use crate::timer::{Timer, after};
 use crate::{Drain, Outgoing};
 
-/// Up to how many bytes a write of several slices is gathered into one.: a burst of a dozen events, say. To
-/// copy as much takes less time than the kernel takes for two more slices.
+/// Up to how many bytes a write of several slices is gathered into one: a burst of a dozen events, say.
+/// To copy as much takes less time than the kernel takes for two more slices.
 const GATHER_BYTES: usize = 4096;
 
 /// Most systems take no longer time for keep-alive.
