@@ -373,7 +373,7 @@ mod tests {
                         seats.remove(&seat);
                     },
                     Step::Wait(n) => if let Some(seat) = nth(n) {
-                        prop_assert!(topic.wait(seat, &Arc::clone(&woken).into(), || true));
+                        prop_assert!(topic.wait(seat, &Arc::clone(&woken).into(), 0, || 0, || true));
                         seats.insert(seat, true);
                     },
                     Step::Wake => {
@@ -389,11 +389,6 @@ mod tests {
             }
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     fn topic() -> (Topic, usize) {
         let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
