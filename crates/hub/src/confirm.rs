@@ -9,8 +9,15 @@ use tokio::sync::oneshot;
 /// has heard where they stand.
 const REMEMBERED: usize = 16 * 1024;
 
-/// What came of an entry: its check, or `None` if it stands behind its channel's end.
-pub(crate) type Outcome = Option<Check>;
+/// What came of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// `None` if it stands behind its channel's end.
+    pub(crate) check: Option<Check>,
+    /// Of which draft it is: in a log that has fallen back, another one may stand where a publisher's
+    /// stood.
+    pub(crate) content: Check,
+}
 
 /// Who waits, and for what.
 pub(crate) type Told = (oneshot::Sender<Outcome>, Outcome);
@@ -81,6 +88,22 @@ impl Confirms {
         }
     }
 
+    /// The newest place that somebody waits for.
+    pub(crate) fn awaited(&self) -> u64 {
+        self.waiting.last_key_value().map_or(0, |(key, _)| key.0)
+    }
+
+    /// The log ends at `last`, and so has lost what was awaited behind that: as
+    /// [`give_up`](Self::give_up).
+    #[must_use]
+    pub(crate) fn handle_lost(&mut self, last: u64, awaited: u64) -> impl Sized + use<> {
+        let is_lost = |&(seq, _): &(u64, u64)| last < seq && seq <= awaited;
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (lost, kept): (BTreeMap<_, _>, _) = waiting.partition(|(key, _)| is_lost(key));
+        self.waiting = kept;
+        lost
+    }
+
     /// Nothing has come back for long: whoever waits is told so by the drop of this, without the lock.
     #[must_use]
     pub(crate) fn give_up(&mut self) -> impl Sized + use<> {
@@ -108,7 +131,10 @@ mod tests {
     }
 
     fn outcome(seq: u64) -> Outcome {
-        Some(Check::from_hash(seq))
+        Outcome {
+            check: Some(Check::from_hash(seq)),
+            content: Check::from_hash(seq),
+        }
     }
 
     #[test]
@@ -123,12 +149,16 @@ mod tests {
         let Found::Later(mut later) = confirms.find(13) else {
             panic!()
         };
-        come_back(&mut confirms, &[outcome(11), None]);
+        let late = Outcome {
+            check: None,
+            ..outcome(12)
+        };
+        come_back(&mut confirms, &[outcome(11), late]);
         assert_eq!(first.try_recv().unwrap(), outcome(11));
         assert_eq!(repeat.try_recv().unwrap(), outcome(11));
         assert!(later.try_recv().is_err());
         assert!(matches!(confirms.find(11), Found::Now(found) if found == outcome(11)));
-        assert!(matches!(confirms.find(12), Found::Now(None)));
+        assert!(matches!(confirms.find(12), Found::Now(found) if found == late));
         assert!(matches!(confirms.find(10), Found::Past));
         come_back(&mut confirms, &[outcome(13)]);
         assert_eq!(later.try_recv().unwrap(), outcome(13));
@@ -142,6 +172,25 @@ mod tests {
         assert_eq!(confirms.recall(1), None);
         assert_eq!(confirms.recall(2), Some(outcome(2)));
         assert_eq!(confirms.recall(REMEMBERED as u64 + 2), None);
+    }
+
+    #[test]
+    fn who_waits_for_what_the_log_has_lost_is_told() {
+        let mut confirms = Confirms::new(0);
+        let mut waits = |seq| match confirms.find(seq) {
+            Found::Later(waits) => waits,
+            found => panic!("{found:?}"),
+        };
+        let (mut kept, mut lost) = (waits(1), waits(2));
+        let awaited = confirms.awaited();
+        let Found::Later(mut new) = confirms.find(3) else {
+            panic!()
+        };
+        drop(confirms.handle_lost(1, awaited));
+        assert!(lost.try_recv().is_err());
+        come_back(&mut confirms, &[outcome(1), outcome(2), outcome(3)]);
+        assert_eq!(kept.try_recv().unwrap(), outcome(1));
+        assert_eq!(new.try_recv().unwrap(), outcome(3));
     }
 
     #[test]

@@ -58,21 +58,19 @@ impl Entry {
     /// The same on every machine and in every version: it stands in the ids that clients keep.
     #[must_use]
     pub fn check(&self) -> Check {
-        let kind = match self.kind {
-            EntryKind::Event => 0,
-            EntryKind::End => 1,
-        };
-        let channel = self.channel.as_str().as_bytes();
-        // No secret: it guards against accidents, and 24 bits keep nobody out.
-        let mut hasher = SipHasher13::new();
+        self.seal().check
+    }
+
+    /// Its check, and what that of its draft is.
+    pub(crate) fn seal(&self) -> Seal {
+        let mut hasher = hash(&self.channel, self.kind, &self.body);
+        let content = Check::from_hash(hasher.finish());
         hasher.write(&self.seq.to_le_bytes());
         hasher.write(&self.time.to_le_bytes());
-        hasher.write(&[kind]);
-        // A name never ends in a zero, so that it is clear where it ends.
-        hasher.write(channel);
-        hasher.write(&[0]);
-        hasher.write(&self.body);
-        Check::from_hash(hasher.finish())
+        Seal {
+            check: Check::from_hash(hasher.finish()),
+            content,
+        }
     }
 
     /// What it counts in a [`Retention`](crate::Retention), in bytes: its body, its channel's name,
@@ -81,6 +79,37 @@ impl Entry {
     pub fn cost(&self) -> u64 {
         (self.body.len() + self.channel.as_str().len() + ENTRY_BYTES) as u64
     }
+}
+
+/// What tells an entry from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    /// From another one at the same place.
+    pub(crate) check: Check,
+    /// From another draft.
+    pub(crate) content: Check,
+}
+
+impl Draft {
+    /// What tells it from another draft.
+    pub(crate) fn content(&self) -> Check {
+        Check::from_hash(hash(&self.channel, self.kind, &self.body).finish())
+    }
+}
+
+/// No secret: it guards against accidents, and 24 bits keep nobody out.
+fn hash(channel: &ChannelName, kind: EntryKind, body: &[u8]) -> SipHasher13 {
+    let kind = match kind {
+        EntryKind::Event => 0,
+        EntryKind::End => 1,
+    };
+    let mut hasher = SipHasher13::new();
+    hasher.write(&[kind]);
+    // A name never ends in a zero, so that it is clear where it ends.
+    hasher.write(channel.as_str().as_bytes());
+    hasher.write(&[0]);
+    hasher.write(body);
+    hasher
 }
 
 #[cfg(test)]
@@ -96,7 +125,7 @@ mod tests {
             kind: EntryKind::Event,
             body: Bytes::from_static(b"data: hello\n\n"),
         };
-        assert_eq!(entry.check().as_str(), "R8v3");
+        assert_eq!(entry.check().as_str(), "GJXf");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::task::Waker;
 use tidings_proto::Check;
 
 use crate::confirm::{Outcome, Told};
+use crate::entry::Seal;
 use crate::life::{Directory, Head, Life};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
@@ -98,23 +99,18 @@ impl FanOut {
 
     fn write(&mut self, entry: &Entry, directory: &mut Directory) {
         let has_ended = self.life.ends().of(&entry.channel).is_some();
-        let outcome = match entry.kind {
-            EntryKind::Event if has_ended => {
-                self.life.ends_mut().skip(entry.seq);
-                None
-            }
-            EntryKind::Event => Some(self.write_event(entry, directory)),
-            EntryKind::End if has_ended => None,
-            EntryKind::End => {
-                self.write_end(entry, directory);
-                Some(entry.check())
-            }
-        };
-        self.outcomes.push(outcome);
+        let Seal { check, content } = entry.seal();
+        match entry.kind {
+            EntryKind::Event if has_ended => self.life.ends_mut().skip(entry.seq),
+            EntryKind::Event => self.write_event(entry, check, directory),
+            EntryKind::End if has_ended => {}
+            EntryKind::End => self.write_end(entry, directory),
+        }
+        let check = (!has_ended).then_some(check);
+        self.outcomes.push(Outcome { check, content });
     }
 
-    fn write_event(&mut self, entry: &Entry, directory: &mut Directory) -> Check {
-        let check = entry.check();
+    fn write_event(&mut self, entry: &Entry, check: Check, directory: &mut Directory) {
         let mut id_line = std::mem::take(&mut self.id_line);
         id_line.clear();
         // A string takes all.
@@ -126,7 +122,6 @@ impl FanOut {
             self.push(topic, &id_line, entry);
         }
         self.id_line = id_line;
-        check
     }
 
     fn write_end(&mut self, entry: &Entry, directory: &Directory) {

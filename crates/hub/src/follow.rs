@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::ends::Ends;
 use crate::fan_out::FanOut;
-use crate::life::{Head, Life};
+use crate::life::Life;
 use crate::log::lost;
 use crate::shared::{PATIENCE, Shared};
 use crate::{Bounds, Entry, Log, LogError, Tail, meters};
@@ -33,6 +33,11 @@ const LONG_BATCH: usize = 64;
 /// The check of the place before the first entry of all.
 pub(crate) fn check_of_nothing() -> Check {
     Check::from_hash(0)
+}
+
+/// That of who has heard that there was a gap, and nothing of the snapshot that follows.
+pub(crate) fn check_of_unheard() -> Check {
+    Check::from_hash(1)
 }
 
 /// Follows the log for as long as there is a handle of the hub.
@@ -100,39 +105,40 @@ impl Follower {
     /// Goes on behind what was written, if the log still is what it was, else begins a new life.
     async fn attach(&mut self) -> Result<(Arc<Life>, Tail), LogError> {
         let log = &*self.shared.log;
-        let current = self.shared.current_life();
-        if let Some(life) = current {
-            let head = life.head();
-            let bounds = log.bounds().await?;
-            if is_continued(log, &head, &bounds).await? == Some(true) {
-                return Ok(self.fan_out_of(life));
+        if let Some(life) = self.shared.current_life() {
+            // Made before the look: what becomes of the log after that is told by the tail.
+            let tail = log.tail(life.high());
+            let (continuity, bounds) = continuity(log, &life).await?;
+            if continuity == Continuity::Whole {
+                self.begin_fan_out(&life);
+                return Ok((life, tail));
             }
             tracing::warn!(
                 epoch = %life.epoch, high = life.high(), ?bounds,
                 "the log is not the continuation of what it was"
             );
-            let has_missed_some = bounds.epoch == life.epoch && bounds.first > life.high() + 1;
-            if bounds.epoch == life.epoch && !has_missed_some {
+            if bounds.epoch == life.epoch && continuity == Continuity::Broken {
                 log.renew_epoch(&bounds.epoch).await?;
             }
         }
-        let life = Arc::new(begin(log).await?);
-        self.shared.set_life(&life);
-        meters::life();
-        Ok(self.fan_out_of(life))
+        loop {
+            let life = Arc::new(begin(log).await?);
+            let tail = log.tail(life.high());
+            if continuity(log, &life).await?.0 == Continuity::Whole {
+                self.shared.set_life(&life);
+                meters::life();
+                self.begin_fan_out(&life);
+                return Ok((life, tail));
+            }
+        }
     }
 
-    fn fan_out_of(&mut self, life: Arc<Life>) -> (Arc<Life>, Tail) {
-        if self
-            .fan_out
-            .as_ref()
-            .is_none_or(|fan_out| !fan_out.is_of(&life))
-        {
+    fn begin_fan_out(&mut self, life: &Arc<Life>) {
+        let current = self.fan_out.as_ref();
+        if current.is_none_or(|fan_out| !fan_out.is_of(life)) {
             let max_bytes = self.shared.settings.tape_bytes;
-            self.fan_out = Some(FanOut::new(Arc::clone(&life), max_bytes));
+            self.fan_out = Some(FanOut::new(Arc::clone(life), max_bytes));
         }
-        let tail = self.shared.log.tail(life.high());
-        (life, tail)
     }
 
     /// Writes the tapes from the tail until that ends, or the log is not what it was; says why.
@@ -187,20 +193,17 @@ impl Follower {
     }
 
     async fn check(&self, life: &Life) -> ControlFlow<String> {
-        let log = &*self.shared.log;
-        let head = life.head();
-        let is_continued = async {
-            let bounds = log.bounds().await?;
-            self.shared.forget_ends_before(life, bounds.first);
-            is_continued(log, &head, &bounds).await
-        };
-        let is_continued = timeout(CHECK_PATIENCE, is_continued);
-        match is_continued
-            .await
-            .unwrap_or_else(|_| Err(lost("the log is silent")))
-        {
-            Ok(Some(true)) => ControlFlow::Continue(()),
-            Ok(_) => ControlFlow::Break("it is not what it was".into()),
+        let awaited = life.confirms().awaited();
+        let looked = timeout(CHECK_PATIENCE, continuity(&*self.shared.log, life)).await;
+        match looked.unwrap_or_else(|_| Err(lost("the log is silent"))) {
+            Ok((Continuity::Broken, _)) => ControlFlow::Break("it is not what it was".into()),
+            // What was forgotten may have come through the tail already.
+            Ok((Continuity::Whole | Continuity::Missed, bounds)) => {
+                let lost = life.confirms().handle_lost(bounds.last, awaited);
+                drop(lost);
+                self.shared.forget_ends_before(life, bounds.first);
+                ControlFlow::Continue(())
+            }
             // Its tail says whether it is lost.
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be checked");
@@ -230,21 +233,43 @@ pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
     Err(lost("the log does not say what its last entry is"))
 }
 
-/// Whether the log still holds what was heard up to this head, and what follows it; `None` if it has
-/// forgotten what stood there.
-///
-/// The head is the older of the two: what is heard after a log was asked for its bounds lies behind them.
-pub(crate) async fn is_continued(
+/// What a log is to a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Continuity {
+    /// It still holds what this life has heard, and what follows it.
+    Whole,
+    /// It has forgotten some of what follows.
+    Missed,
+    /// It holds something else.
+    Broken,
+}
+
+/// What the log is to this life, and what it holds.
+pub(crate) async fn continuity(
     log: &dyn Log,
-    head: &Head,
-    bounds: &Bounds,
-) -> Result<Option<bool>, LogError> {
-    let position = &head.position;
-    if bounds.epoch != position.epoch || bounds.last < head.seq {
-        return Ok(Some(false));
+    life: &Life,
+) -> Result<(Continuity, Bounds), LogError> {
+    // Read before the bounds: what comes meanwhile is not past the end.
+    let head = life.head();
+    for _ in 0..ATTEMPTS {
+        let bounds = log.bounds().await?;
+        if bounds.epoch != life.epoch || bounds.last < head.seq {
+            return Ok((Continuity::Broken, bounds));
+        }
+        if bounds.first > head.seq + 1 {
+            return Ok((Continuity::Missed, bounds));
+        }
+        // It may be forgotten while we look.
+        if let Some(check) = check_at(log, &bounds, head.seq).await? {
+            let continuity = if check == head.position.check {
+                Continuity::Whole
+            } else {
+                Continuity::Broken
+            };
+            return Ok((continuity, bounds));
+        }
     }
-    let check = check_at(log, bounds, head.seq).await?;
-    Ok(check.map(|check| check == position.check))
+    Err(lost("the log does not say what it holds"))
 }
 
 /// The check of what stands at this place; `None` if that is forgotten.

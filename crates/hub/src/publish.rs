@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tidings_proto::{Event, Gap, Position};
+use tidings_proto::{Check, Event, Gap, Position};
 
 use crate::confirm::{Found, Outcome};
-use crate::follow::{check_at, check_of_nothing};
+use crate::follow::{Continuity, check_at, check_of_nothing, continuity};
 use crate::grant::CLOSED;
 use crate::life::Life;
 use crate::shared::Shared;
-use crate::{Appended, ChannelName, Draft, EntryKind, Error, Hub, LogError};
+use crate::{ChannelName, Draft, EntryKind, Error, Hub, LogError};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -127,30 +127,61 @@ pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Positio
             return Err(Error::Ended);
         }
     }
+    let (content, high) = (draft.content(), life.high());
     let appended = shared.log.append(draft).await;
     let appended = appended.map_err(|error| match error {
         LogError::TooLarge => Error::TooLarge { max },
         error => Error::Log(error),
     })?;
-    let outcome = outcome(shared, &life, appended).await?;
-    let check = outcome.ok_or(Error::Ended)?;
-    Ok(life.position(appended.seq, check))
+    let check = if appended.is_repeat {
+        check_of_repeat(shared, &life, appended.seq).await?
+    } else {
+        let outcome = outcome(&life, appended.seq).await?;
+        let is_ours = outcome.is_none_or(|outcome| outcome.content == content);
+        // The log has fallen back if what is new stands where something was, or something else stands
+        // where it was.
+        let outcome = outcome.filter(|_| is_ours && appended.seq > high);
+        outcome.map(|outcome| outcome.check)
+    };
+    let Some(check) = check else {
+        shared.recheck.notify_one();
+        return Err(Error::Unconfirmed);
+    };
+    Ok(life.position(appended.seq, check.ok_or(Error::Ended)?))
 }
 
-async fn outcome(shared: &Shared, life: &Life, appended: Appended) -> Result<Outcome, Error> {
-    let found = life.confirms().find(appended.seq);
+/// What came of the entry at this place; `None` if that was long ago.
+async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, Error> {
+    let found = life.confirms().find(seq);
     match found {
-        Found::Now(outcome) => Ok(outcome),
-        Found::Later(outcome) => outcome.await.map_err(|_| Error::Unconfirmed),
-        // A repeat of what came back long ago.
-        Found::Past => {
-            let bounds = shared.log.bounds().await.map_err(Error::Log)?;
-            let check = check_at(&*shared.log, &bounds, appended.seq).await;
-            // What was forgotten since has a place and no check any more: who resumes from it is
-            // told that it was trimmed, which is so.
-            Ok(Some(
-                check.map_err(Error::Log)?.unwrap_or_else(check_of_nothing),
-            ))
-        }
+        Found::Now(outcome) => Ok(Some(outcome)),
+        Found::Later(outcome) => outcome.await.map(Some).map_err(|_| Error::Unconfirmed),
+        Found::Past => Ok(None),
     }
+}
+
+/// The check of an entry that stands in the log for some time; `Some(None)` if it stands behind its
+/// channel's end, `None` if the log has fallen back since.
+async fn check_of_repeat(
+    shared: &Shared,
+    life: &Life,
+    seq: u64,
+) -> Result<Option<Option<Check>>, Error> {
+    let log = &*shared.log;
+    let looked = async {
+        let bounds = log.bounds().await?;
+        check_at(log, &bounds, seq).await
+    };
+    let stood = looked.await.map_err(Error::Log)?;
+    let check = match (outcome(life, seq).await?, stood) {
+        (Some(outcome), Some(stood)) if outcome.check.is_some_and(|check| check != stood) => {
+            return Ok(None);
+        }
+        (Some(outcome), _) => outcome.check,
+        // What was forgotten since has a place and no check any more: who resumes from it is told that
+        // it was trimmed, which is so.
+        (None, stood) => Some(stood.unwrap_or_else(check_of_nothing)),
+    };
+    let (continuity, _) = continuity(log, life).await.map_err(Error::Log)?;
+    Ok((continuity == Continuity::Whole).then_some(check))
 }

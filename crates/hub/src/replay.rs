@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
 
-use crate::follow::{check_at, is_continued};
+use crate::follow::{Continuity, check_at, continuity};
 use crate::life::{Head, Life};
 use crate::log::lost;
 use crate::resume::{gap, oldest};
@@ -86,24 +86,23 @@ impl Replay {
                 let page = log.read(after, up_to, &self.patterns, PAGE).await?;
                 // Looked at after the page: if what we heard last still stands there, the page was of
                 // the same history, as it lies before that.
-                let head = self.life.head();
-                let bounds = log.bounds().await?;
-                let is_continued = is_continued(log, &head, &bounds).await?;
+                let (continuity, _) = continuity(log, &self.life).await?;
                 // Else we would ask for the same page for ever.
-                if is_continued == Some(true) && page.through <= after {
+                if continuity == Continuity::Whole && page.through <= after {
                     return Err(lost("a page of the log leads nowhere"));
                 }
-                Ok((page, is_continued))
+                Ok((page, continuity))
             };
             match read.await {
-                Ok((page, Some(true))) => return Ok(Ok(page)),
-                // What we heard last was forgotten while we looked, and so was the page.
-                Ok((_, None)) => return Ok(Err(Missing::Trimmed)),
-                Ok((_, Some(false))) | Err(LogError::Rewound { .. }) => {
+                Ok((page, Continuity::Whole)) => return Ok(Ok(page)),
+                Ok((_, Continuity::Broken)) | Err(LogError::Rewound { .. }) => {
                     self.shared.life_after(&self.life).await?;
                     return Ok(Err(Missing::LifeOver));
                 }
-                Err(LogError::Trimmed { .. }) => return Ok(Err(Missing::Trimmed)),
+                // What comes next lies before what this life has heard last.
+                Ok((_, Continuity::Missed)) | Err(LogError::Trimmed { .. }) => {
+                    return Ok(Err(Missing::Trimmed));
+                }
                 Err(error) if attempt == ATTEMPTS => return Err(Error::Log(error)),
                 Err(_) => tokio::time::sleep(DELAY * attempt).await,
             }
@@ -146,18 +145,22 @@ impl Replay {
     /// Goes on with the oldest event that is within `max_lag`.
     async fn skip_to_gap(self) -> Result<Replayed, Error> {
         let log = &*self.shared.log;
-        let head = self.life.head();
-        let to = head.seq.saturating_sub(self.max_lag);
-        let bounds = log.bounds().await.map_err(Error::Log)?;
-        let check = check_at(log, &bounds, to).await.map_err(Error::Log)?;
-        let is_continued = is_continued(log, &head, &bounds).await;
+        let to = self.life.high().saturating_sub(self.max_lag);
+        let looked = async {
+            let bounds = log.bounds().await?;
+            let check = check_at(log, &bounds, to).await?;
+            Ok((check, continuity(log, &self.life).await?.0))
+        };
+        let (check, continuity) = looked.await.map_err(Error::Log)?;
         match check {
-            _ if is_continued.map_err(Error::Log)? == Some(false) => {
+            _ if continuity == Continuity::Broken => {
                 self.shared.life_after(&self.life).await?;
                 Ok(Replayed::LifeOver)
             }
-            Some(check) => Ok(self.tell(&Head::from(self.life.position(to, check)))),
-            None => self.skip_trimmed().await,
+            Some(check) if continuity == Continuity::Whole => {
+                Ok(self.tell(&Head::from(self.life.position(to, check))))
+            }
+            _ => self.skip_trimmed().await,
         }
     }
 

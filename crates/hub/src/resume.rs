@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
-use crate::follow::{check_at, check_of_nothing};
+use crate::follow::{Continuity, check_at, check_of_nothing, check_of_unheard, continuity};
 use crate::life::{Head, Life};
 use crate::log::lost;
 use crate::shared::Shared;
@@ -103,24 +103,32 @@ impl Wanted {
             None => Place::New,
         };
         let beginning = match place {
-            Place::LifeOver => return Ok(None),
-            Place::Known(from) => Beginning {
+            Place::LifeOver => None,
+            Place::Known(from) => Some(Beginning {
                 life: Arc::clone(life),
                 from,
                 is_told: true,
                 first: Vec::new(),
-            },
+            }),
             Place::New => self.begin_new(life).await?,
             Place::Lost(loss) => {
                 let told = matches!(origin, Origin::Client(_)).then_some(requested);
                 self.begin_after(life, &loss, told.flatten()).await?
             }
         };
-        Ok(Some(if self.is_over(&beginning).await? {
-            Begun::Over
-        } else {
-            Begun::Here(beginning)
-        }))
+        let Some(beginning) = beginning else {
+            return Ok(None);
+        };
+        if !self.is_over(&beginning).await? {
+            return Ok(Some(Begun::Here(beginning)));
+        }
+        // Nobody comes back from that: it is not to be said of a log that has fallen back behind an end.
+        let continuity = continuity(&*self.shared.log, life).await;
+        Ok(match continuity.map_err(Error::Log)?.0 {
+            Continuity::Whole => Some(Begun::Over),
+            Continuity::Missed => Some(Begun::Here(beginning)),
+            Continuity::Broken => None,
+        })
     }
 
     /// Where this id stands.
@@ -139,15 +147,17 @@ impl Wanted {
             let is_snapshot = matches!(self.start, Some(Start::Snapshot(_)));
             let loss = if position.epoch != life.epoch {
                 Loss::new(GapReason::Epoch)
-            } else if seq == 0 && is_snapshot && position.check == check_of_nothing() {
-                // Who has heard that there was a gap, and of the snapshot nothing.
+            } else if seq == 0 && is_snapshot && position.check == check_of_unheard() {
                 return Ok(Place::New);
             } else if seq > bounds.last {
                 Loss::new(GapReason::Future)
             } else if seq + 1 < bounds.first {
                 Loss::behind(GapReason::Trimmed, seq)
             } else {
-                let recalled = life.confirms().recall(seq).flatten();
+                let recalled = life
+                    .confirms()
+                    .recall(seq)
+                    .and_then(|outcome| outcome.check);
                 let check = match recalled {
                     Some(check) => Some(check),
                     None => check_at(log, &bounds, seq).await.map_err(Error::Log)?,
@@ -165,38 +175,41 @@ impl Wanted {
         Ok(Place::Lost(Loss::behind(GapReason::Trimmed, position.seq)))
     }
 
-    /// Begins where nothing was heard before.
-    async fn begin_new(&self, life: &Arc<Life>) -> Result<Beginning, Error> {
+    /// Begins where nothing was heard before; `None` if the log is not what it was.
+    async fn begin_new(&self, life: &Arc<Life>) -> Result<Option<Beginning>, Error> {
         let latest = self.mark.as_ref().unwrap_or(&life.base);
         let (from, first) = match &self.start {
             // The mark may be of a life that is over: what came since is lost then, and told.
             None | Some(Start::Latest) => match self.place_of(life, latest.id.as_str()).await? {
                 Place::Known(from) => (from, Vec::new()),
                 Place::Lost(loss) => return self.begin_after(life, &loss, None).await,
-                Place::New | Place::LifeOver => (life.head(), Vec::new()),
+                Place::New | Place::LifeOver => return Ok(None),
             },
-            Some(Start::Earliest) => (self.oldest(life).await?, Vec::new()),
+            Some(Start::Earliest) => match oldest(&self.shared, life).await? {
+                Some(oldest) => (oldest, Vec::new()),
+                None => return Ok(None),
+            },
             Some(Start::Snapshot(hook)) => {
                 let from = life.head();
                 let snapshot = snapshot(&**hook, &from).await?;
                 (from, vec![snapshot])
             }
         };
-        Ok(Beginning {
+        Ok(Some(Beginning {
             life: Arc::clone(life),
             is_told: !first.is_empty(),
             from,
             first,
-        })
+        }))
     }
 
-    /// Begins after a loss, which is told.
+    /// Begins after a loss, which is told; `None` if the log is not what it was.
     async fn begin_after(
         &self,
         life: &Arc<Life>,
         loss: &Loss,
         requested: Option<&str>,
-    ) -> Result<Beginning, Error> {
+    ) -> Result<Option<Beginning>, Error> {
         let missed = |to: &Head| loss.behind.map(|seq| to.seq.saturating_sub(seq));
         let tell = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
         let (from, first) = match &self.start {
@@ -204,7 +217,7 @@ impl Wanted {
                 let from = life.head();
                 // Whoever is cut off before it has heard the snapshot is to hear it again, and so
                 // resumes from nothing.
-                let nothing = EventId::from(&life.position(0, check_of_nothing()));
+                let nothing = EventId::from(&life.position(0, check_of_unheard()));
                 let gap = tell(missed(&from), &nothing);
                 let snapshot = snapshot(&**hook, &from).await?;
                 (from, vec![gap, snapshot])
@@ -216,26 +229,23 @@ impl Wanted {
                     _ => false,
                 };
                 let from = if is_oldest {
-                    self.oldest(life).await?
+                    oldest(&self.shared, life).await?
                 } else {
-                    life.head()
+                    Some(life.head())
+                };
+                let Some(from) = from else {
+                    return Ok(None);
                 };
                 let gap = tell(missed(&from), &from.id);
                 (from, vec![gap])
             }
         };
-        Ok(Beginning {
+        Ok(Some(Beginning {
             life: Arc::clone(life),
             from,
             is_told: true,
             first,
-        })
-    }
-
-    async fn oldest(&self, life: &Arc<Life>) -> Result<Head, Error> {
-        let oldest = oldest(&self.shared, life).await?;
-        // If it is another log by now, that is found out as soon as it is read.
-        Ok(oldest.unwrap_or_else(|| life.head()))
+        }))
     }
 
     /// Whether all channels have ended, and nothing is left to hear.
@@ -315,9 +325,10 @@ impl Loss {
 
 /// The place before the oldest entry; `None` if the log is not what it was.
 pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<Option<Head>, Error> {
-    let bounds = shared.log.bounds().await.map_err(Error::Log)?;
+    let looked = continuity(&*shared.log, life).await;
+    let (continuity, bounds) = looked.map_err(Error::Log)?;
     let check = bounds.floor.unwrap_or_else(check_of_nothing);
-    let is_of_life = bounds.epoch == life.epoch;
+    let is_of_life = continuity != Continuity::Broken;
     Ok(is_of_life.then(|| Head::from(life.position(bounds.first.saturating_sub(1), check))))
 }
 
