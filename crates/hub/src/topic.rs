@@ -1,5 +1,8 @@
 //! Owns `Topic`: a tape, who reads it, and how none of them misses that it has grown.
 
+#[cfg(test)]
+mod interleavings;
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 

@@ -19,9 +19,8 @@ const DEFAULT_STEPS: u32 = 2_000;
 /// # Panics
 /// If the property does not hold.
 pub fn check<S: Strategy>(values: &S, property: impl Fn(S::Value)) {
-    let seed = setting("TIDINGS_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
-    let steps = setting("TIDINGS_TEST_STEPS").unwrap_or(DEFAULT_STEPS);
-    eprintln!("TIDINGS_TEST_SEED={seed} TIDINGS_TEST_STEPS={steps}");
+    let seed = seed();
+    let steps = steps(DEFAULT_STEPS);
     let mut runner = TestRunner::new(Config {
         cases: steps,
         rng_seed: RngSeed::Fixed(seed),
@@ -35,6 +34,22 @@ pub fn check<S: Strategy>(values: &S, property: impl Fn(S::Value)) {
     if let Err(failure) = outcome {
         fail(&failure);
     }
+}
+
+/// The seed of this run: what `TIDINGS_TEST_SEED` says, or a new one. It is printed.
+#[must_use]
+pub fn seed() -> u64 {
+    let seed = setting("TIDINGS_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    eprintln!("TIDINGS_TEST_SEED={seed}");
+    seed
+}
+
+/// How many steps this run has: what `TIDINGS_TEST_STEPS` says, or so many. It is printed.
+#[must_use]
+pub fn steps<N: FromStr + Display>(default: N) -> N {
+    let steps = setting("TIDINGS_TEST_STEPS").unwrap_or(default);
+    eprintln!("TIDINGS_TEST_STEPS={steps}");
+    steps
 }
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {

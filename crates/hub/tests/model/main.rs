@@ -1,0 +1,99 @@
+//! Hubs over one log beside an append-only list: whatever happens, every client hears every event of
+//! its channels once and in order, or is told what it has not.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod client;
+mod judge;
+mod ledger;
+mod op;
+mod shrink;
+mod told_log;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use fastrand::Rng;
+use tidings_testkit::property;
+
+use self::op::{Op, Setting};
+use self::world::World;
+
+const DEFAULT_STEPS: u64 = 1_000_000;
+const THREADS: usize = 2;
+
+/// Why a case failed.
+#[derive(Debug, Clone)]
+struct Failed(String);
+
+type Verdict = Result<(), Failed>;
+
+impl Failed {
+    fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+
+    fn of(self, what: impl fmt::Display) -> Self {
+        Self(format!("{what}: {}", self.0))
+    }
+}
+
+#[test]
+fn every_client_hears_everything_or_is_told_what_it_has_not() {
+    let seed = property::seed();
+    let steps = property::steps(DEFAULT_STEPS);
+    let taken = AtomicU64::new(0);
+    let cases = AtomicU64::new(0);
+    let work = || {
+        while taken.load(Ordering::Relaxed) < steps {
+            let case = cases.fetch_add(1, Ordering::Relaxed);
+            taken.fetch_add(try_case(seed.wrapping_add(case)), Ordering::Relaxed);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(work);
+        }
+    });
+    let (taken, cases) = (taken.into_inner(), cases.into_inner());
+    eprintln!("{taken} steps in {cases} cases");
+}
+
+/// Tries the case of this seed; returns of how many steps it was.
+fn try_case(seed: u64) -> u64 {
+    let mut rng = Rng::with_seed(seed);
+    let setting = Setting::random(seed, &mut rng);
+    let count = [30, 200, 1_000, 3_000][rng.usize(..4)];
+    let ops = op::ops(&mut rng, count);
+    if let Err(failed) = run(&setting, &ops) {
+        let (ops, failed) = shrink::shrink(ops, failed, |ops| run(&setting, ops).err());
+        let ops: Vec<_> = ops.iter().map(|op| format!("    {op:?},")).collect();
+        panic!(
+            "TIDINGS_TEST_SEED={seed} TIDINGS_TEST_STEPS=1\n{setting:?}\n{}\n{}",
+            ops.join("\n"),
+            failed.0
+        );
+    }
+    ops.len() as u64
+}
+
+fn run(setting: &Setting, ops: &[Op]) -> Verdict {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async { World::new(setting.clone()).run(ops).await })
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Failed::new(format!(
+            "panicked: {}",
+            text.unwrap_or_default()
+        )))
+    })
+}

@@ -1,0 +1,237 @@
+//! Owns `Op`: what may happen to hubs, their log and their clients, and how a case is made up.
+
+use fastrand::Rng;
+
+use crate::client::{Policy, Start, Wish};
+
+pub(crate) const CHANNELS: [&str; 16] = [
+    "a", "a/b", "a/b/c", "a/b/d", "a/e", "b", "b/c", "c", "d", "e/1", "e/2", "e/3", "f", "g", "h",
+    "i",
+];
+const PATTERNS: [&str; 5] = ["a/*", "a/b/*", "b/*", "e/*", "x/*"];
+
+/// One step. Numbers are taken modulo what there is, so that a step means something whichever steps
+/// stand before it.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    Publish {
+        hub: usize,
+        channel: usize,
+        padding: usize,
+        key: Option<u8>,
+    },
+    /// As another node does.
+    Append {
+        channel: usize,
+        padding: usize,
+    },
+    AppendEnd {
+        channel: usize,
+    },
+    End {
+        hub: usize,
+        channel: usize,
+    },
+    Produce {
+        hub: usize,
+        channel: usize,
+    },
+    Say {
+        producer: usize,
+    },
+    FinishProducer {
+        producer: usize,
+    },
+    DropProducer {
+        producer: usize,
+    },
+    /// All but so many of the entries.
+    Trim {
+        keep: u64,
+    },
+    /// By so many entries.
+    Rewind {
+        by: u64,
+    },
+    Renew,
+    Drain {
+        hub: usize,
+    },
+    /// All nodes crash, and so does the log, which falls back by so many entries and takes others.
+    Crash {
+        by: u64,
+        grow: usize,
+    },
+    Subscribe {
+        hub: usize,
+        wish: Wish,
+    },
+    Poll {
+        client: usize,
+        frames: usize,
+    },
+    Receive {
+        client: usize,
+        bytes: usize,
+    },
+    Checkpoint {
+        client: usize,
+    },
+    Cut {
+        client: usize,
+    },
+    Connect {
+        client: usize,
+        hub: usize,
+        garbled: bool,
+    },
+    Leave {
+        client: usize,
+    },
+    /// The tasks of the runtime get so many turns.
+    Run {
+        turns: usize,
+    },
+    Pass {
+        millis: u64,
+    },
+}
+
+/// How a case is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) seed: u64,
+    pub(crate) hubs: usize,
+    pub(crate) tape_bytes: [usize; 2],
+    pub(crate) max_events: u64,
+    pub(crate) delays: usize,
+}
+
+impl Setting {
+    pub(crate) fn random(seed: u64, rng: &mut Rng) -> Self {
+        let mut tape_bytes = || [0, 300, 1_000, 3_000, 20_000, 1 << 20][rng.usize(..6)];
+        Self {
+            seed,
+            tape_bytes: [tape_bytes(), tape_bytes()],
+            hubs: rng.usize(1..=2),
+            max_events: [5, 20, 60, 200, 100_000][rng.usize(..5)],
+            delays: [0, 0, 1, 3][rng.usize(..4)],
+        }
+    }
+}
+
+/// So many steps.
+pub(crate) fn ops(rng: &mut Rng, count: usize) -> Vec<Op> {
+    // Some cases have calm logs, so that all that is to be heard is heard.
+    let is_calm = rng.bool();
+    (0..count).map(|_| op(rng, is_calm)).collect()
+}
+
+fn op(rng: &mut Rng, is_calm: bool) -> Op {
+    let hub = rng.usize(..2);
+    let client = rng.usize(..8);
+    let producer = rng.usize(..4);
+    let channel = rng.usize(..CHANNELS.len());
+    match rng.u32(..1_000) {
+        0..260 => Op::Publish {
+            hub,
+            channel,
+            padding: padding(rng),
+            key: key(rng),
+        },
+        260..310 => Op::Append {
+            channel,
+            padding: padding(rng),
+        },
+        310..313 => Op::AppendEnd { channel },
+        313..323 => Op::End { hub, channel },
+        323..328 => Op::Produce { hub, channel },
+        328..348 => Op::Say { producer },
+        348..351 => Op::FinishProducer { producer },
+        351..354 => Op::DropProducer { producer },
+        354..360 => Op::Trim {
+            keep: rng.u64(..40),
+        },
+        360..364 if !is_calm => Op::Rewind { by: rng.u64(1..12) },
+        364..367 if !is_calm => Op::Renew,
+        367..369 => Op::Drain { hub },
+        369..371 => Op::Crash {
+            by: if is_calm { 0 } else { rng.u64(..8) },
+            grow: rng.usize(..12),
+        },
+        371..394 => Op::Subscribe {
+            hub,
+            wish: wish(rng),
+        },
+        394..620 => Op::Poll {
+            client,
+            frames: rng.usize(1..6),
+        },
+        620..800 => Op::Receive {
+            client,
+            bytes: bytes(rng),
+        },
+        800..820 => Op::Checkpoint { client },
+        820..850 => Op::Cut { client },
+        850..890 => Op::Connect {
+            client,
+            hub,
+            garbled: rng.u32(..40) == 0,
+        },
+        890..895 => Op::Leave { client },
+        895..990 => Op::Run {
+            turns: rng.usize(1..12),
+        },
+        _ => Op::Pass {
+            millis: rng.u64(1..40),
+        },
+    }
+}
+
+fn padding(rng: &mut Rng) -> usize {
+    match rng.u32(..200) {
+        0 => rng.usize(..100_000),
+        1..20 => rng.usize(..2_000),
+        _ => rng.usize(..20),
+    }
+}
+
+fn bytes(rng: &mut Rng) -> usize {
+    if rng.bool() {
+        rng.usize(..150)
+    } else {
+        usize::MAX
+    }
+}
+
+fn key(rng: &mut Rng) -> Option<u8> {
+    (rng.u32(..6) == 0).then(|| rng.u8(..8))
+}
+
+fn wish(rng: &mut Rng) -> Wish {
+    let count = rng.usize(1..=5);
+    // One in two is to names only, which may all end.
+    let names_only = rng.bool();
+    let mut pattern = || {
+        if names_only || rng.bool() {
+            CHANNELS[rng.usize(..CHANNELS.len())]
+        } else {
+            PATTERNS[rng.usize(..PATTERNS.len())]
+        }
+    };
+    let patterns = (0..count).map(|_| pattern()).collect();
+    let starts = [
+        Start::Unset,
+        Start::Latest,
+        Start::Earliest,
+        Start::Snapshot(rng.u64(..4)),
+    ];
+    let max_lag = [None, Some(1), Some(3), Some(10), Some(50)][rng.usize(..5)];
+    Wish {
+        patterns,
+        start: starts[rng.usize(..4)],
+        policy: [Policy::Skip, Policy::Disconnect, Policy::Latest][rng.usize(..3)],
+        max_lag,
+        looks: rng.u32(..4) > 0,
+    }
+}

@@ -1,0 +1,32 @@
+//! Owns the shrinking of a list that fails: what can be left out is left out.
+
+use crate::Failed;
+
+/// The least it can be made: first halves are left out, then quarters, at last single steps, for as
+/// long as it still fails in some way.
+pub(crate) fn shrink<T: Clone>(
+    list: Vec<T>,
+    failed: Failed,
+    fails: impl Fn(&[T]) -> Option<Failed>,
+) -> (Vec<T>, Failed) {
+    let (mut list, mut failed) = (list, failed);
+    let mut length = list.len().div_ceil(2);
+    while length > 0 {
+        let mut start = 0;
+        let mut has_shrunk = false;
+        while start < list.len() {
+            let end = (start + length).min(list.len());
+            let rest = [&list[..start], &list[end..]].concat();
+            match fails(&rest) {
+                Some(still) => {
+                    (list, failed, has_shrunk) = (rest, still, true);
+                }
+                None => start = end,
+            }
+        }
+        if !has_shrunk || length > 1 {
+            length /= 2;
+        }
+    }
+    (list, failed)
+}

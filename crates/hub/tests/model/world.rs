@@ -1,0 +1,490 @@
+//! Owns `World`: hubs over one log, their clients and publishers, and what is done to them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tidings_hub::{
+    ChannelName, Draft, EntryKind, Error, Event, EventName, Hub, MemoryLog, Pattern, Producer,
+    Retention,
+};
+use tidings_proto::{Check, Position};
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use crate::client::{Client, Flag};
+use crate::judge::name_of;
+use crate::ledger::{Audience, Book};
+use crate::op::{CHANNELS, Op, Setting};
+use crate::told_log::ToldLog;
+use crate::{Failed, Verdict};
+
+const MAX_CLIENTS: usize = 8;
+const MAX_PUBLISHES: usize = 24;
+/// Within this time a hub finds out what its log has become.
+const REATTACH_MILLIS: u64 = 30;
+/// In how many rounds everybody has heard all.
+const MAX_ROUNDS: usize = 3_000;
+
+pub(crate) struct World {
+    setting: Setting,
+    log: ToldLog,
+    book: Book,
+    hubs: Vec<Hub>,
+    clients: Vec<Client>,
+    producers: Vec<Producer>,
+    publishes: Vec<Published>,
+    drains: Vec<Driven<()>>,
+    token: u64,
+}
+
+type Outcome = Result<Position, Error>;
+
+/// A publisher who waits.
+struct Published {
+    /// 0 for the end of a channel.
+    token: u64,
+    channel: ChannelName,
+    outcome: Driven<Outcome>,
+}
+
+/// A future that is polled when it was woken.
+struct Driven<T> {
+    future: Pin<Box<dyn Future<Output = T>>>,
+    flag: Arc<Flag>,
+}
+
+impl<T> Driven<T> {
+    fn new(future: impl Future<Output = T> + 'static) -> Self {
+        Self {
+            future: Box::pin(future),
+            flag: Flag::raised(),
+        }
+    }
+
+    fn poll(&mut self) -> Poll<T> {
+        if !self.flag.take() {
+            return Poll::Pending;
+        }
+        let waker = Waker::from(Arc::clone(&self.flag));
+        self.future.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+impl World {
+    pub(crate) fn new(setting: Setting) -> Self {
+        let retention = Retention::in_memory().max_events(setting.max_events);
+        let log = MemoryLog::new(retention);
+        let epoch = futures_util::FutureExt::now_or_never(tidings_hub::Log::bounds(&log));
+        let book = Book::new(epoch.unwrap().unwrap().epoch, setting.seed);
+        let log = ToldLog::new(log, book.clone(), setting.delays);
+        let mut world = Self {
+            log,
+            book,
+            hubs: Vec::new(),
+            clients: Vec::new(),
+            producers: Vec::new(),
+            publishes: Vec::new(),
+            drains: Vec::new(),
+            token: 0,
+            setting,
+        };
+        world.hubs = (0..world.setting.hubs).map(|n| world.hub(n)).collect();
+        world
+    }
+
+    fn hub(&self, n: usize) -> Hub {
+        Hub::builder()
+            .tape_bytes(self.setting.tape_bytes[n])
+            .over(self.log.clone())
+    }
+
+    pub(crate) async fn run(mut self, ops: &[Op]) -> Verdict {
+        self.reach().await;
+        for op in ops {
+            self.take(op).await?;
+            self.poll_publishes()?;
+        }
+        self.settle().await?;
+        self.judge().await
+    }
+
+    /// Has the hubs reach their log: only from then on they know what is newer than a subscription.
+    async fn reach(&self) {
+        for _ in 0..40 * self.setting.delays {
+            yield_now().await;
+        }
+    }
+
+    async fn take(&mut self, op: &Op) -> Verdict {
+        match *op {
+            Op::Publish {
+                hub,
+                channel,
+                padding,
+                key,
+            } => self.publish(hub, channel, padding, key),
+            Op::Append { channel, padding } => self.append(channel, padding),
+            Op::AppendEnd { channel } => self.append_end(channel),
+            Op::End { hub, channel } => self.end(hub, channel),
+            Op::Produce { .. }
+            | Op::Say { .. }
+            | Op::FinishProducer { .. }
+            | Op::DropProducer { .. } => self.take_of_producer(op),
+            Op::Trim { keep } => {
+                let last = self.book.open().last();
+                self.log.trim((last + 1).saturating_sub(keep));
+            }
+            Op::Rewind { by } => {
+                let last = self.book.open().last();
+                self.log.rewind(last.saturating_sub(by));
+            }
+            Op::Renew => {
+                let epoch = self.book.open().epoch().clone();
+                self.log.renew_now(&epoch).unwrap();
+            }
+            Op::Drain { hub } => {
+                self.drain(hub);
+                self.reach().await;
+            }
+            Op::Crash { by, grow } => self.crash(by, grow).await,
+            Op::Run { turns } => {
+                for _ in 0..turns {
+                    yield_now().await;
+                }
+            }
+            Op::Pass { millis } => {
+                sleep(Duration::from_millis(millis)).await;
+                if millis >= REATTACH_MILLIS {
+                    let mut book = self.book.open();
+                    book.last_rest = book.tick();
+                }
+            }
+            _ => return self.take_of_client(op),
+        }
+        Ok(())
+    }
+
+    fn take_of_client(&mut self, op: &Op) -> Verdict {
+        if let Op::Subscribe { hub, wish } = op {
+            if self.clients.len() < MAX_CLIENTS {
+                let mut client = Client::new(wish.clone(), self.book.clone());
+                let node = hub % self.hubs.len();
+                client.connect(&self.hubs[node], node, None, wish.looks);
+                self.clients.push(client);
+            }
+            return Ok(());
+        }
+        let count = self.clients.len().max(1);
+        let (Op::Poll { client, .. }
+        | Op::Receive { client, .. }
+        | Op::Checkpoint { client }
+        | Op::Cut { client }
+        | Op::Connect { client, .. }
+        | Op::Leave { client }) = *op
+        else {
+            return Ok(());
+        };
+        let index = client % count;
+        let Some(client) = self.clients.get_mut(index) else {
+            return Ok(());
+        };
+        match *op {
+            Op::Poll { frames, .. } => return client.poll(frames),
+            Op::Receive { bytes, .. } => return client.receive(bytes),
+            Op::Checkpoint { .. } => client.checkpoint(),
+            Op::Cut { .. } => client.cut(),
+            Op::Connect { hub, garbled, .. } => {
+                let node = hub % self.hubs.len();
+                let garbled = garbled.then_some("no position");
+                let looks = client.wish.looks;
+                client.connect(&self.hubs[node], node, garbled, looks);
+            }
+            Op::Leave { .. } => {
+                self.clients.swap_remove(index);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, padding: usize) -> (u64, Event) {
+        self.token += 1;
+        let token = self.token;
+        let event = Event::new(format!("t{token} {}", "x".repeat(padding)));
+        let name = name_of(token);
+        let event = match name {
+            "" => event,
+            name => event.event(EventName::from_static(name)),
+        };
+        (token, event)
+    }
+
+    fn publish(&mut self, hub: usize, channel: usize, padding: usize, key: Option<u8>) {
+        let (token, event) = self.event(padding);
+        let hub = &self.hubs[hub % self.hubs.len()];
+        let publish = hub.publish(CHANNELS[channel], event);
+        let publish = match key {
+            Some(key) => publish.key(key.to_string()),
+            None => publish,
+        };
+        self.begin(token, channel, publish);
+    }
+
+    fn begin(
+        &mut self,
+        token: u64,
+        channel: usize,
+        outcome: impl Future<Output = Outcome> + 'static,
+    ) {
+        // Whoever waits no more is no publisher of ours.
+        if self.publishes.len() < MAX_PUBLISHES {
+            self.publishes.push(Published {
+                token,
+                channel: ChannelName::new(CHANNELS[channel]).unwrap(),
+                outcome: Driven::new(outcome),
+            });
+        }
+    }
+
+    fn append(&mut self, channel: usize, padding: usize) {
+        let (_, event) = self.event(padding);
+        let draft = Draft {
+            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
+            kind: EntryKind::Event,
+            body: event.encode().into_bytes(),
+            key: None,
+        };
+        self.log.append_now(draft).unwrap();
+    }
+
+    fn append_end(&mut self, channel: usize) {
+        let draft = Draft {
+            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
+            kind: EntryKind::End,
+            body: [][..].into(),
+            key: None,
+        };
+        self.log.append_now(draft).unwrap();
+    }
+
+    fn end(&mut self, hub: usize, channel: usize) {
+        let hub = &self.hubs[hub % self.hubs.len()];
+        let ended = hub.channel(CHANNELS[channel]).unwrap();
+        self.begin(0, channel, async move { ended.end().await });
+    }
+
+    fn take_of_producer(&mut self, op: &Op) {
+        match *op {
+            Op::Produce { hub, channel } => {
+                let (_, words) = self.event(3);
+                let hub = &self.hubs[hub % self.hubs.len()];
+                let channel = hub.channel(CHANNELS[channel]).unwrap();
+                if self.producers.len() < 4 {
+                    self.producers.push(channel.producer(words).unwrap());
+                }
+            }
+            Op::Say { producer } if producer < self.producers.len() => {
+                let (token, event) = self.event(5);
+                let publish = self.producers[producer].publish(event);
+                self.begin(token, 0, publish);
+            }
+            Op::FinishProducer { producer } if producer < self.producers.len() => {
+                let producer = self.producers.swap_remove(producer);
+                self.begin(0, 0, producer.finish());
+            }
+            Op::DropProducer { producer } if producer < self.producers.len() => {
+                self.producers.swap_remove(producer);
+            }
+            _ => {}
+        }
+    }
+
+    async fn crash(&mut self, by: u64, grow: usize) {
+        {
+            let mut book = self.book.open();
+            book.last_drain = book.tick();
+        }
+        self.clients.iter_mut().for_each(Client::cut);
+        self.publishes.clear();
+        self.producers.clear();
+        self.drains.clear();
+        self.hubs.clear();
+        // Last words, and the ends of the hubs' own tasks.
+        sleep(Duration::from_secs(10)).await;
+        let last = self.book.open().last();
+        self.log.rewind(last.saturating_sub(by));
+        for n in 0..grow {
+            self.append(n % CHANNELS.len(), n);
+        }
+        self.hubs = (0..self.setting.hubs).map(|n| self.hub(n)).collect();
+        self.reach().await;
+    }
+
+    /// Drains a node; another one takes its place, to which its clients come.
+    fn drain(&mut self, hub: usize) {
+        let node = hub % self.hubs.len();
+        {
+            let mut book = self.book.open();
+            book.last_drain = book.tick();
+        }
+        let next = self.hub(node);
+        let past = std::mem::replace(&mut self.hubs[node], next);
+        self.drains
+            .push(Driven::new(async move { past.drain().await }));
+        for client in self.clients.iter_mut().filter(|client| client.hub == node) {
+            client.hub = usize::MAX;
+        }
+    }
+
+    fn poll_publishes(&mut self) -> Verdict {
+        self.drains.retain_mut(|drain| drain.poll().is_pending());
+        let mut done = Vec::new();
+        self.publishes
+            .retain_mut(|publish| match publish.outcome.poll() {
+                Poll::Pending => true,
+                Poll::Ready(outcome) => {
+                    done.push((publish.token, publish.channel.clone(), outcome));
+                    false
+                }
+            });
+        for (token, channel, outcome) in done {
+            let judged = self.judge_outcome(token, &outcome);
+            judged
+                .map_err(|failed| failed.of(format_args!("t{token} to {channel}: {outcome:?}")))?;
+        }
+        Ok(())
+    }
+
+    fn judge_outcome(&self, token: u64, outcome: &Outcome) -> Verdict {
+        let book = self.book.open();
+        let answers = book.answers.get(&token).map_or(&[][..], Vec::as_slice);
+        let position = match outcome {
+            Ok(position) => position,
+            Err(Error::Ended) => {
+                let is_heard = |&fact: &usize| book.facts[fact].audience == Audience::All;
+                return match answers.last().filter(|_| token > 0).copied() {
+                    Some(fact) if is_heard(&fact) => {
+                        Err(Failed::new(format!("{:?}", book.facts[fact])))
+                    }
+                    _ => Ok(()),
+                };
+            }
+            Err(Error::Unconfirmed) if book.last_break.max(book.last_trim) > 0 => return Ok(()),
+            // What was begun on a node that is drained.
+            Err(Error::Draining | Error::Unconfirmed) if book.last_drain > 0 => return Ok(()),
+            Err(error) => return Err(Failed::new(error.to_string())),
+        };
+        // What a repeat repeats may be forgotten, and with it its check.
+        let is_forgotten = |&&fact: &&usize| {
+            let seq = book.facts[fact].seq;
+            seq == position.seq && seq < book.first
+        };
+        if position.check == Check::from_hash(0) && answers.iter().any(|at| is_forgotten(&at)) {
+            return Ok(());
+        }
+        let found = book.find(position).map_err(Failed::new)?;
+        let fact = found.ok_or_else(|| Failed::new("no place"))?;
+        // A repeat that was under way when the log fell back may be told what stands there since.
+        let is_doubtful = |&answer: &usize| {
+            let answer = &book.facts[answer];
+            self.setting.delays > 0 && answer.token != token && answer.gone != u64::MAX
+        };
+        if token > 0 && !answers.contains(&fact) && !answers.iter().any(|at| is_doubtful(at)) {
+            return Err(Failed::new(format!("{:?} stands there", book.facts[fact])));
+        }
+        let heard = book.facts[fact].audience;
+        if token > 0 && matches!(heard, Audience::NobodyBehind(end) if end >= book.first) {
+            return Err(Failed::new("nobody hears it"));
+        }
+        Ok(())
+    }
+
+    /// Lets everybody hear all there is.
+    async fn settle(&mut self) -> Verdict {
+        self.producers.clear();
+        // The second time behind the checks that a hub makes every 15 s.
+        for pause in [Duration::from_millis(100), Duration::from_secs(40)] {
+            self.come_to_rest().await?;
+            sleep(pause).await;
+        }
+        self.come_to_rest().await
+    }
+
+    async fn come_to_rest(&mut self) -> Verdict {
+        for round in 0..MAX_ROUNDS {
+            if !self.settle_once()? {
+                return Ok(());
+            }
+            for _ in 0..4 {
+                yield_now().await;
+            }
+            if round % 50 == 49 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Err(Failed::new("it does not come to rest"))
+    }
+
+    /// Whether there was anything to do.
+    fn settle_once(&mut self) -> Result<bool, Failed> {
+        let is_driven = |flag: &Flag| flag.is_raised();
+        let mut was_busy = self.publishes.iter().any(|p| is_driven(&p.outcome.flag))
+            || self.drains.iter().any(|drain| is_driven(&drain.flag));
+        self.poll_publishes()?;
+        for client in &mut self.clients {
+            if !client.is_connected() && !client.is_over() {
+                let node = if client.hub < self.hubs.len() {
+                    client.hub
+                } else {
+                    0
+                };
+                client.connect(&self.hubs[node], node, None, true);
+                was_busy = true;
+            }
+            was_busy |= client.is_ready() || client.has_to_hear();
+            client.poll(usize::MAX)?;
+            client.receive(usize::MAX)?;
+        }
+        Ok(was_busy)
+    }
+
+    async fn judge(&mut self) -> Verdict {
+        if !self.publishes.is_empty() || !self.drains.is_empty() {
+            let tokens: Vec<_> = self.publishes.iter().map(|publish| publish.token).collect();
+            return Err(Failed::new(format!("{tokens:?} wait for ever")));
+        }
+        for (n, client) in self.clients.iter().enumerate() {
+            let judged = client.judge_quiet();
+            judged.map_err(|failed| failed.of(format_args!("client {n}, {:?}", client.wish)))?;
+        }
+        self.judge_presence()?;
+        for hub in &self.hubs {
+            let kept = hub.publish("at/last", Event::new("t0 x")).await;
+            kept.map_err(|error| Failed::new(format!("at last: {error:?}")))?;
+        }
+        Ok(())
+    }
+
+    fn judge_presence(&self) -> Verdict {
+        for (node, hub) in self.hubs.iter().enumerate() {
+            let mut expected = 0;
+            let mut found = 0;
+            for name in CHANNELS {
+                let pattern = Pattern::new(name).unwrap();
+                let is_there = |client: &&Client| {
+                    client.hub == node
+                        && client.is_present()
+                        && client.wish.patterns.contains(&name)
+                };
+                expected += self.clients.iter().filter(is_there).count();
+                found += hub.subscriber_count(&pattern);
+            }
+            if expected != found {
+                return Err(Failed::new(format!("{found} are there, of {expected}")));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,255 @@
+//! A tail that appends while subscribers read several tapes, on several threads: no event behind a newer
+//! one, none lost, each publisher its own place.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tidings_hub::{Error, Event, Hub, Log, MemoryLog, Pattern, Retention, Subscription};
+use tidings_proto::{EncodedEvents, Feed, Position};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const CHANNELS: [&str; 8] = ["a", "a/b", "a/b/c", "a/b/d", "e/f", "e/g", "h", "i"];
+/// What each subscriber hears.
+const SUBSCRIBED: [&[&str]; 10] = [
+    &["a", "h"],
+    &["a/*", "a/b"],
+    &["a/b/*", "e/f", "i"],
+    &["a", "a/b", "a/b/c", "a/b/d"],
+    &["a/*", "a/b/*", "a/b/c", "e/*", "h"],
+    &["a", "a/b", "a/b/c", "a/b/d", "e/f", "e/g"],
+    &["a", "a/*", "a/b", "a/b/*", "e/*", "e/g", "h"],
+    &CHANNELS,
+    &["a/*"],
+    &["h"],
+];
+const DELIVERED: u64 = 2_000_000;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The positions and the texts of a frame.
+fn events(frame: &EncodedEvents) -> impl Iterator<Item = (&str, &str)> {
+    let text = std::str::from_utf8(frame.bytes()).unwrap();
+    text.split_terminator("\n\n").map(|event| {
+        let (id, data) = event.split_once('\n').unwrap();
+        (&id["id: ".len()..], &data["data: ".len()..])
+    })
+}
+
+async fn opened(mut subscription: Subscription) -> Subscription {
+    std::future::poll_fn(|cx| subscription.poll_open(cx))
+        .await
+        .unwrap();
+    subscription
+}
+
+/// Hears so many events of each channel, in order.
+async fn hear(mut subscription: Subscription, patterns: &[&str], each: u64, heard: &AtomicU64) {
+    let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
+    let is_meant = |name: &&&str| {
+        let name = name.parse().unwrap();
+        patterns.iter().any(|pattern| pattern.matches(&name))
+    };
+    let mut next: HashMap<&str, u64> = CHANNELS.iter().filter(is_meant).map(|c| (*c, 0)).collect();
+    let (mut last, mut left) = (0, next.len() as u64 * each);
+    while left > 0 {
+        let frame = subscription.next().await.unwrap().unwrap();
+        for (id, text) in events(&frame) {
+            let seq = id.split('.').nth(1).unwrap().parse().unwrap();
+            assert!(last < seq, "{seq} came behind {last}");
+            let (channel, n) = text.split_once(' ').unwrap();
+            let expected = next.get_mut(channel).unwrap();
+            assert_eq!(
+                n.parse::<u64>().unwrap(),
+                *expected,
+                "of {channel} at {seq}"
+            );
+            (last, *expected) = (seq, *expected + 1);
+        }
+        left -= frame.count() as u64;
+        heard.fetch_add(frame.count() as u64, Ordering::Relaxed);
+        if last % 7 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn publish_all(hub: Hub, channel: &'static str, each: u64) {
+    // Some at once, so that the tail has batches.
+    let mut n = 0;
+    while n < each {
+        let burst = (n % 13 + 1).min(each - n);
+        let published: FuturesUnordered<_> = (n..n + burst)
+            .map(|n| hub.publish(channel, Event::new(format!("{channel} {n}"))))
+            .collect();
+        published
+            .for_each(|kept| std::future::ready(drop(kept.unwrap())))
+            .await;
+        n += burst;
+    }
+}
+
+async fn race(tape_bytes: usize, delivered: u64) {
+    let hub = Hub::builder()
+        .tape_bytes(tape_bytes)
+        .in_memory(Retention::in_memory());
+    let sums = SUBSCRIBED.map(|patterns| {
+        let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
+        let is_meant = |name: &&&str| {
+            let name = name.parse().unwrap();
+            patterns.iter().any(|pattern| pattern.matches(&name))
+        };
+        CHANNELS.iter().filter(is_meant).count() as u64
+    });
+    let each = delivered.div_ceil(sums.iter().sum());
+    let heard = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for patterns in SUBSCRIBED {
+        let subscription = opened(hub.subscribe_all(patterns)).await;
+        let heard = Arc::clone(&heard);
+        tasks.spawn(async move { hear(subscription, patterns, each, &heard).await });
+    }
+    for channel in CHANNELS {
+        tasks.spawn(publish_all(hub.clone(), channel, each));
+    }
+    let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
+    timeout(PATIENCE, all).await.expect("nobody waits for ever");
+    assert!(heard.load(Ordering::Relaxed) >= delivered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_tapes_are_read_in_one_order_while_they_are_written() {
+    race(64 << 20, DELIVERED * 3 / 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tapes_that_are_forgotten_are_read_from_the_log_in_the_same_order() {
+    race(10_000, DELIVERED / 4).await;
+}
+
+/// All that was published is heard before more is: nobody else's event wakes who was forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_who_waits_is_forgotten() {
+    const ROUNDS: u64 = 30_000;
+    let hub = Hub::in_memory();
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let mut tasks = JoinSet::new();
+    for patterns in [&["a"][..], &["a", "b"], &["a/*", "a", "b", "c"]] {
+        let mut subscription = opened(hub.subscribe_all(patterns)).await;
+        let heard = heard.clone();
+        tasks.spawn(async move {
+            while let Some(frame) = subscription.next().await {
+                heard.send(frame.unwrap().count()).unwrap();
+            }
+        });
+    }
+    for round in 0..ROUNDS {
+        let burst = round % 3 + 1;
+        let mut left = usize::try_from(3 * burst).unwrap();
+        for n in 0..burst {
+            hub.publish("a", Event::new("x")).await.unwrap();
+            // For as long as a reader takes to look and to lie down.
+            for _ in 0..(round * 7 + n * 31) % 500 {
+                std::hint::spin_loop();
+            }
+        }
+        while left > 0 {
+            let count = timeout(PATIENCE, hears.recv()).await;
+            left -= count.expect("all are woken").unwrap();
+        }
+    }
+    drop(hub);
+    tasks.abort_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_of_many_publishers_at_once_is_told_its_own_place() {
+    const TASKS: u64 = 8;
+    const EACH: u64 = 1_250;
+    let hub = Hub::in_memory();
+    let mut subscription = opened(hub.subscribe("a")).await;
+    let mut publishers = JoinSet::new();
+    for task in 0..TASKS {
+        let hub = hub.clone();
+        publishers.spawn(async move {
+            let publish = |n| {
+                let text = format!("{task} {n}");
+                let published = hub.publish("a", Event::new(text.clone()));
+                async move { (published.await.unwrap(), text) }
+            };
+            let published: FuturesUnordered<_> = (0..EACH).map(publish).collect();
+            published.collect::<Vec<_>>().await
+        });
+    }
+    let mut told: HashMap<String, String> = HashMap::new();
+    while let Some(published) = publishers.join_next().await {
+        for (position, text) in published.unwrap() {
+            let before = told.insert(position.to_string(), text);
+            assert_eq!(before, None, "two at {position}");
+        }
+    }
+    let mut left = TASKS * EACH;
+    while left > 0 {
+        let frame = timeout(PATIENCE, subscription.next()).await.unwrap();
+        let frame = frame.unwrap().unwrap();
+        for (id, text) in events(&frame) {
+            assert_eq!(told.remove(id).as_deref(), Some(text), "at {id}");
+        }
+        left -= frame.count() as u64;
+    }
+    assert!(told.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_publisher_whose_log_changes_is_told_its_own_place_or_that_nobody_knows() {
+    let log = MemoryLog::default();
+    let hub = Hub::over(log.clone());
+    let is_done = Arc::new(AtomicU64::new(0));
+    let mut publishers = JoinSet::new();
+    for task in 0..4_u64 {
+        let (hub, is_done) = (hub.clone(), Arc::clone(&is_done));
+        publishers.spawn(async move {
+            let mut told = Vec::new();
+            for n in 0..2_000_u64 {
+                let text = format!("{task} {n}");
+                match timeout(PATIENCE, hub.publish("a", Event::new(text.clone())))
+                    .await
+                    .unwrap()
+                {
+                    Ok(position) => told.push((position, text)),
+                    Err(Error::Unconfirmed) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            is_done.fetch_add(1, Ordering::Relaxed);
+            told
+        });
+    }
+    let mut epochs = vec![log.bounds().await.unwrap().epoch];
+    while is_done.load(Ordering::Relaxed) < 4 {
+        let bounds = log.bounds().await.unwrap();
+        epochs.push(log.renew_epoch(&bounds.epoch).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let entries = log
+        .read(0, u64::MAX, &[], usize::MAX)
+        .await
+        .unwrap()
+        .entries;
+    let told = publishers.join_all().await.concat();
+    assert!(!told.is_empty());
+    for (position, text) in told {
+        let entry = &entries[usize::try_from(position.seq).unwrap() - 1];
+        let stands: Position = Position {
+            check: entry.check(),
+            ..position.clone()
+        };
+        assert_eq!(entry.body, format!("data: {text}\n\n"));
+        assert_eq!(position, stands);
+        assert!(epochs.contains(&position.epoch));
+    }
+}
