@@ -87,7 +87,10 @@ async fn publish_all(hub: Hub, channel: &'static str, each: u64) {
             .map(|n| hub.publish(channel, Event::new(format!("{channel} {n}"))))
             .collect();
         published
-            .for_each(|kept| std::future::ready(drop(kept.unwrap())))
+            .for_each(|kept| {
+                kept.unwrap();
+                std::future::ready(())
+            })
             .await;
         n += burst;
     }

@@ -391,7 +391,7 @@ impl World {
             let answer = &book.facts[answer];
             self.setting.delays > 0 && answer.token != token && answer.gone != u64::MAX
         };
-        if token > 0 && !answers.contains(&fact) && !answers.iter().any(|at| is_doubtful(at)) {
+        if token > 0 && !answers.contains(&fact) && !answers.iter().any(is_doubtful) {
             return Err(Failed::new(format!("{:?} stands there", book.facts[fact])));
         }
         let heard = book.facts[fact].audience;
