@@ -14,7 +14,7 @@ use crate::ends::Ends;
 use crate::fan_out::FanOut;
 use crate::life::Life;
 use crate::log::lost;
-use crate::shared::{PATIENCE, Shared};
+use crate::shared::Shared;
 use crate::{Bounds, Entry, Log, LogError, Tail, meters};
 
 /// How often the log is asked whether it still is what it was.
@@ -23,6 +23,8 @@ const RECHECK: Duration = Duration::from_secs(15);
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
+/// How long it is waited for a log that is not to be reached.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the tail is not heard because the log is asked whether it still is what it was.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is tried to begin with a log that changes meanwhile.
@@ -201,7 +203,7 @@ impl Follower {
             Ok((Continuity::Whole | Continuity::Missed, bounds)) => {
                 let lost = life.confirms().handle_lost(bounds.last, awaited);
                 drop(lost);
-                self.shared.forget_ends_before(life, bounds.first);
+                life.forget_ends_before(bounds.first);
                 ControlFlow::Continue(())
             }
             // Its tail says whether it is lost.

@@ -239,6 +239,7 @@ mod resume;
 mod retention;
 mod shared;
 mod slow_reader;
+mod start;
 mod subscription;
 mod tape;
 mod topic;

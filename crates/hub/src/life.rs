@@ -148,6 +148,20 @@ impl Life {
         }
     }
 
+    /// The log has forgotten what stands before `first`, and with it ends.
+    pub(crate) fn forget_ends_before(&self, first: u64) {
+        let reopened = self.ends_mut().forget(first);
+        if reopened.is_empty() {
+            return;
+        }
+        let directory = self.directory();
+        for channel in reopened {
+            if let Some(topic) = directory.existing(&channel) {
+                topic.reopen(first);
+            }
+        }
+    }
+
     /// All tapes are written up to this entry.
     pub(crate) fn advance(&self, head: Head) {
         let mut newest = lock(&self.head);

@@ -83,7 +83,11 @@ impl Replay {
         let mut attempt = 1;
         loop {
             let read = async {
-                let page = log.read(after, up_to, &self.patterns, PAGE).await?;
+                let mut page = log.read(after, up_to, &self.patterns, PAGE).await?;
+                // What was not granted is not heard, whatever the log takes the patterns for.
+                let is_meant =
+                    |entry: &Entry| self.patterns.iter().any(|p| p.matches(&entry.channel));
+                page.entries.retain(is_meant);
                 // Looked at after the page: if what we heard last still stands there, the page was of
                 // the same history, as it lies before that.
                 let (continuity, _) = continuity(log, &self.life).await?;
