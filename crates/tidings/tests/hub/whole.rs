@@ -1,0 +1,71 @@
+//! Channels that end, and connections over which nothing comes.
+
+use std::time::Duration;
+
+use tidings::Event;
+use tidings::client::State;
+use tidings::hub::Hub;
+use tokio::time::timeout;
+
+use crate::app::{App, id_and_text, within_an_hour};
+
+fn app(hub: &Hub) -> App {
+    App::new(vec![hub.clone()], |hub| hub.subscribe_all(["news"]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_heard_the_end_asks_once_more_and_is_done() {
+    let hub = Hub::in_memory();
+    let app = app(&hub);
+    within_an_hour(async {
+        let mut session = app.request().open().await.unwrap();
+        let mut last = String::new();
+        for text in ["1", "2", "3"] {
+            last = hub
+                .publish("news", Event::new(text))
+                .await
+                .unwrap()
+                .to_string();
+        }
+        hub.channel("news").unwrap().end().await.unwrap();
+        for text in ["1", "2", "3"] {
+            let event = session.try_next().await.unwrap().unwrap();
+            assert_eq!(event.text(), text);
+        }
+        assert!(session.try_next().await.unwrap().is_none());
+        assert!(session.last_error().is_none());
+        assert_eq!(session.state(), State::Closed);
+        assert_eq!(session.response().unwrap().status, 204);
+        assert_eq!(app.requests(), [None, Some(last)]);
+        assert_eq!(app.gaps(), []);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_heard_nothing_for_long_comes_back_from_the_newest_place() {
+    let hub = Hub::in_memory();
+    let app = app(&hub);
+    let mut session = within_an_hour(app.request().open()).await.unwrap();
+    hub.publish("news", Event::new("1")).await.unwrap();
+    let first = within_an_hour(session.try_next()).await.unwrap().unwrap();
+    assert_eq!(first.text(), "1");
+    let mut newest = String::new();
+    for n in 0..10 {
+        let position = hub.publish("other", Event::new(n.to_string())).await;
+        newest = position.unwrap().to_string();
+    }
+    assert_ne!(session.last_event_id().unwrap().as_str(), newest);
+    let quiet = timeout(Duration::from_secs(40), session.try_next());
+    assert!(quiet.await.is_err(), "a heartbeat is no event");
+    assert_eq!(session.last_event_id().unwrap().as_str(), newest);
+
+    app.hang_up();
+    let quiet = timeout(Duration::from_secs(40), session.try_next());
+    assert!(quiet.await.is_err(), "something was heard twice");
+    assert_eq!(app.requests(), [None, Some(newest)]);
+    let position = hub.publish("news", Event::new("2")).await.unwrap();
+    let second = within_an_hour(session.try_next()).await.unwrap().unwrap();
+    assert_eq!(id_and_text(&second), (position.to_string(), "2".into()));
+    assert_eq!(app.gaps(), []);
+}
