@@ -14,8 +14,8 @@ use crate::hub::events::event;
 /// How many events are on their way into the log at a time, where they are not published one by one.
 const AT_ONCE: usize = 64;
 
-/// How many events are replayed.
-const REPLAYED: usize = 50_000;
+/// How many events there are in each channel that is replayed: fewer in all than a log in memory keeps.
+const REPLAYED: usize = 6_400;
 
 /// The name of who has so many channels, and how many.
 type Channels = (&'static str, usize);
@@ -33,7 +33,7 @@ const SUBSCRIBED: [Channels; 4] = [
     ("to 64 channels", 64),
 ];
 
-/// How much is held on the tapes of a hub, over which the replayed events are spread.
+/// How many bytes its tapes hold, and over how many channels events are spread of which one is replayed.
 const REPLAYS: [(&str, usize, usize); 3] = [
     ("from the tape", 64 << 20, 1),
     ("from the log", 0, 1),
@@ -221,15 +221,14 @@ fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
     let hub = Hub::builder().tape_bytes(tape_bytes);
     let hub = runtime.block_on(async { hub.in_memory(tidings_hub::Retention::in_memory()) });
     let mut stage = Stage::new(hub, channels);
-    for _ in 0..REPLAYED * channels / AT_ONCE {
+    for _ in 0..(REPLAYED * channels) / AT_ONCE {
         runtime.block_on(stage.publish(AT_ONCE));
     }
-    let all = stage.published / channels;
-    Sample::take(request, all as u64, || {
+    Sample::take(request, REPLAYED as u64, || {
         let mut subscription = stage.hub.subscribe(&stage.names[0]).earliest();
         let mut tally = Tally::default();
         runtime.block_on(async {
-            while tally.events < all as u64 {
+            while tally.events < REPLAYED as u64 {
                 tally.events += next(&mut subscription).await as u64;
             }
         });

@@ -52,7 +52,7 @@ impl Kind {
 
     fn case(self, quick: bool) -> Case {
         let contenders = match self {
-            Self::Sockets(row) => row.contenders(),
+            Self::Sockets(row) => row.contenders(quick),
             Self::Stalled(_) => stalled::CONTENDERS.to_vec(),
             Self::Memory => memory::CONTENDERS.to_vec(),
             Self::Inside(inside) => inside.contenders(),

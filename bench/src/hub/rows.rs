@@ -88,11 +88,15 @@ impl Row {
         }
     }
 
-    /// A loop that keeps nothing for whom it cannot write to takes part where everybody is caught up.
-    pub fn contenders(self) -> Vec<&'static str> {
-        let is_caught_up = !matches!(self.doing, Doing::Backlog { .. } | Doing::Flood { .. });
-        let all = ALL.into_iter();
-        all.filter(|&name| name != BARE || is_caught_up).collect()
+    pub fn contenders(self, quick: bool) -> Vec<&'static str> {
+        let takes_part = |&name: &&str| match name {
+            // It keeps nothing for whom it cannot write to, and so is there where all are caught up.
+            BARE => !matches!(self.doing, Doing::Backlog { .. } | Doing::Flood { .. }),
+            // It has no target.
+            ONE_SLICE => !quick,
+            _ => true,
+        };
+        ALL.into_iter().filter(takes_part).collect()
     }
 
     pub fn at_once(self) -> u32 {

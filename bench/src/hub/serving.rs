@@ -77,7 +77,7 @@ async fn serve_router(listener: TcpListener, hub: Hub, options: SessionOptions) 
 }
 
 /// How many events are on their way into the log at a time.
-const AT_ONCE: usize = 1_000;
+const AT_ONCE: usize = 250;
 
 struct InHub(Hub);
 
