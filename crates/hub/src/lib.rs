@@ -88,9 +88,10 @@
 //!
 //! # A resumable feed
 //! Nothing is to be done for it: the client sends the last id that it heard, in `Last-Event-ID` or
-//! `?last_event_id=`, and the session hands it to the subscription. Over a quiet channel the session's
-//! heartbeat carries a checkpoint, an id without an event, so that who comes back after an hour of silence does
-//! not make the hub look through that hour:
+//! `?last_event_id=`, and the session hands it to the subscription. Over a quiet channel a session
+//! sends a checkpoint, an id without an event, when it opens and with its heartbeats: so who is cut before
+//! its first event misses none, and who comes back after an hour of silence does not make the hub look
+//! through that hour:
 //!
 //! ```
 //! use axum::{Router, routing::get};

@@ -42,9 +42,10 @@ impl SseRequest {
     /// the room that is left waits for it. An error of the feed cuts the response behind what was sent, so
     /// that the client comes back.
     ///
-    /// With each [heartbeat](crate::SessionOptions::heartbeat) goes the feed's
-    /// [`checkpoint`](Feed::checkpoint), if it has one: an `id:` alone. A session without a heartbeat
-    /// sends none.
+    /// When there is nothing to hand out for the first time, and with each
+    /// [heartbeat](crate::SessionOptions::heartbeat), goes the feed's [`checkpoint`](Feed::checkpoint), if
+    /// it has one: an `id:` alone. So a client that is cut before its first event has an id to come back
+    /// with.
     ///
     /// ```
     /// # use http_body_util::BodyExt;
@@ -299,10 +300,10 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Watches from now on.
+    /// Watches from now on; the opening counts as a beat.
     fn new(shared: Arc<Shared>) -> Self {
         Self {
-            beats: shared.watchers.beats(),
+            beats: shared.watchers.beats().wrapping_sub(1),
             shared,
             key: None,
         }

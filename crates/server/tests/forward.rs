@@ -458,10 +458,14 @@ async fn a_checkpoint_goes_with_the_heartbeat_if_there_is_news() {
     assert_eq!(connection.run(), [frame(": heartbeat\n\nid: 7\n\n")]);
     advance(SECOND).await;
     assert_eq!(connection.run(), [frame(": heartbeat\n\n")], "it was said");
-    assert_eq!(script.state().asked_for_checkpoints, 2, "once a beat");
+    assert_eq!(
+        script.state().asked_for_checkpoints,
+        3,
+        "at first, and once a beat"
+    );
     script.says(Event::new("a").id(8));
     assert_eq!(connection.run(), [frame("id: 8\ndata: a\n\n")]);
-    assert_eq!(script.state().asked_for_checkpoints, 2);
+    assert_eq!(script.state().asked_for_checkpoints, 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -478,15 +482,17 @@ async fn a_heartbeat_that_sends_nothing_still_takes_a_checkpoint_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_without_a_heartbeat_sends_no_checkpoint() {
+async fn a_session_without_a_heartbeat_sends_a_checkpoint_at_first_and_none_later() {
     let script = Script::open();
     script.change(|state| state.checkpoint = Some(7.into()));
     let mut connection = Connection::forward(&script).await;
+    assert_eq!(connection.run(), [frame("id: 7\n\n")]);
+    script.change(|state| state.checkpoint = Some(8.into()));
     for _ in 0..3 {
         assert_eq!(connection.run(), []);
         advance(3600 * SECOND).await;
     }
-    assert_eq!(script.state().asked_for_checkpoints, 0);
+    assert_eq!(script.state().asked_for_checkpoints, 1);
 }
 
 #[tokio::test(start_paused = true)]
