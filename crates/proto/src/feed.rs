@@ -34,8 +34,10 @@ pub trait Feed: Send {
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>>;
 
     /// The id to resume from for who has heard all that was handed out, if it is another one than
-    /// that of the last event: sent by itself when a session opens and with its heartbeats, so that a
-    /// client that has heard nothing has an id all the same, and a quiet one replays nothing twice. `None` if there is nothing new to say.
+    /// that of the last event; `None` if there is nothing new to say.
+    ///
+    /// It is sent by itself when a session opens and with its heartbeats, so that a client that has heard
+    /// nothing has an id all the same, and a quiet one replays nothing twice.
     fn checkpoint(&mut self) -> Option<EventId>;
 }
 
