@@ -3,7 +3,11 @@
 
 use std::time::Duration;
 
-use tidings_hub::{Error, Grant, Hub, Retention, SlowReader, Subscription};
+use futures_util::FutureExt;
+use tidings_hub::{
+    ChannelName, Draft, EntryKind, Error, Grant, Hub, Log, MemoryLog, Retention, SlowReader,
+    Subscription,
+};
 use tidings_proto::{Event, EventName, Feed, Gap, GapReason, Opened};
 use tokio::time::timeout;
 
@@ -320,7 +324,7 @@ fn a_hub_outlives_the_runtime_it_was_first_used_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_hears_that_the_log_fell_back() {
-    let log = std::sync::Arc::new(tidings_hub::MemoryLog::new(Retention::in_memory()));
+    let log = std::sync::Arc::new(MemoryLog::new(Retention::in_memory()));
     let hub = Hub::over(std::sync::Arc::clone(&log));
     let mut subscription = hub.subscribe("news");
     for n in 0..4 {
@@ -344,4 +348,91 @@ async fn a_pattern_is_no_name_that_a_client_may_choose() {
     let mut all = hub.subscribe("rooms/*");
     assert!(all.next().await.unwrap().is_err());
     assert!(matches!(hub.channel("rooms/*"), Err(Error::Name(_))));
+}
+
+/// As another node appends.
+async fn append(log: &MemoryLog, channel: &str, text: &str) {
+    let draft = Draft {
+        channel: ChannelName::new(channel).unwrap(),
+        kind: EntryKind::Event,
+        body: event(text).encode().into_bytes(),
+        key: None,
+    };
+    log.append(draft).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_whose_log_falls_back_is_not_told_the_place_of_another() {
+    let log = MemoryLog::default();
+    let hub = Hub::over(log.clone());
+    for n in 0..5 {
+        hub.publish("news", event(&n.to_string())).await.unwrap();
+    }
+    // What it appends stands where something was.
+    log.rewind(3);
+    let published = hub.publish("news", event("x")).await;
+    assert!(
+        matches!(published, Err(Error::Unconfirmed)),
+        "{published:?}"
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = hub.publish("news", event("y")).await.unwrap();
+    // Something else comes to stand where it was.
+    let mut published = Box::pin(hub.publish("news", event("z")));
+    assert!((&mut published).now_or_never().is_none());
+    log.rewind(before.seq);
+    append(&log, "news", "other").await;
+    let published = published.await;
+    assert!(
+        matches!(published, Err(Error::Unconfirmed)),
+        "{published:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publisher_whose_event_is_lost_on_its_way_is_told() {
+    let log = MemoryLog::default();
+    let hub = Hub::over(log.clone());
+    hub.publish("news", event("0")).await.unwrap();
+    let mut published = Box::pin(hub.publish("news", event("1")));
+    assert!((&mut published).now_or_never().is_none());
+    log.rewind(1);
+    let published = timeout(Duration::from_secs(20), published).await.unwrap();
+    assert!(
+        matches!(published, Err(Error::Unconfirmed)),
+        "{published:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_that_it_is_over_by_an_end_that_the_log_has_lost() {
+    let log = MemoryLog::default();
+    let hub = Hub::over(log.clone());
+    let channel = hub.channel("answer").unwrap();
+    let last = channel.publish(event("a")).await.unwrap();
+    channel.end().await.unwrap();
+    log.rewind(1);
+    append(&log, "else", "x").await;
+    append(&log, "answer", "b").await;
+    let mut back = channel.subscribe().earliest();
+    back.resume(Some(&last.to_string()));
+    let opened = std::future::poll_fn(|cx| back.poll_open(cx)).await.unwrap();
+    assert_eq!(opened, Opened::Stream);
+    let heard = texts(&mut back).await;
+    assert!(heard[0].starts_with("gap "), "{heard:?}");
+    assert_eq!(heard[1..], ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_of_an_empty_log_is_made_once() {
+    let hub = Hub::in_memory();
+    let subscribe = || {
+        hub.subscribe("state")
+            .snapshot(|| async { Ok::<_, Error>([event("1"), event("2")]) })
+    };
+    let events = next(&mut subscribe()).await.unwrap();
+    let id = events[1].id.clone().unwrap();
+    let mut back = subscribe();
+    back.resume(Some(&id));
+    assert_eq!(texts(&mut back).await, [""; 0]);
 }
