@@ -123,16 +123,16 @@ impl Follower {
                 log.renew_epoch(&bounds.epoch).await?;
             }
         }
-        loop {
-            let life = Arc::new(begin(log).await?);
-            let tail = log.tail(life.high());
-            if continuity(log, &life).await?.0 == Continuity::Whole {
-                self.shared.set_life(&life);
-                meters::life();
-                self.begin_fan_out(&life);
-                return Ok((life, tail));
-            }
+        let life = Arc::new(begin(log).await?);
+        let tail = log.tail(life.high());
+        if continuity(log, &life).await?.0 != Continuity::Whole {
+            // Tried again, but not at once: a log that says so each time is not to be asked for ever.
+            return Err(lost("the log has changed while it was looked at"));
         }
+        self.shared.set_life(&life);
+        meters::life();
+        self.begin_fan_out(&life);
+        Ok((life, tail))
     }
 
     fn begin_fan_out(&mut self, life: &Arc<Life>) {
@@ -258,7 +258,7 @@ pub(crate) async fn continuity(
         if bounds.epoch != life.epoch || bounds.last < head.seq {
             return Ok((Continuity::Broken, bounds));
         }
-        if bounds.first > head.seq + 1 {
+        if bounds.first > head.seq.saturating_add(1) {
             return Ok((Continuity::Missed, bounds));
         }
         // It may be forgotten while we look.
