@@ -360,9 +360,9 @@ async fn what_is_written_at_once_and_a_shutdown_go_through() {
     let (mut near, io) = duplex(10);
     let mut far = IoDeadline::new(Counting { io, vectored: 0 });
     assert!(far.is_write_vectored());
-    let large = [b'x'; 1023];
+    let large = [b'x'; 4095];
     let bytes = [io::IoSlice::new(&large), io::IoSlice::new(b"yz")];
-    assert_eq!(far.write_vectored(&bytes).await.unwrap(), 1025);
+    assert_eq!(far.write_vectored(&bytes).await.unwrap(), 4097);
     assert_eq!(far.get_ref().vectored, 1);
     // What is small is written as one.
     let bytes = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"c")];
