@@ -40,7 +40,7 @@ fn resume(server: &Server, answer: &str, id: &str) -> Client {
 
 /// The next token and its id; the last words are an `Err`, with theirs.
 fn next(client: &mut Client) -> Option<(Result<String, String>, String)> {
-    let block = client.block()?;
+    let block = client.event()?;
     let (mut name, mut data, mut id) = (None, None, None);
     for line in block.lines() {
         match line.split_once(": ").expect("a field with a value") {
@@ -75,7 +75,7 @@ fn expect_failed(server: &Server, answer: &str, client: &mut Client) -> String {
 }
 
 fn expect_over(server: &Server, answer: &str, client: &mut Client, last: &str) {
-    assert_eq!(client.block(), None, "what comes after the end");
+    assert_eq!(client.event(), None, "what comes after the end");
     assert_eq!(resume(server, answer, last).status(), 204);
     let by_query = format!("{answer}?last_event_id={last}");
     assert_eq!(Client::get(server.address(), &by_query).status(), 204);
@@ -131,15 +131,15 @@ fn each_reader_hears_an_answer_from_its_first_token_or_goes_on() {
         for token in TOKENS[*heard..].iter().chain(&["The end."]) {
             expect_token(client, token);
         }
-        assert_eq!(client.block(), None);
+        assert_eq!(client.event(), None);
     }
     let mut too_late = Client::get(server.address(), &answer);
     for token in TOKENS.iter().chain(&["The end."]) {
         expect_token(&mut too_late, token);
     }
-    assert_eq!(too_late.block(), None);
+    assert_eq!(too_late.event(), None);
     let mut lost = resume(&server, &answer, "nonsense");
-    let gap = lost.block().expect("a gap");
+    let gap = lost.event().expect("a gap");
     assert!(gap.starts_with("event: gap\n"), "{gap}");
     expect_token(&mut lost, TOKENS[0]);
 }
@@ -190,7 +190,7 @@ fn an_answer_without_tokens_is_over_at_once() {
     let (answer, asked) = begin(&upstream, &server);
     let mut reader = Client::get(server.address(), &answer);
     asked.done();
-    assert_eq!(reader.block(), None);
+    assert_eq!(reader.event(), None);
     assert_eq!(Client::get(server.address(), &answer).status(), 204);
 }
 
@@ -292,7 +292,7 @@ fn to_stop_what_is_over_changes_nothing() {
     assert_eq!(delete(&server, &answer), 204);
     let mut late = Client::get(server.address(), &answer);
     expect_token(&mut late, "a");
-    assert_eq!(late.block(), None);
+    assert_eq!(late.event(), None);
 }
 
 fn delete(server: &Server, answer: &str) -> u16 {
@@ -353,7 +353,7 @@ fn of_too_many_answers_the_oldest_is_stopped_and_forgotten() {
     }
     let (said, _) = next(&mut reader).expect("last words");
     assert_eq!(said, Err("stopped".to_owned()));
-    assert_eq!(reader.block(), None);
+    assert_eq!(reader.event(), None);
     assert_eq!(Client::get(server.address(), &oldest).status(), 404);
     assert_eq!(Client::get(server.address(), &second).status(), 200);
 }
@@ -371,7 +371,7 @@ fn answers_say_their_last_words_when_the_server_ends() {
             thread::spawn(move || {
                 let (said, _) = next(&mut reader).expect("last words");
                 assert_eq!(said, Err("stopped".to_owned()));
-                assert_eq!(reader.block(), None);
+                assert_eq!(reader.event(), None);
             })
         })
         .collect();

@@ -30,7 +30,7 @@ enum Heard {
 }
 
 fn next(client: &mut Client) -> Heard {
-    let block = client.block().expect("an event before the end");
+    let block = client.event().expect("an event before the end");
     let field = |name: &str| {
         let mut fields = block.lines().filter_map(|line| line.split_once(": "));
         fields.find(|field| field.0 == name).map(|field| field.1)

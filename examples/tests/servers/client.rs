@@ -93,6 +93,16 @@ impl Client {
         self.blocks.pop_front()
     }
 
+    /// The next block that is no checkpoint, an id alone.
+    pub(crate) fn event(&mut self) -> Option<String> {
+        loop {
+            let block = self.block()?;
+            if block.lines().any(|line| !line.starts_with("id: ")) {
+                return Some(block);
+            }
+        }
+    }
+
     /// The next chunk; the last one is empty, and what is cut panics.
     pub(crate) fn chunk(&mut self) -> String {
         let size = self.line();

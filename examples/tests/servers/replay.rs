@@ -232,7 +232,7 @@ fn expect_gap(client: &mut Client, requested: &str, reason: GapReason) -> Gap {
 }
 
 fn next_event(client: &mut Client) -> (String, u64) {
-    let block = client.block().expect("an event");
+    let block = client.event().expect("an event");
     assert_eq!(field(&block, "event"), None, "{block}");
     let id = field(&block, "id").expect("an id");
     (id.to_owned(), number(field(&block, "data").expect("data")))
