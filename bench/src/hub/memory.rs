@@ -1,5 +1,7 @@
 //! Owns what a channel takes in memory.
 
+use std::ops::Range;
+
 use futures::FutureExt;
 use futures::future::try_join_all;
 use tidings_hub::{Hub, Subscription};
@@ -32,13 +34,18 @@ pub fn sample(request: &Request) -> Result<Sample> {
     runtime.block_on(async {
         let before = Usage::now()?.rss_bytes;
         let hub = Hub::in_memory();
-        publish(&hub, channels).await?;
+        publish(&hub, 0..channels).await?;
         let named = Usage::now()?.rss_bytes;
-        let mut subscriptions: Vec<_> = (channels - READ..channels)
-            .map(|number| hub.subscribe(channel(number)).earliest())
-            .collect();
+        let are_read = channels - READ..channels;
+        let subscriptions = are_read.clone().map(|n| hub.subscribe(channel(n)));
+        let mut subscriptions: Vec<_> = subscriptions.collect();
+        for subscription in &mut subscriptions {
+            wait(subscription)?;
+        }
+        publish(&hub, are_read).await?;
         for subscription in &mut subscriptions {
             read(subscription).await?;
+            wait(subscription)?;
         }
         let read = Usage::now()?.rss_bytes;
         let (cost, units) = match &*request.contender {
@@ -54,9 +61,9 @@ pub fn sample(request: &Request) -> Result<Sample> {
     })
 }
 
-async fn publish(hub: &Hub, channels: usize) -> Result<()> {
+async fn publish(hub: &Hub, channels: Range<usize>) -> Result<()> {
     const AT_ONCE: usize = 100;
-    for first in (0..channels).step_by(AT_ONCE) {
+    for first in channels.step_by(AT_ONCE) {
         let numbers = first..first + AT_ONCE;
         let published = numbers.map(|number| hub.publish(channel(number), event(number)));
         try_join_all(published).await?;
@@ -64,13 +71,21 @@ async fn publish(hub: &Hub, channels: usize) -> Result<()> {
     Ok(())
 }
 
-/// Reads the only event, and waits for the next.
+/// There is nothing yet.
+fn wait(subscription: &mut Subscription) -> Result<()> {
+    match subscription.next().now_or_never() {
+        None => Ok(()),
+        Some(_) => Err("more was heard than was published".into()),
+    }
+}
+
 async fn read(subscription: &mut Subscription) -> Result<()> {
     let events = subscription.next().await.ok_or("it is over")??;
-    if events.count() != 1 || subscription.next().now_or_never().is_some() {
-        return Err("another number of events was published".into());
+    if events.count() == 1 {
+        Ok(())
+    } else {
+        Err("another number of events was published".into())
     }
-    Ok(())
 }
 
 fn channel(number: usize) -> String {
