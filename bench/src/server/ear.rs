@@ -83,9 +83,12 @@ impl Ear {
     fn hear_chunk(&mut self, mut chunk: &[u8], script: &[String]) -> Result<()> {
         while let Some(end) = find(chunk, b"\n\n") {
             let (block, after) = chunk.split_at(end + 2);
+            let event = split_id(block).1;
             if block.starts_with(b":") {
                 self.heartbeats += 1;
-            } else if script.get(self.events).map(String::as_bytes) == Some(split_id(block).1) {
+            } else if event == b"\n" {
+                // The id of who has heard nothing yet.
+            } else if script.get(self.events).map(String::as_bytes) == Some(event) {
                 self.events += 1;
                 self.bytes += block.len();
             } else {
