@@ -70,19 +70,20 @@ impl FanOut {
     /// Writes the entries, which follow those before; `high` moves when all tapes are written, and who
     /// waits is woken after that.
     pub(crate) fn handle_batch(&mut self, entries: &[Entry]) {
-        let Some(newest) = entries.last() else {
+        let Some((newest, before)) = entries.split_last() else {
             return;
         };
         self.stamp.batch += 1;
         let life = Arc::clone(&self.life);
-        {
+        let check = {
             let mut directory = life.directory();
             directory.begin_batch(newest.seq);
-            for entry in entries {
+            for entry in before {
                 self.write(entry, &mut directory);
             }
-        }
-        life.advance(Head::from(life.position(newest.seq, newest.check())));
+            self.write(newest, &mut directory)
+        };
+        life.advance(Head::from(life.position(newest.seq, check)));
         life.confirms().handle_batch(&self.outcomes, &mut self.told);
         self.outcomes.clear();
         for (publisher, outcome) in self.told.drain(..) {
@@ -97,7 +98,8 @@ impl FanOut {
         meters::batch(entries.len(), self.bytes);
     }
 
-    fn write(&mut self, entry: &Entry, directory: &mut Directory) {
+    /// Returns the check of the entry.
+    fn write(&mut self, entry: &Entry, directory: &mut Directory) -> Check {
         let has_ended = self.life.ends().of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
         match entry.kind {
@@ -106,8 +108,11 @@ impl FanOut {
             EntryKind::End if has_ended => {}
             EntryKind::End => self.write_end(entry, directory),
         }
-        let check = (!has_ended).then_some(check);
-        self.outcomes.push(Outcome { check, content });
+        self.outcomes.push(Outcome {
+            check: (!has_ended).then_some(check),
+            content,
+        });
+        check
     }
 
     fn write_event(&mut self, entry: &Entry, check: Check, directory: &mut Directory) {

@@ -7,7 +7,7 @@ use tidings_proto::{Event, Position};
 
 use crate::follow::begin;
 use crate::presence::Presences;
-use crate::publish::{Publish, append, draft, end_draft};
+use crate::publish::{Publish, draft, end_draft, publish};
 use crate::shared::{Settings, Shared};
 use crate::{
     Channel, ChannelName, Error, Log, MemoryLog, Pattern, Presence, Retention, Subscription, meters,
@@ -134,8 +134,7 @@ impl Hub {
     }
 
     pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, Error> {
-        let _admitted = self.shared().admission.admit()?;
-        append(self.shared(), end_draft(channel)).await
+        publish(self.shared(), end_draft(channel)).await
     }
 
     /// Ends on purpose: takes no event any more, waits until what was begun is kept, the last words of

@@ -110,7 +110,8 @@ pub(crate) fn end_draft(channel: ChannelName) -> Draft {
     }
 }
 
-async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, Error> {
+/// Appends an entry, unless the hub is drained, and waits until it came back.
+pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, Error> {
     let _admitted = shared.admission.admit()?;
     append(shared, draft).await
 }

@@ -69,3 +69,19 @@ async fn who_heard_nothing_for_long_comes_back_from_the_newest_place() {
     assert_eq!(id_and_text(&second), (position.to_string(), "2".into()));
     assert_eq!(app.gaps(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_cut_before_its_first_event_misses_none() {
+    let hub = Hub::in_memory();
+    let app = app(&hub);
+    let mut session = within_an_hour(app.request().open()).await.unwrap();
+    // Before the first heartbeat.
+    let quiet = timeout(Duration::from_secs(1), session.try_next());
+    assert!(quiet.await.is_err(), "a checkpoint is no event");
+    app.hang_up();
+    let position = hub.publish("news", Event::new("1")).await.unwrap();
+    let first = within_an_hour(session.try_next()).await.unwrap().unwrap();
+    assert_eq!(id_and_text(&first), (position.to_string(), "1".into()));
+    assert_eq!(app.requests().len(), 2);
+    assert_eq!(app.gaps(), []);
+}
