@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
-use tidings_proto::{Action, Event, EventId, EventSourceState, Head};
+use tidings_proto::{Event, EventId, EventSourceAction, EventSourceState, ResponseHead};
 #[cfg(feature = "json")]
 use tidings_proto::{Gap, Position};
 use tokio::time::Instant;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::Error;
 use crate::attempt::{Attempt, Changing};
 use crate::buffer::Buffer;
-use crate::lifecycle::{Lifecycle, State};
+use crate::lifecycle::{ConnectionState, Lifecycle};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::strategy::{Deciding, Question};
@@ -186,14 +186,14 @@ impl Driver {
         self.end();
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> ConnectionState {
         let attempt = self.state.attempt();
         match (&self.connection, self.state.poll_timeout()) {
-            _ if self.is_over => State::Closed,
-            (Connection::Open(_), _) => State::Open,
-            (Connection::Deciding(_), _) => State::Lost { attempt },
-            (_, Some(until)) => State::Waiting { attempt, until },
-            _ => State::Connecting { attempt },
+            _ if self.is_over => ConnectionState::Closed,
+            (Connection::Open(_), _) => ConnectionState::Open,
+            (Connection::Deciding(_), _) => ConnectionState::Lost { attempt },
+            (_, Some(until)) => ConnectionState::Waiting { attempt, until },
+            _ => ConnectionState::Connecting { attempt },
         }
     }
 
@@ -223,13 +223,13 @@ impl Driver {
         }
     }
 
-    fn act(&mut self, action: Action) -> Result<(), Error> {
+    fn act(&mut self, action: EventSourceAction) -> Result<(), Error> {
         match action {
-            Action::Connect { last_event_id } => {
+            EventSourceAction::Connect { last_event_id } => {
                 self.prepare(last_event_id);
                 Ok(())
             }
-            Action::Redirect {
+            EventSourceAction::Redirect {
                 status,
                 location,
                 last_event_id,
@@ -241,7 +241,7 @@ impl Driver {
                 self.connect(last_event_id.as_ref());
                 Ok(())
             }
-            Action::Decide {
+            EventSourceAction::Decide {
                 attempt,
                 reconnection_time,
                 retry_after,
@@ -259,7 +259,7 @@ impl Driver {
                 }
                 Ok(())
             }
-            Action::Fail(failure) => {
+            EventSourceAction::Fail(failure) => {
                 let error = self.error.take();
                 Err(self.fail(error.unwrap_or_else(|| Error::of(failure, None))))
             }
@@ -415,7 +415,7 @@ impl Driver {
         };
         let content_type = header(CONTENT_TYPE);
         let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
-        let what_matters = Head::new(head.status.as_u16())
+        let what_matters = ResponseHead::new(head.status.as_u16())
             .content_type(content_type.as_deref())
             .location(location.as_deref())
             .retry_after(retry_after.as_deref());

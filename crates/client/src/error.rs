@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use http::Response;
-use tidings_proto::{EventId, Failure};
+use tidings_proto::{EventId, EventSourceFailure};
 
 use crate::transport::TransportError;
 
@@ -105,15 +105,17 @@ impl Error {
     }
 
     /// The error of a session that failed like this, after this network error if there was one.
-    pub(crate) fn of(failure: Failure, network_error: Option<TransportError>) -> Self {
+    pub(crate) fn of(failure: EventSourceFailure, network_error: Option<TransportError>) -> Self {
         match failure {
-            Failure::Status(status) => {
+            EventSourceFailure::Status(status) => {
                 // Only a status that came as a `StatusCode` gets here.
                 let status = http::StatusCode::from_u16(status).unwrap_or_default();
                 Self::new(ErrorKind::Status(status), None)
             }
-            Failure::ContentType(found) => Self::new(ErrorKind::ContentType(found), None),
-            Failure::EventTooLarge(error) => {
+            EventSourceFailure::ContentType(found) => {
+                Self::new(ErrorKind::ContentType(found), None)
+            }
+            EventSourceFailure::EventTooLarge(error) => {
                 Self::new(ErrorKind::EventTooLarge, Some(error.into()))
             }
             _ => Self::new(ErrorKind::Network, network_error),

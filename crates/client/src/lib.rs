@@ -310,7 +310,7 @@ pub use attempt::Attempt;
 pub use buffer::BufferPolicy;
 pub use client::SseClient;
 pub use error::{Error, ErrorKind};
-pub use lifecycle::{Lifecycle, State};
+pub use lifecycle::{ConnectionState, Lifecycle};
 pub use request::RequestBuilder;
 pub use service::RequestBody;
 pub use session::Session;

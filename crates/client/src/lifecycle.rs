@@ -1,4 +1,4 @@
-//! Owns `Lifecycle` and `State`: what becomes of a session between its events.
+//! Owns `Lifecycle` and `ConnectionState`: what becomes of a session between its events.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ pub enum Lifecycle<'a> {
 /// What a session is doing, as [`Session::state`](crate::Session::state) tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum State {
+pub enum ConnectionState {
     /// It is connecting, or waits for the head of the response.
     Connecting {
         /// Which attempt in this outage it is, counted from 1; 0 for the first connection.

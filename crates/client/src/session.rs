@@ -11,7 +11,7 @@ use http::response::Parts;
 use tidings_proto::{Event, EventId};
 
 use crate::driver::Driver;
-use crate::{Error, State};
+use crate::{ConnectionState, Error};
 
 /// An open session: the events of one subscription, over all of its connections.
 ///
@@ -96,7 +96,7 @@ impl Session {
     /// What the session is doing. As nothing happens unless it is polled, this is as of the last
     /// poll.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ConnectionState {
         self.driver.state()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tidings_proto::Check;
+use tidings_proto::EntryCheck;
 use tokio::sync::oneshot;
 
 /// How many entries are remembered: so many may come back through the tail before their publisher
@@ -13,10 +13,10 @@ const REMEMBERED: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// `None` if it stands behind its channel's end.
-    pub(crate) check: Option<Check>,
+    pub(crate) check: Option<EntryCheck>,
     /// Of which draft it is: in a log that has fallen back, another one may stand where a publisher's
     /// stood.
-    pub(crate) content: Check,
+    pub(crate) content: EntryCheck,
 }
 
 /// Who waits, and for what.
@@ -132,8 +132,8 @@ mod tests {
 
     fn outcome(seq: u64) -> Outcome {
         Outcome {
-            check: Some(Check::from_hash(seq)),
-            content: Check::from_hash(seq),
+            check: Some(EntryCheck::from_hash(seq)),
+            content: EntryCheck::from_hash(seq),
         }
     }
 

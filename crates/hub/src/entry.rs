@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use siphasher::sip::SipHasher13;
-use tidings_proto::Check;
+use tidings_proto::EntryCheck;
 
 use crate::ChannelName;
 
@@ -57,18 +57,18 @@ impl Entry {
     ///
     /// The same on every machine and in every version: it stands in the ids that clients keep.
     #[must_use]
-    pub fn check(&self) -> Check {
+    pub fn check(&self) -> EntryCheck {
         self.seal().check
     }
 
     /// Its check, and what that of its draft is.
     pub(crate) fn seal(&self) -> Seal {
         let mut hasher = hash(&self.channel, self.kind, &self.body);
-        let content = Check::from_hash(hasher.finish());
+        let content = EntryCheck::from_hash(hasher.finish());
         hasher.write(&self.seq.to_le_bytes());
         hasher.write(&self.time.to_le_bytes());
         Seal {
-            check: Check::from_hash(hasher.finish()),
+            check: EntryCheck::from_hash(hasher.finish()),
             content,
         }
     }
@@ -85,15 +85,15 @@ impl Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     /// From another one at the same place.
-    pub(crate) check: Check,
+    pub(crate) check: EntryCheck,
     /// From another draft.
-    pub(crate) content: Check,
+    pub(crate) content: EntryCheck,
 }
 
 impl Draft {
     /// What tells it from another draft.
-    pub(crate) fn content(&self) -> Check {
-        Check::from_hash(hash(&self.channel, self.kind, &self.body).finish())
+    pub(crate) fn content(&self) -> EntryCheck {
+        EntryCheck::from_hash(hash(&self.channel, self.kind, &self.body).finish())
     }
 }
 

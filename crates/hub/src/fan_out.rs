@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::task::Waker;
 
-use tidings_proto::Check;
+use tidings_proto::EntryCheck;
 
 use crate::confirm::{Outcome, Told};
 use crate::entry::Seal;
@@ -99,7 +99,7 @@ impl FanOut {
     }
 
     /// Returns the check of the entry.
-    fn write(&mut self, entry: &Entry, directory: &mut Directory) -> Check {
+    fn write(&mut self, entry: &Entry, directory: &mut Directory) -> EntryCheck {
         let has_ended = self.life.ends().of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
         match entry.kind {
@@ -115,7 +115,7 @@ impl FanOut {
         check
     }
 
-    fn write_event(&mut self, entry: &Entry, check: Check, directory: &mut Directory) {
+    fn write_event(&mut self, entry: &Entry, check: EntryCheck, directory: &mut Directory) {
         let mut id_line = std::mem::take(&mut self.id_line);
         id_line.clear();
         // A string takes all.
@@ -201,7 +201,7 @@ mod tests {
         let base = Position {
             epoch: Epoch::new("e").unwrap(),
             seq: 0,
-            check: Check::from_hash(0),
+            check: EntryCheck::from_hash(0),
         };
         FanOut::new(Arc::new(Life::new(&base, Ends::default())), max_bytes)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tidings_proto::{Check, Position};
+use tidings_proto::{EntryCheck, Position};
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -33,13 +33,13 @@ const ATTEMPTS: u32 = 5;
 const LONG_BATCH: usize = 64;
 
 /// The check of the place before the first entry of all.
-pub(crate) fn check_of_nothing() -> Check {
-    Check::from_hash(0)
+pub(crate) fn check_of_nothing() -> EntryCheck {
+    EntryCheck::from_hash(0)
 }
 
 /// That of who has heard that there was a gap, and nothing of the snapshot that follows.
-pub(crate) fn check_of_unheard() -> Check {
-    Check::from_hash(1)
+pub(crate) fn check_of_unheard() -> EntryCheck {
+    EntryCheck::from_hash(1)
 }
 
 /// Follows the log for as long as there is a handle of the hub.
@@ -279,7 +279,7 @@ pub(crate) async fn check_at(
     log: &dyn Log,
     bounds: &Bounds,
     seq: u64,
-) -> Result<Option<Check>, LogError> {
+) -> Result<Option<EntryCheck>, LogError> {
     if seq == 0 {
         return Ok((bounds.first == 1).then(check_of_nothing));
     }

@@ -47,7 +47,7 @@ pub(crate) fn gather(pieces: Vec<Piece>) -> Option<Slice> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tidings_proto::{Check, Epoch, Position};
+    use tidings_proto::{EntryCheck, Epoch, Position};
 
     use super::*;
     use crate::tape::Tape;
@@ -56,7 +56,7 @@ mod tests {
         let position = Position {
             epoch: Epoch::new("e").unwrap(),
             seq,
-            check: Check::from_hash(seq),
+            check: EntryCheck::from_hash(seq),
         };
         tape.push(seq, &format!("id: {position}\n"), body);
     }

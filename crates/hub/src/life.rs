@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
-use tidings_proto::{Check, Epoch, EventId, Position};
+use tidings_proto::{EntryCheck, Epoch, EventId, Position};
 
 use crate::confirm::Confirms;
 use crate::ends::Ends;
@@ -93,7 +93,7 @@ impl Life {
     }
 
     /// Where this entry stands, in this life of the log.
-    pub(crate) fn position(&self, seq: u64, check: Check) -> Position {
+    pub(crate) fn position(&self, seq: u64, check: EntryCheck) -> Position {
         Position {
             epoch: self.epoch.clone(),
             seq,

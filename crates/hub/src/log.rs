@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use tidings_proto::{Check, Epoch};
+use tidings_proto::{EntryCheck, Epoch};
 
 use crate::{ChannelName, Draft, Entry, Pattern};
 
@@ -123,7 +123,7 @@ pub struct Bounds {
     pub last: u64,
     /// The check of the entry before `first`, so that who has heard it resumes whole; `None` while
     /// `first` is 1.
-    pub floor: Option<Check>,
+    pub floor: Option<EntryCheck>,
 }
 
 /// Where an entry was appended.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tidings_proto::{Check, Event, Gap, Position};
+use tidings_proto::{EntryCheck, Event, Gap, Position};
 
 use crate::confirm::{Found, Outcome};
 use crate::follow::{Continuity, check_at, check_of_nothing, continuity};
@@ -167,7 +167,7 @@ async fn check_of_repeat(
     shared: &Shared,
     life: &Life,
     seq: u64,
-) -> Result<Option<Option<Check>>, Error> {
+) -> Result<Option<Option<EntryCheck>>, Error> {
     let log = &*shared.log;
     let looked = async {
         let bounds = log.bounds().await?;

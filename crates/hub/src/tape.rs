@@ -325,7 +325,7 @@ fn offset(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{Check, Epoch, Position};
+    use tidings_proto::{EntryCheck, Epoch, Position};
 
     use super::*;
 
@@ -333,7 +333,7 @@ mod tests {
         Position {
             epoch: Epoch::new("e").unwrap(),
             seq,
-            check: Check::from_hash(seq),
+            check: EntryCheck::from_hash(seq),
         }
     }
 

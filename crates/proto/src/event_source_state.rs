@@ -10,7 +10,7 @@ use crate::incoming::Incoming;
 use crate::instant::after;
 use crate::jitter::Jitter;
 use crate::reconnect::{Outage, parse_retry_after};
-use crate::{Decoder, Event, EventId, EventTooLarge, Head, Reconnect};
+use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect, ResponseHead};
 
 /// The most redirects that are followed in a row: 20, as browsers do. The next one is a network
 /// error.
@@ -27,12 +27,12 @@ pub const MAX_REDIRECTS: u32 = 20;
 ///
 /// ```
 /// use std::time::{Duration, Instant, SystemTime};
-/// use tidings_proto::{Action, Decoder, EventSourceState, Head, Reconnect};
+/// use tidings_proto::{Decoder, EventSourceAction, EventSourceState, Reconnect, ResponseHead};
 ///
 /// let now = Instant::now();
 /// let mut state = EventSourceState::new(Reconnect::standard(), Decoder::new(), 42);
-/// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: None }));
-/// let head = Head::new(200).content_type(Some("text/event-stream"));
+/// assert_eq!(state.poll_action(), Some(EventSourceAction::Connect { last_event_id: None }));
+/// let head = ResponseHead::new(200).content_type(Some("text/event-stream"));
 /// state.handle_response(head, now, SystemTime::now());
 /// state.handle_chunk("id: 7\ndata: hello\n\n".into());
 /// assert_eq!(state.poll_event().unwrap().text(), "hello");
@@ -41,7 +41,7 @@ pub const MAX_REDIRECTS: u32 = 20;
 /// let later = state.poll_timeout().unwrap();
 /// assert_eq!(later - now, Duration::from_secs(3));
 /// state.handle_timeout(later);
-/// assert_eq!(state.poll_action(), Some(Action::Connect { last_event_id: Some(7.into()) }));
+/// assert_eq!(state.poll_action(), Some(EventSourceAction::Connect { last_event_id: Some(7.into()) }));
 /// ```
 ///
 /// Spec: [9.2.3 Processing model](https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model).
@@ -52,7 +52,7 @@ pub struct EventSourceState {
     decoder: Decoder,
     phase: Phase,
     /// What to do now, until it is taken.
-    action: Option<Action>,
+    action: Option<EventSourceAction>,
     /// Received, not handed out.
     incoming: Incoming,
     /// As of the last event handed out.
@@ -66,7 +66,7 @@ pub struct EventSourceState {
     asks: bool,
     dedupe: Option<Dedupe>,
     /// Why the last connection failed; `None` if it came to its end, or another is tried since.
-    failure: Option<Failure>,
+    failure: Option<EventSourceFailure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ enum Phase {
 /// What the state machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Action {
+pub enum EventSourceAction {
     /// Send the request, with this `Last-Event-ID` or none, over a new connection.
     Connect {
         /// The id to resume after; only ever one that a header can carry.
@@ -111,13 +111,13 @@ pub enum Action {
     /// It is over, as it should be: the server said so, or nobody wants more.
     Finish,
     /// It is over: never again a request.
-    Fail(Failure),
+    Fail(EventSourceFailure),
 }
 
 /// Why a subscription failed for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum EventSourceFailure {
     /// The server answered another status than 200 and 204.
     Status(u16),
     /// The server answered 200 with another media type, or with none.
@@ -153,7 +153,7 @@ impl EventSourceState {
         state
     }
 
-    /// Asks by [`Action::Decide`] whether and when to connect again, in place of what the policy
+    /// Asks by [`EventSourceAction::Decide`] whether and when to connect again, in place of what the policy
     /// says; but for the first connection, which must succeed unless the policy covers it. A
     /// refusal is asked about if it may be temporary: the statuses 408, 425, 429 and 5xx.
     #[must_use]
@@ -173,7 +173,7 @@ impl EventSourceState {
 
     /// What is to be done now, once.
     #[must_use]
-    pub fn poll_action(&mut self) -> Option<Action> {
+    pub fn poll_action(&mut self) -> Option<EventSourceAction> {
         self.action.take()
     }
 
@@ -260,7 +260,7 @@ impl EventSourceState {
     }
 
     /// The head of the response has come; ignored unless one is awaited. The wall time is for a `Retry-After` that is a date.
-    pub fn handle_response(&mut self, head: Head<'_>, now: Instant, wall: SystemTime) {
+    pub fn handle_response(&mut self, head: ResponseHead<'_>, now: Instant, wall: SystemTime) {
         if self.phase != Phase::Connecting {
             return;
         }
@@ -274,8 +274,10 @@ impl EventSourceState {
                     self.decoder.clear_last_event_id();
                 }
             }
-            (200, _) => self.fail(Failure::ContentType(head.content_type.map(str::to_owned))),
-            (204, _) => self.finish(Action::Finish),
+            (200, _) => self.fail(EventSourceFailure::ContentType(
+                head.content_type.map(str::to_owned),
+            )),
+            (204, _) => self.finish(EventSourceAction::Finish),
             (status @ (301 | 302 | 303 | 307 | 308), Some(location)) if !location.is_empty() => {
                 self.handle_redirect(status, location, now);
             }
@@ -283,9 +285,9 @@ impl EventSourceState {
                 let retry_after = head
                     .retry_after
                     .and_then(|value| parse_retry_after(value, wall));
-                self.handle_loss(Some(Failure::Status(status)), retry_after, now);
+                self.handle_loss(Some(EventSourceFailure::Status(status)), retry_after, now);
             }
-            (status, _) => self.fail(Failure::Status(status)),
+            (status, _) => self.fail(EventSourceFailure::Status(status)),
         }
     }
 
@@ -298,7 +300,7 @@ impl EventSourceState {
             return self.handle_network_error(now);
         }
         self.redirects += 1;
-        self.action = Some(Action::Redirect {
+        self.action = Some(EventSourceAction::Redirect {
             status,
             location: location.to_owned(),
             last_event_id: self.resumable_id(),
@@ -321,10 +323,10 @@ impl EventSourceState {
 
     /// The connection could not be made, or broke.
     pub fn handle_network_error(&mut self, now: Instant) {
-        self.handle_loss(Some(Failure::Network), None, now);
+        self.handle_loss(Some(EventSourceFailure::Network), None, now);
     }
 
-    /// What [`Action::Decide`] asked for: how long to wait before the attempt, or `None` if it is
+    /// What [`EventSourceAction::Decide`] asked for: how long to wait before the attempt, or `None` if it is
     /// not to be made.
     pub fn handle_decision(&mut self, delay: Option<Duration>, now: Instant) {
         if self.phase == Phase::Deciding {
@@ -343,7 +345,7 @@ impl EventSourceState {
     pub fn handle_close(&mut self) {
         self.incoming = Incoming::default();
         if self.phase != Phase::Over {
-            self.finish(Action::Finish);
+            self.finish(EventSourceAction::Finish);
         }
     }
 
@@ -368,7 +370,7 @@ impl EventSourceState {
 
     /// Why the last connection failed; `None` if it came to its end, or another is tried since.
     #[must_use]
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&EventSourceFailure> {
         self.failure.as_ref()
     }
 
@@ -376,7 +378,7 @@ impl EventSourceState {
         self.phase = Phase::Connecting;
         self.redirects = 0;
         self.failure = None;
-        self.action = Some(Action::Connect {
+        self.action = Some(EventSourceAction::Connect {
             last_event_id: self.resumable_id(),
         });
     }
@@ -387,7 +389,12 @@ impl EventSourceState {
     }
 
     /// The connection is gone, for this reason or because it came to its end.
-    fn handle_loss(&mut self, why: Option<Failure>, retry_after: Option<Duration>, now: Instant) {
+    fn handle_loss(
+        &mut self,
+        why: Option<EventSourceFailure>,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) {
         // What was received before goes on to be heard, and does not mix with what comes after.
         self.settle();
         let is_live = matches!(self.phase, Phase::Connecting | Phase::OpenSince(_));
@@ -407,7 +414,7 @@ impl EventSourceState {
         let reconnection_time = self.decoder.reconnection_time();
         if self.asks && self.reconnect.covers(self.opened_before) {
             self.phase = Phase::Deciding;
-            self.action = Some(Action::Decide {
+            self.action = Some(EventSourceAction::Decide {
                 attempt: self.attempts,
                 reconnection_time,
                 retry_after,
@@ -428,29 +435,29 @@ impl EventSourceState {
         match (delay, self.failure.clone()) {
             (Some(delay), _) => self.phase = Phase::WaitingUntil(after(now, delay)),
             (None, Some(failure)) => self.fail(failure),
-            (None, None) => self.finish(Action::Finish),
+            (None, None) => self.finish(EventSourceAction::Finish),
         }
     }
 
     #[cold]
     fn handle_too_large(&mut self, error: EventTooLarge) {
         self.incoming = Incoming::default();
-        self.fail(Failure::EventTooLarge(error));
+        self.fail(EventSourceFailure::EventTooLarge(error));
     }
 
     /// What has come is decoded, though nobody has taken it yet.
     fn settle(&mut self) {
         if let Err(error) = self.incoming.settle(&mut self.decoder) {
-            self.fail(Failure::EventTooLarge(error));
+            self.fail(EventSourceFailure::EventTooLarge(error));
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: EventSourceFailure) {
         self.failure = Some(failure.clone());
-        self.finish(Action::Fail(failure));
+        self.finish(EventSourceAction::Fail(failure));
     }
 
-    fn finish(&mut self, action: Action) {
+    fn finish(&mut self, action: EventSourceAction) {
         self.phase = Phase::Over;
         self.action = Some(action);
     }
@@ -479,7 +486,7 @@ mod tests {
     }
 
     fn respond(state: &mut EventSourceState, status: u16, content_type: Option<&str>) {
-        let head = Head::new(status)
+        let head = ResponseHead::new(status)
             .content_type(content_type)
             .retry_after(Some("2"));
         state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
@@ -489,7 +496,7 @@ mod tests {
         let mut state = connecting(reconnect);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Connect {
+            Some(EventSourceAction::Connect {
                 last_event_id: None
             })
         );
@@ -508,7 +515,7 @@ mod tests {
         state.handle_end(some_instant());
         state.handle_timeout(state.poll_timeout().unwrap());
         match state.poll_action() {
-            Some(Action::Connect { last_event_id }) => last_event_id,
+            Some(EventSourceAction::Connect { last_event_id }) => last_event_id,
             other => panic!("expected to connect, not {other:?}"),
         }
     }
@@ -516,19 +523,19 @@ mod tests {
     #[test]
     fn a_refusal_is_for_good() {
         for (status, content_type, failure) in [
-            (404, STREAM, Failure::Status(404)),
-            (206, STREAM, Failure::Status(206)),
-            (503, None, Failure::Status(503)),
+            (404, STREAM, EventSourceFailure::Status(404)),
+            (206, STREAM, EventSourceFailure::Status(206)),
+            (503, None, EventSourceFailure::Status(503)),
             (
                 200,
                 Some("text/plain"),
-                Failure::ContentType(Some("text/plain".into())),
+                EventSourceFailure::ContentType(Some("text/plain".into())),
             ),
-            (200, None, Failure::ContentType(None)),
+            (200, None, EventSourceFailure::ContentType(None)),
         ] {
             let mut state = connecting(Reconnect::standard());
             respond(&mut state, status, content_type);
-            assert_eq!(state.poll_action(), Some(Action::Fail(failure)));
+            assert_eq!(state.poll_action(), Some(EventSourceAction::Fail(failure)));
             assert_eq!((state.poll_action(), state.poll_timeout()), (None, None));
         }
     }
@@ -542,11 +549,14 @@ mod tests {
         respond(&mut state, 503, None);
         assert!(state.poll_timeout().unwrap() >= asked + Duration::from_secs(2));
         state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        assert!(matches!(
+            state.poll_action(),
+            Some(EventSourceAction::Connect { .. })
+        ));
         respond(&mut state, 503, None);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Fail(Failure::Status(503)))
+            Some(EventSourceAction::Fail(EventSourceFailure::Status(503)))
         );
     }
 
@@ -579,7 +589,7 @@ mod tests {
         state.handle_network_error(now);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Decide {
+            Some(EventSourceAction::Decide {
                 attempt: 1,
                 reconnection_time: Some(Duration::from_millis(1500)),
                 retry_after: None
@@ -590,11 +600,14 @@ mod tests {
         assert_eq!(state.poll_timeout(), Some(now + Duration::from_secs(7)));
         state.handle_timeout(now + Duration::from_secs(7));
         assert_eq!(state.attempt(), 1);
-        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        assert!(matches!(
+            state.poll_action(),
+            Some(EventSourceAction::Connect { .. })
+        ));
         respond(&mut state, 503, None);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Decide {
+            Some(EventSourceAction::Decide {
                 attempt: 2,
                 reconnection_time: Some(Duration::from_millis(1500)),
                 retry_after: Some(Duration::from_secs(2))
@@ -603,7 +616,7 @@ mod tests {
         state.handle_decision(None, now);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Fail(Failure::Status(503)))
+            Some(EventSourceAction::Fail(EventSourceFailure::Status(503)))
         );
         state.handle_decision(Some(Duration::ZERO), now);
         assert_eq!(state.poll_timeout(), None);
@@ -613,26 +626,35 @@ mod tests {
     fn who_is_asked_after_an_end_may_let_it_be_the_end() {
         let mut state = open(Reconnect::off()).ask();
         state.handle_end(some_instant());
-        assert!(matches!(state.poll_action(), Some(Action::Decide { .. })));
+        assert!(matches!(
+            state.poll_action(),
+            Some(EventSourceAction::Decide { .. })
+        ));
         state.handle_decision(None, some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Finish));
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
     }
 
     #[test]
     fn nobody_is_asked_about_a_first_connection_that_must_succeed_or_about_a_refusal_for_good() {
         let mut state = connecting(Reconnect::off()).ask();
         state.handle_network_error(some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+        assert_eq!(
+            state.poll_action(),
+            Some(EventSourceAction::Fail(EventSourceFailure::Network))
+        );
 
         let mut state = open(Reconnect::off()).ask();
         state.handle_end(some_instant());
         state.handle_decision(Some(Duration::ZERO), some_instant());
         state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        assert!(matches!(
+            state.poll_action(),
+            Some(EventSourceAction::Connect { .. })
+        ));
         respond(&mut state, 404, None);
         assert_eq!(
             state.poll_action(),
-            Some(Action::Fail(Failure::Status(404)))
+            Some(EventSourceAction::Fail(EventSourceFailure::Status(404)))
         );
     }
 
@@ -678,10 +700,16 @@ mod tests {
         let opened = some_instant();
         state.handle_end(opened + Duration::from_secs(10));
         state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+        assert!(matches!(
+            state.poll_action(),
+            Some(EventSourceAction::Connect { .. })
+        ));
         respond(&mut state, 200, STREAM);
         state.handle_network_error(some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+        assert_eq!(
+            state.poll_action(),
+            Some(EventSourceAction::Fail(EventSourceFailure::Network))
+        );
     }
 
     #[test]
@@ -689,17 +717,20 @@ mod tests {
         let mut state = connecting(Reconnect::off());
         let redirect = |state: &mut EventSourceState| {
             assert!(state.poll_action().is_some());
-            let head = Head::new(302).location(Some("/next"));
+            let head = ResponseHead::new(302).location(Some("/next"));
             state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
         };
         (0..=MAX_REDIRECTS).for_each(|_| redirect(&mut state));
-        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+        assert_eq!(
+            state.poll_action(),
+            Some(EventSourceAction::Fail(EventSourceFailure::Network))
+        );
 
         let mut state = connecting(Reconnect::off());
         (0..MAX_REDIRECTS).for_each(|_| redirect(&mut state));
         assert!(matches!(
             state.poll_action(),
-            Some(Action::Redirect { status: 302, .. })
+            Some(EventSourceAction::Redirect { status: 302, .. })
         ));
         respond(&mut state, 200, STREAM);
         assert!(state.is_open());
@@ -710,11 +741,11 @@ mod tests {
         for location in [None, Some("")] {
             let mut state = connecting(Reconnect::standard());
             assert!(state.poll_action().is_some());
-            let head = Head::new(301).location(location);
+            let head = ResponseHead::new(301).location(location);
             state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
             assert_eq!(
                 state.poll_action(),
-                Some(Action::Fail(Failure::Status(301)))
+                Some(EventSourceAction::Fail(EventSourceFailure::Status(301)))
             );
         }
     }
@@ -723,18 +754,21 @@ mod tests {
     fn no_content_stops_without_an_error() {
         let mut state = connecting(Reconnect::standard());
         respond(&mut state, 204, None);
-        assert_eq!(state.poll_action(), Some(Action::Finish));
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
     }
 
     #[test]
     fn without_a_policy_an_end_is_the_end_and_a_break_an_error() {
         let mut state = open(Reconnect::off());
         state.handle_end(some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Finish));
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
 
         let mut state = open(Reconnect::off());
         state.handle_network_error(some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+        assert_eq!(
+            state.poll_action(),
+            Some(EventSourceAction::Fail(EventSourceFailure::Network))
+        );
     }
 
     #[test]
@@ -750,10 +784,16 @@ mod tests {
         for _ in 0..2 {
             state.handle_network_error(some_instant());
             state.handle_timeout(state.poll_timeout().unwrap());
-            assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
+            assert!(matches!(
+                state.poll_action(),
+                Some(EventSourceAction::Connect { .. })
+            ));
         }
         state.handle_network_error(some_instant());
-        assert_eq!(state.poll_action(), Some(Action::Fail(Failure::Network)));
+        assert_eq!(
+            state.poll_action(),
+            Some(EventSourceAction::Fail(EventSourceFailure::Network))
+        );
     }
 
     #[test]
@@ -767,7 +807,7 @@ mod tests {
         state.handle_timeout(state.poll_timeout().unwrap());
         assert_eq!(
             state.poll_action(),
-            Some(Action::Connect {
+            Some(EventSourceAction::Connect {
                 last_event_id: Some(1.into())
             })
         );
@@ -809,7 +849,12 @@ mod tests {
         assert_eq!(texts(&mut state), ["a"]);
         let failure = state.poll_action();
         assert!(
-            matches!(failure, Some(Action::Fail(Failure::EventTooLarge(_)))),
+            matches!(
+                failure,
+                Some(EventSourceAction::Fail(EventSourceFailure::EventTooLarge(
+                    _
+                )))
+            ),
             "{failure:?}"
         );
     }
@@ -832,7 +877,7 @@ mod tests {
         state.handle_close();
         assert_eq!(
             (state.poll_event(), state.poll_action()),
-            (None, Some(Action::Finish))
+            (None, Some(EventSourceAction::Finish))
         );
         state.handle_chunk("data: c\n\n".into());
         state.handle_end(some_instant());

@@ -27,7 +27,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub struct Heartbeat {
     period: Duration,
     always: bool,
-    beat: Beat,
+    beat: HeartbeatEvent,
 }
 
 impl Heartbeat {
@@ -37,14 +37,14 @@ impl Heartbeat {
         Self {
             period: period.max(SHORTEST),
             always: false,
-            beat: Beat(Source::Event(Event::comment("heartbeat").encode())),
+            beat: HeartbeatEvent(Source::Event(Event::comment("heartbeat").encode())),
         }
     }
 
     /// Sends this event in place of the comment.
     #[must_use]
     pub fn event(mut self, event: impl Into<EncodedEvents>) -> Self {
-        self.beat = Beat(Source::Event(event.into()));
+        self.beat = HeartbeatEvent(Source::Event(event.into()));
         self
     }
 
@@ -64,7 +64,7 @@ impl Heartbeat {
         mut self,
         provider: impl Fn() -> E + Send + Sync + 'static,
     ) -> Self {
-        self.beat = Beat(Source::Provider(Arc::new(move || provider().into())));
+        self.beat = HeartbeatEvent(Source::Provider(Arc::new(move || provider().into())));
         self
     }
 
@@ -84,7 +84,7 @@ impl Default for Heartbeat {
 
 /// What a heartbeat sends when it is due.
 #[derive(Debug, Clone)]
-pub struct Beat(Source);
+pub struct HeartbeatEvent(Source);
 
 #[derive(Clone)]
 enum Source {
@@ -92,7 +92,7 @@ enum Source {
     Provider(Arc<dyn Fn() -> EncodedEvents + Send + Sync>),
 }
 
-impl Beat {
+impl HeartbeatEvent {
     /// The event, which a provider makes now.
     #[must_use]
     pub fn encode(&self) -> EncodedEvents {
@@ -143,7 +143,7 @@ impl Pulse {
     }
 
     /// What is due by now.
-    pub(crate) fn poll_beat(&mut self, now: Instant) -> Option<Beat> {
+    pub(crate) fn poll_heartbeat(&mut self, now: Instant) -> Option<HeartbeatEvent> {
         if now < self.due {
             return None;
         }
@@ -190,7 +190,7 @@ mod tests {
             if sent.contains(&millis) {
                 pulse.handle_sent(now);
             }
-            if pulse.poll_beat(now).is_some() {
+            if pulse.poll_heartbeat(now).is_some() {
                 beats.push(millis);
             }
         }
@@ -227,7 +227,7 @@ mod tests {
         let mut pulse = Pulse::new(Heartbeat::every(Duration::MAX).always(), start);
         assert!(
             pulse
-                .poll_beat(start + Duration::from_secs(1 << 30))
+                .poll_heartbeat(start + Duration::from_secs(1 << 30))
                 .is_none()
         );
     }

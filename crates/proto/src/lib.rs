@@ -30,7 +30,6 @@ mod events;
 mod feed;
 mod field;
 mod gap;
-mod head;
 pub mod headers;
 mod heartbeat;
 mod id;
@@ -46,6 +45,7 @@ mod name_cache;
 mod position;
 mod reader;
 mod reconnect;
+mod response_head;
 mod session_state;
 mod splitter;
 mod text;
@@ -56,19 +56,21 @@ pub use decoder::Decoder;
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
-pub use event_source_state::{Action, EventSourceState, Failure, MAX_REDIRECTS, is_temporary};
+pub use event_source_state::{
+    EventSourceAction, EventSourceFailure, EventSourceState, MAX_REDIRECTS, is_temporary,
+};
 pub use events::Events;
 pub use feed::{Feed, FeedError, FeedErrorKind, Opened};
 pub use gap::{Gap, GapReason};
-pub use head::Head;
-pub use heartbeat::{Beat, Heartbeat};
+pub use heartbeat::{Heartbeat, HeartbeatEvent};
 pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
 pub use name::{EventName, InvalidEventName};
-pub use position::{Check, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
+pub use position::{EntryCheck, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
 pub use reconnect::{
     MAX_RECONNECTION_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
 };
-pub use session_state::{Frame, MAX_QUEUED_BYTES, SessionState};
+pub use response_head::ResponseHead;
+pub use session_state::{MAX_QUEUED_BYTES, SessionFrame, SessionState};
 #[cfg(feature = "json")]
 pub use typed::{Format, Json, Undecodable};

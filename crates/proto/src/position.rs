@@ -54,12 +54,12 @@ impl fmt::Debug for Epoch {
 /// Four characters of a hash of the entry at a position: tells a log that fell back and grew again
 /// from the one that handed the position out.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Check([u8; 4]);
+pub struct EntryCheck([u8; 4]);
 
 const CHECK_ALPHABET: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-impl Check {
+impl EntryCheck {
     /// The check of an entry with this hash: its lowest 24 bits.
     #[must_use]
     pub fn from_hash(hash: u64) -> Self {
@@ -73,13 +73,13 @@ impl Check {
     }
 }
 
-impl fmt::Display for Check {
+impl fmt::Display for EntryCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl fmt::Debug for Check {
+impl fmt::Debug for EntryCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
@@ -108,7 +108,7 @@ pub struct Position {
     /// The entry's number in it.
     pub seq: u64,
     /// What the entry must hash to.
-    pub check: Check,
+    pub check: EntryCheck,
 }
 
 impl PartialOrd for Position {
@@ -150,7 +150,7 @@ impl FromStr for Position {
         Ok(Self {
             epoch: Epoch::new(epoch)?,
             seq: seq.parse().map_err(|_| invalid())?,
-            check: Check(check.as_bytes().try_into().map_err(|_| invalid())?),
+            check: EntryCheck(check.as_bytes().try_into().map_err(|_| invalid())?),
         })
     }
 }
@@ -222,8 +222,8 @@ mod tests {
 
     #[test]
     fn a_check_is_the_low_bits_of_the_hash() {
-        assert_eq!(Check::from_hash(0).as_str(), "AAAA");
-        assert_eq!(Check::from_hash(u64::MAX).as_str(), "____");
-        assert_eq!(Check::from_hash(0x01_0000_0000_0001).as_str(), "AAAB");
+        assert_eq!(EntryCheck::from_hash(0).as_str(), "AAAA");
+        assert_eq!(EntryCheck::from_hash(u64::MAX).as_str(), "____");
+        assert_eq!(EntryCheck::from_hash(0x01_0000_0000_0001).as_str(), "AAAB");
     }
 }

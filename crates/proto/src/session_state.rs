@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::heartbeat::Pulse;
-use crate::{Beat, EncodedEvents, Heartbeat};
+use crate::{EncodedEvents, Heartbeat, HeartbeatEvent};
 
 /// The most a session queues before who sends has to wait: 64 KiB. One larger event goes alone.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024;
@@ -20,15 +20,15 @@ const FRAME_BYTES: usize = 16 * 1024;
 ///
 /// ```
 /// use std::time::Instant;
-/// use tidings_proto::{Event, Frame, SessionState};
+/// use tidings_proto::{Event, SessionFrame, SessionState};
 ///
 /// let now = Instant::now();
 /// let mut session = SessionState::new();
 /// session.handle_events(Event::new("a").encode());
 /// session.handle_events(Event::new("b").encode());
 /// session.handle_end();
-/// assert_eq!(session.poll_frame(now), Some(Frame::Data("data: a\n\ndata: b\n\n".into())));
-/// assert_eq!(session.poll_frame(now), Some(Frame::End));
+/// assert_eq!(session.poll_frame(now), Some(SessionFrame::Data("data: a\n\ndata: b\n\n".into())));
+/// assert_eq!(session.poll_frame(now), Some(SessionFrame::End));
 /// ```
 #[derive(Debug, Default)]
 pub struct SessionState {
@@ -51,7 +51,7 @@ enum End {
 /// What leaves a session next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Frame {
+pub enum SessionFrame {
     /// Bytes of whole events.
     Data(Bytes),
     /// The clean end of the response.
@@ -118,14 +118,14 @@ impl SessionState {
 
     /// The heartbeat that is due. What it makes is queued as any other event; for a peer that reads
     /// nothing, whose queue has no room for it, it is left out.
-    pub fn poll_beat(&mut self, now: Instant) -> Option<Beat> {
+    pub fn poll_heartbeat(&mut self, now: Instant) -> Option<HeartbeatEvent> {
         if self.is_ended() {
             return None;
         }
-        self.pulse.as_mut()?.poll_beat(now)
+        self.pulse.as_mut()?.poll_heartbeat(now)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_beat`](Self::poll_beat) are to be
+    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_heartbeat`](Self::poll_heartbeat) are to be
     /// called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -138,16 +138,16 @@ impl SessionState {
 
     /// What leaves now; `None` if there is nothing yet. An end stays the end.
     #[must_use]
-    pub fn poll_frame(&mut self, now: Instant) -> Option<Frame> {
+    pub fn poll_frame(&mut self, now: Instant) -> Option<SessionFrame> {
         let Some(bytes) = self.first.take().map(Bytes::from) else {
-            return self.end.map(Frame::from);
+            return self.end.map(SessionFrame::from);
         };
         self.first = self.rest.pop_front();
         self.queued_bytes -= bytes.len();
         if let Some(pulse) = &mut self.pulse {
             pulse.handle_sent(now);
         }
-        Some(Frame::Data(bytes))
+        Some(SessionFrame::Data(bytes))
     }
 
     /// Whether nothing more can be sent.
@@ -157,7 +157,7 @@ impl SessionState {
     }
 }
 
-impl From<End> for Frame {
+impl From<End> for SessionFrame {
     fn from(end: End) -> Self {
         match end {
             End::Clean => Self::End,
@@ -225,7 +225,7 @@ mod tests {
             .for_each(|&bytes| session.handle_events(event_of(bytes)));
         session.handle_end();
         let frames = std::iter::from_fn(|| match session.poll_frame(some_instant()) {
-            Some(Frame::Data(bytes)) => Some(bytes.len()),
+            Some(SessionFrame::Data(bytes)) => Some(bytes.len()),
             _ => None,
         })
         .collect();
@@ -242,7 +242,7 @@ mod tests {
         let large = event_of(FRAME_BYTES);
         let mut session = SessionState::new();
         session.handle_events(large.clone());
-        let Some(Frame::Data(sent)) = session.poll_frame(some_instant()) else {
+        let Some(SessionFrame::Data(sent)) = session.poll_frame(some_instant()) else {
             panic!()
         };
         assert_eq!(sent.as_ptr(), large.bytes().as_ptr());
@@ -253,9 +253,9 @@ mod tests {
         for (end, frame) in [
             (
                 SessionState::handle_end as fn(&mut SessionState),
-                Frame::End,
+                SessionFrame::End,
             ),
-            (SessionState::handle_failure, Frame::Break),
+            (SessionState::handle_failure, SessionFrame::Break),
         ] {
             let mut session = SessionState::new();
             session.handle_events(event_of(3));
@@ -263,7 +263,7 @@ mod tests {
             session.handle_events(event_of(3));
             let now = some_instant();
             assert!(
-                matches!(session.poll_frame(now), Some(Frame::Data(bytes)) if bytes.len() == 3)
+                matches!(session.poll_frame(now), Some(SessionFrame::Data(bytes)) if bytes.len() == 3)
             );
             assert_eq!(session.poll_frame(now), Some(frame.clone()));
             assert_eq!(session.poll_frame(now), Some(frame));
@@ -275,7 +275,7 @@ mod tests {
         let mut session = SessionState::new();
         session.handle_end();
         session.handle_failure();
-        assert_eq!(session.poll_frame(some_instant()), Some(Frame::End));
+        assert_eq!(session.poll_frame(some_instant()), Some(SessionFrame::End));
     }
 
     #[test]
@@ -297,13 +297,13 @@ mod tests {
         session.handle_heartbeat(Heartbeat::every(millis(10)), start);
         session.handle_heartbeat(Heartbeat::every(millis(50)).event(Event::new("b")), start);
         assert_eq!(session.poll_timeout(), Some(start + millis(50)));
-        let beat = session.poll_beat(start + millis(50)).unwrap();
+        let beat = session.poll_heartbeat(start + millis(50)).unwrap();
         session.handle_events(beat.encode());
         let frame = session.poll_frame(start + millis(50));
-        assert_eq!(frame, Some(Frame::Data("data: b\n\n".into())));
+        assert_eq!(frame, Some(SessionFrame::Data("data: b\n\n".into())));
         session.handle_end();
         assert_eq!(session.poll_timeout(), None);
-        assert!(session.poll_beat(start + millis(500)).is_none());
+        assert!(session.poll_heartbeat(start + millis(500)).is_none());
     }
 
     #[test]
@@ -319,6 +319,9 @@ mod tests {
         assert!(!session.is_ended());
         session.handle_timeout(start + millis(20));
         let frames = [(); 2].map(|()| session.poll_frame(start + millis(20)));
-        assert!(matches!(frames, [Some(Frame::Data(_)), Some(Frame::End)]));
+        assert!(matches!(
+            frames,
+            [Some(SessionFrame::Data(_)), Some(SessionFrame::End)]
+        ));
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use proptest::collection::vec;
 use proptest::prelude::any;
-use tidings_proto::{Action, Event, EventSourceState, Failure, Head, Reconnect};
+use tidings_proto::{
+    Event, EventSourceAction, EventSourceFailure, EventSourceState, Reconnect, ResponseHead,
+};
 use tidings_testkit::decoding::{Options, cut};
 use tidings_testkit::{oracle, property};
 
@@ -19,8 +21,11 @@ fn now() -> Instant {
 }
 
 fn open(state: &mut EventSourceState) {
-    assert!(matches!(state.poll_action(), Some(Action::Connect { .. })));
-    let head = Head::new(200).content_type(Some("text/event-stream"));
+    assert!(matches!(
+        state.poll_action(),
+        Some(EventSourceAction::Connect { .. })
+    ));
+    let head = ResponseHead::new(200).content_type(Some("text/event-stream"));
     state.handle_response(head, now(), SystemTime::UNIX_EPOCH);
 }
 
@@ -57,13 +62,13 @@ fn check(chunks: &[&[u8]], options: &Options, taken: &[usize], breaks: bool) {
         assert_eq!(id, expected.last_event_id);
     }
     let failure = match state.poll_action() {
-        Some(Action::Finish) => None,
-        Some(Action::Fail(failure)) => Some(failure),
+        Some(EventSourceAction::Finish) => None,
+        Some(EventSourceAction::Fail(failure)) => Some(failure),
         other => panic!("{other:?}"),
     };
     match failure {
-        Some(Failure::EventTooLarge(_)) => assert!(expected.too_large),
-        Some(Failure::Network) => assert!(breaks && !expected.too_large),
+        Some(EventSourceFailure::EventTooLarge(_)) => assert!(expected.too_large),
+        Some(EventSourceFailure::Network) => assert!(breaks && !expected.too_large),
         None => assert!(!breaks && !expected.too_large),
         other => panic!("{other:?}"),
     }

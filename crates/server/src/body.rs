@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, SizeHint};
-use tidings_proto::Frame;
+use tidings_proto::SessionFrame;
 
 use crate::BrokenSession;
 #[cfg(feature = "compression")]
@@ -92,12 +92,12 @@ impl Body for SessionBody {
             State::Open(open) => ready!(open.poll_frame(cx)),
             #[cfg(feature = "compression")]
             State::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
-            State::Breaking => Frame::Break,
+            State::Breaking => SessionFrame::Break,
             State::HeadOnly | State::Over => return Poll::Ready(None),
         };
         Poll::Ready(match frame {
-            Frame::Data(bytes) => Some(Ok(http_body::Frame::data(this.cut.watch(bytes)))),
-            Frame::Break => {
+            SessionFrame::Data(bytes) => Some(Ok(http_body::Frame::data(this.cut.watch(bytes)))),
+            SessionFrame::Break => {
                 // The handler is gone meanwhile.
                 this.state = State::Breaking;
                 ready!(this.cut.poll(cx));

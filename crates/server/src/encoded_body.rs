@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::task::{Context, Poll};
 
-use tidings_proto::Frame;
+use tidings_proto::SessionFrame;
 
 use crate::coding::Coding;
 use crate::encoder::Encoder;
@@ -26,7 +26,7 @@ impl EncodedBody {
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<SessionFrame> {
         loop {
             // Of a huge frame, which is encoded in turns; the handler runs behind the last.
             if self.encoder.has_piece() {
@@ -40,24 +40,26 @@ impl EncodedBody {
                 }
             }
             match self.open.poll_frame(cx) {
-                Poll::Ready(Frame::Data(bytes)) => self.encoder.handle_data(bytes),
-                Poll::Ready(Frame::End) if !self.encoder.is_over() => self.encoder.handle_end(),
+                Poll::Ready(SessionFrame::Data(bytes)) => self.encoder.handle_data(bytes),
+                Poll::Ready(SessionFrame::End) if !self.encoder.is_over() => {
+                    self.encoder.handle_end()
+                }
                 other => return other,
             }
         }
     }
 
     /// `None` if what is left is encoded as nothing.
-    fn poll_piece(&mut self) -> Option<Frame> {
+    fn poll_piece(&mut self) -> Option<SessionFrame> {
         match self.encoder.poll_piece() {
             Ok(piece) => {
                 self.is_turn_of_connection = self.encoder.has_piece();
-                piece.map(Frame::Data)
+                piece.map(SessionFrame::Data)
             }
             Err(error) => {
                 let error: &(dyn Error + 'static) = &error;
                 tracing::error!(error, "a session could not be compressed");
-                Some(Frame::Break)
+                Some(SessionFrame::Break)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tidings_proto::Frame;
+use tidings_proto::SessionFrame;
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -73,7 +73,7 @@ impl OpenBody {
         }
     }
 
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frame> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<SessionFrame> {
         if matches!(self.turn, Turn::Head | Turn::Frame) {
             self.yield_turn(cx);
             return Poll::Pending;
@@ -91,7 +91,7 @@ impl OpenBody {
             }
             return Poll::Pending;
         };
-        if let Frame::Data(bytes) = &frame {
+        if let SessionFrame::Data(bytes) = &frame {
             self.turn = Turn::Frame;
             self.meters.frame(bytes.len(), turn.events);
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
-use tidings_proto::{EncodedEvents, Frame, Heartbeat, MAX_QUEUED_BYTES, SessionState};
+use tidings_proto::{EncodedEvents, Heartbeat, MAX_QUEUED_BYTES, SessionFrame, SessionState};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
 use crate::turn::{Abandoned, Left, Sent, Start, Turn};
@@ -283,7 +283,7 @@ impl Shared {
             inner.body_is_awake = false;
             let frame = inner.state.poll_frame(now);
             let mut events = 0;
-            if let Some(Frame::Data(bytes)) = &frame {
+            if let Some(SessionFrame::Data(bytes)) = &frame {
                 inner.sent.bytes += bytes.len() as u64;
                 events = inner.sent.events - inner.counted;
                 inner.counted = inner.sent.events;
@@ -294,7 +294,7 @@ impl Shared {
                 is_woken: inner.is_woken,
             }
         };
-        if let Some(Frame::Data(bytes)) = &turn.frame {
+        if let Some(SessionFrame::Data(bytes)) = &turn.frame {
             self.room.add_permits(room_of(bytes.len()) as usize);
         }
         turn
@@ -313,7 +313,7 @@ impl Shared {
             if is_over {
                 inner.reason = Some(Reason::Lifetime);
             }
-            (inner.state.poll_beat(now), is_over)
+            (inner.state.poll_heartbeat(now), is_over)
         };
         if is_over {
             self.wake_waiting();

@@ -4,7 +4,7 @@
 use std::task::Waker;
 use std::time::Instant;
 
-use tidings_proto::{Frame, SessionState};
+use tidings_proto::{SessionFrame, SessionState};
 
 use crate::Reason;
 use crate::work::HandlerFuture;
@@ -22,7 +22,7 @@ pub(crate) struct Start {
 /// What the body does after it has had its turn.
 pub(crate) struct Turn {
     /// What leaves now.
-    pub(crate) frame: Option<Frame>,
+    pub(crate) frame: Option<SessionFrame>,
     /// With a frame: how many events were queued since the one before.
     pub(crate) events: u64,
     /// Somebody was woken meanwhile: the body is to be polled again.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidings_client::{Error, Lifecycle, Reconnect, Session, SseClient, State};
+use tidings_client::{ConnectionState, Error, Lifecycle, Reconnect, Session, SseClient};
 use tokio::time::Instant;
 
 use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
@@ -146,14 +146,14 @@ async fn a_gap_is_a_signal_where_it_is_asked_for_and_else_an_event() {
 async fn the_state_says_what_a_session_is_doing() {
     let server = Server::plays([stream("data: a\n\n"), Script::Hang]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    assert_eq!(session.state(), State::Open);
+    assert_eq!(session.state(), ConnectionState::Open);
     session.try_next().await.unwrap();
     let soon = Duration::from_millis(1);
     tokio::time::timeout(soon, session.try_next())
         .await
         .unwrap_err();
     let waiting = session.state();
-    let State::Waiting { attempt: 1, until } = waiting else {
+    let ConnectionState::Waiting { attempt: 1, until } = waiting else {
         panic!("{waiting:?}")
     };
     let left = Instant::from_std(until) - Instant::now();
@@ -163,9 +163,9 @@ async fn the_state_says_what_a_session_is_doing() {
     tokio::time::timeout(later, session.try_next())
         .await
         .unwrap_err();
-    assert_eq!(session.state(), State::Connecting { attempt: 1 });
+    assert_eq!(session.state(), ConnectionState::Connecting { attempt: 1 });
     session.close();
-    assert_eq!(session.state(), State::Closed);
+    assert_eq!(session.state(), ConnectionState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use tidings_proto::Check;
+use tidings_proto::EntryCheck;
 
 use super::{MIN_SHRINK, nanos};
 use crate::{ChannelName, Draft, Entry, EntryKind, LogError, PAGE_BYTES, Page, Pattern, Retention};
@@ -40,7 +40,7 @@ pub(super) struct Held {
 /// What is kept of the newest entry that was forgotten for the retention.
 struct Floor {
     time: u64,
-    check: Check,
+    check: EntryCheck,
 }
 
 /// Where a tail is: behind this entry. The time tells it from another one that came to stand there.
@@ -81,7 +81,7 @@ impl Held {
         self.first + self.entries.len() as u64 - 1
     }
 
-    pub(super) fn floor(&self) -> Option<Check> {
+    pub(super) fn floor(&self) -> Option<EntryCheck> {
         self.floor.as_ref().map(|floor| floor.check)
     }
 

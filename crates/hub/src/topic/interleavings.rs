@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 
-use tidings_proto::{Check, Epoch, Position};
+use tidings_proto::{EntryCheck, Epoch, Position};
 
 use super::{Cursor, Look, Stamp, Topic};
 use crate::Pattern;
@@ -76,7 +76,7 @@ fn position(seq: u64) -> Position {
     Position {
         epoch: Epoch::new("e").unwrap(),
         seq,
-        check: Check::from_hash(seq),
+        check: EntryCheck::from_hash(seq),
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tidings_hub::{Hub, Pattern, SlowReader, Subscription};
 use tidings_proto::{
-    Action, Decoder, EncodedEvents, Event, EventSourceState, Feed, Head, Opened, Reconnect,
+    Decoder, EncodedEvents, Event, EventSourceAction, EventSourceState, Feed, Opened, Reconnect,
+    ResponseHead,
 };
 use tokio::time::Instant;
 
@@ -148,7 +149,7 @@ impl Client {
         if let Some(at) = self.state.poll_timeout() {
             self.state.handle_timeout(at);
         }
-        let Some(Action::Connect { last_event_id }) = self.state.poll_action() else {
+        let Some(EventSourceAction::Connect { last_event_id }) = self.state.poll_action() else {
             return;
         };
         let id = last_event_id.as_deref();
@@ -191,7 +192,7 @@ impl Client {
     }
 
     fn respond(&mut self, status: u16) {
-        let head = Head::new(status).content_type(Some("text/event-stream"));
+        let head = ResponseHead::new(status).content_type(Some("text/event-stream"));
         let now = Instant::now().into_std();
         self.state
             .handle_response(head, now, SystemTime::UNIX_EPOCH);
@@ -254,7 +255,7 @@ impl Client {
         self.respond(204);
         self.link = None;
         self.is_over = true;
-        if self.state.poll_action() != Some(Action::Finish) {
+        if self.state.poll_action() != Some(EventSourceAction::Finish) {
             return Err(Failed::new("204 is not the end"));
         }
         self.judge.handle_over()

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tidings_hub::Pattern;
-use tidings_proto::{Check, Event, EventId, FeedError, Gap, GapReason, Position};
+use tidings_proto::{EntryCheck, Event, EventId, FeedError, Gap, GapReason, Position};
 
 use crate::client::{Policy, Start, Wish};
 use crate::ledger::{Audience, Book, Ledger};
@@ -295,7 +295,7 @@ impl Judge {
             self.missed = gap.missed.unwrap_or_default();
             self.doubtful = if is_new { self.missed } else { 0 };
         }
-        let awaits = resumed.seq == 0 && resumed.check == Check::from_hash(1);
+        let awaits = resumed.seq == 0 && resumed.check == EntryCheck::from_hash(1);
         self.id = event.id.clone();
         self.place = match gap.reason {
             GapReason::Slow => Place::At(resumed),

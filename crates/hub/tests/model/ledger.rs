@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 use tidings_hub::{ChannelName, Entry, EntryKind, Pattern};
-use tidings_proto::{Check, Epoch, Position};
+use tidings_proto::{EntryCheck, Epoch, Position};
 
 /// What the list is known by to the log that writes it and the clients that are judged by it.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(crate) struct Ledger {
     /// The longest that the log ever was.
     pub(crate) peak: u64,
     epochs: Vec<(Epoch, Range<u64>)>,
-    by_place: HashMap<(u64, Check), usize>,
+    by_place: HashMap<(u64, EntryCheck), usize>,
     /// The ends among all that was ever appended.
     ends: Vec<usize>,
     /// What the log answered to the appends of each token: facts.
@@ -57,7 +57,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 pub(crate) struct Fact {
     pub(crate) seq: u64,
-    pub(crate) check: Check,
+    pub(crate) check: EntryCheck,
     pub(crate) channel: ChannelName,
     pub(crate) body_length: usize,
     /// What its text begins with; 0 for an end.
@@ -203,7 +203,7 @@ impl Ledger {
         let Some((_, during)) = epoch else {
             return Err(format!("{position} is of no epoch of the log"));
         };
-        let is_nothing = [0, 1].map(Check::from_hash).contains(&position.check);
+        let is_nothing = [0, 1].map(EntryCheck::from_hash).contains(&position.check);
         if position.seq == 0 && is_nothing {
             return Ok(None);
         }

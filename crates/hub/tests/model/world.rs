@@ -9,7 +9,7 @@ use tidings_hub::{
     ChannelName, Draft, EntryKind, Error, Event, EventName, Hub, MemoryLog, Pattern, Producer,
     Retention,
 };
-use tidings_proto::{Check, Position};
+use tidings_proto::{EntryCheck, Position};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -381,7 +381,8 @@ impl World {
             let seq = book.facts[fact].seq;
             seq == position.seq && seq < book.first
         };
-        if position.check == Check::from_hash(0) && answers.iter().any(|at| is_forgotten(&at)) {
+        if position.check == EntryCheck::from_hash(0) && answers.iter().any(|at| is_forgotten(&at))
+        {
             return Ok(());
         }
         let found = book.find(position).map_err(Failed::new)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidings::Event;
-use tidings::client::State;
+use tidings::client::ConnectionState;
 use tidings::hub::Hub;
 use tokio::time::timeout;
 
@@ -34,7 +34,7 @@ async fn who_has_heard_the_end_asks_once_more_and_is_done() {
         }
         assert!(session.try_next().await.unwrap().is_none());
         assert!(session.last_error().is_none());
-        assert_eq!(session.state(), State::Closed);
+        assert_eq!(session.state(), ConnectionState::Closed);
         assert_eq!(session.response().unwrap().status, 204);
         assert_eq!(app.requests(), [None, Some(last)]);
         assert_eq!(app.gaps(), []);

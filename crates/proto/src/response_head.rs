@@ -1,15 +1,15 @@
-//! Owns `Head`: what a client looks at in the head of a response.
+//! Owns `ResponseHead`: what a client looks at in the head of a response.
 
 /// What matters of the head of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head<'a> {
+pub struct ResponseHead<'a> {
     pub(crate) status: u16,
     pub(crate) content_type: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
     pub(crate) retry_after: Option<&'a str>,
 }
 
-impl<'a> Head<'a> {
+impl<'a> ResponseHead<'a> {
     /// A head with this status and no header.
     #[must_use]
     pub fn new(status: u16) -> Self {
