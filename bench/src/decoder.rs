@@ -1,4 +1,4 @@
-//! Owns the decoder's bench: the same chunks for all, and the data of every event is looked at.
+//! The decoder's bench: all contenders decode the same chunks and look at the data of each event.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -17,12 +17,12 @@ const OWNED: &str = "tidings, owned";
 const SSE_STREAM: &str = "sse-stream";
 const SSEER: &str = "sseer";
 const EVENTSOURCE_STREAM: &str = "eventsource-stream";
-/// Counts line ends and does nothing else.
+/// Only counts line ends.
 const SCAN: &str = "bare memchr2";
 
 const CONTENDERS: [&str; 6] = [BORROWED, OWNED, SSE_STREAM, SSEER, EVENTSOURCE_STREAM, SCAN];
 
-/// eventsource-stream begins a line anew with every chunk: in these cases it would run for minutes.
+/// eventsource-stream rescans its line with every chunk: in these cases it would run for minutes.
 const CONTENDERS_OF_ONE_EVENT: [&str; 5] = [BORROWED, OWNED, SSE_STREAM, SSEER, SCAN];
 
 const MB: usize = 1024 * 1024;
@@ -30,7 +30,7 @@ const MB: usize = 1024 * 1024;
 /// Samples are repeated until they are this long.
 const INPUT_BYTES: usize = 4 * MB;
 
-/// What a body hands out at most if the server is ahead.
+/// The largest chunk of a body whose server is ahead.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The payload of a TCP segment on Ethernet.
@@ -46,14 +46,14 @@ enum Input {
     Wikimedia,
     BuildLog,
     Tiny,
-    /// A single event of so many MB.
+    /// A single event of this many MB.
     OneEvent(usize),
 }
 
 #[derive(Clone, Copy)]
 enum Cut {
     Chunks,
-    /// One event a chunk, as HTTP delivers them while they happen.
+    /// One event per chunk, as HTTP delivers live events.
     Events,
     Segments,
 }
@@ -108,8 +108,8 @@ impl DecoderCase {
     }
 
     fn chunks(&self) -> Result<Vec<Bytes>> {
-        // Static, so that a chunk costs little to hand out, and what is measured is decoding. sseer,
-        // whose events are slices of the chunk, gains most: it counts no references.
+        // Static bytes are cheap to hand out, so the bench measures decoding. sseer gains most, as
+        // its events are slices of the chunk: it counts no references.
         let stream = Bytes::from_static(self.input.bytes()?.leak());
         Ok(match self.cut {
             Cut::Chunks => cut_every(CHUNK_BYTES, &stream),
@@ -200,7 +200,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
     Sample::take(request, bytes, || pass(&chunks))
 }
 
-/// The chunks as a body gives them out. All contenders take them from here.
+/// The chunks as a body returns them. All contenders take them from here.
 fn receive(chunks: &[Bytes]) -> impl Iterator<Item = Bytes> {
     chunks.iter().cloned()
 }
@@ -210,7 +210,7 @@ fn receive_stream(chunks: &[Bytes]) -> impl Stream<Item = std::result::Result<By
 }
 
 impl Tally {
-    /// Counts an event. Nobody is spared making its data.
+    /// Counts an event. No contender can avoid producing its data.
     #[inline]
     fn add(&mut self, data: &str) {
         self.events += 1;
@@ -246,7 +246,7 @@ fn sse_stream(chunks: &[Bytes]) -> Tally {
     let mut events = pin!(sse_stream::SseByteStream::new(receive_stream(chunks)));
     block_on(async {
         while let Some(event) = events.next().await {
-            // A block without data is an event here, and nowhere else.
+            // Only this contender counts a block without data as an event.
             if let Some(data) = event.expect("valid").data {
                 tally.add(&data);
             }
@@ -285,7 +285,7 @@ fn scan(chunks: &[Bytes]) -> Option<Tally> {
     None
 }
 
-/// What is promised: ratios that hold on another machine, too.
+/// The promised ratios, which also hold on other machines.
 pub fn targets(report: &Report) -> Vec<Target> {
     let faster = |input, cut, contender, other, ratio| {
         let case = DecoderCase { input, cut }.name();
@@ -320,7 +320,7 @@ pub fn targets(report: &Report) -> Vec<Target> {
     let linear = [BORROWED, OWNED].into_iter().filter_map(|contender| {
         Some(Target {
             what: format!("{contender}: a byte of an event of 8 MB against one of 1 MB"),
-            // What is quadratic takes 8 times as long; the caches are worth up to 2.
+            // A quadratic contender takes 8 times as long; caches explain a factor of up to 2.
             wanted: Wanted::AtMost(3.0),
             alarm: None,
             found: report.slowdown(contender, &one_event(8), &one_event(1))?,

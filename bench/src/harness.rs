@@ -1,4 +1,4 @@
-//! Owns how measuring is done: processes, rounds, medians and the report.
+//! The measuring method: processes, rounds, medians and the report.
 
 use std::fmt;
 use std::process::{Command, Stdio};
@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// One thing that several contenders do.
+/// One task that several contenders perform.
 pub struct Case {
     pub name: String,
-    /// What a sample counts, or what it costs.
+    /// The unit that a sample counts, or the unit of its cost.
     pub unit: &'static str,
-    /// Whom the others are compared with.
+    /// The contender that the others are compared with.
     pub baseline: &'static str,
     pub contenders: Vec<&'static str>,
-    /// Those of the contenders that cannot run here.
+    /// The contenders that cannot run on this machine.
     pub absent: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// How many samples are taken of each contender of a case, in turns.
+    /// Samples per contender of a case, taken in turns.
     pub rounds: usize,
     /// The CPU time of one sample.
     pub budget: Duration,
@@ -33,7 +33,7 @@ pub struct Plan {
     pub quick: bool,
 }
 
-/// What the process of one contender is to do.
+/// The order for the process of one contender.
 #[derive(Args, Clone)]
 pub struct Request {
     pub case: String,
@@ -44,18 +44,18 @@ pub struct Request {
     pub quick: bool,
 }
 
-/// What one process has measured.
+/// One process's measurement.
 #[derive(Serialize, Deserialize)]
 pub struct Sample {
-    /// What it took: nanoseconds of CPU time, or bytes of memory.
+    /// The cost: nanoseconds of CPU time, or bytes of memory.
     pub cost: u64,
-    /// Of that, nanoseconds in user mode, where that is known.
+    /// The part of the cost in user mode, in nanoseconds, if known.
     #[serde(default)]
     pub in_user_mode: Option<u64>,
-    /// How much was done for it, such as bytes read.
+    /// The work done for that cost, such as bytes read.
     pub units: u64,
-    /// What came of it. The same for all contenders of a case, or they have not done the same.
-    /// `None` of a contender that does something else.
+    /// The result of the work. All contenders of a case must have the same; otherwise they did not do
+    /// the same work. `None` for a contender that does other work.
     pub tally: Option<Tally>,
 }
 
@@ -63,7 +63,7 @@ pub struct Sample {
 pub struct Tally {
     pub events: u64,
     pub data_bytes: u64,
-    /// Of the data and its order; 0 where nobody could leave any out.
+    /// Covers the data and its order; 0 where no contender could leave any out.
     pub checksum: u32,
 }
 
@@ -102,15 +102,15 @@ impl Sample {
     }
 }
 
-/// Restricts this process to a core. Call it before there are threads, which inherit it, as do
-/// processes that it starts.
+/// Restricts this process to a core. Call it before any thread starts: threads and child processes
+/// inherit the restriction.
 pub fn pin_to(core: usize) -> rustix::io::Result<()> {
     let mut cores = CpuSet::new();
     cores.set(core);
     sched_setaffinity(None, &cores)
 }
 
-/// What this process has used on all its threads, in user and kernel mode.
+/// The CPU time of this process on all its threads, in user and kernel mode.
 #[allow(
     clippy::cast_sign_loss,
     reason = "a process has not run for negative time"
@@ -193,7 +193,7 @@ fn sample_in_process(bench: &str, request: &Request) -> Result<Sample> {
         .args(["sample", bench, &request.case, &request.contender])
         .args([request.budget_micros.to_string(), request.core.to_string()])
         .args(request.quick.then_some("--quick"))
-        // A proxy of the environment would be measured too.
+        // Otherwise a proxy from the environment would be measured too.
         .env("NO_PROXY", "*")
         .env("no_proxy", "*")
         .stderr(Stdio::inherit())
@@ -212,7 +212,7 @@ fn last_core() -> Result<usize> {
         .ok_or_else(|| "there is no core to run on".into())
 }
 
-/// A core beside the one that is measured, if there is one.
+/// Another core than the measured one, if the machine has one.
 pub fn another_core(core: usize) -> Result<usize> {
     let allowed = sched_getaffinity(None)?;
     let mut others = (0..CpuSet::MAX_CPU).filter(|&other| other != core);
@@ -235,17 +235,17 @@ pub struct Report {
     #[serde(skip)]
     pub table: Table,
     pub targets: Vec<Target>,
-    /// What else is to be known of it.
+    /// Notes for the reader of the report.
     pub notes: Vec<String>,
 }
 
-/// What is printed of the cases.
+/// The kind of table that shows the cases.
 #[derive(Clone, Copy, Default)]
 pub enum Table {
-    /// Times as fast as the baseline.
+    /// The speed as a multiple of the baseline's.
     #[default]
     Speedups,
-    /// What a unit costs.
+    /// The cost of a unit.
     Costs,
 }
 
@@ -254,7 +254,7 @@ struct CaseReport {
     name: String,
     unit: &'static str,
     baseline: &'static str,
-    /// Of one pass over the input.
+    /// The result of one pass over the input.
     tally: Option<Tally>,
     contenders: Vec<ContenderReport>,
 }
@@ -262,9 +262,9 @@ struct CaseReport {
 #[derive(Serialize)]
 struct ContenderReport {
     name: &'static str,
-    /// One number a round.
+    /// One number for each round.
     cost_per_unit: Vec<f64>,
-    /// One number a round, where it is known.
+    /// One number for each round, if known.
     in_user_mode_per_unit: Vec<f64>,
 }
 
@@ -283,7 +283,7 @@ impl ContenderReport {
 pub struct Target {
     pub what: String,
     pub wanted: Wanted,
-    /// What is so far from it that no noise explains it: the bench fails.
+    /// The bound beyond which noise cannot explain a miss: the bench fails.
     pub alarm: Option<Wanted>,
     pub found: Spread,
 }
@@ -314,7 +314,7 @@ impl Wanted {
     }
 }
 
-/// The middle and the ends of what was measured in several rounds.
+/// The median, minimum and maximum over several rounds.
 #[derive(Clone, Copy, Serialize)]
 pub struct Spread {
     median: f64,
@@ -341,21 +341,21 @@ impl Spread {
 }
 
 impl Report {
-    /// How many times as fast the one is as the other: compared within each round, where both ran
-    /// under the same conditions. `None` if either took no part.
+    /// The speed of one contender as a multiple of the other's, compared within each round, as both ran
+    /// under the same conditions there. `None` if either took no part.
     pub fn speedup(&self, case: &str, contender: &str, other: &str) -> Option<Spread> {
         let case = self.case(case)?;
         case.speedup(contender, other)
     }
 
-    /// How many times as long a contender takes for a unit in one case as in another.
+    /// A contender's time for a unit in one case as a multiple of its time in another.
     pub fn slowdown(&self, contender: &str, case: &str, than: &str) -> Option<Spread> {
         let rounds = self.case(case)?.rounds_of(contender)?;
         let others = self.case(than)?.rounds_of(contender)?;
         Spread::of(rounds.iter().zip(others).map(|(ns, other)| ns / other))
     }
 
-    /// What a unit costs.
+    /// The cost of a unit.
     pub fn cost(&self, case: &str, contender: &str) -> Option<Spread> {
         let rounds = self.case(case)?.rounds_of(contender)?;
         Spread::of(rounds.iter().copied())
@@ -365,7 +365,7 @@ impl Report {
         self.cases.iter().find(|case| case.name == name)
     }
 
-    /// All contenders, in the order in which they first take part.
+    /// All contenders, in the order of their first appearance.
     fn contenders(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
         for contender in self.cases.iter().flat_map(|case| &case.contenders) {
@@ -464,7 +464,7 @@ impl Report {
         Ok(())
     }
 
-    /// A table for cases in a row with the same contenders.
+    /// One table for adjacent cases with the same contenders.
     fn write_costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "What a unit costs: median (min–max).")?;
         let is_alike = |a: &CaseReport, b: &CaseReport| a.names().eq(b.names());
@@ -475,7 +475,7 @@ impl Report {
     }
 }
 
-/// A column a case, as its unit is its own.
+/// One column per case, as each case has its own unit.
 fn write_costs_of(f: &mut fmt::Formatter<'_>, cases: &[CaseReport]) -> fmt::Result {
     write!(f, "\n| |")?;
     for case in cases {

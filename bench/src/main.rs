@@ -1,10 +1,10 @@
 //! Measures tidings beside its peers.
 //!
-//! Every sample is taken by a process of its own, pinned to one core, and is CPU time, not wall
-//! time. The contenders of a case take turns, so that what disturbs one disturbs all.
+//! A process of its own takes each sample, pinned to one core, and counts CPU time, not wall time. The
+//! contenders of a case take turns, so that a disturbance affects all of them.
 //!
-//! A new bench is a module with `cases` (what is measured, and who takes part), `sample` (what
-//! runs in the process of one contender) and `targets` (what the results must show).
+//! A new bench is a module with `cases` (the measurements and their contenders), `sample` (the work of
+//! one contender's process) and `targets` (the ratios that the results must reach).
 
 mod decoder;
 mod harness;
@@ -39,17 +39,17 @@ enum Command {
     Server(Options),
     /// Hubs: the CPU time of a delivery and of a publish, and the memory of a channel
     Hub(Options),
-    /// Takes one sample and prints it: what the other commands start in processes of its own
+    /// Takes one sample and prints it; the other commands start it as a process
     #[command(hide = true)]
     Sample {
         bench: Bench,
         #[command(flatten)]
         request: Request,
     },
-    /// Sends a case's events to whoever connects, until its input ends
+    /// Sends a case's events to each client, until its input ends
     #[command(hide = true)]
     Serve(sessions::Serving),
-    /// Serves sessions that hear what it is told to publish, until its input ends
+    /// Serves sessions and publishes to them on command, until its input ends
     #[command(hide = true)]
     Broadcast(server::Serving),
     /// The same, with a hub
@@ -62,13 +62,13 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// How many samples to take of each contender; 7, or 3 of the server and the hub; with --quick 1, or 3 of sessions
+    /// Samples per contender. Default: 7; for server and hub 3; with --quick 1, for sessions 3
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
     #[arg(long, default_value = "")]
     only: String,
-    /// Where to write all samples
+    /// The file for all samples
     #[arg(long, default_value = RESULTS)]
     out: PathBuf,
 }
@@ -114,7 +114,7 @@ impl Bench {
         }
     }
 
-    /// How many samples are enough for publishing; those over many sockets take seconds each.
+    /// The samples that suffice for publishing; a sample over many sockets takes seconds.
     fn rounds(self) -> usize {
         match self {
             Self::Decoder | Self::Sessions => 7,
@@ -122,7 +122,7 @@ impl Bench {
         }
     }
 
-    /// How many samples are enough to see that it works. Those of sessions are to hold targets.
+    /// The samples that show that a bench works. Those of `sessions` must also reach their targets.
     fn quick_rounds(self) -> usize {
         match self {
             Self::Decoder | Self::Server | Self::Hub => 1,
@@ -182,7 +182,7 @@ fn run(command: Command) -> harness::Result<()> {
     Ok(())
 }
 
-/// Measures, prints what came of it, and keeps the samples.
+/// Measures, prints the report, and keeps the samples.
 fn report(bench: Bench, options: &Options) -> harness::Result<Report> {
     let report = bench.measure(options)?;
     println!("{report}");
@@ -191,7 +191,7 @@ fn report(bench: Bench, options: &Options) -> harness::Result<Report> {
     Ok(report)
 }
 
-/// Fails where a ratio is so far off that no noise explains it.
+/// Fails if a ratio is so far off that noise cannot explain it.
 fn check(report: &Report) -> harness::Result<()> {
     let alarming = report.targets.iter().filter(|target| target.is_alarming());
     let alarming: Vec<&str> = alarming.map(|target| &*target.what).collect();

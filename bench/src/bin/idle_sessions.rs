@@ -1,6 +1,6 @@
-//! Measures what a session costs while nothing comes: bytes that are allocated, and tasks.
+//! The cost of an idle session: allocated bytes and tasks.
 //!
-//! A program of its own, as counting takes time that the other benches would measure.
+//! It is a program of its own, as counting takes time that the other benches would measure.
 
 use std::alloc::System;
 use std::convert::Infallible;
@@ -31,7 +31,7 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 const SESSIONS: usize = 10_000;
 
-/// How much may be in a pipe, each way.
+/// The capacity of a pipe, each way, in bytes.
 const PIPE_BYTES: usize = 1024;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
@@ -39,7 +39,7 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
 
 const URL: &str = "http://localhost/events";
 
-/// More of its own than this no session may take.
+/// The most bytes of its own that a session may take.
 const MOST_BYTES: usize = 6 * 1024;
 
 fn main() -> ExitCode {
@@ -85,14 +85,14 @@ async fn measure() -> ExitCode {
 }
 
 struct Cost {
-    /// Of each.
+    /// The bytes of each session.
     bytes: usize,
-    /// Of all.
+    /// The tasks of all sessions.
     tasks: usize,
 }
 
 async fn cost_of<T>(mut make: impl AsyncFnMut() -> T) -> Cost {
-    // What is made once for all is not counted.
+    // Allocations that are made once for all sessions do not count.
     drop(make().await);
     let before = ALLOCATOR.allocated();
     let mut made = Vec::with_capacity(SESSIONS);
@@ -125,7 +125,7 @@ async fn bare(pipe: DuplexStream) -> PipedBody {
     body
 }
 
-/// Reads a request and sends the head of the response, and no more.
+/// Reads a request and sends only the head of the response.
 async fn answer(mut server: DuplexStream) -> DuplexStream {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -135,7 +135,7 @@ async fn answer(mut server: DuplexStream) -> DuplexStream {
     server
 }
 
-/// hyper's connection over the pipe that was put here last.
+/// Connects hyper over the pipe that was last put here.
 #[derive(Clone, Default)]
 struct Piped(Arc<Mutex<Option<DuplexStream>>>);
 
@@ -197,7 +197,7 @@ impl Body for PipedBody {
     }
 }
 
-/// A service whose responses never say anything.
+/// A service whose response bodies stay empty and never end.
 #[derive(Clone)]
 struct Silence;
 

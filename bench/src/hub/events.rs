@@ -1,4 +1,4 @@
-//! Owns what is published, and where.
+//! The published events and their channel.
 
 use tidings_proto::Event;
 

@@ -1,4 +1,4 @@
-//! Owns what is measured over sockets.
+//! The measurements over sockets.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::hub::rows::{Doing, HEARTBEAT, Row};
 use crate::hub::serving::COMMAND;
 use crate::server::control::{Server, Setting};
 use crate::server::limits;
-use crate::server::scene::{Scene, hearing};
+use crate::server::scene::{Scene, deliveries};
 
 pub fn sample(request: &Request, row: Row) -> Result<Sample> {
     limits::raise()?;
@@ -17,7 +17,7 @@ pub fn sample(request: &Request, row: Row) -> Result<Sample> {
     let (subscribers, groups) = (row.subscribers, row.groups(request.quick));
     match row.doing {
         Doing::Lockstep | Doing::Bursts | Doing::Backlog { .. } => {
-            hearing(server, subscribers, row.at_once(), groups)
+            deliveries(server, subscribers, row.at_once(), groups)
         }
         Doing::Flood { events } => memory(server, subscribers, events),
         Doing::Latency => latency(server, subscribers, groups),
@@ -28,7 +28,7 @@ fn start(request: &Request) -> Result<Server> {
     let setting = Setting {
         command: COMMAND,
         contender: &request.contender,
-        // The loop has none: it is the floor.
+        // The bare loop has no heartbeat: it is the lower bound.
         heartbeat: Some(HEARTBEAT).filter(|_| request.contender != BARE),
         has_ids: true,
         held_bytes: None,
@@ -36,7 +36,7 @@ fn start(request: &Request) -> Result<Server> {
     Server::start(request.core, setting)
 }
 
-/// By how much the server grows at most when it is given many events at once.
+/// The largest growth of the server's memory when many events are published at once.
 fn memory(server: Server, subscribers: usize, events: u32) -> Result<Sample> {
     let warm_up = 1;
     let all = usize::try_from(events + warm_up)?;
@@ -57,17 +57,17 @@ fn memory(server: Server, subscribers: usize, events: u32) -> Result<Sample> {
     })
 }
 
-/// After how long all but one in a hundred have heard an event: the median of many events, as a
-/// process that has to wait for its core makes an event late for all.
+/// The time until 99 of 100 subscribers have received an event: the median over many events, as a
+/// process that waits for its core delays an event for all.
 fn latency(server: Server, subscribers: usize, events: usize) -> Result<Sample> {
     const WARM_UP: usize = 5;
     let mut scene = Scene::open(server, subscribers, Duration::ZERO, WARM_UP + events)?;
     scene.load.stay_awake();
     let mut times = Vec::new();
     for _ in 0..WARM_UP + events {
-        // They are told in the order in which they heard it.
-        let heard = scene.time_one()?;
-        times.push(heard[heard.len() * 99 / 100]);
+        // The times are in the order of delivery.
+        let received = scene.time_one()?;
+        times.push(received[received.len() * 99 / 100]);
     }
     times.drain(..WARM_UP);
     times.sort_unstable();

@@ -1,4 +1,4 @@
-//! Owns what is measured in process, without sockets: publishing, replay, and how both grow.
+//! The measurements in process, without sockets: publishing, replay, and the growth of both.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use tokio::task::{LocalSet, yield_now};
 use crate::harness::{Request, Result, Sample, Tally};
 use crate::hub::events::event;
 
-/// How many events are on their way into the log at a time, where they are not published one by one.
+/// Events that are being appended to the log at a time, unless they are published one by one.
 const AT_ONCE: usize = 64;
 
-/// How many events there are in each channel that is replayed: fewer in all than a log in memory keeps.
+/// Events per replayed channel: fewer in total than a log in memory keeps.
 const REPLAYED: usize = 6_400;
 
-/// The name of who has so many channels, and how many.
+/// A contender's name, and its number of channels.
 type Channels = (&'static str, usize);
 
 const HUB_CHANNELS: [Channels; 3] = [
@@ -33,7 +33,8 @@ const SUBSCRIBED: [Channels; 4] = [
     ("to 64 channels", 64),
 ];
 
-/// How many bytes its tapes hold, and over how many channels events are spread of which one is replayed.
+/// A contender's name, the bytes that its tapes hold, and the number of channels over which events are
+/// spread; one of them is replayed.
 const REPLAYS: [(&str, usize, usize); 3] = [
     ("from the tape", 64 << 20, 1),
     ("from the log", 0, 1),
@@ -42,13 +43,13 @@ const REPLAYS: [(&str, usize, usize); 3] = [
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Inside {
-    /// Nobody hears them.
+    /// No channel has a subscriber.
     Publish {
         at_once: usize,
     },
-    /// A subscriber a channel hears them.
+    /// Each channel has one subscriber.
     Deliver,
-    /// One subscription to some channels hears them.
+    /// One subscription reads several channels.
     Subscribed {
         at_once: usize,
     },
@@ -69,9 +70,9 @@ impl Inside {
         match self {
             Self::Publish { at_once: 1 } => "publish, one by one".to_owned(),
             Self::Publish { at_once } => format!("publish, {at_once} at once"),
-            Self::Deliver => "publish and hear, one by one".to_owned(),
-            Self::Subscribed { at_once: 1 } => "hear one by one".to_owned(),
-            Self::Subscribed { at_once } => format!("hear {at_once} at once"),
+            Self::Deliver => "publish and receive, one by one".to_owned(),
+            Self::Subscribed { at_once: 1 } => "receive one by one".to_owned(),
+            Self::Subscribed { at_once } => format!("receive {at_once} at once"),
             Self::Replay => format!("replay of {REPLAYED} events"),
         }
     }
@@ -94,7 +95,7 @@ impl Inside {
             Self::Deliver => deliver(request, &runtime, named(&HUB_CHANNELS, request)?),
             Self::Subscribed { at_once } => {
                 let channels = named(&SUBSCRIBED, request)?;
-                hear(request, &runtime, channels, at_once)
+                receive(request, &runtime, channels, at_once)
             }
             Self::Replay => replay(request, &runtime),
         }
@@ -111,7 +112,7 @@ fn named(contenders: &[Channels], request: &Request) -> Result<usize> {
     )
 }
 
-/// A hub, and who publishes to all of its channels alike.
+/// A hub and a publisher that publishes to all of its channels equally.
 struct Stage {
     hub: Hub,
     names: Vec<String>,
@@ -133,7 +134,7 @@ impl Stage {
         let numbers = self.published..self.published + events;
         self.published = numbers.end;
         let published = numbers.map(|number| {
-            // Neighbours are as far from each other as in a hub that has grown.
+            // Adjacent channels lie as far apart in memory as in a hub that has grown.
             let name = &self.names[number.wrapping_mul(7_919) % self.names.len()];
             self.hub.publish(name, event(number))
         });
@@ -150,7 +151,7 @@ fn publish(
     const GROUPS: usize = 100;
     let hub = runtime.block_on(async { Hub::in_memory() });
     let mut stage = Stage::new(hub, channels);
-    // So that each channel has been published to.
+    // Publishes to each channel at least once.
     for _ in 0..channels.div_ceil(AT_ONCE) {
         runtime.block_on(stage.publish(AT_ONCE));
     }
@@ -169,15 +170,15 @@ fn deliver(request: &Request, runtime: &Runtime, channels: usize) -> Result<Samp
     let hub = runtime.block_on(async { Hub::in_memory() });
     let mut stage = Stage::new(hub, channels);
     let tasks = LocalSet::new();
-    let heard = Rc::new(Cell::new(0));
+    let received = Rc::new(Cell::new(0));
     let _entered = runtime.enter();
     for name in &stage.names {
         let mut subscription = stage.hub.subscribe(name);
-        let heard = Rc::clone(&heard);
+        let received = Rc::clone(&received);
         tasks.spawn_local(async move {
             loop {
                 let events = next(&mut subscription).await;
-                heard.set(heard.get() + events);
+                received.set(received.get() + events);
             }
         });
     }
@@ -185,32 +186,37 @@ fn deliver(request: &Request, runtime: &Runtime, channels: usize) -> Result<Samp
         tasks.block_on(runtime, async {
             for _ in 0..EVENTS {
                 stage.publish(1).await;
-                while heard.get() < stage.published {
+                while received.get() < stage.published {
                     yield_now().await;
                 }
             }
         });
-        assert_eq!(heard.get(), stage.published, "more was heard");
+        assert_eq!(received.get(), stage.published, "more was received");
         None
     })
 }
 
-fn hear(request: &Request, runtime: &Runtime, channels: usize, at_once: usize) -> Result<Sample> {
+fn receive(
+    request: &Request,
+    runtime: &Runtime,
+    channels: usize,
+    at_once: usize,
+) -> Result<Sample> {
     const GROUPS: usize = 100;
     let hub = runtime.block_on(async { Hub::in_memory() });
     let mut stage = Stage::new(hub, channels);
     let mut subscription = stage.hub.subscribe_all(&stage.names);
-    let mut heard = 0;
+    let mut received = 0;
     Sample::take(request, (GROUPS * at_once) as u64, || {
         runtime.block_on(async {
             for _ in 0..GROUPS {
                 stage.publish(at_once).await;
-                while heard < stage.published {
-                    heard += next(&mut subscription).await;
+                while received < stage.published {
+                    received += next(&mut subscription).await;
                 }
             }
         });
-        assert_eq!(heard, stage.published, "more was heard");
+        assert_eq!(received, stage.published, "more was received");
         None
     })
 }
@@ -236,7 +242,7 @@ fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
     })
 }
 
-/// How many events come next.
+/// The number of events in the next read.
 async fn next(subscription: &mut Subscription) -> usize {
     let events = subscription.next().await;
     events.expect("it goes on").expect("it is whole").count()

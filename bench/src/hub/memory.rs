@@ -1,4 +1,4 @@
-//! Owns what a channel takes in memory.
+//! The memory of a channel.
 
 use std::ops::Range;
 
@@ -11,9 +11,9 @@ use crate::harness::{Request, Result, Sample};
 use crate::hub::events::event;
 use crate::server::usage::Usage;
 
-/// Of channels with an event each, nobody reads any.
+/// Channels with one event each and no subscriber.
 pub const NAMED: &str = "named";
-/// Of some of these that are read.
+/// Some of these channels, with a subscriber.
 pub const LIVE: &str = "read";
 
 pub const CONTENDERS: [&str; 2] = [NAMED, LIVE];
@@ -71,11 +71,11 @@ async fn publish(hub: &Hub, channels: Range<usize>) -> Result<()> {
     Ok(())
 }
 
-/// There is nothing yet.
+/// Fails if the subscription already has events.
 fn wait(subscription: &mut Subscription) -> Result<()> {
     match subscription.next().now_or_never() {
         None => Ok(()),
-        Some(_) => Err("more was heard than was published".into()),
+        Some(_) => Err("more was received than was published".into()),
     }
 }
 

@@ -1,7 +1,7 @@
-//! Owns the hub's bench: what it costs that many subscribers hear a channel, beside what else fans out.
+//! The hub's bench: the cost of a channel with many subscribers, beside other ways to fan out.
 //!
-//! As with the server's, the server is a process of its own, on the core that is measured, and the load
-//! compares every event that each subscriber hears with what was published.
+//! As in the server's bench, the server is a process of its own on the measured core, and the load
+//! compares each event that each subscriber receives with the published one.
 
 mod contenders;
 mod events;
@@ -24,7 +24,7 @@ use stalled::{ALONE, Percentile, STALLED};
 use crate::harness::{Case, Report, Request, Result, Sample, Target, Wanted};
 use crate::server::limits;
 
-/// What is measured.
+/// The kind of measurement.
 #[derive(Clone, Copy)]
 enum Kind {
     Sockets(Row),
@@ -72,7 +72,7 @@ impl Kind {
     }
 }
 
-/// The cases, and what is to be known of those that are left out.
+/// The cases, and notes about those that are left out.
 pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
     let (mut cases, mut notes) = (Vec::new(), Vec::new());
     for kind in Kind::all(quick) {
@@ -102,8 +102,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
     }
 }
 
-/// What is promised. There are no alarms: what a row must hold at any time, that nothing is lost, it
-/// holds itself.
+/// The promised ratios. They have no alarms: each row itself checks that no event is lost.
 pub fn targets(report: &Report, quick: bool) -> Vec<Target> {
     Kind::all(quick)
         .flat_map(|kind| targets_of(report, kind, quick))
@@ -112,7 +111,7 @@ pub fn targets(report: &Report, quick: bool) -> Vec<Target> {
 
 fn targets_of(report: &Report, kind: Kind, quick: bool) -> Vec<Target> {
     let case = kind.name(quick);
-    // How many times as much a contender does in the same time.
+    // The work of a contender in the same time, as a multiple of the other's.
     let at_least = |times: f64, contender: &str, other: &str| {
         Some(Target {
             what: format!("{case}: {contender} against {other}"),
@@ -121,7 +120,7 @@ fn targets_of(report: &Report, kind: Kind, quick: bool) -> Vec<Target> {
             found: report.speedup(&case, contender, other)?,
         })
     };
-    // How many times as long it takes.
+    // The time of a contender, as a multiple of the other's.
     let at_most = |times: f64, contender: &str, other: &str| {
         Some(Target {
             what: format!("{case}: the time of {contender} against that of {other}"),

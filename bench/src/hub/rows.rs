@@ -1,13 +1,13 @@
-//! Owns the rows over sockets: how many subscribers there are, and what they hear.
+//! The rows over sockets: the number of subscribers and the traffic.
 
 use crate::hub::contenders::{
     AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, ON_HYPER, ONE_SLICE, SERVE, TAPE_BODY,
 };
 
-/// How many events are published at once in a burst.
+/// Events that a burst publishes at once.
 const BURST: u32 = 16;
 
-/// After how many seconds a quiet session is sent a heartbeat.
+/// The quiet time after which a session sends a heartbeat, in seconds.
 pub const HEARTBEAT: u64 = 15;
 
 const ALL: [&str; 7] = [
@@ -28,15 +28,15 @@ pub struct Row {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
-    /// Each event is heard by everybody before the next is published.
+    /// Each subscriber receives an event before the next one is published.
     Lockstep,
-    /// So are bursts of events that are published at once.
+    /// The same, with bursts of events that are published at once.
     Bursts,
-    /// More is published at once than a write takes.
+    /// More bytes are published at once than one write takes.
     Backlog { at_once: u32 },
-    /// They hear many events that are published at once: what is measured is memory.
+    /// Many events are published at once; the row measures memory.
     Flood { events: u32 },
-    /// What is measured is when they hear an event.
+    /// The row measures the time until subscribers receive an event.
     Latency,
 }
 
@@ -79,7 +79,7 @@ impl Row {
         format!("{subscribers} subscribers: {doing}")
     }
 
-    /// What is counted, and in what.
+    /// The unit of the row.
     pub fn unit(self) -> &'static str {
         match self.doing {
             Doing::Lockstep | Doing::Bursts | Doing::Backlog { .. } => "ns a delivery",
@@ -90,9 +90,10 @@ impl Row {
 
     pub fn contenders(self, quick: bool) -> Vec<&'static str> {
         let takes_part = |&name: &&str| match name {
-            // It keeps nothing for whom it cannot write to, and so is there where all are caught up.
+            // The bare loop keeps nothing for a client that it cannot write to, so it takes part only where
+            // all clients keep up.
             BARE => !matches!(self.doing, Doing::Backlog { .. } | Doing::Flood { .. }),
-            // It has no target.
+            // This contender has no target.
             ONE_SLICE => !quick,
             _ => true,
         };
@@ -108,7 +109,7 @@ impl Row {
         }
     }
 
-    /// How many groups of events are published while it is measured.
+    /// Groups of events that are published during the measurement.
     pub fn groups(self, quick: bool) -> usize {
         let deliveries = if quick { 20_000 } else { 150_000 };
         match self.doing {

@@ -1,4 +1,4 @@
-//! Owns the server's process: a hub, and who serves its subscriptions.
+//! The server's process: a hub, and the contender that serves its subscriptions.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::hub::tape_body;
 use crate::server::on_hyper;
 use crate::server::serving::{self, Publisher, Serving};
 
-/// The command that ends up here.
+/// The command line's name for [`serve`].
 pub const COMMAND: &str = "broadcast-hub";
 
-/// Serves until nobody holds the other end of its input.
+/// Serves until its standard input is closed.
 pub fn serve(serving: &Serving) -> Result<()> {
     let options = serving
         .heartbeat()
@@ -76,7 +76,7 @@ async fn serve_router(listener: TcpListener, hub: Hub, options: SessionOptions) 
     drop(tidings_axum::serve(listener, router).await);
 }
 
-/// How many events are on their way into the log at a time.
+/// Events that are being appended to the log at a time.
 const AT_ONCE: usize = 250;
 
 struct InHub(Hub);

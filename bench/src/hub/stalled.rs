@@ -1,4 +1,4 @@
-//! Owns whether a publisher is slowed by those who do not read.
+//! The measurement of whether subscribers that do not read slow a publisher down.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -11,8 +11,8 @@ use crate::hub::contenders::SERVE;
 use crate::hub::rows::HEARTBEAT;
 use crate::hub::serving::COMMAND;
 use crate::server::control::{Server, Setting};
-use crate::server::ear::REQUEST;
 use crate::server::limits;
+use crate::server::session_reader::REQUEST;
 
 pub const ALONE: &str = "nobody";
 pub const STALLED: &str = "1,000 stalled";
@@ -21,7 +21,7 @@ pub const CONTENDERS: [&str; 2] = [ALONE, STALLED];
 
 const SESSIONS: usize = 1_000;
 
-/// What there is room for in the kernel, on either side: far less than is published.
+/// The kernel's buffer on either side, in bytes: far less than is published.
 const HELD_BYTES: usize = 4 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn sample(request: &Request, percentile: Percentile) -> Result<Sample> {
     })
 }
 
-/// A client that has its head, and reads no more.
+/// A client that has read the head and then stops reading.
 fn open(address: SocketAddr) -> Result<TcpStream> {
     let client = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     sockopt::set_socket_recv_buffer_size(&client, HELD_BYTES)?;
@@ -100,18 +100,18 @@ fn open(address: SocketAddr) -> Result<TcpStream> {
     Ok(client)
 }
 
-/// Publishes several times what all that lies between the hub and a client has room for.
+/// Publishes several times as many bytes as fit between the hub and a client.
 fn fill(server: &mut Server, quick: bool) -> Result<()> {
     let thousands = if quick { 30 } else { 300 };
     for _ in 0..thousands {
         server.publish(1_000)?;
-        // Waits until it is published.
+        // The answer comes after everything is published.
         server.usage()?;
     }
     Ok(())
 }
 
-/// How many bytes have come to each.
+/// The unread bytes of each client.
 fn unread(clients: &[TcpStream]) -> Result<Vec<u64>> {
     let unread = clients.iter().map(ioctl_fionread);
     Ok(unread.collect::<rustix::io::Result<_>>()?)

@@ -1,4 +1,4 @@
-//! Owns the least that a server does for a subscription: a body that hands out what it reads.
+//! The least that a server does for a subscription: a body that returns what it reads.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! Owns axum's own `Sse`, over the stream that tokio makes of a broadcast.
+//! axum's own `Sse`, over tokio's stream of a broadcast channel.
 
 use std::future::ready;
 

@@ -1,4 +1,4 @@
-//! Owns the floor: a loop over epoll that writes prepared bytes, one write a session.
+//! The lower bound: a loop over epoll that writes prepared bytes, one write per session.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,11 +21,11 @@ const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
 
 const HEARTBEAT: &[u8] = b"c\r\n:heartbeat\n\n\r\n";
 
-/// What epoll says of a socket that is no session's.
+/// The epoll key of the control socket, which belongs to no session.
 const CONTROL: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
-/// Serves until nobody holds the other end of its input.
+/// Serves until its standard input is closed.
 pub fn run(heartbeat: Option<Duration>, has_ids: bool) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut control = control::of_stdin()?;
@@ -65,7 +65,7 @@ struct Bare {
 
 struct Beats {
     period: Duration,
-    /// When each session is to be sent one.
+    /// The time of each session's next heartbeat.
     due: BinaryHeap<Reverse<(Instant, usize)>>,
 }
 
@@ -74,7 +74,10 @@ impl Bare {
         let mut ready = Vec::with_capacity(1024);
         loop {
             ready.clear();
-            let timeout = self.beat()?.map(Timespec::try_from).transpose()?;
+            let timeout = self
+                .send_heartbeats()?
+                .map(Timespec::try_from)
+                .transpose()?;
             match epoll::wait(&self.epoll, spare_capacity(&mut ready), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -83,7 +86,7 @@ impl Bare {
                 match event.data.u64() {
                     LISTENER => self.accept()?,
                     CONTROL => {
-                        if !self.obey()? {
+                        if !self.run_command()? {
                             return Ok(());
                         }
                     }
@@ -103,7 +106,7 @@ impl Bare {
         Ok(())
     }
 
-    /// Whatever comes is a request: the only one, in one piece. Later the client is gone.
+    /// The first read is the client's only request, in one piece. A later one means that it is gone.
     fn answer(&mut self, index: usize) -> Result<()> {
         let mut session = &self.sessions[index];
         match session.read(&mut [0; 4096]) {
@@ -121,8 +124,8 @@ impl Bare {
         Ok(())
     }
 
-    /// Says whether there is somebody to obey.
-    fn obey(&mut self) -> Result<bool> {
+    /// Runs the next command; returns `false` once the load is gone.
+    fn run_command(&mut self) -> Result<bool> {
         let mut command = [0; 4];
         match self.control.read_exact(&mut command) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(false),
@@ -146,8 +149,9 @@ impl Bare {
         Ok(())
     }
 
-    /// Sends what is due, and says how long nothing more is: in whole milliseconds, as tokio does.
-    fn beat(&mut self) -> Result<Option<Duration>> {
+    /// Sends the heartbeats that are due, and returns the time until the next: in whole milliseconds,
+    /// as tokio does.
+    fn send_heartbeats(&mut self) -> Result<Option<Duration>> {
         let Some(Beats { period, due }) = &mut self.beats else {
             return Ok(None);
         };
@@ -158,7 +162,7 @@ impl Bare {
                 let millis = (at - now).as_nanos().div_ceil(1_000_000);
                 return Ok(Some(Duration::from_millis(u64::try_from(millis)?)));
             }
-            // One that has gone hears no more.
+            // A write to a client that is gone may fail.
             drop((&self.sessions[index]).write_all(HEARTBEAT));
             *next = Reverse((now + *period, index));
         }

@@ -1,4 +1,4 @@
-//! Owns the names of the servers that are compared.
+//! The names of the compared servers.
 
 /// `SseRequest::open` on hyper's connection.
 pub const ON_HYPER: &str = "tidings on hyper";
@@ -6,13 +6,13 @@ pub const ON_HYPER: &str = "tidings on hyper";
 pub const SERVE: &str = "tidings serve";
 /// The same router, run by `axum::serve`.
 pub const ON_AXUM: &str = "tidings on axum::serve";
-/// axum's `Sse` where it is at home.
+/// axum's `Sse` on axum's own server.
 pub const AXUM_SSE: &str = "axum Sse on axum::serve";
 /// axum's `Sse` on hyper's connection.
 pub const AXUM_SSE_ON_HYPER: &str = "axum Sse on hyper";
 /// A body of a few lines on hyper's connection.
 pub const HAND_WRITTEN: &str = "hand-written body";
-/// A loop over epoll that writes prepared bytes, and knows next to nothing of HTTP.
+/// A loop over epoll that writes prepared bytes, with almost no HTTP.
 pub const BARE: &str = "bare epoll";
 
 pub const ALL: [&str; 7] = [

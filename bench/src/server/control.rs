@@ -1,8 +1,8 @@
-//! Owns the way between the load and the server: a socket that is the server's standard input.
+//! The control connection between the load and the server: a socket as the server's standard input.
 //!
-//! The load sends a number at a time: how many events are to be published now, one of the other
-//! commands, which are larger than any such number, or 0 for what was used so far. Once the load is gone,
-//! the server ends.
+//! The load sends one number at a time: the number of events to publish now, one of the other commands,
+//! which are larger than any such number, or 0 for the usage so far. When the load is gone, the server
+//! ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -16,34 +16,34 @@ use serde::{Deserialize, Serialize};
 use crate::harness::Result;
 use crate::server::usage::Usage;
 
-/// Asks what was used.
+/// Asks for the usage so far.
 pub const REPORT: u32 = 0;
-/// Added to how many events are to be published one after the other: asks how long each took.
+/// Added to a number of events: publishes them one after the other and asks for the time of each.
 pub const TIME: u32 = 1 << 31;
 
-/// What a server is started with.
+/// The settings of a server.
 #[derive(Clone, Copy)]
 pub struct Setting<'s> {
-    /// Ours, which runs it.
+    /// The hidden command of this program that runs it.
     pub command: &'s str,
     pub contender: &'s str,
-    /// How often a quiet session is sent a heartbeat, in seconds.
+    /// The heartbeat's period for a quiet session, in seconds.
     pub heartbeat: Option<u64>,
-    /// Whether events have ids, as those of a hub have.
+    /// Whether events have IDs, as a hub's events have.
     pub has_ids: bool,
-    /// How many bytes the kernel is to hold for a client that does not read, if not as many as it likes:
-    /// up to some megabytes.
+    /// The kernel's send buffer for a client that does not read, in bytes. `None` leaves it to the
+    /// kernel: up to some megabytes.
     pub held_bytes: Option<usize>,
 }
 
-/// How long it took to publish an event: of many.
+/// The times to publish an event, over many events.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct PublishTimes {
     pub median_ns: u64,
     pub p99_ns: u64,
 }
 
-/// A server that runs for as long as this lives, and no longer than this process.
+/// A running server, which ends when this is dropped or this process ends.
 pub struct Server {
     process: Child,
     control: Option<BufReader<UnixStream>>,
@@ -51,7 +51,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it on the core that is measured.
+    /// Starts it on the measured core.
     pub fn start(core: usize, setting: Setting<'_>) -> Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let process = Command::new(std::env::current_exe()?)
@@ -80,12 +80,12 @@ impl Server {
         })
     }
 
-    /// Publishes as many events at once.
+    /// Publishes this many events at once.
     pub fn publish(&mut self, events: u32) -> Result<()> {
         self.command(events)
     }
 
-    /// Publishes one event after the other, and says how long that took.
+    /// Publishes one event after the other, and returns the times.
     pub fn time(&mut self, events: u32) -> Result<PublishTimes> {
         self.ask(TIME | events)
     }
@@ -114,18 +114,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Closes its input, at which it ends.
+        // The server ends when its input is closed.
         self.control = None;
         self.process.wait().expect("it was started");
     }
 }
 
-/// The server's end.
+/// The server's end of the control connection.
 pub fn of_stdin() -> Result<UnixStream> {
     Ok(std::io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-/// The address that the load is to connect to, as it is told.
+/// The server's first line: the address for the load to connect to.
 pub fn hello(address: SocketAddr) -> String {
     format!("{address}\n")
 }

@@ -1,6 +1,6 @@
-//! Owns the events: what a server publishes is what each session has to hear.
+//! The events that a server publishes and each session must receive.
 
-/// Of each event's data.
+/// The size of each event's data, in bytes.
 pub const DATA_BYTES: usize = 100;
 
 /// The data of the nth event.
@@ -12,12 +12,12 @@ pub fn data(number: usize) -> String {
     data + "\"}"
 }
 
-/// The nth event as it is sent.
+/// The nth event in its wire form.
 pub fn event(number: usize) -> String {
     format!("data: {}\n\n", data(number))
 }
 
-/// The nth event with an id, as a hub sends it: the id is as long as that of a hub, and is none.
+/// The nth event with an ID, as a hub sends it: the ID is as long as a hub's, but not a position.
 pub fn event_with_id(number: usize) -> String {
     format!("id: {}\n{}", id(number), event(number))
 }
@@ -29,7 +29,7 @@ pub fn id(number: usize) -> String {
 const EPOCH: &str = "twelveletter";
 const CHECK: &str = "four";
 
-/// The event that is left without its id line, and what that says.
+/// An event's ID, and the event without its `id` line.
 pub fn split_id(event: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let line = event.strip_prefix(b"id: ");
     let end = line.and_then(|line| memchr::memchr(b'\n', line));

@@ -1,4 +1,4 @@
-//! Owns what one writes by hand over hyper: a body that hands out what a broadcast brings.
+//! A hand-written body over hyper that returns the events of a broadcast channel.
 
 use std::future::ready;
 use std::pin::Pin;
@@ -37,7 +37,7 @@ fn answer(stage: &Stage<Bytes>) -> Response<HandWritten> {
 }
 
 struct HandWritten {
-    /// A boxed future that waits for the next event, and is made anew in its place.
+    /// A boxed future that waits for the next event; its allocation is reused.
     events: BroadcastStream<Bytes>,
     heartbeat: Option<Interval>,
 }

@@ -1,13 +1,13 @@
-//! Owns how many file descriptors a process may have.
+//! The limit on a process's file descriptors.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::harness::Result;
 
-/// What a process has open beside its sessions, generously.
+/// A generous number of descriptors beside those of the sessions.
 const OTHERS: u64 = 64;
 
-/// Whether a process could have this many connections; else why not.
+/// Fails with the reason if a process cannot have this many connections.
 pub fn check(sessions: usize) -> std::result::Result<(), String> {
     let wanted = sessions as u64 + OTHERS;
     match getrlimit(Resource::Nofile).maximum {
@@ -18,7 +18,7 @@ pub fn check(sessions: usize) -> std::result::Result<(), String> {
     }
 }
 
-/// Allows this process as many as it may allow itself.
+/// Raises this process's soft limit to its hard limit.
 pub fn raise() -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

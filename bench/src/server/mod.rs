@@ -1,14 +1,13 @@
-//! Owns the server's bench: many sessions that hear the same events, beside what else serves them.
+//! The server's bench: many sessions that receive the same events, beside other servers.
 //!
-//! The server is a process of its own, on the core that is measured, and says itself what it has
-//! used. The load is the process of the sample, on another core; it compares every event of every
-//! session with what was published.
+//! The server is a process of its own on the measured core and reports its own usage. The load is the
+//! process of the sample, on another core; it compares each event of each session with the published
+//! one.
 
 mod axum_sse;
 mod bare;
 pub mod contenders;
 pub mod control;
-pub mod ear;
 pub mod events;
 mod hand_written;
 pub mod limits;
@@ -17,6 +16,7 @@ pub mod on_hyper;
 mod rows;
 pub mod scene;
 pub mod serving;
+pub mod session_reader;
 mod tidings;
 pub mod usage;
 
@@ -27,12 +27,12 @@ use std::time::Duration;
 use contenders::{ALL, AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, HAND_WRITTEN, ON_AXUM, ON_HYPER, SERVE};
 use control::{Server, Setting};
 use rows::{Doing, PERIOD, Row};
-use scene::{Scene, cost, hearing};
+use scene::{Scene, cost, deliveries};
 use tokio::time::Instant;
 
 use crate::harness::{Case, Report, Request, Result, Sample, Target, Wanted, another_core, pin_to};
 
-/// The cases, and what is to be known of those that are left out.
+/// The cases, and notes about those that are left out.
 pub fn cases(quick: bool) -> (Vec<Case>, Vec<String>) {
     let (mut cases, mut notes) = (Vec::new(), Vec::new());
     for row in Row::all(quick) {
@@ -69,13 +69,13 @@ pub fn sample(request: &Request) -> Result<Sample> {
     match row.doing {
         Doing::Waiting => memory(server, row.sessions),
         Doing::Heartbeats => heartbeats(server, row.sessions, Row::duration(request.quick)),
-        Doing::Hearing { at_once } => {
-            hearing(server, row.sessions, at_once, row.groups(request.quick))
+        Doing::Receiving { at_once } => {
+            deliveries(server, row.sessions, at_once, row.groups(request.quick))
         }
     }
 }
 
-/// What a session takes that has heard an event and waits for the next.
+/// The memory of a session that has received an event and waits for the next.
 fn memory(mut server: Server, sessions: usize) -> Result<Sample> {
     let before = server.usage()?;
     let mut scene = Scene::open(server, sessions, Duration::ZERO, 1)?;
@@ -89,27 +89,27 @@ fn memory(mut server: Server, sessions: usize) -> Result<Sample> {
     })
 }
 
-/// What a beat costs, as its clients count them.
+/// The cost of a heartbeat, as counted by the clients.
 fn heartbeats(server: Server, sessions: usize, duration: Duration) -> Result<Sample> {
-    // Each has a phase of its own, as they open over two periods.
+    // The sessions open over two periods, so each has its own phase.
     let mut scene = Scene::open(server, sessions, 2 * PERIOD, 1)?;
     scene.publish(1)?;
-    let (heard_before, before) = (scene.load.heartbeats(), scene.server.usage()?);
+    let (heartbeats_before, before) = (scene.load.heartbeats(), scene.server.usage()?);
     scene.load.hear_until(Instant::now() + duration)?;
-    let (after, heard) = (scene.server.usage()?, scene.load.heartbeats());
-    let beats = heard
+    let (after, received) = (scene.server.usage()?, scene.load.heartbeats());
+    let beats = received
         .iter()
-        .zip(heard_before)
+        .zip(heartbeats_before)
         .map(|(all, before)| all - before);
     let beats: Vec<usize> = beats.collect();
     let periods = usize::try_from(duration.as_secs() / PERIOD.as_secs())?;
     if let Some(wrong) = beats.iter().find(|beats| beats.abs_diff(periods) > 1) {
-        return Err(format!("{wrong} heartbeats were heard in {periods} periods").into());
+        return Err(format!("{wrong} heartbeats were received in {periods} periods").into());
     }
     Ok(cost(&before, &after, beats.iter().sum(), None))
 }
 
-/// What is promised. The alarms stand where no noise comes, as with `sessions`.
+/// The promised ratios. The alarms are beyond any noise, as in `sessions`.
 pub fn targets(report: &Report, quick: bool) -> Vec<Target> {
     let rows = Row::all(quick);
     rows.iter()
@@ -150,7 +150,7 @@ fn targets_of(report: &Report, row: Row) -> Vec<Target> {
             of(ON_HYPER, AXUM_SSE_ON_HYPER, 1.0, 2.5),
             of(SERVE, AXUM_SSE, 1.0, 2.5),
         ],
-        Doing::Hearing { .. } => vec![
+        Doing::Receiving { .. } => vec![
             of(ON_HYPER, HAND_WRITTEN, 1.1, 2.5),
             of(SERVE, HAND_WRITTEN, 1.1, 2.5),
             of(ON_HYPER, AXUM_SSE_ON_HYPER, 1.0, 2.5),

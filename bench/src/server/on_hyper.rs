@@ -1,4 +1,4 @@
-//! Owns the plainest server over hyper: its HTTP/1 connection, one task each.
+//! The plainest server over hyper: one task per HTTP/1 connection.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers every request so, over what a connection is wrapped in.
+/// Answers each request with `answer`, over connections wrapped by `wrap`.
 pub async fn serve<W, IO, A, F, B>(listener: TcpListener, http: Builder, wrap: W, answer: A)
 where
     W: Fn(TcpStream) -> IO,
@@ -40,6 +40,6 @@ where
         let (parts, _) = request.into_parts();
         answer(parts).map(Ok::<_, Infallible>)
     });
-    // A client that goes is an error to it, and to nobody else.
+    // hyper returns an error when a client disconnects; that is no failure here.
     drop(http.serve_connection(TokioIo::new(stream), service).await);
 }

@@ -1,13 +1,13 @@
-//! Owns the rows: how many sessions there are, and what they do while they are measured.
+//! The rows: the number of sessions and their traffic during the measurement.
 
 use std::time::Duration;
 
 use crate::harness::Result;
 
-/// How often a session with a heartbeat is sent one.
+/// The heartbeat's period.
 pub const PERIOD: Duration = Duration::from_secs(1);
 
-/// How many events are published at once in a burst.
+/// Events that a burst publishes at once.
 const BURST: u32 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,12 +18,12 @@ pub struct Row {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
-    /// Nothing, after they have heard an event: what is measured is memory.
+    /// The sessions wait after their first event; the row measures memory.
     Waiting,
-    /// They hear heartbeats.
+    /// The sessions receive heartbeats.
     Heartbeats,
-    /// They hear events that are published in groups: everybody has heard one before the next.
-    Hearing { at_once: u32 },
+    /// The sessions receive events in groups; each session receives a group before the next is published.
+    Receiving { at_once: u32 },
 }
 
 impl Row {
@@ -42,7 +42,7 @@ impl Row {
             rows.extend(
                 sizes
                     .iter()
-                    .map(|&sessions| Self::new(sessions, Doing::Hearing { at_once })),
+                    .map(|&sessions| Self::new(sessions, Doing::Receiving { at_once })),
             );
         }
         rows
@@ -59,27 +59,29 @@ impl Row {
         match self.doing {
             Doing::Waiting => format!("{thousands},000 sessions: memory"),
             Doing::Heartbeats => format!("{thousands},000 sessions: heartbeats"),
-            Doing::Hearing { at_once: 1 } => format!("{thousands},000 sessions: one by one"),
-            Doing::Hearing { at_once } => format!("{thousands},000 sessions: bursts of {at_once}"),
+            Doing::Receiving { at_once: 1 } => format!("{thousands},000 sessions: one by one"),
+            Doing::Receiving { at_once } => {
+                format!("{thousands},000 sessions: bursts of {at_once}")
+            }
         }
     }
 
-    /// What is counted, and in what.
+    /// The unit of the row.
     pub fn unit(self) -> &'static str {
         match self.doing {
             Doing::Waiting => "bytes a session",
-            Doing::Heartbeats => "ns a beat",
-            Doing::Hearing { .. } => "ns a delivery",
+            Doing::Heartbeats => "ns a heartbeat",
+            Doing::Receiving { .. } => "ns a delivery",
         }
     }
 
-    /// How many groups of events are published while it is measured.
+    /// Groups of events that are published during the measurement.
     pub fn groups(self, quick: bool) -> usize {
         let deliveries = if quick { 20_000 } else { 150_000 };
         (deliveries / self.sessions).max(5)
     }
 
-    /// How long heartbeats are heard.
+    /// The time during which heartbeats are counted.
     pub fn duration(quick: bool) -> Duration {
         Duration::from_secs(if quick { 3 } else { 10 })
     }

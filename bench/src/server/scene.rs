@@ -1,4 +1,4 @@
-//! Owns `Scene`: a server, and those who hear what it publishes.
+//! `Scene`: a server and the sessions that receive its events.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::server::events;
 use crate::server::load::Load;
 use crate::server::usage::Usage;
 
-/// How many groups of events are heard before anything is measured.
+/// Groups of events that are delivered before the measurement begins.
 const WARM_UP: usize = 5;
 
 pub struct Scene {
@@ -20,7 +20,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Opens sessions, spread evenly over a time, that are to hear up to this many events.
+    /// Opens sessions, spread evenly over a time, that expect up to this many events.
     pub fn open(server: Server, sessions: usize, over: Duration, events: usize) -> Result<Self> {
         let script = (0..events).map(events::event).collect();
         Ok(Self {
@@ -30,14 +30,14 @@ impl Scene {
         })
     }
 
-    /// Publishes events at once, and waits until everybody has heard them.
+    /// Publishes events at once, and waits until each session has received them.
     pub fn publish(&mut self, at_once: u32) -> Result<()> {
         self.server.publish(at_once)?;
         self.published += usize::try_from(at_once)?;
-        self.load.hear_events(self.published)
+        self.load.await_events(self.published)
     }
 
-    /// Publishes one event, and says after how long each has heard it.
+    /// Publishes one event, and returns the time until each session received it.
     pub fn time_one(&mut self) -> Result<Vec<Duration>> {
         let begin = Instant::now();
         self.server.publish(1)?;
@@ -46,10 +46,10 @@ impl Scene {
     }
 }
 
-/// What a delivery costs: an event that a session hears.
-pub fn hearing(server: Server, sessions: usize, at_once: u32, groups: usize) -> Result<Sample> {
+/// The cost of a delivery: one event received by one session.
+pub fn deliveries(server: Server, sessions: usize, at_once: u32, groups: usize) -> Result<Sample> {
     let in_group = usize::try_from(at_once)?;
-    // One large group is as good as several small ones.
+    // One large group warms up as well as several small ones.
     let warm_up = if in_group < 100 { WARM_UP } else { 1 };
     let events = groups * in_group;
     let mut scene = Scene::open(
@@ -61,16 +61,16 @@ pub fn hearing(server: Server, sessions: usize, at_once: u32, groups: usize) -> 
     for _ in 0..warm_up {
         scene.publish(at_once)?;
     }
-    let (heard, before) = (scene.load.bytes(), scene.server.usage()?);
+    let (received, before) = (scene.load.bytes(), scene.server.usage()?);
     for _ in 0..groups {
         scene.publish(at_once)?;
     }
     let after = scene.server.usage()?;
     let deliveries = sessions * events;
-    // Each was compared as it was heard.
+    // The load compared each event on arrival.
     let tally = Tally {
         events: deliveries as u64,
-        data_bytes: (scene.load.bytes() - heard) as u64,
+        data_bytes: (scene.load.bytes() - received) as u64,
         checksum: 0,
     };
     Ok(cost(&before, &after, deliveries, Some(tally)))

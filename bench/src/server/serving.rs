@@ -1,4 +1,4 @@
-//! Owns the server's process: who serves, and how it is told what to publish.
+//! The server's process: the contender that serves, and the commands that make it publish.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -21,22 +21,22 @@ use crate::server::contenders::{
 };
 use crate::server::{axum_sse, bare, control, events, hand_written, limits, tidings};
 
-/// How many events the broadcast of a server holds; in the hub's bench more are published at once.
+/// The capacity of a server's broadcast channel, in events; the hub's bench publishes more at once.
 const CAPACITY: usize = 64;
 const LARGE_CAPACITY: usize = 16 * 1024;
 
-/// What the process of a server is to do.
+/// The order for the process of a server.
 #[derive(Args)]
 pub struct Serving {
     pub contender: String,
     pub core: usize,
-    /// Sends each quiet session a heartbeat after so many seconds
+    /// Sends each quiet session a heartbeat after this many seconds
     #[arg(long)]
     heartbeat: Option<u64>,
-    /// Sends events with ids, and has room for many
+    /// Sends events with IDs, and has room for many
     #[arg(long)]
     ids: bool,
-    /// Has the kernel hold no more bytes for a client that does not read
+    /// Limits the kernel's send buffer for each client to this many bytes
     #[arg(long)]
     held_bytes: Option<usize>,
 }
@@ -47,20 +47,20 @@ impl Serving {
     }
 }
 
-/// What a contender serves: every session hears all that is published while it is open.
+/// The broadcast that a contender serves: each session receives the events published while it is open.
 #[derive(Clone)]
 pub struct Stage<T> {
     pub events: broadcast::Sender<T>,
     pub heartbeat: Option<Duration>,
 }
 
-/// Who publishes the nth events.
+/// The publisher of the numbered events.
 pub trait Publisher {
-    /// At once, as far as it goes.
+    /// Publishes them at once, as far as the contender can.
     fn publish(&mut self, numbers: Range<usize>) -> impl Future<Output = Result<()>>;
 }
 
-/// What is made once of an event, and cloned for each session.
+/// The form of an event that is made once and cloned for each session.
 pub trait Published: Clone + Send + 'static {
     fn of(number: usize, has_id: bool) -> Self;
 }
@@ -98,13 +98,13 @@ impl<T: Published> Publisher for Broadcast<T> {
         for number in numbers {
             let event = T::of(number, self.has_ids);
             let sent = self.events.send(event);
-            sent.map_err(|_| "nobody is there to hear")?;
+            sent.map_err(|_| "no session is open")?;
         }
         Ok(())
     }
 }
 
-/// Serves until nobody holds the other end of its input.
+/// Serves until its standard input is closed.
 pub fn serve(serving: &Serving) -> Result<()> {
     prepare(serving)?;
     match &*serving.contender {
@@ -148,7 +148,7 @@ where
     })
 }
 
-/// Runs a contender on one thread, as there is one core.
+/// Runs a contender on one thread, as it has one core.
 pub fn run<F, P>(serving: &Serving, start: impl FnOnce(TcpListener) -> (F, P)) -> Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -162,7 +162,7 @@ where
         control.set_nonblocking(true)?;
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         if let Some(bytes) = serving.held_bytes {
-            // Connections have what their listener has.
+            // Connections inherit their listener's buffer size.
             sockopt::set_socket_send_buffer_size(&listener, bytes)?;
         }
         let mut control = UnixStream::from_std(control)?;
@@ -170,11 +170,11 @@ where
         control.write_all(hello.as_bytes()).await?;
         let (contender, publisher) = start(listener);
         tokio::spawn(contender);
-        obey(control, publisher).await
+        run_command(control, publisher).await
     })
 }
 
-async fn obey(mut control: UnixStream, mut publisher: impl Publisher) -> Result<()> {
+async fn run_command(mut control: UnixStream, mut publisher: impl Publisher) -> Result<()> {
     let mut published = 0;
     loop {
         let answer = match control.read_u32().await {
@@ -198,7 +198,7 @@ async fn obey(mut control: UnixStream, mut publisher: impl Publisher) -> Result<
     }
 }
 
-/// How long it takes to publish each of these, in nanoseconds.
+/// The time to publish each of these events, in nanoseconds.
 async fn time(publisher: &mut impl Publisher, numbers: Range<usize>) -> Result<Vec<u64>> {
     let mut times = Vec::with_capacity(numbers.len());
     for number in numbers {

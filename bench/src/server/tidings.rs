@@ -1,4 +1,4 @@
-//! Owns our own contenders.
+//! The contenders of tidings.
 
 use std::future::ready;
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub async fn on_hyper(listener: TcpListener, stage: Stage<EncodedEvents>) {
     let answer = move |parts| {
         let events = stage.events.subscribe();
         let heartbeat = stage.heartbeat;
-        ready(SseRequest::new(parts).open(move |session| hear(session, events, heartbeat)))
+        ready(SseRequest::new(parts).open(move |session| send_events(session, events, heartbeat)))
     };
-    // As its docs say.
+    // Wrapped as the documentation of `IoDeadline` shows.
     on_hyper::serve(listener, Builder::new(), IoDeadline::new, answer).await;
 }
 
@@ -34,11 +34,11 @@ pub async fn on_axum(listener: TcpListener, stage: Stage<EncodedEvents>) {
 
 fn router(stage: Stage<EncodedEvents>) -> Router {
     Router::new().sse("/events", move |session: Session| {
-        hear(session, stage.events.subscribe(), stage.heartbeat)
+        send_events(session, stage.events.subscribe(), stage.heartbeat)
     })
 }
 
-async fn hear(
+async fn send_events(
     session: Session,
     mut events: Receiver<EncodedEvents>,
     heartbeat: Option<Duration>,

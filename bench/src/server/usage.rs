@@ -1,4 +1,4 @@
-//! Owns what a server has used so far, as it says itself.
+//! The usage of a server so far, as it reports it.
 
 use std::fs;
 
@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::{Result, cpu_ns};
 
-/// The unit of times in `/proc`: Linux shows 100 ticks a second, whatever it counts in.
+/// The unit of times in `/proc`: Linux shows 100 ticks per second, whatever it uses inside.
 const TICK_NS: u64 = 10_000_000;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Usage {
-    /// On all threads, in user and kernel mode.
+    /// CPU time of all threads, in user and kernel mode.
     pub cpu_ns: u64,
-    /// Of that, in user mode: a sample of the clock's ticks, so good to a few percent only.
+    /// The part in user mode: sampled by the clock's ticks, so exact only to a few percent.
     pub user_ns: u64,
-    /// What is in memory.
+    /// The resident memory.
     pub rss_bytes: u64,
-    /// The most that ever was.
+    /// The largest resident memory so far.
     pub peak_bytes: u64,
 }
 
 impl Usage {
-    /// Of this process.
+    /// The usage of this process.
     pub fn now() -> Result<Self> {
         let cpu_ns = cpu_ns();
         Ok(Self {
@@ -36,7 +36,7 @@ impl Usage {
 
 fn user_ns() -> Result<u64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // What is in parentheses may hold anything; user time is the 12th field after it.
+    // The name in parentheses may contain anything; user time is the 12th field after it.
     let fields = stat
         .rsplit_once(") ")
         .ok_or("no fields in /proc/self/stat")?

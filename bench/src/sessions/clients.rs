@@ -1,4 +1,4 @@
-//! Owns the clients: each hears a whole stream, and hands its events to the same loop.
+//! The clients: each reads a whole stream and passes its events to the same loop.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -22,7 +22,7 @@ use tower_service::Service;
 use crate::harness::Tally;
 use crate::sessions::traffic::Traffic;
 
-/// In a task, which its error leaves.
+/// The result of a client, whose error leaves its task.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 pub const DIRECT: &str = "tidings, direct";
@@ -31,9 +31,9 @@ pub const IN_PROCESS: &str = "tidings, in process";
 pub const REQWEST_EVENTSOURCE: &str = "reqwest-eventsource";
 pub const EVENTSOURCE_CLIENT: &str = "eventsource-client";
 pub const NODE: &str = "node, eventsource-parser";
-/// The body's frames off a connection that is polled beside it, and no events.
+/// Only the body's frames, from a connection that is polled beside it; no events.
 pub const BARE_HYPER: &str = "bare hyper";
-/// The body's frames as reqwest hands them out, and no events.
+/// Only the body's frames, as reqwest returns them; no events.
 pub const BARE_REQWEST: &str = "bare reqwest";
 
 pub const ALL: [&str; 8] = [
@@ -47,7 +47,7 @@ pub const ALL: [&str; 8] = [
     BARE_REQWEST,
 ];
 
-/// What is made once, before anything is measured.
+/// A client, made once before the measurement.
 pub enum Client {
     Tidings(SseClient),
     ReqwestEventsource(reqwest_0_12::Client),
@@ -56,7 +56,7 @@ pub enum Client {
     BareReqwest(reqwest::Client),
 }
 
-pub enum Heard {
+pub enum Received {
     Events(Tally),
     BodyBytes(u64),
 }
@@ -77,20 +77,20 @@ impl Client {
         })
     }
 
-    /// Hears a stream to its end.
-    pub async fn hear(&self, url: &str) -> Result<Heard> {
+    /// Reads a stream to its end.
+    pub async fn read(&self, url: &str) -> Result<Received> {
         match self {
-            Self::Tidings(client) => tidings(client, url).await.map(Heard::Events),
+            Self::Tidings(client) => tidings(client, url).await.map(Received::Events),
             Self::ReqwestEventsource(client) => {
                 let tally = reqwest_eventsource(client, url).await;
-                tally.map(Heard::Events)
+                tally.map(Received::Events)
             }
             Self::LaunchDarkly(transport) => {
                 let tally = eventsource_client(transport, url).await;
-                tally.map(Heard::Events)
+                tally.map(Received::Events)
             }
-            Self::BareHyper => bare_hyper(url).await.map(Heard::BodyBytes),
-            Self::BareReqwest(client) => bare_reqwest(client, url).await.map(Heard::BodyBytes),
+            Self::BareHyper => bare_hyper(url).await.map(Received::BodyBytes),
+            Self::BareReqwest(client) => bare_reqwest(client, url).await.map(Received::BodyBytes),
         }
     }
 }
@@ -99,7 +99,7 @@ async fn tidings(client: &SseClient, url: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut session = client.get(url).open().await?;
     while let Some(event) = session.try_next().await? {
-        tally.hear(event.text());
+        tally.count(event.text());
     }
     Ok(tally)
 }
@@ -109,7 +109,7 @@ async fn reqwest_eventsource(client: &reqwest_0_12::Client, url: &str) -> Result
     let mut events = EventSource::new(client.get(url))?;
     loop {
         match events.next().await {
-            Some(Ok(Event::Message(event))) => tally.hear(&event.data),
+            Some(Ok(Event::Message(event))) => tally.count(&event.data),
             Some(Ok(Event::Open)) => {}
             None | Some(Err(reqwest_eventsource::Error::StreamEnded)) => return Ok(tally),
             Some(Err(error)) => return Err(error.into()),
@@ -126,7 +126,7 @@ async fn eventsource_client(transport: &HyperTransport, url: &str) -> Result<Tal
     let mut events = client.stream();
     loop {
         match events.next().await {
-            Some(Ok(SSE::Event(event))) => tally.hear(&event.data),
+            Some(Ok(SSE::Event(event))) => tally.count(&event.data),
             Some(Ok(SSE::Connected(_) | SSE::Comment(_))) => {}
             None | Some(Err(eventsource_client::Error::Eof)) => return Ok(tally),
             Some(Err(error)) => return Err(error.to_string().into()),
@@ -134,7 +134,7 @@ async fn eventsource_client(transport: &HyperTransport, url: &str) -> Result<Tal
     }
 }
 
-/// hyper's connection without a task of its own: as little as a client over hyper can do.
+/// hyper's connection without a task of its own: the least that a client over hyper can do.
 async fn bare_hyper(url: &str) -> Result<u64> {
     let url: Uri = url.parse()?;
     let authority = url.authority().ok_or("a URL without a host")?.as_str();
@@ -153,7 +153,7 @@ async fn bare_hyper(url: &str) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Polls what waits for the connection, then the connection, then once more what it did.
+/// Polls the future that waits for the connection, then the connection, then the future again.
 async fn beside<T>(
     connection: &mut Option<impl Future + Unpin>,
     mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,

@@ -1,4 +1,4 @@
-//! Owns the way to what idle sessions cost: a program of its own, as its allocator counts.
+//! The start of the program that measures idle sessions: its allocator counts.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,9 +1,9 @@
-//! Owns the sessions' bench: whole clients on a socket, beside bare HTTP.
+//! The sessions' bench: whole clients on a socket, beside bare HTTP.
 //!
-//! The server is a process of its own, on another core, and is not measured. Many chunks go into
-//! one write, as the socket's buffer joins what a fast server writes: so what is measured is what
-//! a client does for a chunk, not what the kernel does for a packet. Where each chunk is a write
-//! of its own, the kernel has most of the time, and all clients are nearer to each other.
+//! The server is a process of its own on another core and is not measured. One write holds many chunks,
+//! as the socket's buffer joins the writes of a fast server: so the bench measures a client's work for a
+//! chunk, not the kernel's work for a packet. Where each chunk is a write of its own, the kernel takes
+//! most of the time, and the clients differ less.
 
 mod clients;
 mod idle;
@@ -14,13 +14,13 @@ mod traffic;
 pub use idle::print as print_idle;
 pub use server::{Serving, serve};
 
-use clients::{ALL, BARE_HYPER, Client, DIRECT, Heard, NODE, REQWEST, REQWEST_EVENTSOURCE};
+use clients::{ALL, BARE_HYPER, Client, DIRECT, NODE, REQWEST, REQWEST_EVENTSOURCE, Received};
 use server::Server;
 use traffic::{Data, Framing, Reader, Traffic};
 
 use crate::harness::{Case, Report, Request, Result, Sample, Target, Wanted};
 
-/// The cases, and what is to be known of who takes no part.
+/// The cases, and notes about contenders that take no part.
 pub fn cases() -> (Vec<Case>, Vec<String>) {
     let absent = node::prepare().err();
     let cases = Traffic::ALL.map(|traffic| Case {
@@ -48,25 +48,25 @@ pub fn sample(request: &Request) -> Result<Sample> {
         request.quick,
     )?));
     let url: &'static str = server.url.clone().leak();
-    // One thread, as there is one core; a peer's tasks are then woken at the least cost.
+    // One thread for one core; waking a peer's tasks then costs least.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     Sample::take(request, expected.events, || {
-        let hearing = client.hear(url);
-        let heard = match traffic.reader {
-            Reader::Main => runtime.block_on(hearing),
+        let deliveries = client.read(url);
+        let received = match traffic.reader {
+            Reader::Main => runtime.block_on(deliveries),
             Reader::Task => {
-                let task = runtime.spawn(hearing);
+                let task = runtime.spawn(deliveries);
                 runtime.block_on(task).expect("no client panics")
             }
         };
-        match heard.expect("the server sends a good stream") {
-            Heard::Events(tally) => {
+        match received.expect("the server sends a good stream") {
+            Received::Events(tally) => {
                 assert_eq!(tally, expected, "events were lost or changed");
                 Some(tally)
             }
-            Heard::BodyBytes(bytes) => {
+            Received::BodyBytes(bytes) => {
                 assert_eq!(bytes, body_bytes, "bytes were lost");
                 None
             }
@@ -74,8 +74,8 @@ pub fn sample(request: &Request) -> Result<Sample> {
     })
 }
 
-/// What is promised: ratios that hold on another machine, too. The alarms stand where a busy
-/// machine with two cores has never come, at about half of what is found there.
+/// The promised ratios, which also hold on other machines. The alarms are at about half of the ratios
+/// that a machine with two cores shows; a busy one has never reached them.
 pub fn targets(report: &Report) -> Vec<Target> {
     let chunks = Traffic::new(Data::Small, Framing::Chunks);
     let until_close = Traffic::new(Data::Small, Framing::UntilClose);
@@ -88,7 +88,7 @@ pub fn targets(report: &Report) -> Vec<Target> {
             found: report.speedup(&case, contender, REQWEST_EVENTSOURCE)?,
         })
     };
-    // Un-chunked there is no such target: bare HTTP makes no events, and does nothing for one.
+    // Un-chunked streams have no such target: bare HTTP has no work per event.
     let of_bare_hyper = || {
         let case = chunks.name();
         Some(Target {

@@ -1,4 +1,4 @@
-//! Owns the client that runs in node, and how it comes here.
+//! The client that runs in node, and its installation.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
 }
 
-/// Installs what the lock file names, unless that was done before. The error says what is missing.
+/// Installs the packages of the lock file, unless that is done. The error names what is missing.
 pub fn prepare() -> std::result::Result<(), String> {
     run(Command::new("node").arg("--version"))?;
     let changed = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
@@ -32,7 +32,7 @@ fn run(command: &mut Command) -> std::result::Result<(), String> {
     Err(format!("{name} failed with {}", output.status))
 }
 
-/// Like [`Sample::take`], of node: its CPU time is what it says, on all its threads.
+/// Like [`Sample::take`], for node, which reports its own CPU time on all its threads.
 pub fn sample(request: &Request, url: &str) -> Result<Sample> {
     pin_to(request.core)?;
     let output = Command::new("node")

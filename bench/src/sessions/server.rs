@@ -1,4 +1,4 @@
-//! Owns the server: a process of its own that writes prepared bytes as fast as they are taken.
+//! The server: a process of its own that writes prepared bytes as fast as the client reads them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use clap::Args;
 use crate::harness::{Result, another_core, pin_to};
 use crate::sessions::traffic::Traffic;
 
-/// What the process of a server is to do.
+/// The order for the process of a server.
 #[derive(Args)]
 pub struct Serving {
     case: String,
@@ -20,14 +20,14 @@ pub struct Serving {
     quick: bool,
 }
 
-/// A server that runs for as long as this lives, and no longer than this process.
+/// A running server, which ends when this is dropped or this process ends.
 pub struct Server {
     process: Child,
     pub url: String,
 }
 
 impl Server {
-    /// Starts it on another core than the one that is measured, if there is one.
+    /// Starts it on another core than the measured one, if the machine has one.
     pub fn start(traffic: Traffic, measured: usize, quick: bool) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["serve", &traffic.name()])
@@ -46,12 +46,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Closes its input, at which it ends.
+        // The server ends when its input is closed.
         self.process.wait().expect("it was started");
     }
 }
 
-/// Serves one connection after the other until nobody holds the other end of its input.
+/// Serves one connection after the other until its standard input is closed.
 pub fn serve(serving: &Serving) -> Result<()> {
     pin_to(serving.core)?;
     let traffic = Traffic::named(&serving.case)?;

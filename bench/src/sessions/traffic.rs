@@ -1,4 +1,4 @@
-//! Owns the traffic: which events a server sends, and in which bytes.
+//! The traffic: the events that a server sends, and their bytes.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::harness::{Result, Tally};
 
-/// Events that differ, before they are repeated.
+/// The number of different events, before they repeat.
 const PATTERN_EVENTS: u64 = 1000;
 
-/// What a body hands out at most where no chunk says otherwise.
+/// The largest frame of a body without chunks.
 const FRAME_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,20 +29,20 @@ pub enum Data {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// One HTTP chunk an event; many chunks a write.
+    /// One HTTP chunk per event; many chunks per write.
     Chunks,
-    /// One HTTP chunk an event; one write a chunk.
+    /// One HTTP chunk per event; one write per chunk.
     Writes,
-    /// The body is what comes until the connection is closed.
+    /// The body ends when the connection is closed.
     UntilClose,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// The client runs in a task: another task wakes it by putting it into a queue.
+    /// The client runs in a task; another task wakes it by queueing it.
     Task,
-    /// The client is what the runtime blocks on, as in a `main`: whenever another task wakes it,
-    /// tokio asks the kernel, by an eventfd and epoll.
+    /// The runtime blocks on the client, as in a `main`: each wake from another task goes through the
+    /// kernel, by an eventfd and epoll.
     Main,
 }
 
@@ -99,12 +99,12 @@ impl Traffic {
         }
     }
 
-    /// What is to be heard.
+    /// The expected result.
     pub fn tally(self, quick: bool) -> Tally {
         let data = self.data.pattern();
         let mut tally = Tally::default();
         for _ in 0..self.patterns(quick) {
-            data.iter().for_each(|data| tally.hear(data));
+            data.iter().for_each(|data| tally.count(data));
         }
         tally
     }
@@ -121,7 +121,7 @@ impl Traffic {
         }
     }
 
-    /// What is written, call by call, after the head.
+    /// The writes after the head, call by call.
     pub fn writes(self, quick: bool) -> Vec<Bytes> {
         let frames = self.data.pattern().into_iter().map(|data| {
             let event = event(&data);
@@ -140,8 +140,8 @@ impl Traffic {
             .collect()
     }
 
-    /// The body as a client's HTTP hands it out. As there, the bytes lie in few caches: the pattern
-    /// is in memory once.
+    /// The body's frames as a client's HTTP library returns them. The pattern is in memory once, so that
+    /// the bytes take as little cache as they do there.
     pub fn frames(self, quick: bool) -> Vec<Bytes> {
         let events = self.data.pattern().into_iter().map(|data| event(&data));
         let frames: Vec<Bytes> = match self.framing {
@@ -163,7 +163,7 @@ impl Traffic {
 }
 
 impl Data {
-    /// The data of each event, of letters and spaces that differ.
+    /// The data of each event: letters and spaces that differ.
     fn pattern(self) -> Vec<String> {
         let mut seed: u64 = 1;
         let mut random = move |below: u64| {
@@ -199,10 +199,10 @@ fn repeat(frames: &[Bytes], times: u64) -> impl Iterator<Item = Bytes> {
 }
 
 impl Tally {
-    /// Counts an event, and looks at its data: nobody is spared making it, nor its order. Three
-    /// bytes of it, as any more would be measured too.
+    /// Counts an event and looks at three bytes of its data, so that no contender can avoid producing
+    /// it or change the order. More bytes would be measured too.
     #[inline]
-    pub fn hear(&mut self, data: &str) {
+    pub fn count(&mut self, data: &str) {
         let data = std::hint::black_box(data).as_bytes();
         let at = |at: usize| u32::from(data.get(at).copied().unwrap_or_default());
         self.events += 1;

@@ -1,4 +1,4 @@
-//! Owns what one session of the load hears, and that it is what was published.
+//! The events that one session of the load receives, compared with the published ones.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,21 +14,21 @@ pub const REQUEST: &[u8] =
     b"GET /events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
     cache-control: no-store\r\nuser-agent: tidings-bench\r\n\r\n";
 
-pub struct Ear {
+pub struct SessionReader {
     stream: TcpStream,
-    /// What has come and is not a whole chunk yet.
+    /// The bytes of an unfinished chunk.
     pending: Vec<u8>,
     pub is_open: bool,
     pub events: usize,
-    /// Of the events.
+    /// The bytes of these events.
     pub bytes: usize,
     pub heartbeats: usize,
 }
 
-impl Ear {
+impl SessionReader {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let mut stream = TcpStream::connect(address)?;
-        // Thousands of ports would wait for a minute after each sample.
+        // Otherwise thousands of ports would stay taken for a minute after each sample.
         set_socket_linger(&stream, Some(Duration::ZERO))?;
         stream.write_all(REQUEST)?;
         stream.set_nonblocking(true)?;
@@ -42,8 +42,8 @@ impl Ear {
         })
     }
 
-    /// Reads once, and hears the whole chunks of what has come.
-    pub fn hear(&mut self, buffer: &mut [u8], script: &[String]) -> Result<()> {
+    /// Reads once, and checks the whole chunks.
+    pub fn read(&mut self, buffer: &mut [u8], script: &[String]) -> Result<()> {
         let length = match self.stream.read(buffer) {
             Ok(0) => return Err("a session ended".into()),
             Ok(length) => length,
@@ -59,7 +59,7 @@ impl Ear {
         while self.is_open
             && let Some((chunk, after)) = take_chunk(rest)?
         {
-            self.hear_chunk(chunk, script)?;
+            self.read_chunk(chunk, script)?;
             rest = after;
         }
         let taken = pending.len() - rest.len();
@@ -79,21 +79,21 @@ impl Ear {
         Ok(&bytes[end + 4..])
     }
 
-    /// Whole events: none of the servers cuts one.
-    fn hear_chunk(&mut self, mut chunk: &[u8], script: &[String]) -> Result<()> {
+    /// Checks a chunk of whole events: none of the servers cuts one.
+    fn read_chunk(&mut self, mut chunk: &[u8], script: &[String]) -> Result<()> {
         while let Some(end) = find(chunk, b"\n\n") {
             let (block, after) = chunk.split_at(end + 2);
             let event = split_id(block).1;
             if block.starts_with(b":") {
                 self.heartbeats += 1;
             } else if event == b"\n" {
-                // The id of who has heard nothing yet.
+                // A checkpoint, for a client that has received no event.
             } else if script.get(self.events).map(String::as_bytes) == Some(event) {
                 self.events += 1;
                 self.bytes += block.len();
             } else {
                 let (number, block) = (self.events, String::from_utf8_lossy(block));
-                return Err(format!("event {number} came as {block:?}").into());
+                return Err(format!("event {number} arrived as {block:?}").into());
             }
             chunk = after;
         }
@@ -105,13 +105,13 @@ impl Ear {
     }
 }
 
-impl AsFd for Ear {
+impl AsFd for SessionReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 }
 
-/// The first chunk of an HTTP body, and what is after it; `None` if it is not whole yet.
+/// The first chunk of an HTTP body, and the bytes after it; `None` if it is incomplete.
 fn take_chunk(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     let Some(end) = find(bytes, b"\r\n") else {
         return Ok(None);
