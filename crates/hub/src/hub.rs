@@ -8,7 +8,7 @@ use tidings_proto::{Event, Position};
 use crate::follow::begin;
 use crate::presence::Presences;
 use crate::publish::{Publish, draft, end_draft, publish};
-use crate::shared::{Settings, Shared};
+use crate::shared::{HubSettings, Shared};
 use crate::{
     Channel, ChannelName, Error, Log, MemoryLog, Pattern, Presence, Retention, Subscription, meters,
 };
@@ -170,14 +170,14 @@ impl Hub {
 #[must_use]
 #[derive(Debug)]
 pub struct HubBuilder {
-    settings: Settings,
+    settings: HubSettings,
     presences: Presences,
 }
 
 impl Default for HubBuilder {
     fn default() -> Self {
         Self {
-            settings: Settings {
+            settings: HubSettings {
                 tape_bytes: 64 << 20,
                 max_event_bytes: 1 << 20,
                 max_channels: 64,

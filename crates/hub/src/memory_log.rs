@@ -60,13 +60,13 @@ const MIN_SHRINK: usize = 1_024;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct MemoryLog(Arc<Shared>);
+pub struct MemoryLog(Arc<SharedLog>);
 
 impl MemoryLog {
     /// An empty log that keeps this much.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedLog {
             clock: Clock::start(),
             state: Mutex::new(State {
                 epoch: new_epoch(),
@@ -164,7 +164,7 @@ impl Log for MemoryLog {
 }
 
 /// What a log and its tails share.
-struct Shared {
+struct SharedLog {
     clock: Clock,
     state: Mutex<State>,
     /// Told after each change of the state that a tail must know of, and after the lock is free.
@@ -177,7 +177,7 @@ struct State {
     keys: Keys,
 }
 
-impl Shared {
+impl SharedLog {
     /// The state, without what is too old by now.
     fn look(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();

@@ -18,17 +18,17 @@ pub struct Presence {
     pub count: usize,
 }
 
-type Hook = Box<dyn Fn(&Presence) + Send + Sync>;
+type PresenceHook = Box<dyn Fn(&Presence) + Send + Sync>;
 
 /// How many subscribers there are to each pattern.
 #[derive(Default)]
 pub(crate) struct Presences {
     counts: Mutex<HashMap<Pattern, usize>>,
-    hook: Option<Hook>,
+    hook: Option<PresenceHook>,
 }
 
 impl Presences {
-    pub(crate) fn new(hook: Option<Hook>) -> Self {
+    pub(crate) fn new(hook: Option<PresenceHook>) -> Self {
         Self {
             counts: Mutex::default(),
             hook,

@@ -14,7 +14,7 @@ use crate::presence::Presences;
 
 /// What a hub is set to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
+pub(crate) struct HubSettings {
     pub(crate) tape_bytes: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_channels: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Settings {
 
 pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: HubSettings,
     pub(crate) presences: Presences,
     /// `None` until the log was reached.
     pub(crate) life: watch::Sender<Option<Arc<Life>>>,
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         log: Arc<dyn Log>,
-        settings: Settings,
+        settings: HubSettings,
         presences: Presences,
         life: Option<Arc<Life>>,
     ) -> Self {

@@ -45,12 +45,12 @@ struct Floor {
 
 /// Where a tail is: behind this entry. The time tells it from another one that came to stand there.
 #[derive(Clone, Copy)]
-pub(super) struct Cursor {
+pub(super) struct TailCursor {
     seq: u64,
     time: u64,
 }
 
-impl Cursor {
+impl TailCursor {
     pub(super) fn behind(entry: &Entry) -> Self {
         Self {
             seq: entry.seq,
@@ -221,19 +221,19 @@ impl Held {
     }
 
     /// The cursor of who goes on behind `after`.
-    pub(super) fn cursor(&self, after: u64) -> Result<Cursor, LogError> {
+    pub(super) fn cursor(&self, after: u64) -> Result<TailCursor, LogError> {
         let time = match self.place(after)?.checked_sub(1) {
             Some(at) => self.entries.get(at).map(|entry| entry.time),
             None => self.floor.as_ref().map(|floor| floor.time),
         };
-        Ok(Cursor {
+        Ok(TailCursor {
             seq: after,
             time: time.unwrap_or_default(),
         })
     }
 
     /// What a tail takes next; empty if nothing has come yet.
-    pub(super) fn batch(&self, cursor: Cursor) -> Result<Vec<Entry>, LogError> {
+    pub(super) fn batch(&self, cursor: TailCursor) -> Result<Vec<Entry>, LogError> {
         if self.cursor(cursor.seq)?.time != cursor.time {
             // What it heard was forgotten, and others have come to stand there.
             return Err(LogError::Rewound { last: self.last() });

@@ -24,12 +24,12 @@ pub(super) struct KeyHash(u64, u64);
 
 pub(super) struct Keys {
     secret: (u64, u64),
-    places: HashMap<KeyHash, Place>,
+    places: HashMap<KeyHash, KeyedEntry>,
     /// When each expires, in the order in which they came.
     queue: VecDeque<(u64, KeyHash)>,
 }
 
-struct Place {
+struct KeyedEntry {
     seq: u64,
     expires: u64,
 }
@@ -67,7 +67,7 @@ impl Keys {
         }
         let expires = now.saturating_add(nanos(KEY_LIFETIME));
         self.queue.push_back((expires, key));
-        self.places.insert(key, Place { seq, expires });
+        self.places.insert(key, KeyedEntry { seq, expires });
         Ok(())
     }
 

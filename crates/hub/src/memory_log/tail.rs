@@ -7,18 +7,18 @@ use std::sync::Arc;
 use futures_util::stream;
 use tidings_proto::Epoch;
 
-use super::Shared;
-use super::held::Cursor;
+use super::SharedLog;
+use super::held::TailCursor;
 use crate::{Entry, LogError, Tail};
 
 pub(super) struct MemoryTail {
-    shared: Arc<Shared>,
+    shared: Arc<SharedLog>,
     epoch: Epoch,
-    cursor: Cursor,
+    cursor: TailCursor,
 }
 
 impl MemoryTail {
-    pub(super) fn stream(shared: Arc<Shared>, after: u64) -> Tail {
+    pub(super) fn stream(shared: Arc<SharedLog>, after: u64) -> Tail {
         let tail = Self::start(shared, after);
         Box::pin(stream::unfold(Some(tail), async |tail| {
             let mut tail = match tail? {
@@ -31,7 +31,7 @@ impl MemoryTail {
         }))
     }
 
-    fn start(shared: Arc<Shared>, after: u64) -> Result<Self, LogError> {
+    fn start(shared: Arc<SharedLog>, after: u64) -> Result<Self, LogError> {
         let state = shared.look();
         let cursor = state.held.cursor(after)?;
         let epoch = state.epoch.clone();
@@ -50,7 +50,7 @@ impl MemoryTail {
             let changed = self.shared.changed.notified();
             let batch = self.look()?;
             if let Some(newest) = batch.last() {
-                self.cursor = Cursor::behind(newest);
+                self.cursor = TailCursor::behind(newest);
                 return Ok(batch);
             }
             changed.await;
