@@ -1,4 +1,4 @@
-//! Owns `Confirms`: what came of recent entries, for the publishers who wait for that.
+//! Owns `Confirmations`: what came of recent entries, for the publishers who wait for that.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,10 +20,10 @@ pub(crate) struct Outcome {
 }
 
 /// Who waits, and for what.
-pub(crate) type Told = (oneshot::Sender<Outcome>, Outcome);
+pub(crate) type Notice = (oneshot::Sender<Outcome>, Outcome);
 
 #[derive(Debug, Default)]
-pub(crate) struct Confirms {
+pub(crate) struct Confirmations {
     /// The place behind the newest that is remembered.
     next: u64,
     recent: VecDeque<Outcome>,
@@ -33,16 +33,17 @@ pub(crate) struct Confirms {
     is_over: bool,
 }
 
-/// Where an outcome is found.
+/// The answer to a publisher that asks for the outcome of an entry.
 #[derive(Debug)]
-pub(crate) enum Found {
-    Now(Outcome),
-    Later(oneshot::Receiver<Outcome>),
-    /// It came back too long ago: in the log.
-    Past,
+pub(crate) enum Confirmation {
+    Known(Outcome),
+    /// The entry has not come through the tail yet. The channel closes if it never will.
+    Pending(oneshot::Receiver<Outcome>),
+    /// It came too long ago. The log still holds it, unless it was trimmed.
+    Forgotten,
 }
 
-impl Confirms {
+impl Confirmations {
     /// Nothing behind `base` has come back yet.
     pub(crate) fn new(base: u64) -> Self {
         Self {
@@ -52,17 +53,19 @@ impl Confirms {
     }
 
     /// What came of the entry at this place.
-    pub(crate) fn find(&mut self, seq: u64) -> Found {
+    pub(crate) fn find(&mut self, seq: u64) -> Confirmation {
         // What is remembered of a life that is over may be of another entry at this place.
         if seq < self.next && !self.is_over {
-            return self.recall(seq).map_or(Found::Past, Found::Now);
+            return self
+                .recall(seq)
+                .map_or(Confirmation::Forgotten, Confirmation::Known);
         }
         let (sender, receiver) = oneshot::channel();
         if !self.is_over {
             self.waited += 1;
             self.waiting.insert((seq, self.waited), sender);
         }
-        Found::Later(receiver)
+        Confirmation::Pending(receiver)
     }
 
     /// What came of the entry at this place, if that is remembered.
@@ -72,9 +75,9 @@ impl Confirms {
         self.recent.get(at).copied()
     }
 
-    /// These came back, in order, behind all before. Who waits for them is to be told without the lock,
+    /// These came back, in order, behind all before. Who waits for them is to be notices without the lock,
     /// as whoever is woken may come back here.
-    pub(crate) fn handle_batch(&mut self, outcomes: &[Outcome], told: &mut Vec<Told>) {
+    pub(crate) fn record(&mut self, outcomes: &[Outcome], notices: &mut Vec<Notice>) {
         for &outcome in outcomes {
             let seq = self.next;
             self.next += 1;
@@ -83,7 +86,7 @@ impl Confirms {
             }
             self.recent.push_back(outcome);
             while let Some(entry) = self.waiting.first_entry().filter(|e| e.key().0 <= seq) {
-                told.push((entry.remove(), outcome));
+                notices.push((entry.remove(), outcome));
             }
         }
     }
@@ -104,7 +107,7 @@ impl Confirms {
         lost
     }
 
-    /// Nothing has come back for long: whoever waits is told so by the drop of this, without the lock.
+    /// Nothing has come back for long: whoever waits is notices so by the drop of this, without the lock.
     #[must_use]
     pub(crate) fn give_up(&mut self) -> impl Sized + use<> {
         std::mem::take(&mut self.waiting)
@@ -122,10 +125,10 @@ impl Confirms {
 mod tests {
     use super::*;
 
-    fn come_back(confirms: &mut Confirms, outcomes: &[Outcome]) {
-        let mut told = Vec::new();
-        confirms.handle_batch(outcomes, &mut told);
-        for (sender, outcome) in told {
+    fn come_back(confirmations: &mut Confirmations, outcomes: &[Outcome]) {
+        let mut notices = Vec::new();
+        confirmations.record(outcomes, &mut notices);
+        for (sender, outcome) in notices {
             sender.send(outcome).ok();
         }
     }
@@ -139,72 +142,74 @@ mod tests {
 
     #[test]
     fn an_outcome_is_found_before_and_after_it_came() {
-        let mut confirms = Confirms::new(10);
-        let Found::Later(mut first) = confirms.find(11) else {
+        let mut confirmations = Confirmations::new(10);
+        let Confirmation::Pending(mut first) = confirmations.find(11) else {
             panic!()
         };
-        let Found::Later(mut repeat) = confirms.find(11) else {
+        let Confirmation::Pending(mut repeat) = confirmations.find(11) else {
             panic!()
         };
-        let Found::Later(mut later) = confirms.find(13) else {
+        let Confirmation::Pending(mut later) = confirmations.find(13) else {
             panic!()
         };
         let late = Outcome {
             check: None,
             ..outcome(12)
         };
-        come_back(&mut confirms, &[outcome(11), late]);
+        come_back(&mut confirmations, &[outcome(11), late]);
         assert_eq!(first.try_recv().unwrap(), outcome(11));
         assert_eq!(repeat.try_recv().unwrap(), outcome(11));
         assert!(later.try_recv().is_err());
-        assert!(matches!(confirms.find(11), Found::Now(found) if found == outcome(11)));
-        assert!(matches!(confirms.find(12), Found::Now(found) if found == late));
-        assert!(matches!(confirms.find(10), Found::Past));
-        come_back(&mut confirms, &[outcome(13)]);
+        assert!(
+            matches!(confirmations.find(11), Confirmation::Known(found) if found == outcome(11))
+        );
+        assert!(matches!(confirmations.find(12), Confirmation::Known(found) if found == late));
+        assert!(matches!(confirmations.find(10), Confirmation::Forgotten));
+        come_back(&mut confirmations, &[outcome(13)]);
         assert_eq!(later.try_recv().unwrap(), outcome(13));
     }
 
     #[test]
     fn what_is_long_past_is_not_remembered() {
-        let mut confirms = Confirms::new(0);
+        let mut confirmations = Confirmations::new(0);
         let outcomes: Vec<_> = (1..=REMEMBERED as u64 + 1).map(outcome).collect();
-        come_back(&mut confirms, &outcomes);
-        assert_eq!(confirms.recall(1), None);
-        assert_eq!(confirms.recall(2), Some(outcome(2)));
-        assert_eq!(confirms.recall(REMEMBERED as u64 + 2), None);
+        come_back(&mut confirmations, &outcomes);
+        assert_eq!(confirmations.recall(1), None);
+        assert_eq!(confirmations.recall(2), Some(outcome(2)));
+        assert_eq!(confirmations.recall(REMEMBERED as u64 + 2), None);
     }
 
     #[test]
     fn who_waits_for_what_the_log_has_lost_is_told() {
-        let mut confirms = Confirms::new(0);
-        let mut waits = |seq| match confirms.find(seq) {
-            Found::Later(waits) => waits,
+        let mut confirmations = Confirmations::new(0);
+        let mut waits = |seq| match confirmations.find(seq) {
+            Confirmation::Pending(waits) => waits,
             found => panic!("{found:?}"),
         };
         let (mut kept, mut lost) = (waits(1), waits(2));
-        let awaited = confirms.awaited();
-        let Found::Later(mut new) = confirms.find(3) else {
+        let awaited = confirmations.awaited();
+        let Confirmation::Pending(mut new) = confirmations.find(3) else {
             panic!()
         };
-        drop(confirms.handle_lost(1, awaited));
+        drop(confirmations.handle_lost(1, awaited));
         assert!(lost.try_recv().is_err());
-        come_back(&mut confirms, &[outcome(1), outcome(2), outcome(3)]);
+        come_back(&mut confirmations, &[outcome(1), outcome(2), outcome(3)]);
         assert_eq!(kept.try_recv().unwrap(), outcome(1));
         assert_eq!(new.try_recv().unwrap(), outcome(3));
     }
 
     #[test]
     fn who_waits_is_told_that_nothing_comes() {
-        let mut confirms = Confirms::new(0);
-        let Found::Later(mut waits) = confirms.find(1) else {
+        let mut confirmations = Confirmations::new(0);
+        let Confirmation::Pending(mut waits) = confirmations.find(1) else {
             panic!()
         };
-        drop(confirms.handle_over());
+        drop(confirmations.handle_over());
         assert!(matches!(
             waits.try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         ));
-        let Found::Later(mut late) = confirms.find(1) else {
+        let Confirmation::Pending(mut late) = confirmations.find(1) else {
             panic!()
         };
         assert!(late.try_recv().is_err());
@@ -212,10 +217,10 @@ mod tests {
 
     #[test]
     fn what_came_back_in_a_life_that_is_over_is_not_taken_for_what_comes() {
-        let mut confirms = Confirms::new(0);
-        come_back(&mut confirms, &[outcome(1)]);
-        drop(confirms.handle_over());
-        let Found::Later(mut other) = confirms.find(1) else {
+        let mut confirmations = Confirmations::new(0);
+        come_back(&mut confirmations, &[outcome(1)]);
+        drop(confirmations.handle_over());
+        let Confirmation::Pending(mut other) = confirmations.find(1) else {
             panic!()
         };
         assert!(other.try_recv().is_err());

@@ -1,4 +1,4 @@
-//! Owns `FanOut`: what becomes of a batch of entries: tapes written, publishers told, readers woken.
+//! Owns `FanOut`: what becomes of a batch of entries: tapes written, publishers notices, readers woken.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -7,9 +7,10 @@ use std::task::Waker;
 
 use tidings_proto::EntryCheck;
 
-use crate::confirm::{Outcome, Told};
+use crate::confirm::{Notice, Outcome};
+use crate::directory::Directory;
 use crate::entry::Seal;
-use crate::life::{Directory, Head, Life};
+use crate::life::{Life, PositionWithId};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
 
@@ -25,13 +26,15 @@ pub(crate) struct FanOut {
     /// Of all tapes, and how many it may be.
     bytes: usize,
     max_bytes: usize,
-    /// What was written, the oldest first; the last one is being written.
-    generations: VecDeque<Generation>,
+    /// The generation that is being written.
+    current: Generation,
+    /// Those before it, the oldest first.
+    past: VecDeque<Generation>,
     stamp: Stamp,
     /// Topics that the batch belongs to; kept for its room, as is what follows.
     touched: Vec<Arc<Topic>>,
     outcomes: Vec<Outcome>,
-    told: Vec<Told>,
+    notices: Vec<Notice>,
     wakers: Vec<Waker>,
     id_line: String,
 }
@@ -50,14 +53,15 @@ impl FanOut {
             life,
             bytes: 0,
             max_bytes,
-            generations: VecDeque::from([Generation::default()]),
+            current: Generation::default(),
+            past: VecDeque::new(),
             stamp: Stamp {
                 batch: 0,
                 generation: 1,
             },
             touched: Vec::new(),
             outcomes: Vec::new(),
-            told: Vec::new(),
+            notices: Vec::new(),
             wakers: Vec::new(),
             id_line: String::new(),
         }
@@ -69,7 +73,7 @@ impl FanOut {
 
     /// Writes the entries, which follow those before; `high` moves when all tapes are written, and who
     /// waits is woken after that.
-    pub(crate) fn handle_batch(&mut self, entries: &[Entry]) {
+    pub(crate) fn write_batch(&mut self, entries: &[Entry]) {
         let Some((newest, before)) = entries.split_last() else {
             return;
         };
@@ -83,10 +87,11 @@ impl FanOut {
             }
             self.write(newest, &mut directory)
         };
-        life.advance(Head::from(life.position(newest.seq, check)));
-        life.confirms().handle_batch(&self.outcomes, &mut self.told);
+        life.advance(PositionWithId::from(life.position(newest.seq, check)));
+        life.confirmations()
+            .record(&self.outcomes, &mut self.notices);
         self.outcomes.clear();
-        for (publisher, outcome) in self.told.drain(..) {
+        for (publisher, outcome) in self.notices.drain(..) {
             // Who waits no more does not mind.
             publisher.send(outcome).ok();
         }
@@ -121,9 +126,9 @@ impl FanOut {
         // A string takes all.
         writeln!(id_line, "id: {}", self.life.position(entry.seq, check)).ok();
         // Whatever else stands in the log for a channel without a topic stands before this.
-        let topic = directory.channel(&entry.channel, entry.seq - 1, || None);
+        let topic = directory.channel_topic(&entry.channel, entry.seq - 1, || None);
         self.push(topic, &id_line, entry);
-        for topic in directory.above(&entry.channel) {
+        for topic in directory.patterns_above(&entry.channel) {
             self.push(topic, &id_line, entry);
         }
         self.id_line = id_line;
@@ -143,10 +148,8 @@ impl FanOut {
         let pushed = topic.push(entry.seq, id_line, &entry.body, self.stamp);
         let cost = pushed.length + if pushed.is_first { TAPE_BYTES } else { 0 };
         self.bytes += cost;
-        if let Some(generation) = self.generations.back_mut() {
-            generation.bytes += cost;
-            generation.last = entry.seq;
-        }
+        self.current.bytes += cost;
+        self.current.last = entry.seq;
         self.touch(topic, &pushed.was_touched);
     }
 
@@ -154,25 +157,21 @@ impl FanOut {
         if !was_touched.in_batch {
             self.touched.push(Arc::clone(topic));
         }
-        if !was_touched.in_generation
-            && let Some(generation) = self.generations.back_mut()
-        {
-            generation.topics.push(Arc::clone(topic));
+        if !was_touched.in_generation {
+            self.current.topics.push(Arc::clone(topic));
         }
     }
 
     /// Keeps all tapes within their bytes: what is oldest goes first, on whichever tape it stands.
     fn forget_oldest(&mut self) {
-        let newest = self.generations.back();
-        if newest.is_some_and(|newest| newest.bytes >= self.max_bytes / GENERATIONS) {
-            self.generations.push_back(Generation::default());
+        if self.current.bytes >= self.max_bytes / GENERATIONS {
+            self.past.push_back(std::mem::take(&mut self.current));
             self.stamp.generation += 1;
         }
         // What is written now stays, however small the limit.
-        while self.bytes > self.max_bytes && self.generations.len() > 1 {
-            let Some(oldest) = self.generations.pop_front() else {
-                return;
-            };
+        while self.bytes > self.max_bytes
+            && let Some(oldest) = self.past.pop_front()
+        {
             for topic in oldest.topics {
                 let (trimmed, is_empty) = topic.trim(oldest.last);
                 self.bytes -= trimmed;
@@ -192,12 +191,12 @@ mod tests {
 
     use super::*;
     use crate::ends::Ends;
-    use crate::topic::{Cursor, Look};
+    use crate::topic::{Cursor, TapeRead};
     use crate::{ChannelName, Pattern};
 
     const BODY: &[u8] = &[b'x'; 1_000];
 
-    fn fan_out(max_bytes: usize) -> FanOut {
+    fn new_fan_out(max_bytes: usize) -> FanOut {
         let base = Position {
             epoch: Epoch::new("e").unwrap(),
             seq: 0,
@@ -235,12 +234,12 @@ mod tests {
             let mut at = cursor;
             let mut bytes = 0;
             loop {
-                match topic.look(at, life.high()) {
-                    Look::Take(piece) => {
+                match topic.read(at, life.high()) {
+                    TapeRead::Events(piece) => {
                         bytes += piece.events().map(|(_, event)| event.len()).sum::<usize>();
                         at.after = piece.last();
                     }
-                    Look::Behind(held) => at.after = held,
+                    TapeRead::InLog(held) => at.after = held,
                     _ => break,
                 }
             }
@@ -254,23 +253,23 @@ mod tests {
     fn all_tapes_together_keep_to_their_bytes() {
         const MAX: usize = 400_000;
         let names: Vec<_> = (0..50).map(|n| format!("c/{n}")).collect();
-        let mut fan_out = fan_out(MAX);
+        let mut fan_out = new_fan_out(MAX);
         for n in 1..=5_000_usize {
             // One in two events goes to the first channel.
             let channel = if n % 2 == 0 { 0 } else { n % names.len() };
-            fan_out.handle_batch(&[entry(n as u64, &names[channel])]);
+            fan_out.write_batch(&[entry(n as u64, &names[channel])]);
         }
         let held = on_tapes(&fan_out.life, &names);
         assert!(held <= MAX + MAX / GENERATIONS, "{held}");
         assert!(held > MAX / 4, "{held}");
-        assert!(fan_out.generations.len() <= GENERATIONS + 2);
+        assert!(fan_out.past.len() <= GENERATIONS + 1);
     }
 
     #[test]
     fn a_channel_that_nobody_reads_is_removed_with_its_last_event() {
-        let mut fan_out = fan_out(100_000);
+        let mut fan_out = new_fan_out(100_000);
         for seq in 1..=10_000_u64 {
-            fan_out.handle_batch(&[entry(seq, &format!("c/{seq}"))]);
+            fan_out.write_batch(&[entry(seq, &format!("c/{seq}"))]);
         }
         let topics = fan_out.life.directory().len();
         assert!(
@@ -281,52 +280,52 @@ mod tests {
 
     #[test]
     fn a_channel_that_is_read_stays() {
-        let mut fan_out = fan_out(10_000);
+        let mut fan_out = new_fan_out(10_000);
         let pattern = Pattern::new("quiet").unwrap();
         let (topic, seat) = fan_out.life.join(&pattern);
         for seq in 1..=100 {
-            fan_out.handle_batch(&[entry(seq, "loud")]);
+            fan_out.write_batch(&[entry(seq, "loud")]);
         }
-        fan_out.handle_batch(&[entry(101, "quiet")]);
+        fan_out.write_batch(&[entry(101, "quiet")]);
         let cursor = Cursor {
             after: 0,
             max_lag: u64::MAX,
         };
-        assert!(matches!(topic.look(cursor, 101), Look::Take(_)));
+        assert!(matches!(topic.read(cursor, 101), TapeRead::Events(_)));
         fan_out.life.leave(&topic, seat);
     }
 
     #[test]
     fn an_end_that_is_new_stays_when_an_older_one_is_forgotten_late() {
-        let mut fan_out = fan_out(100_000);
+        let mut fan_out = new_fan_out(100_000);
         let pattern = Pattern::new("a").unwrap();
         let (topic, seat) = fan_out.life.join(&pattern);
-        fan_out.handle_batch(&[entry(1, "a"), end(2, "a")]);
+        fan_out.write_batch(&[entry(1, "a"), end(2, "a")]);
         // As a publisher does that is held up in the middle.
         assert_eq!(fan_out.life.ends_mut().forget(3).len(), 1);
-        fan_out.handle_batch(&[entry(3, "a"), end(4, "a")]);
+        fan_out.write_batch(&[entry(3, "a"), end(4, "a")]);
         topic.reopen(3);
         let cursor = Cursor {
             after: 4,
             max_lag: u64::MAX,
         };
-        assert!(matches!(topic.look(cursor, 4), Look::Ended));
+        assert!(matches!(topic.read(cursor, 4), TapeRead::Ended));
         topic.reopen(5);
-        assert!(matches!(topic.look(cursor, 4), Look::Nothing));
+        assert!(matches!(topic.read(cursor, 4), TapeRead::Nothing));
         fan_out.life.leave(&topic, seat);
     }
 
     #[test]
     fn a_pattern_that_nobody_reads_any_more_is_written_no_more() {
         const MAX: usize = 100_000;
-        let mut fan_out = fan_out(MAX);
+        let mut fan_out = new_fan_out(MAX);
         let pattern = Pattern::new("c/*").unwrap();
         let (topic, seat) = fan_out.life.join(&pattern);
-        fan_out.handle_batch(&[entry(1, "c/1")]);
+        fan_out.write_batch(&[entry(1, "c/1")]);
         fan_out.life.leave(&topic, seat);
         assert_eq!(fan_out.life.directory().len(), 1);
         for seq in 2..=1_000 {
-            fan_out.handle_batch(&[entry(seq, "c/1")]);
+            fan_out.write_batch(&[entry(seq, "c/1")]);
         }
         let (_, is_empty) = topic.trim(0);
         assert!(is_empty);

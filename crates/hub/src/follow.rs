@@ -84,7 +84,7 @@ impl Follower {
             match self.attach().await {
                 Ok((life, tail)) => {
                     let before = life.high();
-                    let reason = self.fan_out(&life, tail).await;
+                    let reason = self.follow_tail(&life, tail).await;
                     tracing::info!(%reason, high = life.high(), "the log's tail has ended");
                     // One that ends at once is no better than none.
                     has_heard = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
@@ -96,7 +96,7 @@ impl Follower {
             } else if heard_at.elapsed() > PATIENCE
                 && let Some(life) = self.shared.current_life()
             {
-                let waiting = life.confirms().give_up();
+                let waiting = life.confirmations().give_up();
                 drop(waiting);
             }
             sleep(delay).await;
@@ -112,7 +112,7 @@ impl Follower {
             let tail = log.tail(life.high());
             let (continuity, bounds) = continuity(log, &life).await?;
             if continuity == Continuity::Whole {
-                self.begin_fan_out(&life);
+                self.ensure_fan_out(&life);
                 return Ok((life, tail));
             }
             tracing::warn!(
@@ -131,11 +131,11 @@ impl Follower {
         }
         self.shared.set_life(&life);
         meters::life();
-        self.begin_fan_out(&life);
+        self.ensure_fan_out(&life);
         Ok((life, tail))
     }
 
-    fn begin_fan_out(&mut self, life: &Arc<Life>) {
+    fn ensure_fan_out(&mut self, life: &Arc<Life>) {
         let current = self.fan_out.as_ref();
         if current.is_none_or(|fan_out| !fan_out.is_of(life)) {
             let max_bytes = self.shared.settings.tape_bytes;
@@ -144,7 +144,7 @@ impl Follower {
     }
 
     /// Writes the tapes from the tail until that ends, or the log is not what it was; says why.
-    async fn fan_out(&mut self, life: &Life, mut tail: Tail) -> String {
+    async fn follow_tail(&mut self, life: &Life, mut tail: Tail) -> String {
         let mut recheck = interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         recheck.reset();
@@ -173,9 +173,10 @@ impl Follower {
             }
         }
         self.forget_ends(life, entries).await;
-        if let Some(fan_out) = &mut self.fan_out {
-            fan_out.handle_batch(entries);
-        }
+        let Some(fan_out) = &mut self.fan_out else {
+            unreachable!("`attach` makes the fan-out before the tail is followed");
+        };
+        fan_out.write_batch(entries);
         // A tail that has much to tell is always ready.
         if entries.len() < LONG_BATCH {
             consume_budget().await;
@@ -195,13 +196,13 @@ impl Follower {
     }
 
     async fn check(&self, life: &Life) -> ControlFlow<String> {
-        let awaited = life.confirms().awaited();
+        let awaited = life.confirmations().awaited();
         let looked = timeout(CHECK_PATIENCE, continuity(&*self.shared.log, life)).await;
         match looked.unwrap_or_else(|_| Err(lost("the log is silent"))) {
             Ok((Continuity::Broken, _)) => ControlFlow::Break("it is not what it was".into()),
             // What was forgotten may have come through the tail already.
             Ok((Continuity::Whole | Continuity::Missed, bounds)) => {
-                let lost = life.confirms().handle_lost(bounds.last, awaited);
+                let lost = life.confirmations().handle_lost(bounds.last, awaited);
                 drop(lost);
                 life.forget_ends_before(bounds.first);
                 ControlFlow::Continue(())
@@ -252,18 +253,18 @@ pub(crate) async fn continuity(
     life: &Life,
 ) -> Result<(Continuity, Bounds), LogError> {
     // Read before the bounds: what comes meanwhile is not past the end.
-    let head = life.head();
+    let newest = life.newest();
     for _ in 0..ATTEMPTS {
         let bounds = log.bounds().await?;
-        if bounds.epoch != life.epoch || bounds.last < head.seq {
+        if bounds.epoch != life.epoch || bounds.last < newest.seq() {
             return Ok((Continuity::Broken, bounds));
         }
-        if bounds.first > head.seq.saturating_add(1) {
+        if bounds.first > newest.seq().saturating_add(1) {
             return Ok((Continuity::Missed, bounds));
         }
         // It may be forgotten while we look.
-        if let Some(check) = check_at(log, &bounds, head.seq).await? {
-            let continuity = if check == head.position.check {
+        if let Some(check) = check_at(log, &bounds, newest.seq()).await? {
+            let continuity = if check == newest.position.check {
                 Continuity::Whole
             } else {
                 Continuity::Broken

@@ -218,6 +218,7 @@
 mod admission;
 mod channel;
 mod confirm;
+mod directory;
 mod ends;
 mod entry;
 mod error;
@@ -226,6 +227,7 @@ mod follow;
 mod gather;
 mod grant;
 mod hub;
+mod interrupted;
 mod life;
 mod log;
 mod memory_log;

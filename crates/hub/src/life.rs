@@ -1,16 +1,16 @@
 //! Owns `Life`: all that is derived from one unbroken stretch of a log's tail.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::Waker;
 
 use tidings_proto::{EntryCheck, Epoch, EventId, Position};
 
-use crate::confirm::Confirms;
+use crate::Pattern;
+use crate::confirm::Confirmations;
+use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::topic::Topic;
-use crate::{ChannelName, Pattern};
 
 /// What a hub knows of its log since it began to follow it without a break.
 ///
@@ -23,40 +23,35 @@ pub(crate) struct Life {
     /// All tapes are written up to here.
     high: AtomicU64,
     state: AtomicU8,
-    /// The newest entry, and the one it began behind.
-    head: Mutex<Head>,
-    pub(crate) base: Head,
+    /// The newest entry that all tapes hold.
+    newest: Mutex<PositionWithId>,
+    /// The position behind which it began.
+    pub(crate) base: PositionWithId,
     directory: Mutex<Directory>,
     ends: RwLock<Ends>,
-    confirms: Mutex<Confirms>,
+    confirmations: Mutex<Confirmations>,
 }
 
-/// A place and its id.
+/// A position and its text as an event ID.
 #[derive(Debug, Clone)]
-pub(crate) struct Head {
-    pub(crate) seq: u64,
+pub(crate) struct PositionWithId {
     pub(crate) position: Position,
     pub(crate) id: EventId,
 }
 
-impl From<Position> for Head {
+impl PositionWithId {
+    pub(crate) fn seq(&self) -> u64 {
+        self.position.seq
+    }
+}
+
+impl From<Position> for PositionWithId {
     fn from(position: Position) -> Self {
         Self {
-            seq: position.seq,
             id: EventId::from(&position),
             position,
         }
     }
-}
-
-/// The topics that have readers, and the channels that have recent events.
-#[derive(Debug)]
-pub(crate) struct Directory {
-    channels: HashMap<ChannelName, Arc<Topic>>,
-    /// By the name that stands before `/*`; only those with readers.
-    below: HashMap<ChannelName, Arc<Topic>>,
-    /// The newest entry that is, or is being, written: a topic made now has all events behind it.
-    written: u64,
 }
 
 const OPEN: u8 = 0;
@@ -65,20 +60,16 @@ const OVER: u8 = 2;
 
 impl Life {
     pub(crate) fn new(base: &Position, ends: Ends) -> Self {
-        let head = Head::from(base.clone());
+        let base = PositionWithId::from(base.clone());
         Self {
-            epoch: base.epoch.clone(),
-            high: AtomicU64::new(base.seq),
+            epoch: base.position.epoch.clone(),
+            high: AtomicU64::new(base.seq()),
             state: AtomicU8::new(OPEN),
-            head: Mutex::new(head.clone()),
-            base: head,
-            directory: Mutex::new(Directory {
-                channels: HashMap::new(),
-                below: HashMap::new(),
-                written: base.seq,
-            }),
+            newest: Mutex::new(base.clone()),
+            directory: Mutex::new(Directory::new(base.seq())),
             ends: RwLock::new(ends),
-            confirms: Mutex::new(Confirms::new(base.seq)),
+            confirmations: Mutex::new(Confirmations::new(base.seq())),
+            base,
         }
     }
 
@@ -88,8 +79,8 @@ impl Life {
     }
 
     /// The newest entry that all tapes are written up to.
-    pub(crate) fn head(&self) -> Head {
-        lock(&self.head).clone()
+    pub(crate) fn newest(&self) -> PositionWithId {
+        lock(&self.newest).clone()
     }
 
     /// Where this entry stands, in this life of the log.
@@ -111,8 +102,8 @@ impl Life {
         self.state.load(Ordering::Acquire) == OPEN
     }
 
-    pub(crate) fn confirms(&self) -> MutexGuard<'_, Confirms> {
-        lock(&self.confirms)
+    pub(crate) fn confirmations(&self) -> MutexGuard<'_, Confirmations> {
+        lock(&self.confirmations)
     }
 
     pub(crate) fn ends(&self) -> RwLockReadGuard<'_, Ends> {
@@ -131,10 +122,10 @@ impl Life {
     pub(crate) fn join(&self, pattern: &Pattern) -> (Arc<Topic>, usize) {
         let mut directory = self.directory();
         let topic = if let Some(channel) = pattern.as_channel() {
-            let written = directory.written;
-            Arc::clone(directory.channel(channel, written, || self.ends().of(channel)))
+            let written = directory.written();
+            Arc::clone(directory.channel_topic(channel, written, || self.ends().of(channel)))
         } else {
-            directory.below(pattern)
+            directory.pattern_topic(pattern)
         };
         let seat = topic.join();
         (topic, seat)
@@ -163,25 +154,25 @@ impl Life {
     }
 
     /// All tapes are written up to this entry.
-    pub(crate) fn advance(&self, head: Head) {
-        let mut newest = lock(&self.head);
-        self.high.store(head.seq, Ordering::Release);
-        *newest = head;
+    pub(crate) fn advance(&self, to: PositionWithId) {
+        let mut newest = lock(&self.newest);
+        self.high.store(to.seq(), Ordering::Release);
+        *newest = to;
     }
 
     /// Nothing more comes: whoever has heard all is done.
     pub(crate) fn close(&self) {
-        self.leave_state(CLOSING);
+        self.move_to(CLOSING);
     }
 
     /// Another life has begun.
     pub(crate) fn end(&self) {
-        let waiting = self.confirms().handle_over();
+        let waiting = self.confirmations().handle_over();
         drop(waiting);
-        self.leave_state(OVER);
+        self.move_to(OVER);
     }
 
-    fn leave_state(&self, state: u8) {
+    fn move_to(&self, state: u8) {
         self.state.fetch_max(state, Ordering::AcqRel);
         let topics = self.directory().topics();
         let mut wakers = Vec::new();
@@ -189,76 +180,6 @@ impl Life {
             topic.take_wakers(&mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Directory {
-    /// The topic of this channel; a new one has all events behind `since`, and is asked where it has
-    /// ended.
-    pub(crate) fn channel(
-        &mut self,
-        channel: &ChannelName,
-        since: u64,
-        end: impl FnOnce() -> Option<u64>,
-    ) -> &Arc<Topic> {
-        if !self.channels.contains_key(channel) {
-            let topic = Topic::new(channel.clone().into(), since, end());
-            self.channels.insert(channel.clone(), Arc::new(topic));
-        }
-        &self.channels[channel]
-    }
-
-    fn below(&mut self, pattern: &Pattern) -> Arc<Topic> {
-        let topic = self.below.entry(pattern.name().clone());
-        let make = || Arc::new(Topic::new(pattern.clone(), self.written, None));
-        Arc::clone(topic.or_insert_with(make))
-    }
-
-    /// The topic of this channel if there is one.
-    pub(crate) fn existing(&self, channel: &ChannelName) -> Option<&Arc<Topic>> {
-        self.channels.get(channel)
-    }
-
-    /// The topics of the patterns that mean this channel among others.
-    pub(crate) fn above(&self, channel: &ChannelName) -> impl Iterator<Item = &Arc<Topic>> {
-        let parents = (!self.below.is_empty()).then(|| channel.parents());
-        parents
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.below.get(name))
-    }
-
-    /// Entries up to this one are about to be written.
-    pub(crate) fn begin_batch(&mut self, written: u64) {
-        self.written = written;
-    }
-
-    /// Removes the topic if it is of no more use. What is on it then is forgotten in its turn.
-    pub(crate) fn remove_idle(&mut self, pattern: &Pattern) {
-        let topics = if pattern.as_channel().is_some() {
-            &mut self.channels
-        } else {
-            &mut self.below
-        };
-        if topics
-            .get(pattern.name())
-            .is_some_and(|topic| topic.is_idle())
-        {
-            topics.remove(pattern.name());
-            if topics.capacity() > 4 * topics.len() + 64 {
-                topics.shrink_to_fit();
-            }
-        }
-    }
-
-    fn topics(&self) -> Vec<Arc<Topic>> {
-        let all = self.channels.values().chain(self.below.values());
-        all.cloned().collect()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.channels.len() + self.below.len()
     }
 }
 

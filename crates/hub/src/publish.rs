@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tidings_proto::{EntryCheck, Event, Gap, Position};
 
-use crate::confirm::{Found, Outcome};
+use crate::confirm::{Confirmation, Outcome};
 use crate::follow::{Continuity, check_at, check_of_nothing, continuity};
 use crate::grant::CLOSED;
 use crate::life::Life;
@@ -65,8 +65,7 @@ impl Future for Publish {
         }
         match &mut self.running {
             Some(running) => running.as_mut().poll(cx),
-            // It is never without both.
-            None => Poll::Pending,
+            None => unreachable!("the first poll turns the draft into a running future"),
         }
     }
 }
@@ -134,40 +133,54 @@ pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Positio
         LogError::TooLarge => Error::TooLarge { max },
         error => Error::Log(error),
     })?;
-    let check = if appended.is_repeat {
-        check_of_repeat(shared, &life, appended.seq).await?
+    let kept = if appended.is_repeat {
+        find_repeated(shared, &life, appended.seq).await?
     } else {
         let outcome = outcome(&life, appended.seq).await?;
         let is_ours = outcome.is_none_or(|outcome| outcome.content == content);
         // The log has fallen back if what is new stands where something was, or something else stands
         // where it was.
         let outcome = outcome.filter(|_| is_ours && appended.seq > high);
-        outcome.map(|outcome| outcome.check)
+        outcome.map_or(Kept::InAnotherHistory, |outcome| Kept::new(outcome.check))
     };
-    let Some(check) = check else {
-        shared.recheck.notify_one();
-        return Err(Error::Unconfirmed);
-    };
-    Ok(life.position(appended.seq, check.ok_or(Error::Ended)?))
+    match kept {
+        Kept::Delivered(check) => Ok(life.position(appended.seq, check)),
+        Kept::AfterEnd => Err(Error::Ended),
+        Kept::InAnotherHistory => {
+            shared.recheck.notify_one();
+            Err(Error::Unconfirmed)
+        }
+    }
+}
+
+/// How the log has kept an appended entry.
+enum Kept {
+    /// Subscribers receive it. Its check.
+    Delivered(EntryCheck),
+    /// After its channel's end, so no subscriber receives it.
+    AfterEnd,
+    /// Perhaps not at all: the log has fallen back since.
+    InAnotherHistory,
+}
+
+impl Kept {
+    fn new(check: Option<EntryCheck>) -> Self {
+        check.map_or(Self::AfterEnd, Self::Delivered)
+    }
 }
 
 /// What came of the entry at this place; `None` if that was long ago.
 async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, Error> {
-    let found = life.confirms().find(seq);
+    let found = life.confirmations().find(seq);
     match found {
-        Found::Now(outcome) => Ok(Some(outcome)),
-        Found::Later(outcome) => outcome.await.map(Some).map_err(|_| Error::Unconfirmed),
-        Found::Past => Ok(None),
+        Confirmation::Known(outcome) => Ok(Some(outcome)),
+        Confirmation::Pending(outcome) => outcome.await.map(Some).map_err(|_| Error::Unconfirmed),
+        Confirmation::Forgotten => Ok(None),
     }
 }
 
-/// The check of an entry that stands in the log for some time; `Some(None)` if it stands behind its
-/// channel's end, `None` if the log has fallen back since.
-async fn check_of_repeat(
-    shared: &Shared,
-    life: &Life,
-    seq: u64,
-) -> Result<Option<Option<EntryCheck>>, Error> {
+/// How the log keeps the entry that a repeat of its key refers to.
+async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, Error> {
     let log = &*shared.log;
     let looked = async {
         let bounds = log.bounds().await?;
@@ -176,7 +189,7 @@ async fn check_of_repeat(
     let stood = looked.await.map_err(Error::Log)?;
     let check = match (outcome(life, seq).await?, stood) {
         (Some(outcome), Some(stood)) if outcome.check.is_some_and(|check| check != stood) => {
-            return Ok(None);
+            return Ok(Kept::InAnotherHistory);
         }
         (Some(outcome), _) => outcome.check,
         // What was forgotten since has a place and no check any more: who resumes from it is told that
@@ -184,5 +197,8 @@ async fn check_of_repeat(
         (None, stood) => Some(stood.unwrap_or_else(check_of_nothing)),
     };
     let (continuity, _) = continuity(log, life).await.map_err(Error::Log)?;
-    Ok((continuity == Continuity::Whole).then_some(check))
+    Ok(match continuity {
+        Continuity::Whole => Kept::new(check),
+        Continuity::Missed | Continuity::Broken => Kept::InAnotherHistory,
+    })
 }

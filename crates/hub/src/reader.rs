@@ -2,15 +2,16 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 
 use tidings_proto::{EncodedEvents, EventId};
 
 use crate::Pattern;
 use crate::gather::gather;
-use crate::life::{Head, Life};
+use crate::interrupted::Interrupted;
+use crate::life::{Life, PositionWithId};
 use crate::tape::Slice;
-use crate::topic::{Cursor, Look, Topic};
+use crate::topic::{Cursor, TapeRead, Topic};
 
 /// Reads the tapes of some topics, in the order of places.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Reader {
     max_lag: u64,
     /// The last id that was handed out, or where it began.
     last_id: EventId,
-    /// Its place, if it is known to whoever reads.
-    told: Option<u64>,
+    /// The sequence number of the last ID that was sent to the subscriber, if one was.
+    sent_seq: Option<u64>,
 }
 
 /// Topics, and the reader's seat in each. Most have one, which is read for each event, and so is not
@@ -45,31 +46,27 @@ impl Deref for Seats {
     }
 }
 
-/// What comes next.
+/// What a reader finds next.
 #[derive(Debug)]
-pub(crate) enum Next {
+pub(crate) enum Progress {
     Events(EncodedEvents),
-    /// The log has to be read, up to here.
-    Behind(u64),
-    /// It is behind by more than it may be.
-    Slow,
-    /// Nothing yet; the waker is woken when there is.
-    Pending,
-    /// Nothing more ever.
-    Over,
-    /// Another life has begun.
-    LifeOver,
+    /// The tapes no longer hold what comes next. The log must be read, up to this entry.
+    InLog(u64),
+    /// The reader is further behind than `max_lag`.
+    TooSlow,
+    /// All channels have ended, or the hub is drained, and everything was delivered.
+    Ended,
 }
 
 impl Reader {
-    /// Reads on behind this head; `is_told` if whoever reads knows its id.
+    /// Reads the entries after `from`; `is_sent` if the subscriber has the ID of that position.
     ///
     /// It may be behind by `max_lag`; if `is_excused`, by any number until it has caught up.
     pub(crate) fn new(
         life: Arc<Life>,
         patterns: &[Pattern],
-        from: Head,
-        is_told: bool,
+        from: PositionWithId,
+        is_sent: bool,
         max_lag: u64,
         is_excused: bool,
     ) -> Self {
@@ -77,16 +74,16 @@ impl Reader {
             [pattern] => Seats::One([life.join(pattern)]),
             _ => Seats::Many(patterns.iter().map(|pattern| life.join(pattern)).collect()),
         };
-        let is_excused = is_excused && from.seq < life.high();
+        let is_excused = is_excused && from.seq() < life.high();
         Self {
             life,
             seats,
             cursor: Cursor {
-                after: from.seq,
+                after: from.seq(),
                 max_lag: if is_excused { u64::MAX } else { max_lag },
             },
             max_lag,
-            told: is_told.then_some(from.seq),
+            sent_seq: is_sent.then_some(from.seq()),
             last_id: from.id,
         }
     }
@@ -108,64 +105,72 @@ impl Reader {
         &self.last_id
     }
 
-    pub(crate) fn next(&mut self, cx: &Context<'_>) -> Next {
+    /// Polls for what comes next; never pending once the life is over.
+    pub(crate) fn poll_progress(
+        &mut self,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Progress, Interrupted>> {
         loop {
             // Asked first: when nothing comes any more, what is found after that is all.
             let (is_open, is_over) = (self.life.is_open(), self.life.is_over());
-            let (look, high) = match &*self.seats {
-                [(topic, seat)] => self.look_at_one(topic, *seat, cx),
-                _ => self.look_at_all(),
+            let (found, high) = match &*self.seats {
+                [(topic, seat)] => self.read_one(topic, *seat, cx),
+                _ => self.read_all(),
             };
-            match look {
-                Look::Take(slice) => return Next::Events(self.take(slice, high)),
-                // What the log holds by now may be another history.
-                Look::Behind(_) if is_over => return Next::LifeOver,
-                Look::Behind(held) => return Next::Behind(held),
-                Look::Slow => return Next::Slow,
-                Look::Ended => return Next::Over,
-                Look::Nothing | Look::Waiting => {
-                    self.cursor.after = self.cursor.after.max(high);
-                    self.count_lag(high);
+            let is_waiting = match found {
+                TapeRead::Events(slice) => {
+                    return Poll::Ready(Ok(Progress::Events(self.take(slice, high))));
                 }
+                // What the log holds by now may be another history.
+                TapeRead::InLog(_) if is_over => return Poll::Ready(Err(Interrupted::LifeOver)),
+                TapeRead::InLog(held) => return Poll::Ready(Ok(Progress::InLog(held))),
+                TapeRead::TooSlow => return Poll::Ready(Ok(Progress::TooSlow)),
+                TapeRead::Ended => return Poll::Ready(Ok(Progress::Ended)),
+                TapeRead::Nothing => false,
+                TapeRead::Waiting => true,
+            };
+            self.cursor.after = self.cursor.after.max(high);
+            self.count_lag(high);
+            if is_over {
+                return Poll::Ready(Err(Interrupted::LifeOver));
             }
-            match look {
-                _ if is_over => return Next::LifeOver,
-                _ if !is_open => return Next::Over,
-                Look::Waiting => return Next::Pending,
-                _ if self.wait_for_all(high, cx) => return Next::Pending,
-                _ => {}
+            if !is_open {
+                return Poll::Ready(Ok(Progress::Ended));
+            }
+            if is_waiting || self.wait_for_all(high, cx) {
+                return Poll::Pending;
             }
         }
     }
 
-    fn look_at_one(&self, topic: &Topic, seat: usize, cx: &Context<'_>) -> (Look<Slice>, u64) {
+    fn read_one(&self, topic: &Topic, seat: usize, cx: &Context<'_>) -> (TapeRead<Slice>, u64) {
         let high = || self.life.high();
-        topic.look_or_wait(self.cursor, high, || self.life.is_open(), seat, cx.waker())
+        topic.read_or_wait(self.cursor, high, || self.life.is_open(), seat, cx.waker())
     }
 
     /// Reads `high` first and no tape beyond it: so nothing is taken that something else, written
     /// since, stands before.
-    fn look_at_all(&self) -> (Look<Slice>, u64) {
+    fn read_all(&self) -> (TapeRead<Slice>, u64) {
         let high = self.life.high();
         let mut pieces = Vec::new();
         let mut ended = 0;
-        let mut behind = None;
+        let mut in_log = None;
         for (topic, _) in self.seats.iter() {
-            match topic.look(self.cursor, high) {
-                Look::Take(piece) => pieces.push(piece),
-                Look::Behind(held) => behind = behind.max(Some(held)),
-                Look::Slow => return (Look::Slow, high),
-                Look::Ended => ended += 1,
-                Look::Nothing | Look::Waiting => {}
+            match topic.read(self.cursor, high) {
+                TapeRead::Events(piece) => pieces.push(piece),
+                TapeRead::InLog(held) => in_log = in_log.max(Some(held)),
+                TapeRead::TooSlow => return (TapeRead::TooSlow, high),
+                TapeRead::Ended => ended += 1,
+                TapeRead::Nothing | TapeRead::Waiting => {}
             }
         }
-        let look = match (behind, gather(pieces)) {
-            (Some(held), _) => Look::Behind(held),
-            (None, Some(slice)) => Look::Take(slice),
-            (None, None) if ended == self.seats.len() => Look::Ended,
-            (None, None) => Look::Nothing,
+        let found = match (in_log, gather(pieces)) {
+            (Some(held), _) => TapeRead::InLog(held),
+            (None, Some(slice)) => TapeRead::Events(slice),
+            (None, None) if ended == self.seats.len() => TapeRead::Ended,
+            (None, None) => TapeRead::Nothing,
         };
-        (look, high)
+        (found, high)
     }
 
     /// Whether each topic wakes us when there is more than what was seen up to here.
@@ -185,10 +190,11 @@ impl Reader {
     fn take(&mut self, slice: Slice, high: u64) -> EncodedEvents {
         self.cursor.after = slice.last;
         self.count_lag(high);
-        self.told = Some(slice.last);
-        if let Some(id) = slice.events.last_event_id() {
-            self.last_id.clone_from(id);
-        }
+        self.sent_seq = Some(slice.last);
+        let Some(id) = slice.events.last_event_id() else {
+            unreachable!("each event on a tape has an ID");
+        };
+        self.last_id.clone_from(id);
         slice.events
     }
 
@@ -197,22 +203,26 @@ impl Reader {
         self.cursor.after = self.cursor.after.max(through);
         self.count_lag(self.life.high());
         if let Some((seq, id)) = last {
-            (self.told, self.last_id) = (Some(seq), id);
+            (self.sent_seq, self.last_id) = (Some(seq), id);
         }
     }
 
     /// The id of the newest entry, if everything up to there was heard and its id not told.
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
-        let head = self.life.head();
+        let newest = self.life.newest();
         let after = self.cursor.after;
-        let is_quiet = |(topic, _): &(Arc<Topic>, usize)| topic.is_quiet(after, head.seq);
-        if head.seq < after || self.told == Some(head.seq) || !self.seats.iter().all(is_quiet) {
+        let has_nothing_after =
+            |(topic, _): &(Arc<Topic>, usize)| topic.has_nothing_after(after, newest.seq());
+        if newest.seq() < after
+            || self.sent_seq == Some(newest.seq())
+            || !self.seats.iter().all(has_nothing_after)
+        {
             return None;
         }
-        self.cursor.after = head.seq;
-        self.told = Some(head.seq);
-        self.last_id.clone_from(&head.id);
-        Some(head.id)
+        self.cursor.after = newest.seq();
+        self.sent_seq = Some(newest.seq());
+        self.last_id.clone_from(&newest.id);
+        Some(newest.id)
     }
 }
 

@@ -8,13 +8,14 @@ use bytes::BytesMut;
 use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
 
 use crate::follow::{Continuity, check_at, continuity};
-use crate::life::{Head, Life};
+use crate::interrupted::Interrupted;
+use crate::life::{Life, PositionWithId};
 use crate::log::lost;
 use crate::resume::{gap, oldest};
 use crate::shared::Shared;
 use crate::slow_reader::{KeyOf, Policy, SlowReader};
 use crate::tape::BLOCK_BYTES;
-use crate::{Entry, Error, LogError, Page, Pattern};
+use crate::{Entry, LogError, Page, Pattern};
 
 /// How many entries are asked for at once.
 const PAGE: usize = 256;
@@ -43,7 +44,7 @@ pub(crate) struct Replay {
 pub(crate) enum Replayed {
     Events {
         /// May be none, or empty.
-        frames: Vec<EncodedEvents>,
+        events: Vec<EncodedEvents>,
         /// The last of them, and its id.
         last: Option<(u64, EventId)>,
         /// Where to go on.
@@ -51,22 +52,19 @@ pub(crate) enum Replayed {
     },
     /// The stream ends, for a client to come back.
     Disconnect,
-    /// The log is not what it was.
-    LifeOver,
 }
 
 impl Replay {
     /// Reads what stands in the log up to here, or some of it.
-    pub(crate) async fn read(self, up_to: u64) -> Result<Replayed, Error> {
+    pub(crate) async fn read(self, up_to: u64) -> Result<Replayed, Interrupted> {
         match self.page(self.after, up_to).await? {
-            Ok(page) => Ok(self.encode(&page)),
-            Err(Missing::LifeOver) => Ok(Replayed::LifeOver),
-            Err(Missing::Trimmed) => self.skip_trimmed().await,
+            LogPage::Held(page) => Ok(self.encode(&page)),
+            LogPage::Trimmed => self.skip_trimmed().await,
         }
     }
 
     /// Does what is done for a reader that is behind by more than it may be.
-    pub(crate) async fn skip(self) -> Result<Replayed, Error> {
+    pub(crate) async fn skip(self) -> Result<Replayed, Interrupted> {
         match &self.slow_reader.0 {
             Policy::Disconnect => Ok(Replayed::Disconnect),
             Policy::SkipToGap => self.skip_to_gap().await,
@@ -78,7 +76,7 @@ impl Replay {
     }
 
     /// One page, of the history that this life has heard.
-    async fn page(&self, after: u64, up_to: u64) -> Result<Result<Page, Missing>, Error> {
+    async fn page(&self, after: u64, up_to: u64) -> Result<LogPage, Interrupted> {
         let log = &*self.shared.log;
         let mut attempt = 1;
         loop {
@@ -98,16 +96,15 @@ impl Replay {
                 Ok((page, continuity))
             };
             match read.await {
-                Ok((page, Continuity::Whole)) => return Ok(Ok(page)),
+                Ok((page, Continuity::Whole)) => return Ok(LogPage::Held(page)),
                 Ok((_, Continuity::Broken)) | Err(LogError::Rewound { .. }) => {
-                    self.shared.life_after(&self.life).await?;
-                    return Ok(Err(Missing::LifeOver));
+                    return Err(Interrupted::LifeOver);
                 }
                 // What comes next lies before what this life has heard last.
                 Ok((_, Continuity::Missed)) | Err(LogError::Trimmed { .. }) => {
-                    return Ok(Err(Missing::Trimmed));
+                    return Ok(LogPage::Trimmed);
                 }
-                Err(error) if attempt == ATTEMPTS => return Err(Error::Log(error)),
+                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
                 Err(_) => tokio::time::sleep(DELAY * attempt).await,
             }
             attempt += 1;
@@ -116,75 +113,66 @@ impl Replay {
 
     /// The entries with their ids: about one block of them, or all.
     fn encode(&self, page: &Page) -> Replayed {
-        let mut frame = Frame::default();
+        let mut builder = EncodedEventsBuilder::default();
         let mut through = page.through;
         for entry in &page.entries {
-            if frame.bytes.len() >= BLOCK_BYTES {
+            if builder.bytes.len() >= BLOCK_BYTES {
                 through = entry.seq - 1;
                 break;
             }
             if !self.life.ends().hides(entry) {
-                frame.push(&self.life, entry);
+                builder.push(&self.life, entry);
             }
         }
         Replayed::Events {
-            last: frame.last.clone(),
-            frames: vec![frame.into_events()],
+            last: builder.last.clone(),
+            events: vec![builder.build()],
             through,
         }
     }
 
     /// The log has forgotten what comes next.
-    async fn skip_trimmed(self) -> Result<Replayed, Error> {
+    async fn skip_trimmed(self) -> Result<Replayed, Interrupted> {
         if matches!(self.slow_reader.0, Policy::Disconnect) {
             return Ok(Replayed::Disconnect);
         }
-        let Some(to) = oldest(&self.shared, &self.life).await? else {
-            self.shared.life_after(&self.life).await?;
-            return Ok(Replayed::LifeOver);
-        };
-        Ok(self.tell(&to))
+        let to = oldest(&self.shared, &self.life).await?;
+        Ok(self.skip_to(&to))
     }
 
     /// Goes on with the oldest event that is within `max_lag`.
-    async fn skip_to_gap(self) -> Result<Replayed, Error> {
+    async fn skip_to_gap(self) -> Result<Replayed, Interrupted> {
         let log = &*self.shared.log;
         let to = self.life.high().saturating_sub(self.max_lag);
-        let looked = async {
-            let bounds = log.bounds().await?;
-            let check = check_at(log, &bounds, to).await?;
-            Ok((check, continuity(log, &self.life).await?.0))
-        };
-        let (check, continuity) = looked.await.map_err(Error::Log)?;
-        match check {
-            _ if continuity == Continuity::Broken => {
-                self.shared.life_after(&self.life).await?;
-                Ok(Replayed::LifeOver)
+        let bounds = log.bounds().await?;
+        let check = check_at(log, &bounds, to).await?;
+        let (continuity, _) = continuity(log, &self.life).await?;
+        match (continuity, check) {
+            (Continuity::Broken, _) => Err(Interrupted::LifeOver),
+            (Continuity::Whole, Some(check)) => {
+                Ok(self.skip_to(&PositionWithId::from(self.life.position(to, check))))
             }
-            Some(check) if continuity == Continuity::Whole => {
-                Ok(self.tell(&Head::from(self.life.position(to, check))))
-            }
-            _ => self.skip_trimmed().await,
+            (Continuity::Whole, None) | (Continuity::Missed, _) => self.skip_trimmed().await,
         }
     }
 
-    fn tell(&self, to: &Head) -> Replayed {
-        let missed = to.seq.saturating_sub(self.after);
+    fn skip_to(&self, to: &PositionWithId) -> Replayed {
+        let missed = to.seq().saturating_sub(self.after);
         Replayed::Events {
-            frames: vec![gap(None, GapReason::Slow, Some(missed), &to.id)],
-            last: Some((to.seq, to.id.clone())),
-            through: to.seq,
+            events: vec![gap(None, GapReason::Slow, Some(missed), &to.id)],
+            last: Some((to.seq(), to.id.clone())),
+            through: to.seq(),
         }
     }
 
     /// Reads all that is behind and keeps the latest of each key, told after the gap that this makes.
-    async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Error> {
+    async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Interrupted> {
         let high = self.life.high();
         let mut latest = Latest::default();
         let mut after = self.after;
         while after < high {
             match self.page(after, high).await? {
-                Ok(page) => {
+                LogPage::Held(page) => {
                     after = page.through;
                     let heard = self.heard(page);
                     // The caller's code, and so without a lock.
@@ -192,11 +180,10 @@ impl Replay {
                     // There may be as much as the log holds.
                     tokio::task::yield_now().await;
                 }
-                Err(Missing::LifeOver) => return Ok(Replayed::LifeOver),
-                Err(Missing::Trimmed) => return self.skip_trimmed().await,
+                LogPage::Trimmed => return self.skip_trimmed().await,
             }
         }
-        Ok(self.tell_latest(latest, high))
+        Ok(self.deliver_latest(latest, high))
     }
 
     fn heard(&self, mut page: Page) -> Vec<Entry> {
@@ -206,45 +193,46 @@ impl Replay {
     }
 
     /// What was left out lies behind the last id that was handed out, and so does what is kept.
-    fn tell_latest(&self, latest: Latest, through: u64) -> Replayed {
-        let mut frames = Vec::new();
+    fn deliver_latest(&self, latest: Latest, through: u64) -> Replayed {
+        let mut events = Vec::new();
         if latest.missed > 0 {
             let missed = Some(latest.missed);
-            frames.push(gap(None, GapReason::Slow, missed, &self.last_id));
+            events.push(gap(None, GapReason::Slow, missed, &self.last_id));
         }
-        let mut frame = Frame::default();
+        let mut builder = EncodedEventsBuilder::default();
         let mut last = None;
         for entry in latest.kept.into_values() {
-            frame.push(&self.life, &entry);
-            last = frame.last.clone();
-            if frame.bytes.len() >= BLOCK_BYTES {
-                frames.push(std::mem::take(&mut frame).into_events());
+            builder.push(&self.life, &entry);
+            last = builder.last.clone();
+            if builder.bytes.len() >= BLOCK_BYTES {
+                events.push(std::mem::take(&mut builder).build());
             }
         }
-        frames.push(frame.into_events());
+        events.push(builder.build());
         Replayed::Events {
-            frames,
+            events,
             last,
             through,
         }
     }
 }
 
-/// Why there is no page.
-enum Missing {
+/// What the log holds of a page.
+enum LogPage {
+    Held(Page),
+    /// The log has forgotten what comes next.
     Trimmed,
-    LifeOver,
 }
 
 /// Events that are encoded one after the other.
 #[derive(Default)]
-struct Frame {
+struct EncodedEventsBuilder {
     bytes: BytesMut,
     last: Option<(u64, EventId)>,
     count: usize,
 }
 
-impl Frame {
+impl EncodedEventsBuilder {
     fn push(&mut self, life: &Life, entry: &Entry) {
         let id = EventId::from(&life.position(entry.seq, entry.check()));
         self.bytes.extend_from_slice(b"id: ");
@@ -255,7 +243,7 @@ impl Frame {
         self.count += 1;
     }
 
-    fn into_events(self) -> EncodedEvents {
+    fn build(self) -> EncodedEvents {
         let last_id = self.last.map(|(_, id)| id);
         EncodedEvents::from_parts(self.bytes.freeze(), last_id, self.count)
     }

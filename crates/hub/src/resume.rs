@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
 use crate::follow::{Continuity, check_at, check_of_nothing, check_of_unheard, continuity};
-use crate::life::{Head, Life};
+use crate::interrupted::Interrupted;
+use crate::life::{Life, PositionWithId};
 use crate::log::lost;
 use crate::shared::Shared;
 use crate::{Error, LogError, Pattern, meters};
@@ -15,19 +16,19 @@ use crate::{Error, LogError, Pattern, meters};
 /// How often it is tried to look into a log that changes meanwhile.
 const ATTEMPTS: u32 = 5;
 
-/// Where a subscription begins that has nothing to resume from, or has lost its place.
+/// Where a subscription starts without a last event ID, or after a gap.
 #[derive(Clone)]
-pub(crate) enum Start {
+pub(crate) enum StartPoint {
     Latest,
     Earliest,
-    Snapshot(Arc<Hook>),
+    Snapshot(Arc<SnapshotHook>),
 }
 
 /// What makes a snapshot.
-pub(crate) type Hook =
+pub(crate) type SnapshotHook =
     dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<Event>, Error>> + Send>> + Send + Sync;
 
-impl fmt::Debug for Start {
+impl fmt::Debug for StartPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Latest => "Latest",
@@ -37,54 +38,59 @@ impl fmt::Debug for Start {
     }
 }
 
-/// Where a subscriber comes from.
+/// The position that a subscription resumes from.
 #[derive(Debug, Clone)]
-pub(crate) enum Origin {
-    /// Its client says that it has heard this last, if it has heard anything.
+pub(crate) enum ResumeFrom {
+    /// The last event ID of a client that connects, if it sent one.
     Client(Option<String>),
-    /// It was connected, and its life is over; the last id that it was handed.
-    Life(Arc<Life>, EventId),
+    /// The last ID that was delivered in a life that is over.
+    PastLife(Arc<Life>, EventId),
 }
 
-/// What it wants.
+/// A subscription that starts, or continues in another life.
 #[derive(Debug, Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct ResumeRequest {
     pub(crate) shared: Arc<Shared>,
     pub(crate) patterns: Arc<[Pattern]>,
-    pub(crate) start: Option<Start>,
+    pub(crate) start: Option<StartPoint>,
     /// The newest entry when it subscribed; `None` if the log was not reached then.
-    pub(crate) mark: Option<Head>,
+    pub(crate) subscribed_at: Option<PositionWithId>,
 }
 
-/// Where it begins.
+/// The result of a [`ResumeRequest`].
 #[derive(Debug)]
-pub(crate) enum Begun {
-    Here(Beginning),
-    /// There is nothing left to hear, and nothing comes.
+pub(crate) enum Resumed {
+    Stream(StreamStart),
+    /// All channels have ended, and the client has received everything.
     Over,
 }
 
+/// Where a stream starts, and which events it delivers before it reads.
 #[derive(Debug)]
-pub(crate) struct Beginning {
+pub(crate) struct StreamStart {
     pub(crate) life: Arc<Life>,
-    pub(crate) from: Head,
-    /// Whether its client knows the id of that place.
-    pub(crate) is_told: bool,
+    /// It reads what follows this position.
+    pub(crate) after: PositionWithId,
+    /// Whether its client has the ID of that position.
+    pub(crate) is_sent: bool,
     /// What it hears first: a gap, a snapshot.
     pub(crate) first: Vec<EncodedEvents>,
 }
 
-impl Wanted {
-    pub(crate) async fn begin(self, origin: Origin) -> Result<Begun, Error> {
-        let mut life = match &origin {
-            Origin::Client(_) if self.shared.admission.is_shut() => return Err(Error::Draining),
-            Origin::Client(_) => self.shared.life().await?,
-            Origin::Life(past, _) => self.shared.life_after(past).await?,
+impl ResumeRequest {
+    pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, Error> {
+        let mut life = match &from {
+            ResumeFrom::Client(_) if self.shared.admission.is_shut() => {
+                return Err(Error::Draining);
+            }
+            ResumeFrom::Client(_) => self.shared.life().await?,
+            ResumeFrom::PastLife(past, _) => self.shared.life_after(past).await?,
         };
         for _ in 0..ATTEMPTS {
-            match self.begin_in(&life, &origin).await? {
-                Some(begun) => return Ok(begun),
-                None => life = self.shared.life_after(&life).await?,
+            match self.resume_in(&life, &from).await {
+                Ok(resumed) => return Ok(resumed),
+                Err(Interrupted::LifeOver) => life = self.shared.life_after(&life).await?,
+                Err(Interrupted::Failed(error)) => return Err(error),
             }
         }
         Err(Error::Log(lost(
@@ -92,166 +98,158 @@ impl Wanted {
         )))
     }
 
-    /// `None` if the log is not what it was.
-    async fn begin_in(&self, life: &Arc<Life>, origin: &Origin) -> Result<Option<Begun>, Error> {
-        let requested = match origin {
-            Origin::Client(id) => id.as_deref(),
-            Origin::Life(_, id) => Some(id.as_str()),
+    async fn resume_in(&self, life: &Arc<Life>, from: &ResumeFrom) -> Result<Resumed, Interrupted> {
+        let requested = match from {
+            ResumeFrom::Client(id) => id.as_deref(),
+            ResumeFrom::PastLife(_, id) => Some(id.as_str()),
         };
-        let place = match requested {
-            Some(id) => self.place_of(life, id).await?,
-            None => Place::New,
+        let found = match requested {
+            Some(id) => self.look_up(life, id).await?,
+            None => Lookup::NothingReceived,
         };
-        let beginning = match place {
-            Place::LifeOver => None,
-            Place::Known(from) => Some(Beginning {
+        let start = match found {
+            Lookup::Found(after) => StreamStart {
                 life: Arc::clone(life),
-                from,
-                is_told: true,
+                after,
+                is_sent: true,
                 first: Vec::new(),
-            }),
-            Place::New => self.begin_new(life).await?,
-            Place::Lost(loss) => {
-                let told = matches!(origin, Origin::Client(_)).then_some(requested);
-                self.begin_after(life, &loss, told.flatten()).await?
+            },
+            Lookup::NothingReceived => self.start_new(life).await?,
+            Lookup::Lost(loss) => {
+                let told = matches!(from, ResumeFrom::Client(_)).then_some(requested);
+                self.start_after(life, &loss, told.flatten()).await?
             }
         };
-        let Some(beginning) = beginning else {
-            return Ok(None);
-        };
-        if !self.is_over(&beginning).await? {
-            return Ok(Some(Begun::Here(beginning)));
+        if !self.is_over(&start).await? {
+            return Ok(Resumed::Stream(start));
         }
         // Nobody comes back from that: it is not to be said of a log that has fallen back behind an end.
-        let continuity = continuity(&*self.shared.log, life).await;
-        Ok(match continuity.map_err(Error::Log)?.0 {
-            Continuity::Whole => Some(Begun::Over),
-            Continuity::Missed => Some(Begun::Here(beginning)),
-            Continuity::Broken => None,
-        })
+        match continuity(&*self.shared.log, life).await?.0 {
+            Continuity::Whole => Ok(Resumed::Over),
+            Continuity::Missed => Ok(Resumed::Stream(start)),
+            Continuity::Broken => Err(Interrupted::LifeOver),
+        }
     }
 
     /// Where this id stands.
-    async fn place_of(&self, life: &Life, id: &str) -> Result<Place, Error> {
+    async fn look_up(&self, life: &Life, id: &str) -> Result<Lookup, Interrupted> {
         let Ok(position) = id.parse::<Position>() else {
-            return Ok(Place::Lost(Loss::new(GapReason::UnknownId)));
+            return Ok(Lookup::Lost(Loss::new(GapReason::UnknownId)));
         };
         let log = &*self.shared.log;
         // The oldest entries may be forgotten while we look.
         for _ in 0..ATTEMPTS {
-            let bounds = log.bounds().await.map_err(Error::Log)?;
+            let bounds = log.bounds().await?;
             if bounds.epoch != life.epoch {
-                return Ok(Place::LifeOver);
+                return Err(Interrupted::LifeOver);
             }
             let seq = position.seq;
-            let is_snapshot = matches!(self.start, Some(Start::Snapshot(_)));
+            let is_snapshot = matches!(self.start, Some(StartPoint::Snapshot(_)));
             let loss = if position.epoch != life.epoch {
                 Loss::new(GapReason::Epoch)
             } else if seq == 0 && is_snapshot && position.check == check_of_unheard() {
-                return Ok(Place::New);
+                return Ok(Lookup::NothingReceived);
             } else if seq > bounds.last {
                 Loss::new(GapReason::Future)
             } else if seq + 1 < bounds.first {
                 Loss::behind(GapReason::Trimmed, seq)
             } else {
                 let recalled = life
-                    .confirms()
+                    .confirmations()
                     .recall(seq)
                     .and_then(|outcome| outcome.check);
                 let check = match recalled {
                     Some(check) => Some(check),
-                    None => check_at(log, &bounds, seq).await.map_err(Error::Log)?,
+                    None => check_at(log, &bounds, seq).await?,
                 };
                 match check {
                     Some(check) if check == position.check => {
-                        return Ok(Place::Known(Head::from(position)));
+                        return Ok(Lookup::Found(PositionWithId::from(position)));
                     }
                     Some(_) => Loss::new(GapReason::Epoch),
                     None => continue,
                 }
             };
-            return Ok(Place::Lost(loss));
+            return Ok(Lookup::Lost(loss));
         }
-        Ok(Place::Lost(Loss::behind(GapReason::Trimmed, position.seq)))
+        Ok(Lookup::Lost(Loss::behind(GapReason::Trimmed, position.seq)))
     }
 
-    /// Begins where nothing was heard before; `None` if the log is not what it was.
-    async fn begin_new(&self, life: &Arc<Life>) -> Result<Option<Beginning>, Error> {
-        let latest = self.mark.as_ref().unwrap_or(&life.base);
-        let (from, first) = match &self.start {
-            // The mark may be of a life that is over: what came since is lost then, and told.
-            None | Some(Start::Latest) => match self.place_of(life, latest.id.as_str()).await? {
-                Place::Known(from) => (from, Vec::new()),
-                Place::Lost(loss) => return self.begin_after(life, &loss, None).await,
-                Place::New | Place::LifeOver => return Ok(None),
-            },
-            Some(Start::Earliest) => match oldest(&self.shared, life).await? {
-                Some(oldest) => (oldest, Vec::new()),
-                None => return Ok(None),
-            },
-            Some(Start::Snapshot(hook)) => {
-                let from = life.head();
-                let snapshot = snapshot(&**hook, &from).await?;
-                (from, vec![snapshot])
+    /// Begins where nothing was heard before.
+    async fn start_new(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
+        let (after, first) = match &self.start {
+            None | Some(StartPoint::Latest) => {
+                // It may be of a life that is over: what came since is lost then, and told.
+                let latest = self.subscribed_at.as_ref().unwrap_or(&life.base);
+                match self.look_up(life, latest.id.as_str()).await? {
+                    Lookup::Found(after) => (after, Vec::new()),
+                    Lookup::Lost(loss) => return self.start_after(life, &loss, None).await,
+                    Lookup::NothingReceived => {
+                        unreachable!("only a subscription with a snapshot hands such an ID out")
+                    }
+                }
+            }
+            Some(StartPoint::Earliest) => (oldest(&self.shared, life).await?, Vec::new()),
+            Some(StartPoint::Snapshot(hook)) => {
+                let after = life.newest();
+                let snapshot = snapshot(&**hook, &after).await?;
+                (after, vec![snapshot])
             }
         };
-        Ok(Some(Beginning {
+        Ok(StreamStart {
             life: Arc::clone(life),
-            is_told: !first.is_empty(),
-            from,
+            is_sent: !first.is_empty(),
+            after,
             first,
-        }))
+        })
     }
 
-    /// Begins after a loss, which is told; `None` if the log is not what it was.
-    async fn begin_after(
+    /// Begins after a loss, which is told.
+    async fn start_after(
         &self,
         life: &Arc<Life>,
         loss: &Loss,
         requested: Option<&str>,
-    ) -> Result<Option<Beginning>, Error> {
-        let missed = |to: &Head| loss.behind.map(|seq| to.seq.saturating_sub(seq));
+    ) -> Result<StreamStart, Interrupted> {
+        let missed = |to: &PositionWithId| loss.behind.map(|seq| to.seq().saturating_sub(seq));
         let tell = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
-        let (from, first) = match &self.start {
-            Some(Start::Snapshot(hook)) => {
-                let from = life.head();
+        let (after, first) = match &self.start {
+            Some(StartPoint::Snapshot(hook)) => {
+                let after = life.newest();
                 // Whoever is cut off before it has heard the snapshot is to hear it again, and so
                 // resumes from nothing.
                 let nothing = EventId::from(&life.position(0, check_of_unheard()));
-                let gap = tell(missed(&from), &nothing);
-                let snapshot = snapshot(&**hook, &from).await?;
-                (from, vec![gap, snapshot])
+                let gap = tell(missed(&after), &nothing);
+                let snapshot = snapshot(&**hook, &after).await?;
+                (after, vec![gap, snapshot])
             }
             start => {
                 let is_oldest = match start {
-                    Some(Start::Earliest) => true,
+                    Some(StartPoint::Earliest) => true,
                     None => loss.reason == GapReason::Trimmed,
                     _ => false,
                 };
-                let from = if is_oldest {
+                let after = if is_oldest {
                     oldest(&self.shared, life).await?
                 } else {
-                    Some(life.head())
+                    life.newest()
                 };
-                let Some(from) = from else {
-                    return Ok(None);
-                };
-                let gap = tell(missed(&from), &from.id);
-                (from, vec![gap])
+                let gap = tell(missed(&after), &after.id);
+                (after, vec![gap])
             }
         };
-        Ok(Some(Beginning {
+        Ok(StreamStart {
             life: Arc::clone(life),
-            from,
-            is_told: true,
+            after,
+            is_sent: true,
             first,
-        }))
+        })
     }
 
     /// Whether all channels have ended, and nothing is left to hear.
-    async fn is_over(&self, beginning: &Beginning) -> Result<bool, Error> {
-        let life = &beginning.life;
-        if !beginning.first.is_empty() || !self.have_ended(life) {
+    async fn is_over(&self, start: &StreamStart) -> Result<bool, Error> {
+        let life = &start.life;
+        if !start.first.is_empty() || !self.have_ended(life) {
             return Ok(false);
         }
         self.shared.forget_ends(life).await;
@@ -263,7 +261,7 @@ impl Wanted {
         let Some(end) = ends.and_then(|ends| ends.into_iter().max()) else {
             return Ok(false);
         };
-        let mut after = beginning.from.seq;
+        let mut after = start.after.seq();
         while after < end {
             let log = &*self.shared.log;
             let page = match log.read(after, end, &self.patterns, 16).await {
@@ -291,14 +289,13 @@ impl Wanted {
     }
 }
 
-/// Where an id stands.
-enum Place {
-    Known(Head),
-    /// It is the id of somebody who has heard nothing.
-    New,
+/// What the log holds for a last event ID.
+enum Lookup {
+    /// The entry of this ID, and all that follow it.
+    Found(PositionWithId),
+    /// It is the ID of a client that has received nothing.
+    NothingReceived,
     Lost(Loss),
-    /// The log is not what it was.
-    LifeOver,
 }
 
 /// Why a place is lost, and the place if it was one of this log.
@@ -323,13 +320,15 @@ impl Loss {
     }
 }
 
-/// The place before the oldest entry; `None` if the log is not what it was.
-pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<Option<Head>, Error> {
-    let looked = continuity(&*shared.log, life).await;
-    let (continuity, bounds) = looked.map_err(Error::Log)?;
+/// The position before the oldest entry.
+pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithId, Interrupted> {
+    let (continuity, bounds) = continuity(&*shared.log, life).await?;
+    if continuity == Continuity::Broken {
+        return Err(Interrupted::LifeOver);
+    }
     let check = bounds.floor.unwrap_or_else(check_of_nothing);
-    let is_of_life = continuity != Continuity::Broken;
-    Ok(is_of_life.then(|| Head::from(life.position(bounds.first.saturating_sub(1), check))))
+    let seq = bounds.first.saturating_sub(1);
+    Ok(PositionWithId::from(life.position(seq, check)))
 }
 
 /// The event that tells a loss.
@@ -346,13 +345,15 @@ pub(crate) fn gap(
         reason,
         missed,
     };
-    // `resumed` is an id.
-    gap.to_event().unwrap_or_default().encode()
+    match gap.to_event() {
+        Ok(event) => event.encode(),
+        Err(_) => unreachable!("`resumed` is the text of an event ID"),
+    }
 }
 
 /// The events of a snapshot, of which only the last has an id: who is cut off in the middle hears it
 /// again.
-async fn snapshot(hook: &Hook, at: &Head) -> Result<EncodedEvents, Error> {
+async fn snapshot(hook: &SnapshotHook, at: &PositionWithId) -> Result<EncodedEvents, Error> {
     let mut events = hook().await?;
     for event in &mut events {
         event.id = None;

@@ -55,13 +55,16 @@ impl Shared {
         }
         let mut lives = self.life.subscribe();
         let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_meant));
-        let unreached = || {
-            let silence = format!("the log was silent for {} s", PATIENCE.as_secs());
-            Error::Log(lost(silence))
-        };
-        let life = tokio::time::timeout(PATIENCE, meant).await;
-        life.ok()
-            .and_then(|life| life.ok()?.clone())
-            .ok_or_else(unreached)
+        match tokio::time::timeout(PATIENCE, meant).await {
+            Ok(Ok(life)) => match &*life {
+                Some(life) => Ok(Arc::clone(life)),
+                None => unreachable!("`wait_for` returns only a life that is meant"),
+            },
+            Ok(Err(_)) => unreachable!("`self` holds the sender"),
+            Err(_) => {
+                let silence = format!("the log was silent for {} s", PATIENCE.as_secs());
+                Err(Error::Log(lost(silence)))
+            }
+        }
     }
 }

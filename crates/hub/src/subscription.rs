@@ -11,10 +11,11 @@ use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, Opened};
 use tokio::task::coop::consume_budget;
 
 use crate::grant::Lapse;
-use crate::life::Head;
-use crate::reader::{Next, Reader};
+use crate::interrupted::Interrupted;
+use crate::life::PositionWithId;
+use crate::reader::{Progress, Reader};
 use crate::replay::{Replay, Replayed};
-use crate::resume::{Beginning, Begun, Origin, Start, Wanted};
+use crate::resume::{ResumeFrom, ResumeRequest, Resumed, StartPoint, StreamStart};
 use crate::slow_reader::Policy;
 use crate::{Error, Grant, Hub, Pattern, SlowReader, meters};
 
@@ -42,17 +43,17 @@ pub struct Subscription {
 
 #[derive(Debug, Clone)]
 struct Settings {
-    start: Option<Start>,
+    start: Option<StartPoint>,
     slow_reader: SlowReader,
     max_lag: u64,
     grant: Option<Grant>,
     /// The newest entry when it subscribed.
-    mark: Option<Head>,
+    subscribed_at: Option<PositionWithId>,
 }
 
 enum State {
     New,
-    Beginning(Job<Result<Begun, Error>>),
+    Beginning(Job<Result<Resumed, Error>>),
     Reading(Reading),
     Done,
 }
@@ -70,7 +71,7 @@ impl Subscription {
         });
         // Where there is no runtime yet, opening it says so.
         hub.shared().start().ok();
-        let mark = hub.shared().current_life().map(|life| life.head());
+        let subscribed_at = hub.shared().current_life().map(|life| life.newest());
         Self {
             hub,
             patterns,
@@ -79,7 +80,7 @@ impl Subscription {
                 slow_reader: SlowReader::default(),
                 max_lag: u64::MAX,
                 grant: None,
-                mark,
+                subscribed_at,
             }),
             requested: None,
             state: State::New,
@@ -92,13 +93,13 @@ impl Subscription {
     /// gap. Without this or the other two, who has lost its place to retention goes on with the oldest
     /// event that is left.
     pub fn latest(mut self) -> Self {
-        self.settings.start = Some(Start::Latest);
+        self.settings.start = Some(StartPoint::Latest);
         self
     }
 
     /// Begins with the oldest event there is, for who has no id and after any gap.
     pub fn earliest(mut self) -> Self {
-        self.settings.start = Some(Start::Earliest);
+        self.settings.start = Some(StartPoint::Earliest);
         self
     }
 
@@ -115,7 +116,7 @@ impl Subscription {
         I: IntoIterator<Item = Event>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.settings.start = Some(Start::Snapshot(Arc::new(move || {
+        self.settings.start = Some(StartPoint::Snapshot(Arc::new(move || {
             let made = make();
             Box::pin(async move {
                 let made = made.await;
@@ -168,16 +169,16 @@ impl Subscription {
             let begun = match &mut self.state {
                 State::New => {
                     self.check_grant()?;
-                    let origin = Origin::Client(self.requested.take());
-                    self.state = State::Beginning(self.begin(origin));
+                    let from = ResumeFrom::Client(self.requested.take());
+                    self.state = State::Beginning(self.begin(from));
                     continue;
                 }
                 State::Beginning(begun) => ready!(begun.as_mut().poll(cx)),
                 State::Reading(_) | State::Done => return Poll::Ready(Ok(())),
             };
             match begun {
-                Ok(Begun::Here(beginning)) => self.begin_reading(beginning),
-                Ok(Begun::Over) => self.end(),
+                Ok(Resumed::Stream(start)) => self.begin_reading(start),
+                Ok(Resumed::Over) => self.end(),
                 Err(error) => {
                     self.end();
                     return Poll::Ready(Err(error));
@@ -202,31 +203,31 @@ impl Subscription {
         checked
     }
 
-    fn begin(&self, origin: Origin) -> Job<Result<Begun, Error>> {
+    fn begin(&self, from: ResumeFrom) -> Job<Result<Resumed, Error>> {
         let patterns = self.patterns.clone();
         let shared = Arc::clone(self.hub.shared());
         let start = self.settings.start.clone();
-        let mark = self.settings.mark.clone();
+        let subscribed_at = self.settings.subscribed_at.clone();
         Box::pin(async move {
-            let wanted = Wanted {
+            let request = ResumeRequest {
                 shared,
                 patterns: patterns?,
                 start,
-                mark,
+                subscribed_at,
             };
-            wanted.begin(origin).await
+            request.resume(from).await
         })
     }
 
-    fn begin_reading(&mut self, beginning: Beginning) {
+    fn begin_reading(&mut self, start: StreamStart) {
         let Ok(patterns) = &self.patterns else {
             return;
         };
         let reader = Reader::new(
-            beginning.life,
+            start.life,
             patterns,
-            beginning.from,
-            beginning.is_told,
+            start.after,
+            start.is_sent,
             self.settings.max_lag,
             // Who is sent away for being behind comes back as far behind.
             matches!(self.settings.slow_reader.0, Policy::Disconnect),
@@ -235,7 +236,7 @@ impl Subscription {
             .get_or_insert_with(|| Present::new(self.hub.clone(), Arc::clone(patterns)));
         self.state = State::Reading(Reading {
             reader,
-            ready: beginning.first.into(),
+            ready: start.first.into(),
             replayed: None,
         });
     }
@@ -256,18 +257,18 @@ impl Subscription {
                 return Poll::Ready(None);
             };
             match ready!(reading.poll(&self.hub, &self.settings, cx)) {
-                Ok(Step::Events(events)) => return Poll::Ready(Some(Ok(events))),
-                Ok(Step::Over) => {
+                Ok(Some(events)) => return Poll::Ready(Some(Ok(events))),
+                Ok(None) => {
                     self.end();
                     return Poll::Ready(None);
                 }
-                Ok(Step::LifeOver) => {
+                Err(Interrupted::LifeOver) => {
                     let reader = &reading.reader;
                     let life = Arc::clone(reader.life());
-                    let origin = Origin::Life(life, reader.last_id().clone());
-                    self.state = State::Beginning(self.begin(origin));
+                    let from = ResumeFrom::PastLife(life, reader.last_id().clone());
+                    self.state = State::Beginning(self.begin(from));
                 }
-                Err(error) => {
+                Err(Interrupted::Failed(error)) => {
                     self.end();
                     return Poll::Ready(Some(Err(error)));
                 }
@@ -350,49 +351,52 @@ struct Reading {
     reader: Reader,
     /// What is handed out before the reader reads on.
     ready: VecDeque<EncodedEvents>,
-    replayed: Option<Job<Result<Replayed, Error>>>,
-}
-
-/// What comes next of it.
-enum Step {
-    Events(EncodedEvents),
-    Over,
-    LifeOver,
+    replayed: Option<Job<Result<Replayed, Interrupted>>>,
 }
 
 impl Reading {
+    /// The next events; `None` once the stream has ended.
     fn poll(
         &mut self,
         hub: &Hub,
         settings: &Settings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Step, Error>> {
+    ) -> Poll<Result<Option<EncodedEvents>, Interrupted>> {
         loop {
             if let Some(events) = self.ready.pop_front() {
                 if events.is_empty() {
                     continue;
                 }
-                return Poll::Ready(Ok(Step::Events(events)));
+                return Poll::Ready(Ok(Some(events)));
             }
             if let Some(replayed) = &mut self.replayed {
                 let replayed = ready!(replayed.as_mut().poll(cx));
                 self.replayed = None;
-                if let Some(step) = self.handle_replayed(replayed?) {
-                    return Poll::Ready(Ok(step));
+                match replayed? {
+                    Replayed::Events {
+                        events,
+                        last,
+                        through,
+                    } => {
+                        self.ready.extend(events);
+                        self.reader.handle_read(through, last);
+                        continue;
+                    }
+                    Replayed::Disconnect => {
+                        meters::disconnect();
+                        return Poll::Ready(Ok(None));
+                    }
                 }
-                continue;
             }
-            match self.reader.next(cx) {
-                Next::Events(events) => return Poll::Ready(Ok(Step::Events(events))),
-                Next::Pending => return Poll::Pending,
-                Next::Over => return Poll::Ready(Ok(Step::Over)),
-                Next::LifeOver => return Poll::Ready(Ok(Step::LifeOver)),
-                Next::Behind(up_to) => {
+            match ready!(self.reader.poll_progress(cx))? {
+                Progress::Events(events) => return Poll::Ready(Ok(Some(events))),
+                Progress::Ended => return Poll::Ready(Ok(None)),
+                Progress::InLog(up_to) => {
                     meters::replay(up_to - self.reader.after());
                     let replay = self.replay(hub, settings);
                     self.replayed = Some(Box::pin(replay.read(up_to)));
                 }
-                Next::Slow => {
+                Progress::TooSlow => {
                     let replay = self.replay(hub, settings);
                     self.replayed = Some(Box::pin(replay.skip()));
                 }
@@ -409,25 +413,6 @@ impl Reading {
             max_lag: settings.max_lag,
             after: self.reader.after(),
             last_id: self.reader.last_id().clone(),
-        }
-    }
-
-    fn handle_replayed(&mut self, replayed: Replayed) -> Option<Step> {
-        match replayed {
-            Replayed::Events {
-                frames,
-                last,
-                through,
-            } => {
-                self.ready.extend(frames);
-                self.reader.handle_read(through, last);
-                None
-            }
-            Replayed::Disconnect => {
-                meters::disconnect();
-                Some(Step::Over)
-            }
-            Replayed::LifeOver => Some(Step::LifeOver),
         }
     }
 

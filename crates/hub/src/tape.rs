@@ -21,24 +21,25 @@ pub(crate) struct Tape {
     since: u64,
     frozen: VecDeque<Block>,
     bytes: BytesMut,
-    marks: Vec<Mark>,
+    index: Vec<IndexedEvent>,
     /// Bytes of all its events.
     len: usize,
 }
 
-/// Where an event ends.
+/// An event in the index of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) seq: u64,
-    /// In the bytes of its block.
-    end: u32,
+struct IndexedEvent {
+    seq: u64,
+    /// Where it ends in the bytes of its block.
+    end: usize,
 }
 
-/// Some events, which no longer change. Never without one.
+/// Some events, at least one, which no longer change.
 #[derive(Debug)]
 struct Block {
     bytes: Bytes,
-    marks: Vec<Mark>,
+    index: Vec<IndexedEvent>,
+    last: u64,
     last_id: EventId,
     /// How often it was joined.
     level: u8,
@@ -56,9 +57,10 @@ pub(crate) struct Slice {
 #[derive(Debug)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    /// Whose ends count from here.
-    start: u32,
-    marks: Vec<Mark>,
+    /// The ends in `index` count from here.
+    start: usize,
+    index: Vec<IndexedEvent>,
+    last: u64,
     /// The tape has more, behind the last of these.
     pub(crate) is_cut: bool,
 }
@@ -70,7 +72,7 @@ impl Tape {
             since,
             frozen: VecDeque::new(),
             bytes: BytesMut::new(),
-            marks: Vec::new(),
+            index: Vec::new(),
             len: 0,
         }
     }
@@ -80,7 +82,7 @@ impl Tape {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frozen.is_empty() && self.marks.is_empty()
+        self.frozen.is_empty() && self.index.is_empty()
     }
 
     /// Appends an event, whose id line stands before its body; returns its length in bytes.
@@ -91,12 +93,12 @@ impl Tape {
         }
         self.bytes.extend_from_slice(id_line.as_bytes());
         self.bytes.extend_from_slice(body);
-        if self.marks.capacity() == 0 {
-            self.marks.reserve_exact(1);
+        if self.index.capacity() == 0 {
+            self.index.reserve_exact(1);
         }
-        self.marks.push(Mark {
+        self.index.push(IndexedEvent {
             seq,
-            end: offset(self.bytes.len()),
+            end: self.bytes.len(),
         });
         self.len += length;
         length
@@ -123,16 +125,16 @@ impl Tape {
         if from == to {
             return None;
         }
-        let (start, end) = (block.start(from), block.marks[to - 1].end);
-        let last_id = if to == block.marks.len() {
+        let (start, end) = (block.start(from), block.index[to - 1].end);
+        let last_id = if to == block.index.len() {
             block.last_id.clone()
         } else {
-            id_at(&block.bytes[block.start(to - 1) as usize..])
+            id_at(&block.bytes[block.start(to - 1)..])
         };
-        let bytes = block.bytes.slice(start as usize..end as usize);
+        let bytes = block.bytes.slice(start..end);
         Some(Slice {
             events: EncodedEvents::from_parts(bytes, Some(last_id), to - from),
-            last: block.marks[to - 1].seq,
+            last: block.index[to - 1].seq,
         })
     }
 
@@ -143,40 +145,40 @@ impl Tape {
         if from == to {
             return None;
         }
-        let (start, end) = (block.start(from), block.marks[to - 1].end);
+        let (start, last) = (block.start(from), block.index[to - 1]);
         let piece = Piece {
-            bytes: block.bytes.slice(start as usize..end as usize),
+            bytes: block.bytes.slice(start..last.end),
             start,
-            marks: block.marks[from..to].to_vec(),
+            index: block.index[from..to].to_vec(),
+            last: last.seq,
             is_cut: false,
         };
-        let last = block.marks[to - 1].seq;
         Some(Piece {
-            is_cut: self.next(last).is_some_and(|seq| seq <= up_to),
+            is_cut: self.next(last.seq).is_some_and(|seq| seq <= up_to),
             ..piece
         })
     }
 
     /// The place of the first event behind this one.
     pub(crate) fn next(&self, after: u64) -> Option<u64> {
-        let at = self.frozen.partition_point(|block| block.last() <= after);
-        let marks = self
+        let at = self.frozen.partition_point(|block| block.last <= after);
+        let index = self
             .frozen
             .get(at)
-            .map_or(&self.marks, |block| &block.marks);
-        let at = marks.partition_point(|mark| mark.seq <= after);
-        marks.get(at).map(|mark| mark.seq)
+            .map_or(&self.index, |block| &block.index);
+        let at = index.partition_point(|event| event.seq <= after);
+        index.get(at).map(|event| event.seq)
     }
 
     /// The block with the first event behind `after`; of the one that grows, what is not behind `up_to`
     /// is frozen.
     fn block(&mut self, after: u64, up_to: u64) -> Option<&Block> {
-        if self.frozen.back().is_none_or(|block| block.last() <= after) {
+        if self.frozen.back().is_none_or(|block| block.last <= after) {
             self.freeze(up_to);
         }
         let newest = self.frozen.back()?;
-        let at = if newest.marks[0].seq > after {
-            self.frozen.partition_point(|block| block.last() <= after)
+        let at = if newest.index[0].seq > after {
+            self.frozen.partition_point(|block| block.last <= after)
         } else {
             self.frozen.len() - 1
         };
@@ -184,20 +186,20 @@ impl Tape {
     }
 
     fn freeze(&mut self, up_to: u64) {
-        let count = if self.marks.last().is_some_and(|mark| mark.seq <= up_to) {
-            self.marks.len()
+        let count = if self.index.last().is_some_and(|event| event.seq <= up_to) {
+            self.index.len()
         } else {
-            self.marks.partition_point(|mark| mark.seq <= up_to)
+            self.index.partition_point(|event| event.seq <= up_to)
         };
         if count == 0 {
             return;
         }
-        let end = self.marks[count - 1].end;
-        let mut rest = self.marks.split_off(count);
-        rest.iter_mut().for_each(|mark| mark.end -= end);
-        let marks = std::mem::replace(&mut self.marks, rest);
-        let bytes = self.bytes.split_to(end as usize).freeze();
-        self.frozen.push_back(Block::new(bytes, marks, 0));
+        let IndexedEvent { seq: last, end } = self.index[count - 1];
+        let mut rest = self.index.split_off(count);
+        rest.iter_mut().for_each(|event| event.end -= end);
+        let index = std::mem::replace(&mut self.index, rest);
+        let bytes = self.bytes.split_to(end).freeze();
+        self.frozen.push_back(Block::new(bytes, index, last, 0));
         self.join();
     }
 
@@ -206,23 +208,24 @@ impl Tape {
     fn join(&mut self) {
         while let Some(start) = self.frozen.len().checked_sub(JOINED) {
             let level = self.frozen[start].level;
+            let last = self.frozen[self.frozen.len() - 1].last;
             let parts = || self.frozen.range(start..);
             let bytes: usize = parts().map(|block| block.bytes.len()).sum();
             if bytes > BLOCK_BYTES || parts().any(|block| block.level != level) {
                 return;
             }
             let mut joined = BytesMut::with_capacity(bytes);
-            let mut marks = Vec::with_capacity(parts().map(|block| block.marks.len()).sum());
+            let mut index = Vec::with_capacity(parts().map(|block| block.index.len()).sum());
             for block in parts() {
-                let moved = offset(joined.len());
-                marks.extend(block.marks.iter().map(|mark| Mark {
-                    end: moved + mark.end,
-                    ..*mark
+                let moved = joined.len();
+                index.extend(block.index.iter().map(|event| IndexedEvent {
+                    end: moved + event.end,
+                    ..*event
                 }));
                 joined.extend_from_slice(&block.bytes);
             }
             self.frozen.truncate(start);
-            let block = Block::new(joined.freeze(), marks, level + 1);
+            let block = Block::new(joined.freeze(), index, last, level + 1);
             self.frozen.push_back(block);
         }
     }
@@ -230,16 +233,16 @@ impl Tape {
     /// Forgets the blocks that lie wholly before or at this place; returns how many bytes.
     pub(crate) fn trim(&mut self, through: u64) -> usize {
         let mut trimmed = 0;
-        while let Some(block) = self.frozen.front().filter(|block| block.last() <= through) {
-            self.since = self.since.max(block.last());
+        while let Some(block) = self.frozen.front().filter(|block| block.last <= through) {
+            self.since = self.since.max(block.last);
             trimmed += block.bytes.len();
             self.frozen.pop_front();
         }
-        let open = self.marks.last().map(|mark| mark.seq);
+        let open = self.index.last().map(|event| event.seq);
         if let Some(last) = open.filter(|&last| self.frozen.is_empty() && last <= through) {
             self.since = self.since.max(last);
             trimmed += self.bytes.len();
-            (self.bytes, self.marks) = (BytesMut::new(), Vec::new());
+            (self.bytes, self.index) = (BytesMut::new(), Vec::new());
         }
         if self.is_empty() {
             self.frozen.shrink_to_fit();
@@ -250,36 +253,33 @@ impl Tape {
 }
 
 impl Block {
-    fn new(bytes: Bytes, marks: Vec<Mark>, level: u8) -> Self {
-        let last = marks.len().checked_sub(2).map_or(0, |at| marks[at].end);
+    fn new(bytes: Bytes, index: Vec<IndexedEvent>, last: u64, level: u8) -> Self {
+        let start_of_last = index.len().checked_sub(2).map_or(0, |at| index[at].end);
         Self {
-            last_id: id_at(&bytes[last as usize..]),
+            last_id: id_at(&bytes[start_of_last..]),
             bytes,
-            marks,
+            index,
+            last,
             level,
         }
     }
 
-    fn last(&self) -> u64 {
-        self.marks.last().map_or(0, |mark| mark.seq)
-    }
-
     /// Which of its events lie behind `after` and not behind `up_to`.
     fn range(&self, after: u64, up_to: u64) -> (usize, usize) {
-        let from = self.marks.partition_point(|mark| mark.seq <= after);
-        let to = if self.last() <= up_to {
-            self.marks.len()
+        let from = self.index.partition_point(|event| event.seq <= after);
+        let to = if self.last <= up_to {
+            self.index.len()
         } else {
-            self.marks.partition_point(|mark| mark.seq <= up_to)
+            self.index.partition_point(|event| event.seq <= up_to)
         };
         (from, to.max(from))
     }
 
     /// Where this event begins.
-    fn start(&self, event: usize) -> u32 {
+    fn start(&self, event: usize) -> usize {
         event
             .checked_sub(1)
-            .map_or(0, |before| self.marks[before].end)
+            .map_or(0, |before| self.index[before].end)
     }
 }
 
@@ -287,24 +287,24 @@ impl Piece {
     /// The events, each with its place.
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = self.start;
-        self.marks.iter().map(move |mark| {
-            let range = (start - self.start) as usize..(mark.end - self.start) as usize;
-            start = mark.end;
-            (mark.seq, &self.bytes[range])
+        self.index.iter().map(move |event| {
+            let range = start - self.start..event.end - self.start;
+            start = event.end;
+            (event.seq, &self.bytes[range])
         })
     }
 
     /// The place of the last event.
     pub(crate) fn last(&self) -> u64 {
-        self.marks.last().map_or(0, |mark| mark.seq)
+        self.last
     }
 
     /// All of them, uncopied.
     pub(crate) fn into_slice(self) -> Slice {
         let last_id = self.events().last().map(|(_, event)| id_at(event));
         Slice {
-            last: self.last(),
-            events: EncodedEvents::from_parts(self.bytes, last_id, self.marks.len()),
+            last: self.last,
+            events: EncodedEvents::from_parts(self.bytes, last_id, self.index.len()),
         }
     }
 }
@@ -313,14 +313,10 @@ impl Piece {
 pub(crate) fn id_at(event: &[u8]) -> EventId {
     let line = event.split(|&byte| byte == b'\n').next();
     let id = line.and_then(|line| std::str::from_utf8(line.strip_prefix(b"id: ")?).ok());
-    // Every event on a tape begins with one.
-    id.and_then(|id| EventId::new(id).ok())
-        .unwrap_or(EventId::EMPTY)
-}
-
-/// A block holds 64 KiB, or one event, whose length a hub limits far below 4 GiB.
-fn offset(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    match id.map(EventId::new) {
+        Some(Ok(id)) => id,
+        _ => unreachable!("`push` puts an `id` line before each event"),
+    }
 }
 
 #[cfg(test)]

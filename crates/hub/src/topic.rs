@@ -35,8 +35,8 @@ struct Inner {
 struct Seat {
     /// While the reader waits.
     waker: Option<Waker>,
-    /// Where it then stands among those who wait.
-    place: usize,
+    /// Its index in `waiting` while the reader waits.
+    waiting_at: usize,
 }
 
 /// Which batch of the tail is written, and which generation of tapes.
@@ -63,20 +63,19 @@ pub(crate) struct Touched {
     pub(crate) in_generation: bool,
 }
 
-/// What a reader finds.
+/// What a reader finds on a tape.
 #[derive(Debug)]
-pub(crate) enum Look<T> {
-    /// Events.
-    Take(T),
-    /// The tape no longer holds what comes next; the log does, up to here at least.
-    Behind(u64),
-    /// The reader is behind by more than it may be.
-    Slow,
-    /// Nothing up to the mark.
+pub(crate) enum TapeRead<T> {
+    Events(T),
+    /// The tape no longer holds what comes next. The log does, at least up to this entry.
+    InLog(u64),
+    /// The reader is further behind than its `max_lag`.
+    TooSlow,
+    /// No event up to the high-water mark.
     Nothing,
-    /// Nothing up to the mark; the reader is woken when there is more.
+    /// As `Nothing`, and the reader's waker is in its seat: it is woken when the tape grows.
     Waiting,
-    /// Nothing more ever.
+    /// The channel has ended, and the cursor is at its end.
     Ended,
 }
 
@@ -139,34 +138,34 @@ impl Topic {
     ///
     /// `high` is asked under the lock under which the tail takes the wakers, after it has moved `high`:
     /// a reader that found nothing has its waker in its seat before the tail looks for it.
-    pub(crate) fn look_or_wait(
+    pub(crate) fn read_or_wait(
         &self,
         cursor: Cursor,
         high: impl FnOnce() -> u64,
         may_wait: impl FnOnce() -> bool,
         seat: usize,
         waker: &Waker,
-    ) -> (Look<Slice>, u64) {
+    ) -> (TapeRead<Slice>, u64) {
         let mut inner = self.lock();
         let high = high();
-        let mut look = inner.look(cursor, high, Tape::slice);
+        let mut found = inner.read(cursor, high, Tape::slice);
         let mut before = None;
-        if matches!(look, Look::Nothing) && may_wait() {
+        if matches!(found, TapeRead::Nothing) && may_wait() {
             before = inner.wait(seat, waker);
-            look = Look::Waiting;
+            found = TapeRead::Waiting;
         }
         drop(inner);
         drop(before);
-        (look, high)
+        (found, high)
     }
 
     /// What a piece of the tape holds behind the cursor, up to `high`.
-    pub(crate) fn look(&self, cursor: Cursor, high: u64) -> Look<Piece> {
-        self.lock().look(cursor, high, Tape::piece)
+    pub(crate) fn read(&self, cursor: Cursor, high: u64) -> TapeRead<Piece> {
+        self.lock().read(cursor, high, Tape::piece)
     }
 
     /// Takes this waker, unless there is something to find behind `seen` by now. See
-    /// [`look_or_wait`](Self::look_or_wait) for why nothing is missed: what is not there up to `high`,
+    /// [`read_or_wait`](Self::read_or_wait) for why nothing is missed: what is not there up to `high`,
     /// which is asked under the lock, is followed by the tail, which takes the wakers. So it does not
     /// matter that `high` moves meanwhile, as it always does in a busy hub.
     pub(crate) fn wait(
@@ -186,8 +185,8 @@ impl Topic {
     }
 
     /// Whether there is nothing to hear behind the cursor, up to `high`.
-    pub(crate) fn is_quiet(&self, after: u64, high: u64) -> bool {
-        self.lock().is_quiet(after, high)
+    pub(crate) fn has_nothing_after(&self, after: u64, high: u64) -> bool {
+        self.lock().has_nothing_after(after, high)
     }
 }
 
@@ -221,7 +220,7 @@ impl Topic {
             readers, waiting, ..
         } = &mut *inner;
         let taken = waiting.drain(..);
-        wakers.extend(taken.filter_map(|seat| readers.get_mut(seat)?.waker.take()));
+        wakers.extend(taken.filter_map(|seat| readers[seat].waker.take()));
     }
 
     /// Forgets what lies before or at this place; returns how many bytes, and whether nothing is left.
@@ -240,31 +239,31 @@ impl Topic {
 }
 
 impl Inner {
-    fn look<T>(
+    fn read<T>(
         &mut self,
         cursor: Cursor,
         high: u64,
         take: impl FnOnce(&mut Tape, u64, u64) -> Option<T>,
-    ) -> Look<T> {
+    ) -> TapeRead<T> {
         let after = cursor.after;
         let held = self.tape.since().min(high);
         if held > after {
             return if cursor.is_slow(after + 1, high) {
-                Look::Slow
+                TapeRead::TooSlow
             } else {
-                Look::Behind(held)
+                TapeRead::InLog(held)
             };
         }
         if cursor.max_lag != u64::MAX {
             let next = self.tape.next(after).filter(|&next| next <= high);
             if next.is_some_and(|next| cursor.is_slow(next, high)) {
-                return Look::Slow;
+                return TapeRead::TooSlow;
             }
         }
         match take(&mut self.tape, after, high) {
-            Some(taken) => Look::Take(taken),
-            None if self.end.is_some_and(|end| end <= high.max(after)) => Look::Ended,
-            None => Look::Nothing,
+            Some(taken) => TapeRead::Events(taken),
+            None if self.end.is_some_and(|end| end <= high.max(after)) => TapeRead::Ended,
+            None => TapeRead::Nothing,
         }
     }
 
@@ -276,28 +275,28 @@ impl Inner {
         }
     }
 
-    fn is_quiet(&self, after: u64, high: u64) -> bool {
+    fn has_nothing_after(&self, after: u64, high: u64) -> bool {
         self.tape.since().min(high) <= after && self.tape.next(after).is_none_or(|next| next > high)
     }
 
     /// Whether there are events behind `seen`, up to `high`, or the end.
     fn has_news(&self, seen: u64, high: u64) -> bool {
         let has_ended = self.end.is_some_and(|end| seen < end && end <= high);
-        has_ended || !self.is_quiet(seen, high)
+        has_ended || !self.has_nothing_after(seen, high)
     }
 
     /// Returns the waker that was there, to be dropped without the lock.
     fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
         let Seat {
             waker: there,
-            place,
-        } = self.readers.get_mut(seat)?;
+            waiting_at,
+        } = &mut self.readers[seat];
         if there.as_ref().is_some_and(|there| there.will_wake(waker)) {
             return None;
         }
         let before = there.replace(waker.clone());
         if before.is_none() {
-            *place = self.waiting.len();
+            *waiting_at = self.waiting.len();
             self.waiting.push(seat);
         }
         before
@@ -305,12 +304,11 @@ impl Inner {
 
     /// Returns the waker that was there, to be dropped without the lock.
     fn leave(&mut self, seat: usize) -> Option<Waker> {
-        let Seat { waker, place } = self.readers.try_remove(seat)?;
+        let Seat { waker, waiting_at } = self.readers.remove(seat);
         if waker.is_some() {
-            self.waiting.swap_remove(place);
-            let moved = self.waiting.get(place).copied();
-            if let Some(moved) = moved.and_then(|seat| self.readers.get_mut(seat)) {
-                moved.place = place;
+            self.waiting.swap_remove(waiting_at);
+            if let Some(&moved) = self.waiting.get(waiting_at) {
+                self.readers[moved].waiting_at = waiting_at;
             }
         }
         waker
@@ -338,7 +336,7 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum SeatStep {
         Join,
         /// Which of those who are there.
         Leave(usize),
@@ -346,13 +344,13 @@ mod tests {
         Wake,
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = SeatStep> {
         prop_oneof![
-            Just(Step::Join),
-            any::<usize>().prop_map(Step::Leave),
-            any::<usize>().prop_map(Step::Wait),
-            any::<usize>().prop_map(Step::Wait),
-            Just(Step::Wake),
+            Just(SeatStep::Join),
+            any::<usize>().prop_map(SeatStep::Leave),
+            any::<usize>().prop_map(SeatStep::Wait),
+            any::<usize>().prop_map(SeatStep::Wait),
+            Just(SeatStep::Wake),
         ]
     }
 
@@ -368,18 +366,18 @@ mod tests {
             for step in steps {
                 let nth = |n: usize| seats.keys().nth(n % seats.len().max(1)).copied();
                 match step {
-                    Step::Join => {
+                    SeatStep::Join => {
                         seats.insert(topic.join(), false);
                     }
-                    Step::Leave(n) => if let Some(seat) = nth(n) {
+                    SeatStep::Leave(n) => if let Some(seat) = nth(n) {
                         topic.leave(seat);
                         seats.remove(&seat);
                     },
-                    Step::Wait(n) => if let Some(seat) = nth(n) {
+                    SeatStep::Wait(n) => if let Some(seat) = nth(n) {
                         prop_assert!(topic.wait(seat, &Arc::clone(&woken).into(), 0, || 0, || true));
                         seats.insert(seat, true);
                     },
-                    Step::Wake => {
+                    SeatStep::Wake => {
                         let mut wakers = Vec::new();
                         topic.take_wakers(&mut wakers);
                         wakers.into_iter().for_each(Waker::wake);

@@ -12,11 +12,11 @@ use std::task::{Wake, Waker};
 
 use tidings_proto::{EntryCheck, Epoch, Position};
 
-use super::{Cursor, Look, Stamp, Topic};
+use super::{Cursor, Stamp, TapeRead, Topic};
 use crate::Pattern;
 use crate::ends::Ends;
 use crate::gather::gather;
-use crate::life::{Head, Life};
+use crate::life::{Life, PositionWithId};
 
 /// Which of several ways to go on is tried: all of them, in the course of many runs.
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Choices {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum TailStep {
     Push(usize, u64),
     Advance(u64),
     Take(usize),
@@ -58,7 +58,7 @@ enum Step {
     TakeAndWake(usize),
 }
 
-impl Step {
+impl TailStep {
     /// It takes no lock of a topic.
     fn is_free(self) -> bool {
         matches!(self, Self::Advance(_) | Self::Wake)
@@ -68,7 +68,7 @@ impl Step {
 struct Tail {
     life: Arc<Life>,
     topics: Vec<Arc<Topic>>,
-    steps: VecDeque<Step>,
+    steps: VecDeque<TailStep>,
     wakers: Vec<Waker>,
 }
 
@@ -83,14 +83,14 @@ fn position(seq: u64) -> Position {
 impl Tail {
     fn take_step(&mut self) {
         match self.steps.pop_front() {
-            Some(Step::Push(topic, seq)) => {
+            Some(TailStep::Push(topic, seq)) => {
                 let id_line = format!("id: {}\n", position(seq));
                 self.topics[topic].push(seq, &id_line, b"data: x\n\n", Stamp::default());
             }
-            Some(Step::Advance(seq)) => self.life.advance(Head::from(position(seq))),
-            Some(Step::Take(topic)) => self.topics[topic].take_wakers(&mut self.wakers),
-            Some(Step::Wake) => self.wakers.drain(..).for_each(Waker::wake),
-            Some(Step::TakeAndWake(topic)) => {
+            Some(TailStep::Advance(seq)) => self.life.advance(PositionWithId::from(position(seq))),
+            Some(TailStep::Take(topic)) => self.topics[topic].take_wakers(&mut self.wakers),
+            Some(TailStep::Wake) => self.wakers.drain(..).for_each(Waker::wake),
+            Some(TailStep::TakeAndWake(topic)) => {
                 self.topics[topic].take_wakers(&mut self.wakers);
                 self.wakers.drain(..).for_each(Waker::wake);
             }
@@ -160,10 +160,10 @@ impl World {
             let topic = &self.topics[topic];
             let high = || self.high();
             let is_open = || self.is_open();
-            let (look, high) = topic.look_or_wait(reader.cursor, high, is_open, seat, &waker);
+            let (look, high) = topic.read_or_wait(reader.cursor, high, is_open, seat, &waker);
             return match look {
-                Look::Take(slice) => reader.hear(slice.last),
-                Look::Waiting => {
+                TapeRead::Events(slice) => reader.hear(slice.last),
+                TapeRead::Waiting => {
                     reader.cursor.after = reader.cursor.after.max(high);
                     reader.at = At::Asleep;
                 }
@@ -177,9 +177,9 @@ impl World {
         reader.at = match std::mem::replace(&mut reader.at, At::Begin) {
             At::Begin | At::Asleep => At::Looks(self.life.high(), Vec::new(), 0),
             At::Looks(high, mut pieces, at) if at < reader.seats.len() => {
-                match self.topics[reader.seats[at].0].look(reader.cursor, high) {
-                    Look::Take(piece) => pieces.push(piece),
-                    Look::Nothing => {}
+                match self.topics[reader.seats[at].0].read(reader.cursor, high) {
+                    TapeRead::Events(piece) => pieces.push(piece),
+                    TapeRead::Nothing => {}
                     look => panic!("{look:?}"),
                 }
                 At::Looks(high, pieces, at + 1)
@@ -224,7 +224,7 @@ impl Reader {
 
 /// How many orders there are of these steps of the tail and those of readers, each of these topics; and
 /// in how many of them one sleeps for ever and has not heard all.
-fn explore(topics: usize, steps: &[Step], readers: &[&[usize]]) -> (usize, usize) {
+fn explore(topics: usize, steps: &[TailStep], readers: &[&[usize]]) -> (usize, usize) {
     let mut choices = Choices::default();
     let (mut runs, mut losses) = (0, 0);
     loop {
@@ -238,7 +238,12 @@ fn explore(topics: usize, steps: &[Step], readers: &[&[usize]]) -> (usize, usize
     }
 }
 
-fn run(choices: Choices, topics: usize, steps: &[Step], readers: &[&[usize]]) -> (bool, Choices) {
+fn run(
+    choices: Choices,
+    topics: usize,
+    steps: &[TailStep],
+    readers: &[&[usize]],
+) -> (bool, Choices) {
     let life = Arc::new(Life::new(&position(0), Ends::default()));
     let names = ["a", "b"].map(|name| Pattern::new(name).unwrap());
     let topics: Vec<_> = names[..topics]
@@ -276,7 +281,7 @@ fn run(choices: Choices, topics: usize, steps: &[Step], readers: &[&[usize]]) ->
     let newest = |reader: &Reader| {
         let is_of = |topic: &usize| reader.seats.iter().any(|seat| seat.0 == *topic);
         let seqs = steps.iter().filter_map(|step| match step {
-            Step::Push(topic, seq) if is_of(topic) => Some(*seq),
+            TailStep::Push(topic, seq) if is_of(topic) => Some(*seq),
             _ => None,
         });
         seqs.max()
@@ -304,24 +309,24 @@ fn reader(topics: &[Arc<Topic>], of: &[usize]) -> Reader {
 }
 
 /// As the tail writes batches: each of events of one topic, or of both.
-fn batches(batches: &[&[usize]]) -> Vec<Step> {
+fn batches(batches: &[&[usize]]) -> Vec<TailStep> {
     let mut steps = Vec::new();
     let mut seq = 0;
     for topics in batches {
         for &topic in *topics {
             seq += 1;
-            steps.push(Step::Push(topic, seq));
+            steps.push(TailStep::Push(topic, seq));
         }
-        steps.push(Step::Advance(seq));
+        steps.push(TailStep::Advance(seq));
         for &topic in *topics {
-            steps.extend([Step::Take(topic), Step::Wake]);
+            steps.extend([TailStep::Take(topic), TailStep::Wake]);
         }
     }
     steps
 }
 
 #[track_caller]
-fn assert_none_lost(topics: usize, steps: &[Step], readers: &[&[usize]]) {
+fn assert_none_lost(topics: usize, steps: &[TailStep], readers: &[&[usize]]) {
     let (runs, losses) = explore(topics, steps, readers);
     assert!(runs > 100, "{runs}");
     assert_eq!(losses, 0, "of {runs}");
@@ -347,9 +352,9 @@ fn a_reader_of_two_topics_hears_a_batch_of_each_in_every_order() {
     let steps = [0, 1].map(|topic| {
         let seq = topic as u64 + 1;
         [
-            Step::Push(topic, seq),
-            Step::Advance(seq),
-            Step::TakeAndWake(topic),
+            TailStep::Push(topic, seq),
+            TailStep::Advance(seq),
+            TailStep::TakeAndWake(topic),
         ]
     });
     assert_none_lost(2, steps.as_flattened(), &[&[0, 1]]);

@@ -50,7 +50,7 @@ impl Wake for Flag {
 #[derive(Debug, Clone)]
 pub(crate) struct Wish {
     pub(crate) patterns: Vec<&'static str>,
-    pub(crate) start: Start,
+    pub(crate) start: StartPoint,
     pub(crate) policy: Policy,
     pub(crate) max_lag: Option<u64>,
     /// Looks before the head is sent, as who answers 204 does.
@@ -58,7 +58,7 @@ pub(crate) struct Wish {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum StartPoint {
     Unset,
     Latest,
     Earliest,
@@ -174,10 +174,10 @@ impl Client {
     fn subscribe(&self, hub: &Hub) -> Subscription {
         let subscription = hub.subscribe_all(&self.wish.patterns);
         let subscription = match self.wish.start {
-            Start::Unset => subscription,
-            Start::Latest => subscription.latest(),
-            Start::Earliest => subscription.earliest(),
-            Start::Snapshot(count) => subscription.snapshot(self.judge.snapshot(count)),
+            StartPoint::Unset => subscription,
+            StartPoint::Latest => subscription.latest(),
+            StartPoint::Earliest => subscription.earliest(),
+            StartPoint::Snapshot(count) => subscription.snapshot(self.judge.snapshot(count)),
         };
         let subscription = match self.wish.max_lag {
             Some(lag) => subscription.max_lag(lag),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use tidings_hub::Pattern;
 use tidings_proto::{EntryCheck, Event, EventId, FeedError, Gap, GapReason, Position};
 
-use crate::client::{Policy, Start, Wish};
+use crate::client::{Policy, StartPoint, Wish};
 use crate::ledger::{Audience, Book, Ledger};
 use crate::{Failed, Verdict};
 
@@ -107,8 +107,8 @@ impl Judge {
         self.snapshot = None;
         if id.is_none() {
             self.place = match self.wish.start {
-                Start::Snapshot(_) => Place::AwaitsSnapshot,
-                Start::Earliest => Place::New { since: 0 },
+                StartPoint::Snapshot(_) => Place::AwaitsSnapshot,
+                StartPoint::Earliest => Place::New { since: 0 },
                 _ => Place::New { since: at },
             };
         }
@@ -227,7 +227,7 @@ impl Judge {
     /// Whether who came without an id at this time is to hear it.
     fn is_newer(&self, book: &Ledger, at: usize, since: u64) -> bool {
         let fact = &book.facts[at];
-        fact.born > since && (self.wish.start != Start::Earliest || fact.seq >= book.first)
+        fact.born > since && (self.wish.start != StartPoint::Earliest || fact.seq >= book.first)
     }
 
     fn is_meant(&self, book: &Ledger, at: usize) -> bool {
@@ -398,7 +398,7 @@ impl Judge {
                     || next <= book.first
                     || within.is_some_and(|within| resumed.seq <= within)
             }
-            (_, Start::Earliest) | (GapReason::Trimmed, Start::Unset) => is_oldest,
+            (_, StartPoint::Earliest) | (GapReason::Trimmed, StartPoint::Unset) => is_oldest,
             _ => true,
         };
         if is_right {
@@ -425,7 +425,8 @@ impl Judge {
     fn handle_checkpoint(&mut self, id: &EventId, book: &Ledger) -> Verdict {
         let position: Position = id.parse().map_err(|_| Failed::new("no position"))?;
         let at = book.find(&position).map_err(Failed::new)?;
-        if matches!(self.wish.start, Start::Snapshot(0)) && self.place == Place::AwaitsSnapshot {
+        if matches!(self.wish.start, StartPoint::Snapshot(0)) && self.place == Place::AwaitsSnapshot
+        {
             let number = book.snapshots.len() - 1;
             return self.end_snapshot(position, book, number);
         }

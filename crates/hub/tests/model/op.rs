@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::client::{Policy, Start, Wish};
+use crate::client::{Policy, StartPoint, Wish};
 
 pub(crate) const CHANNELS: [&str; 16] = [
     "a", "a/b", "a/b/c", "a/b/d", "a/e", "b", "b/c", "c", "d", "e/1", "e/2", "e/3", "f", "g", "h",
@@ -221,10 +221,10 @@ fn wish(rng: &mut Rng) -> Wish {
     };
     let patterns = (0..count).map(|_| pattern()).collect();
     let starts = [
-        Start::Unset,
-        Start::Latest,
-        Start::Earliest,
-        Start::Snapshot(rng.u64(..4)),
+        StartPoint::Unset,
+        StartPoint::Latest,
+        StartPoint::Earliest,
+        StartPoint::Snapshot(rng.u64(..4)),
     ];
     let max_lag = [None, Some(1), Some(3), Some(10), Some(50)][rng.usize(..5)];
     Wish {
