@@ -213,7 +213,8 @@ fn write_line(out: &mut impl Write, field: &str, value: &str) -> fmt::Result {
     out.write_char('\n')
 }
 
-fn whole_millis(time: Duration) -> u64 {
+/// A `retry` as it is written. A longer time than fits is the longest that does.
+pub(crate) fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::name::DEFAULT_TYPE;
-use crate::{EncodedEvents, EventId, EventName};
+use crate::{EncodedEvents, EventId, EventName, IntoEventId, IntoEventName};
 
 /// One server-sent event: its five fields, all optional.
 ///
@@ -29,6 +29,7 @@ use crate::{EncodedEvents, EventId, EventName};
 #[doc(alias = "TypedServerSentEvent")]
 #[doc(alias = "empty")]
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event<T = String> {
     /// The payload. `None` writes no `data` line, so nobody hears an event; `Some("")` is one.
     ///
@@ -40,6 +41,7 @@ pub struct Event<T = String> {
     /// `Some("")` after a reset.
     pub id: Option<EventId>,
     /// The reconnection time the server asks for, in whole milliseconds on the wire.
+    #[cfg_attr(feature = "serde", serde(default, with = "millis"))]
     pub retry: Option<Duration>,
     /// Comment lines, joined by LF, without the one space that follows the colon.
     pub comments: Option<String>,
@@ -129,15 +131,15 @@ impl<T> Event<T> {
     /// assert_eq!(event.event_type(), "weather");
     /// ```
     #[must_use]
-    pub fn event(mut self, name: impl Into<EventName>) -> Self {
-        self.event = Some(name.into());
+    pub fn event(mut self, name: impl IntoEventName) -> Self {
+        self.event = Some(name.into_event_name());
         self
     }
 
     /// The same event with this id; every integer is one.
     #[must_use]
-    pub fn id(mut self, id: impl Into<EventId>) -> Self {
-        self.id = Some(id.into());
+    pub fn id(mut self, id: impl IntoEventId) -> Self {
+        self.id = Some(id.into_event_id());
         self
     }
 
@@ -164,6 +166,30 @@ impl<T> Event<T> {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::encoder::write_event(f, self)
+    }
+}
+
+/// `retry` in serde formats: whole milliseconds, as on the wire.
+#[cfg(feature = "serde")]
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::encoder::whole_millis;
+
+    pub(super) fn serialize<S: Serializer>(
+        retry: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        retry.map(whole_millis).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let millis = Option::deserialize(deserializer)?;
+        Ok(millis.map(Duration::from_millis))
     }
 }
 

@@ -5,8 +5,8 @@ use crate::{Event, EventId, EventName};
 
 /// Why events are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "json", serde(rename_all = "kebab-case"))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum GapReason {
     /// The log is not the one that handed the id out, or no longer holds what it held.
@@ -27,7 +27,7 @@ pub enum GapReason {
 /// stream goes on and whose data is this as JSON:
 /// `{"requested":…,"resumed":…,"reason":…,"missed":…}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[allow(
     clippy::exhaustive_structs,
     reason = "the wire form has these four parts"
@@ -55,8 +55,9 @@ impl Gap {
     #[cfg(feature = "json")]
     pub fn to_event(&self) -> Result<Event, crate::InvalidEventId> {
         let id = EventId::new(&self.resumed)?;
-        // Strings, a number and an enum of strings always serialize.
-        let data = serde_json::to_string(self).unwrap_or_default();
+        let Ok(data) = serde_json::to_string(self) else {
+            unreachable!("strings, a number and an enum of strings always serialize")
+        };
         Ok(Event::new(data)
             .event(EventName::from_static(Self::EVENT_NAME))
             .id(id))

@@ -1,20 +1,22 @@
-//! Owns `EventId`: the value of an `id` field, valid by construction.
+//! `EventId`: the value of an `id` field, valid by construction.
 
 use std::fmt;
 
-use crate::text::{Text, holds, text_newtype};
+use crate::text::{Text, control_name, find_byte, text_newtype};
 
-/// The largest id a `Last-Event-ID` header carries, in bytes: 4 KiB.
+/// The largest event ID that a `Last-Event-ID` header carries, in bytes: 4 KiB.
 ///
-/// Servers refuse heads of 8 KiB and more, and a request has other headers too. A longer id is
-/// delivered, but never sent back; see [`EventId::is_resumable`].
+/// Many servers refuse a request head of 8 KiB or more, and a request has other headers too. A
+/// client delivers a longer ID, but never sends it back; see [`EventId::is_resumable`].
 pub const MAX_ID_BYTES: usize = 4 * 1024;
 
-/// The id of an event: what a client that comes back sends as `Last-Event-ID`.
+/// The ID of an event. A client that reconnects sends the last one it received as `Last-Event-ID`.
 ///
-/// Holds no NUL, CR or LF, since the wire has no way to carry them. Static or shared text: cloning
-/// allocates nothing. Equal and hashed by its text. The empty id is valid; it resets what a client
-/// remembers.
+/// An ID contains no NUL, CR or LF: the wire format cannot carry them. The empty ID is valid; it
+/// resets the last event ID of the client that receives it.
+///
+/// The text is static or shared, so cloning does not allocate. Equality, order and hash are those
+/// of the text. With the feature `serde`, an ID is read from and written as a string.
 ///
 /// ```
 /// use tidings_proto::EventId;
@@ -22,52 +24,61 @@ pub const MAX_ID_BYTES: usize = 4 * 1024;
 /// const FIRST: EventId = EventId::from_static("first");
 /// assert_eq!(EventId::from(42), "42");
 /// assert_eq!(EventId::new("first")?, FIRST);
-/// assert!(EventId::new("two\nlines").is_err());
+///
+/// let error = EventId::new("two\nlines").unwrap_err();
+/// assert_eq!(error.to_string(), "an event ID must not contain NUL, CR or LF, but byte 3 is LF");
 /// # Ok::<(), tidings_proto::InvalidEventId>(())
 /// ```
 ///
 /// Spec: [the `id` field](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Text);
 
 impl EventId {
-    /// The empty id: it resets the last event ID of the client that hears it.
+    /// The empty ID. It resets the last event ID of the client that receives it.
     pub const EMPTY: Self = Self(Text::Static(""));
 
-    /// An id of this text.
+    /// An ID from text that is known only at run time.
     ///
     /// # Errors
-    /// [`InvalidEventId`] if the text holds NUL, CR or LF.
+    /// [`InvalidEventId`] if the text contains NUL, CR or LF.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidEventId> {
         let text = text.as_ref();
-        if is_valid(text) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidEventId(()))
+        match find_byte(text, REFUSED) {
+            None => Ok(Self(text.into())),
+            Some((byte, at)) => Err(InvalidEventId { byte, at }),
         }
     }
 
-    /// An id of this literal, checked when it is compiled if it stands in a `const`.
+    /// An ID from a literal. In a `const`, a wrong literal does not compile.
+    ///
+    /// ```
+    /// # use tidings_proto::{Event, EventId};
+    /// let event = Event::new("hello").id(const { EventId::from_static("first") });
+    /// ```
     ///
     /// # Panics
-    /// If the text holds NUL, CR or LF.
+    /// If the text contains NUL, CR or LF.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        assert!(is_valid(text), "an event id holds no NUL, CR or LF");
+        assert!(
+            find_byte(text, REFUSED).is_none(),
+            "an event ID must not contain NUL, CR or LF"
+        );
         Self(Text::Static(text))
     }
 
-    /// An id of text in which the caller has already looked for NUL, CR and LF.
+    /// An ID from text that the caller has searched for NUL, CR and LF.
     pub(crate) fn from_checked(text: &str) -> Self {
-        debug_assert!(is_valid(text));
+        debug_assert!(find_byte(text, REFUSED).is_none());
         Self(text.into())
     }
 
-    /// Whether a `Last-Event-ID` header can carry this id.
+    /// Whether a `Last-Event-ID` header can carry this ID.
     ///
-    /// Not resumable are: the empty id (it means *from the start*), control characters, outer
-    /// spaces (HTTP trims them, so the server would see another id), and more than
-    /// [`MAX_ID_BYTES`].
+    /// A header cannot carry control characters, outer spaces (HTTP trims them, so the server would
+    /// see another ID) or more than [`MAX_ID_BYTES`]. The empty ID is not resumable either: it means
+    /// *from the start*.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
         let text = self.as_str();
@@ -79,10 +90,49 @@ impl EventId {
     }
 }
 
-text_newtype!(EventId, InvalidEventId);
+const REFUSED: &[u8] = b"\0\r\n";
 
-const fn is_valid(text: &str) -> bool {
-    !holds(text, 0) && !holds(text, b'\r') && !holds(text, b'\n')
+text_newtype!(EventId, InvalidEventId, "an event ID");
+
+/// Values that [`Event::id`](crate::Event::id) accepts: an [`EventId`], an integer or a
+/// [`Position`](crate::Position).
+///
+/// Text is not accepted, because it may contain NUL, CR or LF. For a literal, write
+/// `const { EventId::from_static("abc") }`. For other text, write `EventId::new(text)?`.
+///
+/// ```compile_fail,E0277
+/// # use tidings_proto::Event;
+/// Event::new("hello").id("abc"); // `&str` is not an event ID
+/// ```
+///
+/// You can implement it for an ID type of your own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event ID",
+    label = "expected an `EventId`, an integer or a `Position`",
+    note = "for a literal, write `const {{ EventId::from_static(\"abc\") }}`, which is checked when it is compiled",
+    note = "for other text, write `EventId::new(text)?`"
+)]
+pub trait IntoEventId {
+    /// The ID.
+    fn into_event_id(self) -> EventId;
+}
+
+impl IntoEventId for EventId {
+    fn into_event_id(self) -> EventId {
+        self
+    }
+}
+
+impl IntoEventId for &EventId {
+    fn into_event_id(self) -> EventId {
+        self.clone()
+    }
+}
+
+impl From<&Self> for EventId {
+    fn from(id: &Self) -> Self {
+        id.clone()
+    }
 }
 
 macro_rules! from_integers {
@@ -92,47 +142,64 @@ macro_rules! from_integers {
                 Self(number.to_string().as_str().into())
             }
         }
+
+        impl IntoEventId for $integer {
+            fn into_event_id(self) -> EventId {
+                self.into()
+            }
+        }
     )*};
 }
 
 from_integers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
-/// The text cannot be an event id: it holds NUL, CR or LF.
+/// The text cannot be an [`EventId`], because it contains NUL, CR or LF.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidEventId(());
+pub struct InvalidEventId {
+    byte: u8,
+    at: usize,
+}
 
 impl fmt::Display for InvalidEventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event id holds no NUL, CR or LF")
+        write!(
+            f,
+            "an event ID must not contain NUL, CR or LF, but byte {} is {}",
+            self.at,
+            control_name(self.byte)
+        )
     }
 }
 
 impl std::error::Error for InvalidEventId {}
-
-impl From<&Self> for EventId {
-    fn from(id: &Self) -> Self {
-        id.clone()
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_equal_by_text() {
+    fn ids_are_equal_and_ordered_by_text() {
         assert_eq!(
             EventId::new(String::from("a")).unwrap(),
             EventId::from_static("a")
         );
+        assert!(EventId::from(10) < EventId::from(9));
         assert_eq!(EventId::from(-7_i32), "-7");
         assert_eq!(EventId::from(u128::MAX).as_str(), u128::MAX.to_string());
+        assert_eq!(String::from(EventId::from(7)), "7");
     }
 
     #[test]
     fn nul_cr_and_lf_are_refused() {
-        for text in ["\0", "a\0b", "a\r", "\nb", "\r\n"] {
-            assert!(EventId::new(text).is_err(), "{text:?}");
+        for (text, found) in [
+            ("\0", "byte 0 is NUL"),
+            ("a\0b", "byte 1 is NUL"),
+            ("…\r", "byte 3 is CR"),
+            ("\nb", "byte 0 is LF"),
+            ("\r\n", "byte 0 is CR"),
+        ] {
+            let error = EventId::new(text).unwrap_err().to_string();
+            assert!(error.ends_with(found), "{error}");
         }
         for text in ["", " ", "\t", "…", "\u{7f}", "\u{85}"] {
             assert!(EventId::new(text).is_ok(), "{text:?}");

@@ -63,8 +63,8 @@ pub use events::Events;
 pub use feed::{Feed, FeedError, FeedErrorKind, Opened};
 pub use gap::{Gap, GapReason};
 pub use heartbeat::{Heartbeat, HeartbeatEvent};
-pub use id::{EventId, InvalidEventId, MAX_ID_BYTES};
-pub use name::{EventName, InvalidEventName};
+pub use id::{EventId, IntoEventId, InvalidEventId, MAX_ID_BYTES};
+pub use name::{EventName, IntoEventName, InvalidEventName};
 pub use position::{EntryCheck, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
 pub use reconnect::{

@@ -1,47 +1,47 @@
-//! Owns `Position`: a place in a log, and its text form `<epoch>.<seq>.<check>`.
+//! `Position`: where an event is in a log. Its text form is `<epoch>.<seq>.<check>`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use crate::EventId;
+use crate::text::{Text, find_byte};
+use crate::{EventId, IntoEventId};
 
 /// The longest [`Epoch`], in bytes.
 pub const MAX_EPOCH_BYTES: usize = 32;
 
-/// Which life of a log a position belongs to: random text of 1 to 32 letters, digits, `-` and `_`.
+/// The life of a log that a position belongs to: random text of 1 to 32 letters, digits, `-` and
+/// `_`.
 ///
-/// A log takes a new one whenever it may not be the continuation of what was promised. Random and
-/// not a counter, so that two logs never agree on one by accident.
+/// A log takes a new epoch whenever its entries may not continue those that it promised before. An
+/// epoch is random, so that two logs never have the same one by accident, as two counters would.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Epoch(Arc<str>);
+pub struct Epoch(Text);
 
 impl Epoch {
-    /// An epoch of this text.
+    /// An epoch from this text.
     ///
     /// # Errors
-    /// [`InvalidPosition`] if it is empty, longer than [`MAX_EPOCH_BYTES`], or holds anything but
-    /// letters, digits, `-` and `_`.
+    /// [`InvalidPosition`] if the text is empty, is longer than [`MAX_EPOCH_BYTES`], or contains
+    /// other characters than ASCII letters, digits, `-` and `_`.
     pub fn new(text: &str) -> Result<Self, InvalidPosition> {
-        let is_valid =
-            !text.is_empty() && text.len() <= MAX_EPOCH_BYTES && text.bytes().all(is_text_byte);
-        if is_valid {
+        if is_epoch(text) {
             Ok(Self(text.into()))
         } else {
-            Err(InvalidPosition(()))
+            Err(InvalidPosition(Part::Epoch))
         }
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -51,8 +51,10 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// Four characters of a hash of the entry at a position: tells a log that fell back and grew again
-/// from the one that handed the position out.
+/// Four characters of a hash of the entry at a position.
+///
+/// It distinguishes the log that issued the position from one that lost its end and then grew again
+/// in the same epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryCheck([u8; 4]);
 
@@ -69,7 +71,10 @@ impl EntryCheck {
     /// The four characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        let Ok(text) = std::str::from_utf8(&self.0) else {
+            unreachable!("both ways to make a check admit only letters, digits, `-` and `_`")
+        };
+        text
     }
 }
 
@@ -85,18 +90,20 @@ impl fmt::Debug for EntryCheck {
     }
 }
 
-/// A place in a log, and the id of the event that stands there.
+/// Where an event is in a log. A hub uses it as the event's ID.
 ///
 /// ```
-/// use tidings_proto::{EventId, Position};
+/// use tidings_proto::{Event, Position};
 ///
 /// let position: Position = "k3Zq9.42.x_7A".parse()?;
 /// assert_eq!((position.epoch.as_str(), position.seq), ("k3Zq9", 42));
-/// assert_eq!(EventId::from(&position), "k3Zq9.42.x_7A");
+/// assert_eq!(Event::new("hello").id(&position).to_string(), "id: k3Zq9.42.x_7A\ndata: hello\n\n");
 /// # Ok::<(), tidings_proto::InvalidPosition>(())
 /// ```
 ///
-/// Positions of one epoch are ordered by `seq`; those of two are not ordered at all.
+/// Positions of one epoch are ordered by `seq`. Positions of two epochs have no order, so the type
+/// is [`PartialOrd`] and not [`Ord`]. It stores its parts and not their text, so it is not
+/// `AsRef<str>` either. With the feature `serde`, a position is read from and written as a string.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_structs,
@@ -105,20 +112,63 @@ impl fmt::Debug for EntryCheck {
 pub struct Position {
     /// The life of the log.
     pub epoch: Epoch,
-    /// The entry's number in it.
+    /// The number of the entry in this epoch.
     pub seq: u64,
-    /// What the entry must hash to.
+    /// The check of the entry: a part of its hash.
     pub check: EntryCheck,
 }
 
+impl Position {
+    /// A position from a literal. In a `const`, a wrong literal does not compile.
+    ///
+    /// ```
+    /// use tidings_proto::Position;
+    ///
+    /// const START: Position = Position::from_static("k3Zq9.0.AAAA");
+    /// assert_eq!(START, "k3Zq9.0.AAAA");
+    /// ```
+    ///
+    /// # Panics
+    /// If the text is not a position.
+    #[must_use]
+    #[allow(
+        clippy::panic,
+        reason = "documented, and a `const` cannot return an error"
+    )]
+    pub const fn from_static(text: &'static str) -> Self {
+        match parse(text) {
+            Ok((epoch, seq, check)) => Self {
+                epoch: Epoch(Text::Static(epoch)),
+                seq,
+                check,
+            },
+            Err(_) => panic!("a position reads <epoch>.<seq>.<check>, such as k3Zq9.42.x_7A"),
+        }
+    }
+}
+
 impl PartialOrd for Position {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         match self.seq.cmp(&other.seq) {
             _ if self.epoch != other.epoch => None,
-            // One place, two entries: one of the two logs is not the other's continuation.
-            std::cmp::Ordering::Equal if self.check != other.check => None,
+            // One number, two entries: neither of the two logs continues the other.
+            Ordering::Equal if self.check != other.check => None,
             ordering => Some(ordering),
         }
+    }
+}
+
+impl PartialEq<str> for Position {
+    fn eq(&self, text: &str) -> bool {
+        parse(text).is_ok_and(|(epoch, seq, check)| {
+            (self.epoch.as_str(), self.seq, self.check) == (epoch, seq, check)
+        })
+    }
+}
+
+impl PartialEq<&str> for Position {
+    fn eq(&self, text: &&str) -> bool {
+        *self == **text
     }
 }
 
@@ -134,24 +184,36 @@ impl fmt::Debug for Position {
     }
 }
 
-/// Accepts exactly what [`Display`](fmt::Display) writes: one text for one position.
+/// Accepts exactly the text that [`Display`](fmt::Display) writes: each position has one text.
 impl FromStr for Position {
     type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
-        let invalid = || InvalidPosition(());
-        let (epoch, rest) = text.split_once('.').ok_or_else(invalid)?;
-        let (seq, check) = rest.split_once('.').ok_or_else(invalid)?;
-        let is_canonical =
-            seq.bytes().all(|byte| byte.is_ascii_digit()) && (seq == "0" || !seq.starts_with('0'));
-        if !is_canonical || !check.bytes().all(is_text_byte) {
-            return Err(invalid());
-        }
-        Ok(Self {
-            epoch: Epoch::new(epoch)?,
-            seq: seq.parse().map_err(|_| invalid())?,
-            check: EntryCheck(check.as_bytes().try_into().map_err(|_| invalid())?),
-        })
+        let (epoch, seq, check) = parse(text)?;
+        let epoch = Epoch(epoch.into());
+        Ok(Self { epoch, seq, check })
+    }
+}
+
+impl TryFrom<&str> for Position {
+    type Error = InvalidPosition;
+
+    fn try_from(text: &str) -> Result<Self, InvalidPosition> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = InvalidPosition;
+
+    fn try_from(text: String) -> Result<Self, InvalidPosition> {
+        text.parse()
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
     }
 }
 
@@ -161,17 +223,114 @@ impl From<&Position> for EventId {
     }
 }
 
-fn is_text_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+impl From<Position> for EventId {
+    fn from(position: Position) -> Self {
+        Self::from(&position)
+    }
 }
 
-/// The text is not a position.
+impl IntoEventId for &Position {
+    fn into_event_id(self) -> EventId {
+        self.into()
+    }
+}
+
+impl IntoEventId for Position {
+    fn into_event_id(self) -> EventId {
+        self.into()
+    }
+}
+
+#[cfg(feature = "serde")]
+crate::text::serde_as_text!(Position, "a position");
+
+/// The three parts of a position.
+const fn parse(text: &str) -> Result<(&str, u64, EntryCheck), InvalidPosition> {
+    let Some((_, dot)) = find_byte(text, b".") else {
+        return Err(InvalidPosition(Part::Dots));
+    };
+    let (epoch, rest) = text.split_at(dot);
+    let (_, rest) = rest.split_at(1);
+    let Some((_, dot)) = find_byte(rest, b".") else {
+        return Err(InvalidPosition(Part::Dots));
+    };
+    let (seq, rest) = rest.split_at(dot);
+    let (_, check) = rest.split_at(1);
+    if !is_epoch(epoch) {
+        return Err(InvalidPosition(Part::Epoch));
+    }
+    let Some(seq) = parse_seq(seq.as_bytes()) else {
+        return Err(InvalidPosition(Part::Seq));
+    };
+    match check.as_bytes() {
+        &[a, b, c, d] if is_text(check) => Ok((epoch, seq, EntryCheck([a, b, c, d]))),
+        _ => Err(InvalidPosition(Part::Check)),
+    }
+}
+
+const fn is_epoch(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_EPOCH_BYTES && is_text(text)
+}
+
+/// Whether the text has only letters, digits, `-` and `_`.
+const fn is_text(text: &str) -> bool {
+    let text = text.as_bytes();
+    let mut at = 0;
+    while at < text.len() {
+        if !(text[at].is_ascii_alphanumeric() || text[at] == b'-' || text[at] == b'_') {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A decimal number without a sign and without leading zeros.
+const fn parse_seq(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    let mut number = 0_u64;
+    let mut at = 0;
+    while at < digits.len() {
+        if !digits[at].is_ascii_digit() {
+            return None;
+        }
+        let Some(tens) = number.checked_mul(10) else {
+            return None;
+        };
+        let Some(sum) = tens.checked_add((digits[at] - b'0') as u64) else {
+            return None;
+        };
+        number = sum;
+        at += 1;
+    }
+    Some(number)
+}
+
+/// The text is not a [`Position`] or not an [`Epoch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidPosition(());
+pub struct InvalidPosition(Part);
+
+/// The part of a position that is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Dots,
+    Epoch,
+    Seq,
+    Check,
+}
 
 impl fmt::Display for InvalidPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a position reads <epoch>.<seq>.<check>")
+        f.write_str(match self.0 {
+            Part::Dots => "a position reads <epoch>.<seq>.<check>",
+            Part::Epoch => "an epoch needs 1 to 32 ASCII letters, digits, `-` and `_`",
+            Part::Seq => {
+                "the number in a position needs decimal digits, no leading zero, and at most 64 bits"
+            }
+            Part::Check => "the check in a position needs 4 ASCII letters, digits, `-` and `_`",
+        })
     }
 }
 
@@ -189,27 +348,44 @@ mod tests {
     }
 
     #[test]
-    fn another_spelling_is_no_position() {
+    fn each_position_has_only_one_spelling() {
         let long = format!("{}.1.AAAA", "e".repeat(MAX_EPOCH_BYTES + 1));
-        for text in [
-            "",
-            "1",
-            "a.1",
-            ".1.AAAA",
-            "a..AAAA",
-            "a.01.AAAA",
-            "a.+1.AAAA",
-            "a.-1.AAAA",
-            "a.1.AAA",
-            "a.1.AAAAA",
-            "a.1.AA.A",
-            "a.1.AA A",
-            "é.1.AAAA",
-            "a.18446744073709551616.AAAA",
-            &long,
+        for (text, wrong) in [
+            ("", Part::Dots),
+            ("1", Part::Dots),
+            ("a.1", Part::Dots),
+            (".1.AAAA", Part::Epoch),
+            ("é.1.AAAA", Part::Epoch),
+            (&long, Part::Epoch),
+            ("a..AAAA", Part::Seq),
+            ("a.01.AAAA", Part::Seq),
+            ("a.+1.AAAA", Part::Seq),
+            ("a.-1.AAAA", Part::Seq),
+            ("a.18446744073709551616.AAAA", Part::Seq),
+            ("a.99999999999999999999.AAAA", Part::Seq),
+            ("a.1.AAA", Part::Check),
+            ("a.1.AAAAA", Part::Check),
+            ("a.1.AA.A", Part::Check),
+            ("a.1.AA A", Part::Check),
         ] {
-            assert!(text.parse::<Position>().is_err(), "{text:?}");
+            assert_eq!(
+                text.parse::<Position>(),
+                Err(InvalidPosition(wrong)),
+                "{text:?}"
+            );
         }
+    }
+
+    #[test]
+    fn a_position_equals_its_text() {
+        const AT: Position = Position::from_static("a.7.AAAA");
+        assert_eq!("a.7.AAAA".parse(), Ok(AT));
+        assert_eq!(AT, "a.7.AAAA");
+        for text in ["b.7.AAAA", "a.8.AAAA", "a.7.AAAB", "a.07.AAAA", ""] {
+            assert_ne!(AT, text);
+        }
+        assert_eq!(String::from(AT), "a.7.AAAA");
+        assert_eq!(EventId::from(AT), "a.7.AAAA");
     }
 
     #[test]

@@ -52,7 +52,8 @@
 //! * `http2`: the server of `axum` also speaks HTTP/2, where asked.
 //! * `hub`: the module `hub`: channels whose every subscriber hears every event in order, or is told what
 //!   it lost.
-//! * `json`: events to and from JSON.
+//! * `json`: events to and from JSON. Implies `serde`.
+//! * `serde`: events, IDs, names and positions implement `Serialize` and `Deserialize`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),
