@@ -16,7 +16,7 @@ fn every_feature_has_a_test_and_its_old_name() {
 #[test]
 fn the_check_sees_what_is_wrong() {
     let check = |rows: &str, expected: &[&str]| {
-        let page = format!("# Features\n| there | here | test |\n| --- | --- | --- |\n{rows}");
+        let page = format!("# Features\n| Ktor | tidings | test |\n| --- | --- | --- |\n{rows}");
         let files = [
             (PAGE, page.as_str()),
             (
@@ -65,7 +65,7 @@ fn complaints(tree: &Tree) -> Vec<String> {
     let rows: Vec<_> = lines(page)
         .into_iter()
         .filter(|line| line.text.starts_with('|') && !line.text.starts_with("| ---"))
-        .filter(|line| !line.text.starts_with("| there |"))
+        .filter(|line| !line.text.starts_with("| Ktor |"))
         .collect();
     if rows.is_empty() {
         return vec![format!("{PAGE}: no row")];
