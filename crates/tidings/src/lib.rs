@@ -1,65 +1,91 @@
-//! Server-Sent Events: a client that resumes where it stopped, a server whose sessions cost no
-//! task, and an exact wire between them.
+//! Server-Sent Events: a client that resumes where it stopped, a server whose sessions cost no task, and a
+//! hub that publishes to many subscribers.
+//!
+//! ```sh
+//! cargo add tidings axum
+//! cargo add tokio --features macros,rt-multi-thread
+//! ```
 //!
 //! A server is one async function per subscriber:
 //!
 //! ```no_run
-//! # #[cfg(feature = "axum")] {
-//! use axum::Router;
-//! use tidings::Event;
-//! use tidings::axum::{RouterExt, serve};
-//! use tidings::server::Session;
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
+//! # #[cfg(feature = "axum")]
+//! # mod example {
+//! use std::time::Duration;
 //!
-//! # async fn run() -> std::io::Result<()> {
-//! let app = Router::new().sse("/events", async |session: Session| {
-//!     session.send(Event::new("hello").id(1)).await?;
-//!     Ok(())
-//! });
-//! serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, app).await
+//! use axum::Router;
+//! use tidings::axum::{Event, RouterExt, Session, serve, shutdown_signal};
+//!
+//! #[tokio::main]
+//! # pub
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new().sse("/events", async |session: Session| {
+//!         for n in 0..6 {
+//!             session.send(Event::new(format!("this is SSE #{n}")).id(n)).await?;
+//!             tokio::time::sleep(Duration::from_secs(1)).await;
+//!         }
+//!         Ok(())
+//!     });
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     serve(listener, app).drain_on(shutdown_signal()).await
+//! }
 //! # }
-//! # }
+//! # #[cfg(feature = "axum")]
+//! # use example::main;
 //! ```
 //!
-//! and a client a loop:
+//! A client is a loop:
 //!
 //! ```no_run
-//! # #[cfg(feature = "client")] {
+//! # #[cfg(not(feature = "client"))]
+//! # fn main() {}
+//! # #[cfg(feature = "client")]
+//! # mod example {
 //! use tidings::Reconnect;
 //!
-//! # async fn run() -> Result<(), tidings::client::Error> {
-//! let client = tidings::client().reconnect(Reconnect::standard());
-//! let mut session = client.get("http://127.0.0.1:8080/events").open().await?;
-//! while let Some(event) = session.try_next().await? {
-//!     println!("{}: {}", event.event_type(), event.text());
+//! #[tokio::main]
+//! # pub
+//! async fn main() -> Result<(), tidings::client::Error> {
+//!     let client = tidings::client().reconnect(Reconnect::standard());
+//!     let mut session = client.get("http://127.0.0.1:8080/events").open().await?;
+//!     while let Some(event) = session.try_next().await? {
+//!         println!("{}: {}", event.event_type(), event.text());
+//!     }
+//!     Ok(())
 //! }
-//! # Ok(())
 //! # }
-//! # }
+//! # #[cfg(feature = "client")]
+//! # use example::main;
 //! ```
 //!
-//! [`mod@client`] teaches all of the client. Each crate of the workspace is a module here; the
-//! words that both ends use stand at the root.
+//! Each crate of the workspace is a module here, and its front page teaches it: [`mod@client`], [`mod@server`],
+//! [`mod@axum`] and [`mod@hub`]. The types that both ends use are also at the root.
 //!
 //! # Features
-//! All but `reqwest` and `http2`, and `server` alone, are on by default.
-//! * `client`: [`client()`] and the modules `client` and `hyper`.
-//! * `reqwest`: the modules `client` and `reqwest`: HTTP/2, TLS, proxies, cookies, and the
-//!   `reqwest::Client` that is already there.
-//! * `tls`: the client speaks `https`, and trusts whom the platform trusts.
-//! * `compression`: the client reads what is compressed by gzip, br or zstd; sessions may be sent so.
-//! * `server`: the module `server`, for any server of `http` types.
-//! * `axum`: the module `axum`: routes, and a server to run them. Implies `server`.
-//! * `http2`: the server of `axum` also speaks HTTP/2, where asked.
-//! * `hub`: the module `hub`: channels whose every subscriber hears every event in order, or is told what
-//!   it lost.
-//! * `json`: events to and from JSON. Implies `serde`.
-//! * `serde`: events, IDs, names and positions implement `Serialize` and `Deserialize`.
+//! The last column counts crates, tidings' own included, on Linux: a plain number is what the feature needs
+//! alone, a number with a plus is what it adds to the default features. The default features need 82 crates
+//! together; without any feature there are 9, for [`proto`].
+//!
+//! | feature | default | what it adds | crates |
+//! | --- | --- | --- | --- |
+//! | `client` | yes | [`client()`] and the modules [`mod@client`] and `hyper`: the client over HTTP/1.1 | 40 |
+//! | `tls` | yes | `client` opens `https` URLs, and trusts the certificates that the platform trusts | +14 |
+//! | `axum` | yes | the module [`mod@axum`]: event streams as routes, and a server to run them; implies `server` | 54 |
+//! | `hub` | yes | the module [`mod@hub`]: publish once, and each subscriber receives every event in order, or is told what it lost | 35 |
+//! | `json` | yes | events to and from JSON, and a serde enum as a protocol; implies `serde` | 19 |
+//! | `serde` | yes | events, IDs, names and positions implement `Serialize` and `Deserialize` | 16 |
+//! | `server` | yes | the module [`mod@server`]: sessions on any server of `http` types | 31 |
+//! | `compression` | no | the client reads gzip, br and zstd; the server sends them to clients that ask | +16 |
+//! | `http2` | no | the server of `axum` also speaks HTTP/2, if you call `Serve::http2` | +7 |
+//! | `reqwest` | no | the modules [`mod@client`] and `reqwest`: the client over reqwest, with HTTP/2, cookies, or your own `reqwest::Client` | 99, +40 |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "client"),
+    not(all(feature = "axum", feature = "client", feature = "hub")),
     allow(
         rustdoc::broken_intra_doc_links,
-        reason = "they name what `client` adds"
+        reason = "the front page links to modules of features that are off"
     )
 )]
 
@@ -81,7 +107,7 @@ pub use tidings_server as server;
 pub use tidings_hyper::client;
 pub use tidings_proto::{EncodedEvents, Event, EventId, EventName, Heartbeat, Reconnect};
 
-/// Compiles and runs what the README shows.
-#[cfg(all(doctest, feature = "axum", feature = "client"))]
+/// The README, so that its programs are compiled.
+#[cfg(all(doctest, feature = "axum", feature = "client", feature = "hub"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
