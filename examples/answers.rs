@@ -114,7 +114,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         HUB.drain().await;
     };
     let drain = Drain::new().deadline(Duration::from_secs(1));
-    let server = serve(listener, app).drain(drain).drain_on(end);
+    let server = serve(listener, app).drain(&drain).drain_on(end);
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let drain = Drain::new().deadline(Duration::from_secs(1));
     let server = serve(listener, Router::new().sse("/events", events))
-        .drain(drain)
+        .drain(&drain)
         .drain_on(shutdown_signal());
     // Now that it would hear of its end.
     println!("listening on http://{address}");

@@ -1,11 +1,12 @@
-//! Owns how one connection is served.
+//! One connection: the router on hyper's server, under deadlines.
 
 #[cfg(feature = "http2")]
 mod any;
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,14 +22,17 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidings_server::{Drain, IoDeadline, Outgoing};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-type Stream = TokioIo<IoDeadline<TcpStream>>;
+/// A TLS session belongs between the two, in the connection's task: over the deadlines, which must see the
+/// socket, and after the accept, which must not wait for a handshake.
+type Stream<IO> = TokioIo<IoDeadline<IO>>;
 
-/// How long a client may be silent until the kernel asks whether it is still there.
+/// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// What all connections of a server have in common.
+/// What all connections of a server share.
 pub(crate) struct Connections {
     pub(crate) router: Router,
     pub(crate) drain: Drain,
@@ -39,44 +43,48 @@ pub(crate) struct Connections {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// Whichever the client begins with.
+    /// HTTP/1.1 or HTTP/2: the one the client begins with.
     #[cfg(feature = "http2")]
     Any,
 }
 
 impl Connections {
-    /// Serves one connection until it ends, and traces why if it fails.
-    pub(crate) fn serve(
+    /// Serves one connection until it ends. Traces the error if it fails.
+    pub(crate) fn serve<IO, A>(
         self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let mut connection = self.connection(stream, peer);
+        io: IO,
+        peer: A,
+    ) -> impl Future<Output = ()> + Send + 'static + use<IO, A>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Clone + fmt::Debug + Send + Sync + 'static,
+    {
+        let mut connection = self.connection(io, peer.clone());
         let drain = self.drain.clone();
-        let mut is_told = false;
+        let mut is_shutting_down = false;
         poll_fn(move |cx| {
-            // The stream sees to it that a drain that starts wakes this task.
-            if !is_told && drain.is_started() {
-                is_told = true;
+            // A drain that starts wakes this task through `IoDeadline`.
+            if !is_shutting_down && drain.is_started() {
+                is_shutting_down = true;
                 connection.graceful_shutdown();
             }
             connection.poll(cx).map(|result| {
                 if let Err(error) = result {
-                    tracing::debug!(error = &*error, %peer, "a connection failed");
+                    tracing::debug!(error = &*error, ?peer, "a connection failed");
                 }
             })
         })
     }
 
-    fn connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) -> Connection {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, %peer, "the connection cannot be told not to delay small writes");
-        }
-        let stream = IoDeadline::new(stream)
+    fn connection<IO, A>(self: &Arc<Self>, io: IO, peer: A) -> Connection<IO, A>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Clone + Send + Sync + 'static,
+    {
+        let stream = IoDeadline::new(io)
             .write_deadline(self.write_deadline)
-            .tcp_user_timeout(self.write_deadline)
-            .tcp_keep_alive(KEEP_ALIVE)
             .drain(&self.drain);
+        let stream = with_tcp_options(stream, self.write_deadline);
         let service = Routes {
             connections: Arc::clone(self),
             peer,
@@ -91,24 +99,40 @@ impl Connections {
     }
 }
 
-/// The router, as one peer sees it.
+/// Sets the options of a TCP socket; a connection of another type is returned as it was.
+fn with_tcp_options<IO: 'static>(stream: IoDeadline<IO>, user_timeout: Duration) -> IoDeadline<IO> {
+    // An `Option`, so that a value can be taken out and put back through a reference to `Any`.
+    let mut slot = Some(stream);
+    let any: &mut dyn Any = &mut slot;
+    if let Some(tcp) = any.downcast_mut::<Option<IoDeadline<TcpStream>>>() {
+        *tcp = tcp.take().map(|tcp| {
+            if let Err(error) = tcp.get_ref().set_nodelay(true) {
+                tracing::debug!(%error, "the connection does not take TCP_NODELAY: small writes may be delayed");
+            }
+            tcp.tcp_user_timeout(user_timeout).tcp_keep_alive(KEEP_ALIVE)
+        });
+    }
+    slot.unwrap_or_else(|| unreachable!("what was taken out was put back"))
+}
+
+/// The router, for one peer.
 #[derive(Clone)]
-struct Routes {
+struct Routes<A> {
     connections: Arc<Connections>,
-    peer: SocketAddr,
+    peer: A,
     outgoing: Outgoing,
 }
 
-impl Service<Request<Incoming>> for Routes {
+impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> {
     type Response = Response;
     type Error = Infallible;
-    /// Apart, as hyper keeps room for it while the response lasts.
+    /// Boxed, as hyper reserves room for it while the response lasts.
     type Future = Pin<Box<RouteFuture<Infallible>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
-        extensions.insert(ConnectInfo(self.peer));
+        extensions.insert(ConnectInfo(self.peer.clone()));
         extensions.insert(self.connections.drain.clone());
         extensions.insert(self.outgoing.clone());
         let mut router = self.connections.router.clone();
@@ -120,14 +144,22 @@ impl Service<Request<Incoming>> for Routes {
     feature = "http2",
     allow(clippy::large_enum_variant, reason = "the large one is the usual one")
 )]
-enum Connection {
-    Http1(http1::UpgradeableConnection<Stream, Routes>),
+enum Connection<IO, A>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    Http1(http1::UpgradeableConnection<Stream<IO>, Routes<A>>),
     #[cfg(feature = "http2")]
-    Any(any::AnyConnection),
+    Any(any::AnyConnection<IO, A>),
 }
 
-impl Connection {
-    fn http1(stream: Stream, service: Routes) -> Self {
+impl<IO, A> Connection<IO, A>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    fn http1(stream: Stream<IO>, service: Routes<A>) -> Self {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(stream, service);

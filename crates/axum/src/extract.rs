@@ -1,4 +1,4 @@
-//! Owns `SseRequest` as an extractor.
+//! `SseRequest`: the extractor of a request for an event stream.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,13 +12,14 @@ use futures_core::Stream;
 use tidings_proto::{EncodedEvents, Feed};
 use tidings_server::{HandlerError, Session, SessionOptions};
 
-/// A request for an event stream that is not answered yet, in any axum handler.
+/// An extractor: a request for an event stream that is not answered yet.
+///
+/// A handler that takes it may answer something else first.
 ///
 /// ```
 /// use axum::http::StatusCode;
 /// use axum::response::{IntoResponse, Response};
-/// use tidings_axum::SseRequest;
-/// use tidings_proto::Event;
+/// use tidings_axum::{Event, SseRequest};
 ///
 /// async fn events(request: SseRequest) -> Response {
 ///     if !request.parts().headers.contains_key("authorization") {
@@ -34,7 +35,7 @@ use tidings_server::{HandlerError, Session, SessionOptions};
 pub struct SseRequest(tidings_server::SseRequest);
 
 impl SseRequest {
-    /// What this session is to be like.
+    /// Sets the options of this session. Default: `SessionOptions::new()`.
     #[must_use]
     pub fn options(self, options: SessionOptions) -> Self {
         Self(self.0.options(options))
@@ -50,7 +51,7 @@ impl SseRequest {
         self.0.open(handler).map(Body::new)
     }
 
-    /// Opens the stream and sends what another one yields; see
+    /// Opens the stream and sends the events of a `Stream`; see
     /// [`tidings_server::SseRequest::stream`].
     #[must_use]
     pub fn stream<S, T, E>(self, events: S) -> Response
@@ -62,13 +63,13 @@ impl SseRequest {
         self.0.stream(events).map(Body::new)
     }
 
-    /// Opens the stream of a feed, such as a hub's subscription, from where the client left off, or
-    /// answers what the feed says instead; see [`tidings_server::SseRequest::forward`].
+    /// Opens the stream of a feed, such as a hub's subscription, and resumes after the client's last event
+    /// ID. If the feed does not open, it answers with a status, such as 204 for a feed that has ended; see
+    /// [`tidings_server::SseRequest::forward`].
     ///
     /// ```
     /// use axum::response::Response;
-    /// use tidings_axum::SseRequest;
-    /// use tidings_proto::Feed;
+    /// use tidings_axum::{Feed, SseRequest};
     ///
     /// async fn news(request: SseRequest, feed: impl Feed + 'static) -> Response {
     ///     request.forward(feed).await
@@ -76,7 +77,7 @@ impl SseRequest {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing was opened, and the feed is gone.
+    /// If you drop it before it is ready, no session was opened, and the feed is dropped.
     pub async fn forward<F: Feed + 'static>(self, feed: F) -> Response {
         self.0.forward(feed).await.map(Body::new)
     }

@@ -1,4 +1,4 @@
-//! Owns `sse`: an async function of extractors and a session as an axum handler.
+//! `sse`: an async function of extractors and a session as an axum handler.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,18 +10,16 @@ use tidings_server::{HandlerError, Session, SessionOptions};
 
 use crate::SseRequest;
 
-/// Makes a route's handler of a session's: for any method, beside other routes.
+/// Turns a session's handler into a route's handler, for any method.
 ///
-/// The function takes up to eight extractors, of which the last may take the request's body, then
-/// the [`Session`].
+/// The function takes up to eight extractors, then the [`Session`]. The last extractor may take the
+/// request's body.
 ///
 /// ```
 /// use axum::Router;
 /// use axum::extract::Path;
 /// use axum::routing::post;
-/// use tidings_axum::sse;
-/// use tidings_proto::Event;
-/// use tidings_server::Session;
+/// use tidings_axum::{Event, Session, sse};
 ///
 /// let app: Router = Router::new().route(
 ///     "/count/{to}",
@@ -40,7 +38,7 @@ pub fn sse<H>(handler: H) -> Sse<H> {
     }
 }
 
-/// What [`sse`] returns.
+/// A handler of an axum route that opens a session; [`sse`] returns it.
 #[derive(Debug, Clone)]
 pub struct Sse<H> {
     handler: H,
@@ -48,14 +46,12 @@ pub struct Sse<H> {
 }
 
 impl<H> Sse<H> {
-    /// What the sessions of this route are to be like.
+    /// Sets the options of this route's sessions. Default: `SessionOptions::new()`.
     ///
     /// ```
     /// use axum::Router;
     /// use axum::routing::get;
-    /// use tidings_axum::sse;
-    /// use tidings_proto::{Event, Heartbeat};
-    /// use tidings_server::{Session, SessionOptions};
+    /// use tidings_axum::{Event, Heartbeat, Session, SessionOptions, sse};
     ///
     /// let events = sse(async |session: Session| {
     ///     session.send(Event::new("hello")).await?;
@@ -85,12 +81,12 @@ where
 
 /// An async function of extractors and a [`Session`]; see [`sse`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no handler of an event stream",
-    note = "it takes extractors, then a `Session`, and is an async function that returns \
-            `Result<(), HandlerError>`; its future is `Send`, and what it captures is its own"
+    message = "`{Self}` is not a handler of an event stream",
+    note = "a handler is an async function that takes extractors, then a `Session`, and returns \
+            `Result<(), HandlerError>`; its future must be `Send`, and it must own what it captures"
 )]
 pub trait SseHandler<T, S>: Clone + Send + Sync + 'static {
-    /// Answers the request: with the stream, or with what an extractor rejected it with.
+    /// Answers the request with the stream, or with the rejection of an extractor.
     fn call(
         self,
         request: Request,
@@ -111,7 +107,8 @@ where
     }
 }
 
-// `M` tells apart who takes the whole request and who takes its head only, as in axum's own handlers.
+// As in axum's own handlers, `M` differs between a last extractor that takes the whole request and one that
+// takes only its head.
 macro_rules! impl_sse_handler {
     ($($extractor:ident)* / $last:ident) => {
         impl<H, F, S, M, $($extractor,)* $last> SseHandler<(M, $($extractor,)* $last, Session,), S> for H
@@ -123,8 +120,8 @@ macro_rules! impl_sse_handler {
             $last: FromRequest<S, M> + Send + 'static,
             M: 'static,
         {
-            #[allow(non_snake_case, reason = "a type's name serves its value")]
-            #[allow(unused_mut, reason = "changed by extractors of the head alone")]
+            #[allow(non_snake_case, reason = "a type parameter's name is also the name of its value")]
+            #[allow(unused_mut, reason = "only extractors of the head change it")]
             async fn call(self, request: Request, state: S, options: SessionOptions) -> Response {
                 let (mut parts, body) = request.into_parts();
                 $(

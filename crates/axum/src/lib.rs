@@ -1,12 +1,17 @@
 //! Server-Sent Events routes for [axum], and a server to run them.
 //!
+//! ```toml
+//! [dependencies]
+//! axum = "0.8"
+//! tidings-axum = "0.1"
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! ```no_run
 //! use std::time::Duration;
 //!
 //! use axum::Router;
-//! use tidings_axum::{RouterExt, serve, shutdown_signal};
-//! use tidings_proto::Event;
-//! use tidings_server::Session;
+//! use tidings_axum::{Event, RouterExt, Session, serve, shutdown_signal};
 //!
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
@@ -22,16 +27,21 @@
 //! }
 //! ```
 //!
-//! * [`RouterExt::sse`] and [`sse`]: a session's handler as a route's.
-//! * [`SseRequest`]: an extractor for handlers that may answer something else first, or
-//!   [forward](SseRequest::forward) what a hub says.
-//! * [`serve`]: the ready way to run a router of streams, and to end it: with
-//!   [`shutdown_signal`], say.
+//! Then `curl -N http://127.0.0.1:8080/events` prints an event each second.
+//!
+//! * [`RouterExt::sse`] and [`sse`] turn a session's handler into a route.
+//! * [`SseRequest`] is an extractor for handlers that may answer something else first, or that
+//!   [forward](SseRequest::forward) the feed of a hub.
+//! * [`serve`] runs a router over TCP, Unix sockets or your own listener, and ends it in bounded time, for
+//!   example on a [`shutdown_signal`].
+//!
+//! [`tidings_server`] explains what a handler can do: resume, send typed events, wait for slow clients, and end.
+//! The types that it uses are re-exported here.
 //!
 //! # From another origin
 //!
-//! A page of another origin needs CORS, and a preflight for `Last-Event-ID` once it comes back,
-//! which `tower-http` answers:
+//! A page of another origin needs CORS, with a preflight for `Last-Event-ID` when it reconnects.
+//! `tower-http` answers both:
 //!
 //! ```
 //! # use axum::body::Body;
@@ -39,10 +49,8 @@
 //! # use tower_service::Service;
 //! use axum::Router;
 //! use axum::http::{HeaderName, HeaderValue, Method, header};
-//! use tidings_axum::RouterExt;
-//! use tidings_proto::Event;
-//! use tidings_proto::headers::LAST_EVENT_ID;
-//! use tidings_server::Session;
+//! use tidings_axum::headers::LAST_EVENT_ID;
+//! use tidings_axum::{Event, RouterExt, Session};
 //! use tower_http::cors::CorsLayer;
 //!
 //! let cors = CorsLayer::new()
@@ -56,7 +64,7 @@
 //!     })
 //!     .layer(cors);
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn ask(mut app: Router) {
+//! # async fn request(mut app: Router) {
 //! #     let preflight = Request::options("/events")
 //! #         .header("origin", "https://shop.example")
 //! #         .header("access-control-request-method", "GET")
@@ -69,18 +77,19 @@
 //! #     let answer = app.call(get.body(Body::empty()).unwrap()).await.unwrap();
 //! #     assert_eq!(answer.headers()["access-control-allow-origin"], "https://shop.example");
 //! # }
-//! # ask(app);
+//! # request(app);
 //! ```
 //!
-//! # Limits for each address
+//! # Limits per address
 //!
-//! [`serve`] puts `ConnectInfo<SocketAddr>` into each request, and so does `axum::serve` where it
-//! is asked to. Behind a proxy it is the proxy's address; a user or a token is a better key.
+//! [`serve`] puts `ConnectInfo<SocketAddr>` into the extensions of each request, and so does `axum::serve`
+//! with `into_make_service_with_connect_info`. Behind a proxy it is the proxy's address, so a user or a
+//! token is a better key there.
 //!
 //! ```
 //! use std::net::SocketAddr;
 //! use axum::extract::ConnectInfo;
-//! use tidings_server::{Limits, SessionOptions};
+//! use tidings_axum::{Limits, SessionOptions};
 //!
 //! let limits = Limits::new().max_sessions(10_000).max_sessions_per_key(6, |request| {
 //!     let ConnectInfo(peer) = request.extensions.get::<ConnectInfo<SocketAddr>>()?;
@@ -104,5 +113,16 @@ mod signal;
 pub use extract::SseRequest;
 pub use handler::{Sse, SseHandler, sse};
 pub use router::RouterExt;
-pub use serve::{Serve, serve};
+pub use serve::{Serve, ServeFuture, serve};
 pub use signal::shutdown_signal;
+
+#[doc(no_inline)]
+pub use tidings_proto::{
+    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, Gap, GapReason,
+    Heartbeat, Opened, headers,
+};
+#[doc(no_inline)]
+pub use tidings_server::{
+    Drain, Drained, Error, HandlerError, IoDeadline, Limits, Sender, Session, SessionOptions,
+    TrySendError,
+};

@@ -1,20 +1,20 @@
-//! Owns `RouterExt`: event streams as routes.
+//! `RouterExt`: event streams as routes.
 
 use axum::Router;
 use axum::routing::get;
 
 use crate::{SseHandler, sse};
 
-/// `Router::sse`.
-pub trait RouterExt<S>: Sized {
-    /// Serves an event stream at this path, to GET. For another method, or beside other handlers
-    /// of the path, see [`sse`].
+/// Adds [`sse`](Self::sse) to axum's `Router`.
+///
+/// It is sealed: only `Router` implements it.
+pub trait RouterExt<S>: sealed::Sealed + Sized {
+    /// Serves an event stream at this path, for GET. For another method, or beside other handlers of
+    /// the path, use the function [`sse`].
     ///
     /// ```
     /// use axum::Router;
-    /// use tidings_axum::RouterExt;
-    /// use tidings_proto::Event;
-    /// use tidings_server::Session;
+    /// use tidings_axum::{Event, RouterExt, Session};
     ///
     /// let app: Router = Router::new().sse("/events", async |session: Session| {
     ///     session.send(Event::new("hello")).await?;
@@ -39,4 +39,14 @@ where
     {
         self.route(path, get(sse(handler)))
     }
+}
+
+mod sealed {
+    #[expect(
+        unnameable_types,
+        reason = "code outside of this crate must not implement it"
+    )]
+    pub trait Sealed {}
+
+    impl<S> Sealed for axum::Router<S> {}
 }

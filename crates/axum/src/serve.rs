@@ -1,34 +1,26 @@
-//! Owns `serve`: a router run on hyper's connections, until it is drained.
+//! `serve`: runs a router on the connections of a listener until it is drained.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::Listener;
 use tidings_server::Drain;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use crate::connection::{Connections, Protocol};
 
-/// How long to wait when no connection can be accepted, as for want of file descriptors: 1 s.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long to wait until what is cut has been dropped: 100 ms. A handler that keeps its thread
-/// takes longer, and is left to the runtime.
+/// How long the server waits, after it has cut its connections, until they are dropped: 100 ms. A handler
+/// that blocks its thread takes longer, and is left to the runtime.
 const CUT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a router over HTTP/1.1, one task a connection, until it is drained.
-///
-/// Handlers find the peer's address in `ConnectInfo<SocketAddr>`; upgrades, such as a WebSocket
-/// route's, work. Unlike `axum::serve` it ends connections whose peers stopped reading, also while it
-/// runs (see [`write_deadline`](Serve::write_deadline)), and it does not look for HTTP/2 on the same
-/// port, which costs each connection 8 kB.
+/// Serves a router over HTTP/1.1, one task per connection, until it is drained.
 ///
 /// ```no_run
 /// # async fn run(app: axum::Router) -> std::io::Result<()> {
@@ -38,9 +30,36 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// serve(listener, app).drain_on(shutdown_signal()).await
 /// # }
 /// ```
+///
+/// It takes the same listeners as `axum::serve`: a `TcpListener`, a `UnixListener`, or your own
+/// [`Listener`]. Handlers find the peer's address in `ConnectInfo<L::Addr>`, which is
+/// `ConnectInfo<SocketAddr>` over TCP. Upgrades work, such as those of a WebSocket route.
+///
+/// Unlike `axum::serve`, it cuts connections whose peers stopped reading, at any time (see
+/// [`write_deadline`](Serve::write_deadline)), and it does not look for HTTP/2 on the same port, which
+/// costs each connection 8 kB.
+///
+/// # Listeners
+/// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
+/// too many open files, and accept again after 1 s; open connections continue meanwhile. Waiting for the
+/// next connection is cancelled only when the server drains, so `accept` may do more than accept. The next
+/// `accept` starts when it returns, so a slow step, such as a TLS handshake, delays all other clients.
+///
+/// | setting | TCP | other connections |
+/// | --- | --- | --- |
+/// | write deadline, drain | yes | yes |
+/// | `TCP_NODELAY`, so that small events leave at once | yes | set it in the listener |
+/// | `TCP_USER_TIMEOUT`, TCP keep-alive | yes | set them in the listener |
+///
+/// TCP here means each listener whose `Io` is a [`TcpStream`](tokio::net::TcpStream). A listener whose `Io`
+/// wraps one can set these options with socket2 before it wraps it. Remove the file of a Unix socket
+/// yourself, before you bind it again.
 #[doc(alias = "embeddedServer")]
-pub fn serve(listener: TcpListener, router: Router) -> Serve {
-    Serve(State::Setup(Some(Setup {
+pub fn serve<L>(listener: L, router: Router) -> Serve<L>
+where
+    L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
+{
+    Serve {
         listener,
         connections: Connections {
             router,
@@ -49,146 +68,138 @@ pub fn serve(listener: TcpListener, router: Router) -> Serve {
             protocol: Protocol::Http1,
         },
         signal: None,
-    })))
+    }
 }
 
-/// What [`serve`] returns: a future that accepts connections.
+/// A server that is not started; [`serve`] returns it. Await it to run it.
 ///
-/// It ends with `Ok` once its [`Drain`] has started, and then all connections are gone or cut;
-/// without a drain it never ends. A connection that fails, or whose handler panics, is traced, and
-/// accepting goes on.
+/// It ends with `Ok` after its [`Drain`] has started and each connection is closed or cut. Without a drain
+/// it never ends. A connection that fails, or whose handler panics, is traced, and the server continues.
 ///
-/// # Cancel safety
-/// Dropped, it cuts all connections at once but those that left HTTP by an upgrade, and drops their
-/// handlers where they wait.
-#[must_use = "it serves while it is polled"]
-pub struct Serve(State);
-
-enum State {
-    /// `None` is only seen while it starts.
-    Setup(Option<Setup>),
-    Running(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>),
-}
-
-struct Setup {
-    listener: TcpListener,
+/// `tokio::select!` takes it as it is; a function that needs a future, such as `tokio::spawn`, takes
+/// `serve(listener, app).into_future()`.
+#[must_use = "a server runs when it is awaited"]
+pub struct Serve<L = TcpListener> {
+    listener: L,
     connections: Connections,
-    signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    signal: Option<Signal>,
 }
 
-impl Serve {
-    /// Starts the [`Drain`] once this signal comes, such as
-    /// [`shutdown_signal()`](crate::shutdown_signal). None by default.
+type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<L> Serve<L> {
+    /// Starts the [`Drain`] when this future is ready, such as
+    /// [`shutdown_signal()`](crate::shutdown_signal). Default: none.
     ///
-    /// Then the listening socket is closed, so that a new client is refused at once; each session is
-    /// told when to come back, and ends; other requests are answered; connections are closed as soon
-    /// as they have nothing to do. What is left at the drain's deadline, 10 s by default, is cut, and
-    /// the server is over at most 100 ms later.
+    /// Then the listener is closed, so that new clients are refused at once. Each session sends its client
+    /// a time to reconnect, and ends. Other requests are answered. A connection is closed as soon as it is
+    /// idle. What is still open at the drain's deadline, 10 s by default, is cut, and the server ends at
+    /// most 100 ms later.
     ///
-    /// It never waits for a client. Only a handler that keeps its thread, and so awaits nothing,
-    /// cannot be cut: tokio's runtime waits for it when it ends.
+    /// It never waits for a client. Only a handler that blocks its thread, and so awaits nothing, cannot be
+    /// cut: tokio's runtime waits for it when the runtime ends.
     #[doc(alias = "with_graceful_shutdown")]
-    pub fn drain_on(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        self.set(|setup| setup.signal = Some(Box::pin(signal)))
+    pub fn drain_on(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.signal = Some(Box::pin(signal));
+        self
     }
 
-    /// The drain that ends this server, with settings of its own, or to be started from anywhere.
+    /// Sets the drain that ends this server: one with other settings, or one that you start yourself.
+    /// Default: `Drain::new()`.
     ///
-    /// Handlers find it in their requests' extensions. Of servers that share a drain, each waits
-    /// until all of them are drained.
+    /// Handlers find it in the extensions of their requests. Servers that share a drain end together: each
+    /// waits until all of them are drained.
     ///
     /// ```no_run
     /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
     /// use std::time::Duration;
-    /// use tidings_axum::{serve, shutdown_signal};
-    /// use tidings_server::Drain;
+    /// use tidings_axum::{Drain, serve, shutdown_signal};
     ///
     /// let drain = Drain::new().deadline(Duration::from_secs(2));
-    /// serve(listener, app).drain(drain).drain_on(shutdown_signal()).await
+    /// serve(listener, app).drain(&drain).drain_on(shutdown_signal()).await
     /// # }
     /// ```
-    pub fn drain(self, drain: Drain) -> Self {
-        self.set(|setup| setup.connections.drain = drain)
+    pub fn drain(mut self, drain: &Drain) -> Self {
+        self.connections.drain = drain.clone();
+        self
     }
 
-    /// How long a client may take nothing of what is written to it: 30 s by default. Then the
-    /// connection is cut, and its handler dropped.
+    /// Limits how long a client may read nothing of what is written to it. Default: 30 s. Then the
+    /// connection is cut, and its handler is dropped.
     ///
-    /// It is both the write deadline of [`IoDeadline`](tidings_server::IoDeadline) and, where the
-    /// platform has it, `TCP_USER_TIMEOUT`, for clients that vanished. One that vanishes while
-    /// nothing is written to it is noticed by TCP keep-alive, which asks after 60 s.
-    pub fn write_deadline(self, deadline: Duration) -> Self {
-        self.set(|setup| setup.connections.write_deadline = deadline)
+    /// It sets the write deadline of [`IoDeadline`](crate::IoDeadline) and, over TCP on the platforms that
+    /// have it, `TCP_USER_TIMEOUT`, for clients that vanished. TCP keep-alive finds a client that vanishes
+    /// while nothing is written to it: the kernel sends its first probe after 60 s of silence.
+    pub fn write_deadline(mut self, deadline: Duration) -> Self {
+        self.connections.write_deadline = deadline;
+        self
     }
 
-    /// Also speaks HTTP/2 to clients that begin with it, without TLS. Each connection, also of
-    /// HTTP/1.1, costs 8 kB more.
+    /// Also accepts HTTP/2 from clients that begin with it, without TLS. Each connection then costs 8 kB
+    /// more, also over HTTP/1.1.
     ///
-    /// The write deadline holds for the connection as a whole: a stream that is not read, beside
-    /// others that are, is not cut by it. A client from which nothing comes for that long is sent a
-    /// PING, and is cut if it does not answer that in as long again.
+    /// The write deadline holds for the connection as a whole: it does not cut a stream that is not read
+    /// while others on the connection are. A client that sends nothing for that long receives a PING, and
+    /// is cut if it does not answer within the same time again.
     ///
-    /// Each stream is a task of hyper's own.
+    /// hyper runs each stream in a task of its own.
     #[cfg(feature = "http2")]
-    pub fn http2(self) -> Self {
-        self.set(|setup| setup.connections.protocol = Protocol::Any)
-    }
-
-    fn set(mut self, set: impl FnOnce(&mut Setup)) -> Self {
-        if let State::Setup(Some(setup)) = &mut self.0 {
-            set(setup);
-        }
+    pub fn http2(mut self) -> Self {
+        self.connections.protocol = Protocol::Any;
         self
     }
 }
 
-impl Future for Serve {
+impl<L> IntoFuture for Serve<L>
+where
+    L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = ServeFuture;
+
+    fn into_future(self) -> ServeFuture {
+        ServeFuture(Box::pin(run(self)))
+    }
+}
+
+impl<L: fmt::Debug> fmt::Debug for Serve<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server that runs while it is polled: the future of a [`Serve`].
+///
+/// # Cancel safety
+/// If you drop it, all connections are cut at once, except those that left HTTP by an upgrade, and their
+/// handlers are dropped at their current await.
+#[must_use = "a server runs while it is polled"]
+pub struct ServeFuture(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
+
+impl Future for ServeFuture {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let State::Setup(setup) = &mut self.0
-            && let Some(setup) = setup.take()
-        {
-            self.0 = State::Running(Box::pin(run(setup)));
-        }
-        match &mut self.0 {
-            State::Setup(_) => Poll::Pending,
-            State::Running(running) => running.as_mut().poll(cx),
-        }
+        self.0.as_mut().poll(cx)
     }
 }
 
-impl fmt::Debug for Serve {
+impl fmt::Debug for ServeFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Serve");
-        if let State::Setup(Some(setup)) = &self.0 {
-            debug.field("listener", &setup.listener);
-        }
-        debug.finish_non_exhaustive()
+        f.debug_struct("ServeFuture").finish_non_exhaustive()
     }
 }
 
-async fn run(setup: Setup) -> io::Result<()> {
-    let connections = Arc::new(setup.connections);
-    // Dropped, it aborts what is left.
+async fn run<L>(serve: Serve<L>) -> io::Result<()>
+where
+    L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
+{
+    let connections = Arc::new(serve.connections);
+    // Aborts the tasks that are left when it is dropped.
     let mut tasks = JoinSet::new();
-    {
-        let mut started = pin!(drain_on(connections.drain.clone(), setup.signal));
-        let mut acceptor = Acceptor {
-            listener: setup.listener,
-            paused_until: None,
-        };
-        loop {
-            tokio::select! {
-                () = &mut started => break,
-                Some(joined) = tasks.join_next() => trace_panic(joined),
-                (stream, peer) = acceptor.accept() => {
-                    tasks.spawn(connections.serve(stream, peer));
-                }
-            }
-        }
-        // The listening socket is closed here: from now on clients are refused.
-    }
+    accept_until_drained(serve.listener, serve.signal, &connections, &mut tasks).await;
     let mut finished = pin!(connections.drain.finished());
     loop {
         tokio::select! {
@@ -200,13 +211,37 @@ async fn run(setup: Setup) -> io::Result<()> {
     tasks.abort_all();
     let dropped = async { while tasks.join_next().await.is_some() {} };
     if timeout(CUT_PAUSE, dropped).await.is_err() {
-        tracing::warn!("a handler keeps its thread, and cannot be cut");
+        tracing::warn!("a handler blocks its thread and cannot be cut");
     }
     Ok(())
 }
 
-/// Ready once the drain has started, by the signal or by whom else.
-async fn drain_on(drain: Drain, signal: Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+/// Returns when the drain has started. The listener is closed then, so that new clients are refused.
+async fn accept_until_drained<L>(
+    mut listener: L,
+    signal: Option<Signal>,
+    connections: &Arc<Connections>,
+    tasks: &mut JoinSet<()>,
+) where
+    L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
+{
+    let mut started = pin!(drain_on(connections.drain.clone(), signal));
+    loop {
+        // Kept over the end of other tasks: a listener may have accepted, and be busy with a handshake.
+        let mut accept = pin!(listener.accept());
+        let (io, peer) = loop {
+            tokio::select! {
+                () = &mut started => return,
+                Some(joined) = tasks.join_next() => trace_panic(joined),
+                accepted = &mut accept => break accepted,
+            }
+        };
+        tasks.spawn(connections.serve(io, peer));
+    }
+}
+
+/// Ready when the drain has started, by the signal or by another handle.
+async fn drain_on(drain: Drain, signal: Option<Signal>) {
     let started = drain.started();
     if let Some(signal) = signal {
         tokio::select! {
@@ -222,42 +257,6 @@ fn trace_panic(joined: Result<(), JoinError>) {
     if let Err(error) = joined
         && error.is_panic()
     {
-        tracing::error!(%error, "a handler panicked, and its connection is gone");
+        tracing::error!(%error, "a handler panicked, and its connection is closed");
     }
-}
-
-struct Acceptor {
-    listener: TcpListener,
-    /// While no connection can be accepted.
-    paused_until: Option<Instant>,
-}
-
-impl Acceptor {
-    /// Waits for the next connection. Cancelled, it loses none.
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            if let Some(until) = self.paused_until {
-                sleep_until(until).await;
-                self.paused_until = None;
-            }
-            match self.listener.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) if is_of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted");
-                    self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
-                }
-            }
-        }
-    }
-}
-
-/// Whether the peer is to blame, so that the next connection may well be accepted.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-    )
 }

@@ -1,19 +1,19 @@
-//! Owns `shutdown_signal`: when a process is asked to end.
+//! `shutdown_signal`: ready when the process is asked to end.
 
 use std::future::Future;
 
 use tokio::runtime::Handle;
 
-/// Ready once the process is asked to end: by SIGTERM or Ctrl-C, where there is no SIGTERM by Ctrl-C.
+/// Ready when the process is asked to end: by SIGTERM or Ctrl-C; on platforms without SIGTERM by Ctrl-C.
 ///
-/// For [`Serve::drain_on`](crate::Serve::drain_on). It listens from this call on, within a tokio
-/// runtime, and else from its first poll on. From then on neither ends the process by itself any
-/// more, so what waits for this should end in bounded time, as a drain does.
+/// Pass it to [`Serve::drain_on`](crate::Serve::drain_on). Within a tokio runtime it listens from this call
+/// on, otherwise from its first poll on. From then on neither signal ends the process by itself, so the code
+/// that waits for it must end the process in bounded time, as a drain does.
 ///
 /// # Cancel safety
-/// Dropped, it listens no more; the process still does not end by itself.
+/// If you drop it, it no longer listens, and the signals still do not end the process by themselves.
 pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
-    // At once, as a process may be asked to end as soon as it says that it has begun.
+    // At once: a process may be asked to end as soon as it has reported that it runs.
     let signals = Handle::try_current().is_ok().then(Signals::listen);
     async move {
         signals.unwrap_or_else(Signals::listen).recv().await;
@@ -32,9 +32,8 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
 
         let listen = |kind| {
-            let heard = signal(kind);
-            heard
-                .inspect_err(|error| tracing::error!(%error, ?kind, "a signal cannot be heard"))
+            signal(kind)
+                .inspect_err(|error| tracing::error!(%error, ?kind, "cannot listen for a signal"))
                 .ok()
         };
         Self {
@@ -68,7 +67,7 @@ impl Signals {
 
     async fn recv(self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "Ctrl-C cannot be heard");
+            tracing::error!(%error, "cannot listen for Ctrl-C");
             std::future::pending().await
         }
     }
@@ -81,12 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_may_be_called_before_there_is_a_runtime() {
+    fn it_can_be_called_outside_of_a_runtime() {
         let signal = shutdown_signal();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
-        let heard = runtime
-            .block_on(async { tokio::time::timeout(Duration::from_millis(10), signal).await });
-        heard.unwrap_err();
+        let waiting = async { tokio::time::timeout(Duration::from_millis(10), signal).await };
+        runtime.block_on(waiting).unwrap_err();
     }
 }

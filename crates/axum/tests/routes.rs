@@ -1,4 +1,4 @@
-//! Streams as routes of an axum router: in process, and served over real sockets.
+//! Event streams as routes of an axum router: in process, and over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::convert::Infallible;
@@ -14,9 +14,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
-use tidings_axum::{RouterExt, SseRequest, serve, sse};
-use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, Opened};
-use tidings_server::{HandlerError, Limits, Session, SessionOptions};
+use tidings_axum::{
+    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Limits, Opened,
+    RouterExt, Session, SessionOptions, SseRequest, serve, sse,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -58,10 +59,17 @@ async fn a_function_of_extractors_is_a_handler() {
         Ok(())
     }
     let app = Router::new().sse("/count/{to}", count).with_state("#");
-    let heard = request(app.clone(), Method::GET, "/count/2").await;
-    assert_eq!(heard, (StatusCode::OK, "data: #0\n\ndata: #1\n\n".into()));
+    let received = request(app.clone(), Method::GET, "/count/2").await;
+    assert_eq!(
+        received,
+        (StatusCode::OK, "data: #0\n\ndata: #1\n\n".into())
+    );
     let (status, _) = request(app, Method::GET, "/count/many").await;
-    assert_eq!(status, StatusCode::BAD_REQUEST, "what rejects answers");
+    assert_eq!(
+        status,
+        StatusCode::BAD_REQUEST,
+        "the rejection is the answer"
+    );
 }
 
 #[tokio::test]
@@ -69,9 +77,9 @@ async fn the_last_extractor_may_take_the_body() {
     let app = Router::new().route(
         "/{name}",
         post(sse(
-            async |Path(name): Path<String>, Json(said): Json<String>, session: Session| {
+            async |Path(name): Path<String>, Json(text): Json<String>, session: Session| {
                 assert!(session.request().headers.contains_key("content-type"));
-                session.send(Event::new(format!("{name}: {said}"))).await?;
+                session.send(Event::new(format!("{name}: {text}"))).await?;
                 Ok(())
             },
         )),
@@ -81,14 +89,15 @@ async fn the_last_extractor_may_take_the_body() {
         ("[]", StatusCode::UNPROCESSABLE_ENTITY, "Failed"),
     ] {
         let request = Request::post("/ada").header("content-type", "application/json");
-        let (heard_status, heard) = answer(app.clone(), request.body(body.into()).unwrap()).await;
-        assert_eq!(heard_status, status);
-        assert!(heard.starts_with(expected), "{heard}");
+        let (received_status, received) =
+            answer(app.clone(), request.body(body.into()).unwrap()).await;
+        assert_eq!(received_status, status);
+        assert!(received.starts_with(expected), "{received}");
     }
 }
 
 #[tokio::test]
-async fn a_route_sets_what_its_sessions_are_like() {
+async fn a_route_sets_the_options_of_its_sessions() {
     let options = SessionOptions::new().retry(Duration::from_secs(1));
     let app = Router::new().route("/x", get(sse(greet).options(options)));
     assert_eq!(
@@ -109,10 +118,10 @@ async fn a_session_holds_no_buffer_of_its_request() {
     });
     let mut body = app.call(request).await.unwrap().into_body();
     assert!(body.frame().await.is_some());
-    assert!(buffer.is_unique(), "something holds the buffer");
+    assert!(buffer.is_unique(), "the session still holds the buffer");
 }
 
-/// Counts to three.
+/// A feed of three events.
 #[derive(Clone, Default)]
 struct Three(u64);
 
@@ -144,7 +153,7 @@ impl Feed for Three {
 }
 
 #[tokio::test]
-async fn a_feed_is_a_stream_or_answers_in_its_place() {
+async fn a_feed_is_forwarded_or_answered_with_a_status() {
     let feed = Three::default();
     let app = Router::new().route(
         "/",
@@ -156,13 +165,13 @@ async fn a_feed_is_a_stream_or_answers_in_its_place() {
         ("4", StatusCode::BAD_REQUEST, ""),
     ] {
         let request = Request::get("/").header("last-event-id", id);
-        let heard = answer(app.clone(), request.body(Body::empty()).unwrap()).await;
-        assert_eq!(heard, (status, expected.into()));
+        let received = answer(app.clone(), request.body(Body::empty()).unwrap()).await;
+        assert_eq!(received, (status, expected.into()));
     }
 }
 
 #[tokio::test]
-async fn a_stream_of_events_is_a_stream() {
+async fn a_stream_of_events_is_sent() {
     async fn events(request: SseRequest) -> Response {
         request.stream(stream::iter([1, 2]).map(|n| Ok::<_, Infallible>(Event::new("n").id(n))))
     }
@@ -174,7 +183,7 @@ async fn a_stream_of_events_is_a_stream() {
 }
 
 #[tokio::test]
-async fn who_comes_over_a_limit_is_told_when_to_come_back() {
+async fn a_request_over_a_limit_is_refused_with_retry_after() {
     let limits = Limits::new().max_sessions(1);
     let options = SessionOptions::new().limits(&limits);
     let mut app = Router::new().route("/", get(sse(greet).options(options)));
@@ -241,7 +250,9 @@ async fn a_handler_may_answer_something_else_first() {
 
 #[tokio::test]
 async fn a_head_request_runs_no_handler() {
-    let app = Router::new().sse("/events", async |_: Session| panic!("not for a HEAD"));
+    let app = Router::new().sse("/events", async |_: Session| {
+        panic!("a HEAD request ran the handler")
+    });
     assert_eq!(
         request(app, Method::HEAD, "/events").await,
         (StatusCode::OK, String::new())
@@ -249,7 +260,7 @@ async fn a_head_request_runs_no_handler() {
 }
 
 #[tokio::test]
-async fn a_served_router_knows_its_peer_and_keeps_the_connection() {
+async fn a_served_router_has_the_peer_address_and_keeps_the_connection() {
     let app = Router::new().sse(
         "/events",
         async |ConnectInfo(peer): ConnectInfo<SocketAddr>, session: Session| {
@@ -259,7 +270,7 @@ async fn a_served_router_knows_its_peer_and_keeps_the_connection() {
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(serve(listener, app));
+    let server = tokio::spawn(serve(listener, app).into_future());
     let mut stream = TcpStream::connect(address).await.unwrap();
     let event = format!("data: {}\n\n", stream.local_addr().unwrap());
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! What is served, and how it is asked.
+//! The router under test, the server that runs it, and a client of bare HTTP/1.1.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,8 @@ use axum::Router;
 use axum::http::{Request, Response, StatusCode, header};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
-use tidings_axum::{RouterExt, Serve, serve};
-use tidings_proto::Event;
-use tidings_server::{HandlerError, Session};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tidings_axum::{Event, HandlerError, RouterExt, Serve, Session, serve};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -19,52 +17,52 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-/// What a busy machine may take longer than it should.
+/// Extra time that a busy machine may need.
 pub(crate) const SLACK: Duration = Duration::from_millis(1500);
 /// A send that takes longer waits for its client.
 const STALL: Duration = Duration::from_millis(300);
 
-/// What the handlers tell of themselves.
+/// A report from a handler to the test.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
-    /// A client takes no more of `/flood`.
+pub(crate) enum Report {
+    /// A client of `/flood` stopped reading.
     Stalled,
-    /// A handler of `/slow` began.
-    Slow,
+    /// A handler of `/slow` started.
+    Started,
     /// A handler was dropped, or returned.
-    Gone,
+    Dropped,
 }
 
-/// Tells that it was dropped.
-struct Alive(UnboundedSender<Told>);
+/// Reports its own drop.
+struct ReportDrop(UnboundedSender<Report>);
 
-impl Drop for Alive {
+impl Drop for ReportDrop {
     fn drop(&mut self) {
-        // Nobody may listen any more.
-        self.0.send(Told::Gone).ok();
+        // The test may have ended.
+        self.0.send(Report::Dropped).ok();
     }
 }
 
-/// `/quiet` sends one event, `/flood` as much as is read; `/slow/{ms}` takes its time for an
-/// ordinary answer; `/panic` panics; `/echo` leaves HTTP and says all again.
-pub(crate) fn app() -> (Router, UnboundedReceiver<Told>) {
-    let (told, tells) = unbounded_channel();
-    let alive = move || Alive(told.clone());
+/// `/quiet` sends one event, `/flood` as many as the client reads; `/slow/{ms}` waits so long before an
+/// ordinary answer; `/panic` panics; `/echo` upgrades the connection and echoes its bytes.
+pub(crate) fn app() -> (Router, UnboundedReceiver<Report>) {
+    let (sender, reports) = unbounded_channel();
+    let report_drop = move || ReportDrop(sender.clone());
     let app = Router::new()
         .sse("/quiet", {
-            let alive = alive.clone();
-            move |session: Session| quiet(alive(), session)
+            let report_drop = report_drop.clone();
+            move |session: Session| quiet(report_drop(), session)
         })
         .sse("/flood", {
-            let alive = alive.clone();
-            move |session: Session| flood(alive(), session)
+            let report_drop = report_drop.clone();
+            move |session: Session| flood(report_drop(), session)
         })
         .route(
             "/slow/{ms}",
             get(
                 async move |axum::extract::Path(ms): axum::extract::Path<u64>| {
-                    let alive = alive();
-                    alive.0.send(Told::Slow).unwrap();
+                    let report_drop = report_drop();
+                    report_drop.0.send(Report::Started).unwrap();
                     sleep(Duration::from_millis(ms)).await;
                     "slow"
                 },
@@ -72,31 +70,31 @@ pub(crate) fn app() -> (Router, UnboundedReceiver<Told>) {
         )
         .route("/panic", get(async || -> &str { panic!("on purpose") }))
         .route("/echo", get(echo));
-    (app, tells)
+    (app, reports)
 }
 
-async fn quiet(_alive: Alive, session: Session) -> Result<(), HandlerError> {
+async fn quiet(_report_drop: ReportDrop, session: Session) -> Result<(), HandlerError> {
     session.send(Event::new("hello")).await?;
     std::future::pending().await
 }
 
-async fn flood(alive: Alive, session: Session) -> Result<(), HandlerError> {
-    let (beat, beats) = watch::channel(());
-    tokio::spawn(tell_a_stall(alive.0.clone(), beats));
+async fn flood(report_drop: ReportDrop, session: Session) -> Result<(), HandlerError> {
+    let (sent, sends) = watch::channel(());
+    tokio::spawn(report_a_stall(report_drop.0.clone(), sends));
     loop {
         session.send(Event::new("x".repeat(16_000))).await?;
-        beat.send_replace(());
+        sent.send_replace(());
     }
 }
 
-/// The handler cannot see that its client does not read: it is not polled then.
-async fn tell_a_stall(told: UnboundedSender<Told>, mut beats: watch::Receiver<()>) {
-    while let Ok(beat) = timeout(STALL, beats.changed()).await {
-        if beat.is_err() {
+/// A task of its own, as the handler is not polled while its client does not read.
+async fn report_a_stall(reports: UnboundedSender<Report>, mut sends: watch::Receiver<()>) {
+    while let Ok(sent) = timeout(STALL, sends.changed()).await {
+        if sent.is_err() {
             return;
         }
     }
-    told.send(Told::Stalled).unwrap();
+    reports.send(Report::Stalled).unwrap();
 }
 
 async fn echo(request: Request<axum::body::Body>) -> Response<axum::body::Body> {
@@ -116,23 +114,23 @@ async fn echo(request: Request<axum::body::Body>) -> Response<axum::body::Body> 
         .unwrap()
 }
 
-/// The app behind a server, and how it ends.
+/// The app on a server over TCP.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) tells: UnboundedReceiver<Told>,
+    pub(crate) reports: UnboundedReceiver<Report>,
     pub(crate) ended: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
-    /// Serves the app, with these settings.
+    /// Serves the app with these settings.
     pub(crate) async fn start(set: impl FnOnce(Serve) -> Serve) -> Self {
-        let (app, tells) = app();
+        let (app, reports) = app();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ended = tokio::spawn(set(serve(listener, app)));
+        let ended = tokio::spawn(set(serve(listener, app)).into_future());
         Self {
             address,
-            tells,
+            reports,
             ended,
         }
     }
@@ -141,44 +139,63 @@ impl Server {
         Client::connect(self.address, path).await
     }
 
-    /// Waits until handlers have told this so often.
-    pub(crate) async fn tells(&mut self, expected: &Told, mut times: usize) {
-        while times > 0 {
-            let told = timeout(SOON, self.tells.recv()).await;
-            let told = told.unwrap_or_else(|_| panic!("{expected:?} is missing {times} times"));
-            times -= usize::from(told.unwrap() == *expected);
-        }
+    pub(crate) async fn expect_reports(&mut self, expected: &Report, times: usize) {
+        expect_reports(&mut self.reports, expected, times).await;
     }
 
-    /// Waits until the server is over.
+    /// Waits until the server has ended.
     pub(crate) async fn end(&mut self) {
-        timeout(SOON, &mut self.ended)
-            .await
-            .expect("the server goes on")
-            .unwrap()
-            .unwrap();
+        end(&mut self.ended).await;
     }
 }
 
-/// One connection, and what came of it.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+/// Waits until handlers have sent this report `times` times.
+pub(crate) async fn expect_reports(
+    reports: &mut UnboundedReceiver<Report>,
+    expected: &Report,
+    mut times: usize,
+) {
+    while times > 0 {
+        let report = timeout(SOON, reports.recv()).await;
+        let report = report.unwrap_or_else(|_| panic!("{expected:?} is missing {times} times"));
+        times -= usize::from(report.unwrap() == *expected);
+    }
+}
+
+/// Waits until a server has ended.
+pub(crate) async fn end(server: &mut JoinHandle<io::Result<()>>) {
+    timeout(SOON, server)
+        .await
+        .expect("the server still runs")
+        .unwrap()
+        .unwrap();
+}
+
+/// A connection, and the text that was read from it.
+pub(crate) struct Client<IO = TcpStream> {
+    pub(crate) stream: IO,
     pub(crate) read: String,
 }
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr, path: &str) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap(), path).await
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
+    /// Sends a request over this connection.
+    pub(crate) async fn over(stream: IO, path: &str) -> Self {
         let mut client = Self {
             stream,
             read: String::new(),
         };
-        client.ask(path).await;
+        client.request(path).await;
         client
     }
 
-    /// Sends a request; one for `/echo` asks for it.
-    pub(crate) async fn ask(&mut self, path: &str) {
+    /// Sends a request. One for `/echo` asks for the upgrade.
+    pub(crate) async fn request(&mut self, path: &str) {
         let upgrade = if path == "/echo" {
             "connection: upgrade\r\nupgrade: echo\r\n"
         } else {
@@ -188,41 +205,41 @@ impl Client {
         self.stream.write_all(request.as_bytes()).await.unwrap();
     }
 
-    /// Reads until this text has come, and forgets what was read.
-    pub(crate) async fn hear(&mut self, text: &str) {
+    /// Reads until this text has arrived. Returns and forgets what was read.
+    pub(crate) async fn read_until(&mut self, text: &str) -> String {
         while !self.read.contains(text) {
             assert!(
-                self.more().await,
-                "{text:?} did not come, but {:?}",
+                self.read_more().await,
+                "{text:?} did not arrive, but {:?}",
                 self.read
             );
         }
-        self.read.clear();
+        std::mem::take(&mut self.read)
     }
 
     /// Reads until the connection is closed.
-    pub(crate) async fn hear_out(mut self) -> String {
-        while self.more().await {}
+    pub(crate) async fn read_to_end(mut self) -> String {
+        while self.read_more().await {}
         self.read
     }
 
-    /// Whether there was more to read. A reset is an end too.
-    async fn more(&mut self) -> bool {
+    /// Returns whether there was more to read. A reset is an end too.
+    async fn read_more(&mut self) -> bool {
         let mut buffer = [0; 65_536];
         let read = timeout(SOON, self.stream.read(&mut buffer)).await;
-        let read = read.expect("nothing comes, and no end").unwrap_or(0);
+        let read = read.expect("neither bytes nor an end arrived").unwrap_or(0);
         self.read
             .push_str(std::str::from_utf8(&buffer[..read]).unwrap());
         read > 0
     }
 }
 
-/// The milliseconds that a client was told before its stream ended cleanly.
+/// The milliseconds of the `retry` field that a client received before its stream ended cleanly.
 #[track_caller]
-pub(crate) fn told(read: &str) -> u64 {
-    let told = read.rsplit_once("retry: ").map(|(_, told)| told);
-    let told = told.and_then(|told| told.strip_suffix("\n\n\r\n0\r\n\r\n"));
-    told.unwrap_or_else(|| panic!("no retry and clean end: {read:?}"))
+pub(crate) fn retry_time(read: &str) -> u64 {
+    let time = read.rsplit_once("retry: ").map(|(_, time)| time);
+    let time = time.and_then(|time| time.strip_suffix("\n\n\r\n0\r\n\r\n"));
+    time.unwrap_or_else(|| panic!("no retry time and clean end: {read:?}"))
         .parse()
         .unwrap()
 }

@@ -8,13 +8,13 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidings_server::Drain;
+use tidings_axum::Drain;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::app::{SLACK, SOON, Server, Told, told};
+use crate::app::{Report, SLACK, SOON, Server, retry_time};
 
 struct Client {
     requests: SendRequest<Empty<Bytes>>,
@@ -45,20 +45,20 @@ impl Client {
     }
 }
 
-async fn hear(body: &mut Incoming) -> String {
+async fn read_frame(body: &mut Incoming) -> String {
     let frame = timeout(SOON, body.frame()).await.unwrap().unwrap().unwrap();
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test]
-async fn a_drain_says_goaway_and_ends_each_stream() {
+async fn a_drain_sends_goaway_and_ends_each_stream() {
     let drain = Drain::new();
-    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
     let mut client = Client::connect(&server).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
         let mut stream = client.get("/quiet").await;
-        assert_eq!(hear(&mut stream).await, "data: hello\n\n");
+        assert_eq!(read_frame(&mut stream).await, "data: hello\n\n");
         streams.push(stream);
     }
     assert_eq!((drain.open_sessions(), drain.open_connections()), (20, 1));
@@ -68,9 +68,9 @@ async fn a_drain_says_goaway_and_ends_each_stream() {
         let last = timeout(SOON, stream.collect()).await.unwrap();
         let last = last.expect("a clean end").to_bytes();
         let last = String::from_utf8(last.to_vec()).unwrap();
-        told(&format!("{last}\r\n0\r\n\r\n"));
+        retry_time(&format!("{last}\r\n0\r\n\r\n"));
     }
-    // Told to go away, the client sends no more, and the connection is closed.
+    // After GOAWAY the client sends no more, and the connection is closed.
     timeout(SOON, client.connection)
         .await
         .unwrap()
@@ -82,38 +82,38 @@ async fn a_drain_says_goaway_and_ends_each_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_not_read_holds_up_no_other_and_is_cut_at_the_deadline() {
+async fn an_unread_stream_delays_no_other_and_is_cut_at_the_deadline() {
     let deadline = Duration::from_secs(1);
     let drain = Drain::new().deadline(deadline);
-    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
     let mut client = Client::connect(&server).await;
     let unread = client.get("/flood").await;
-    server.tells(&Told::Stalled, 1).await;
+    server.expect_reports(&Report::Stalled, 1).await;
     let mut quiet = client.get("/quiet").await;
-    assert_eq!(hear(&mut quiet).await, "data: hello\n\n");
+    assert_eq!(read_frame(&mut quiet).await, "data: hello\n\n");
     let slow = tokio::spawn({
         let mut requests = client.requests.clone();
         let request = Request::get("http://test/slow/60000");
         let request = request.body(Empty::new()).unwrap();
         async move { requests.send_request(request).await }
     });
-    server.tells(&Told::Slow, 1).await;
+    server.expect_reports(&Report::Started, 1).await;
     let start = Instant::now();
     drain.start();
-    told(&format!("{}\r\n0\r\n\r\n", hear(&mut quiet).await));
+    retry_time(&format!("{}\r\n0\r\n\r\n", read_frame(&mut quiet).await));
     server.end().await;
     let took = start.elapsed();
     assert!(took >= deadline && took < deadline + SLACK, "{took:?}");
-    // Streams are tasks of their own: none outlives the server.
-    server.tells(&Told::Gone, 3).await;
+    // Each stream is a task of its own: none outlives the server.
+    server.expect_reports(&Report::Dropped, 3).await;
     assert!(slow.await.unwrap().is_err());
     drop(unread);
 }
 
-/// What a client that asks for this path begins with.
+/// The first bytes of a client that requests this path.
 fn request_for(path: &str) -> Vec<u8> {
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // GET, http, and the path and the authority as they are.
+    // GET, http, and the path and the authority as literals.
     let mut fields = vec![0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     fields.extend_from_slice(path.as_bytes());
     fields.extend_from_slice(b"\x01\x04test");
@@ -129,39 +129,39 @@ fn request_for(path: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_client_that_stops_before_the_socket_is_full_is_cut_too() {
+async fn a_client_that_stops_before_its_socket_is_full_is_cut() {
     let deadline = Duration::from_millis(300);
     let mut server = Server::start(|serve| serve.write_deadline(deadline).http2()).await;
     for path in ["/quiet", "/flood"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
-        // Its window is 64 KiB, which the socket takes though it reads nothing.
+        // Its window is 64 KiB, which fits into the socket's buffer, so no write waits.
         client.write_all(&request_for(path)).await.unwrap();
-        server.tells(&Told::Gone, 1).await;
+        server.expect_reports(&Report::Dropped, 1).await;
     }
 }
 
 #[tokio::test]
-async fn a_deadline_that_no_clock_reaches_is_none() {
+async fn a_deadline_of_duration_max_never_passes() {
     let server = Server::start(|serve| serve.write_deadline(Duration::MAX).http2()).await;
     let mut client = Client::connect(&server).await;
     assert_eq!(
-        hear(&mut client.get("/quiet").await).await,
+        read_frame(&mut client.get("/quiet").await).await,
         "data: hello\n\n"
     );
 }
 
 #[tokio::test]
-async fn clients_of_http_1_are_served_too_and_drained() {
+async fn http_1_clients_are_served_and_drained() {
     let drain = Drain::new().deadline(Duration::from_secs(1));
-    let mut server = Server::start(|serve| serve.drain(drain.clone()).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
     let mut client = server.connect("/quiet").await;
-    client.hear("data: hello").await;
+    client.read_until("data: hello").await;
     let mut upgraded = server.connect("/echo").await;
-    upgraded.hear("101 Switching Protocols").await;
+    upgraded.read_until("101 Switching Protocols").await;
     let fresh = TcpStream::connect(server.address).await.unwrap();
     let start = Instant::now();
     drain.start();
-    told(&client.hear_out().await);
+    retry_time(&client.read_to_end().await);
     drop(upgraded);
     server.end().await;
     assert!(start.elapsed() < SLACK);
@@ -169,7 +169,7 @@ async fn clients_of_http_1_are_served_too_and_drained() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_never_asks_is_cut() {
+async fn a_client_that_sends_no_request_is_cut() {
     let server = Server::start(|serve| serve.http2()).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! A served router, from the first connection to the end of its drain: over real sockets.
+//! `serve` over real sockets, from the first connection to the end of its drain.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod app;
@@ -6,5 +6,6 @@ mod connections;
 mod drain;
 #[cfg(feature = "http2")]
 mod http2;
+mod listeners;
 #[cfg(unix)]
 mod process;

@@ -1,6 +1,6 @@
-//! Whole processes: a server that is told to end, and clients that are stopped.
+//! Whole processes: a server that receives SIGTERM, and clients that are stopped.
 //!
-//! The processes are this test's own program, told by the environment what to be.
+//! Each process is this test program, with its role in an environment variable.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,48 +10,53 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use tidings_axum::{serve, shutdown_signal};
-use tidings_server::Drain;
+use tidings_axum::{Drain, serve, shutdown_signal};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::app::{Client, SLACK, SOON, Told, app, told};
+use crate::app::{Client, Report, SLACK, SOON, app, retry_time};
 
 const ROLE: &str = "TIDINGS_TEST_ROLE";
 const DEADLINE: Duration = Duration::from_secs(2);
 const STOPPED: usize = 20;
+/// Enough for the server itself and a few connections.
+const MAX_FILES: usize = 24;
+const STALL: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_goes_on_time_whatever_became_of_its_clients() {
+async fn a_process_ends_on_time_with_stopped_clients() {
     let server = Process::start("server");
-    let address: SocketAddr = server.says("listens on ").parse().unwrap();
+    let address: SocketAddr = server.expect_line("listens on ").parse().unwrap();
     let stopped: Vec<Process> = (0..STOPPED)
         .map(|_| Process::start(&format!("client of {address}")))
         .collect();
     for client in &stopped {
-        client.says("reads");
+        client.expect_line("reads");
         client.signal("STOP");
     }
     for _ in &stopped {
-        server.says("stalled");
+        server.expect_line("stalled");
     }
     let mut live = Vec::new();
     for path in ["/quiet", "/quiet", "/quiet", "/flood"] {
         let mut client = Client::connect(address, path).await;
-        client.hear("data: ").await;
+        client.read_until("data: ").await;
         live.push(tokio::spawn(async {
-            let read = client.hear_out().await;
+            let read = client.read_to_end().await;
             (read, Instant::now())
         }));
     }
 
     let start = Instant::now();
     server.signal("TERM");
-    let ended = tokio::task::spawn_blocking(move || server.ended());
+    let ended = tokio::task::spawn_blocking(move || server.expect_success());
     for client in live {
         let (read, at) = client.await.unwrap();
-        assert!((1000..=5000).contains(&told(&read)));
-        assert!(at - start < DEADLINE, "a live client is told at once");
+        assert!((1000..=5000).contains(&retry_time(&read)));
+        assert!(
+            at - start < DEADLINE,
+            "a live client receives its retry time at once"
+        );
     }
     ended.await.unwrap();
     let took = start.elapsed();
@@ -60,19 +65,39 @@ async fn a_process_goes_on_time_whatever_became_of_its_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_without_clients_goes_at_once_and_frees_its_port() {
+async fn a_process_without_clients_ends_at_once_and_frees_its_port() {
     let server = Process::start("server");
-    let address: SocketAddr = server.says("listens on ").parse().unwrap();
+    let address: SocketAddr = server.expect_line("listens on ").parse().unwrap();
     let start = Instant::now();
     server.signal("TERM");
-    server.ended();
+    server.expect_success();
     assert!(start.elapsed() < SLACK);
     TcpListener::bind(address).await.unwrap();
 }
 
-/// What a process of these tests does; nothing, if it is none.
+#[tokio::test]
+async fn a_server_without_free_file_descriptors_serves_its_clients_and_accepts_again() {
+    let server = Process::start_limited("server", MAX_FILES);
+    let address: SocketAddr = server.expect_line("listens on ").parse().unwrap();
+    let mut first = Client::connect(address, "/slow/0").await;
+    first.read_until("slow").await;
+    let mut others = Vec::new();
+    for _ in 0..MAX_FILES {
+        // The kernel connects those that the server cannot accept.
+        others.push(Client::connect(address, "/quiet").await);
+    }
+    let waiting = timeout(STALL, others[MAX_FILES - 1].read_until("data: hello"));
+    waiting.await.unwrap_err();
+    first.request("/slow/0").await;
+    first.read_until("slow").await;
+    drop(others);
+    let mut late = Client::connect(address, "/quiet").await;
+    late.read_until("data: hello").await;
+}
+
+/// Runs a child process in its role. Does nothing in the test process itself.
 #[test]
-fn of_a_process() {
+fn child_process_main() {
     let role = env::var(ROLE).unwrap_or_default();
     if role == "server" {
         run_server();
@@ -83,27 +108,27 @@ fn of_a_process() {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn run_server() {
-    let (app, mut tells) = app();
+    let (app, mut reports) = app();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let signal = shutdown_signal();
-    // From here on the test may ask for the end.
-    say(&format!("listens on {}", listener.local_addr().unwrap()));
-    let telling = tokio::spawn(async move {
-        while let Some(told) = tells.recv().await {
-            if told == Told::Stalled {
-                say("stalled");
+    // From here on the test may send SIGTERM.
+    print_line(&format!("listens on {}", listener.local_addr().unwrap()));
+    let reporting = tokio::spawn(async move {
+        while let Some(report) = reports.recv().await {
+            if report == Report::Stalled {
+                print_line("stalled");
             }
         }
     });
     serve(listener, app)
-        .drain(Drain::new().deadline(DEADLINE))
+        .drain(&Drain::new().deadline(DEADLINE))
         .drain_on(signal)
         .await
         .unwrap();
-    telling.abort();
+    reporting.abort();
 }
 
-/// Reads all that comes, until it is stopped.
+/// Reads until the process is stopped.
 fn run_client(address: SocketAddr) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
@@ -111,18 +136,18 @@ fn run_client(address: SocketAddr) {
         .unwrap();
     let mut buffer = [0; 65_536];
     stream.read_exact(&mut buffer).unwrap();
-    say("reads");
+    print_line("reads");
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
 }
 
-/// Says a line that no line of the test harness's is mixed with.
-fn say(line: &str) {
+/// Prints a line that is not mixed with the output of the test harness.
+fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
 }
 
-/// Killed when it is dropped, by its own id, stopped or not.
+/// A child process. Killed when it is dropped, by its own id, stopped or not.
 struct Process {
     child: Child,
     lines: Receiver<String>,
@@ -130,8 +155,24 @@ struct Process {
 
 impl Process {
     fn start(role: &str) -> Self {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "process::of_a_process", "--nocapture"])
+        Self::start_command(Command::new(env::current_exe().unwrap()), role)
+    }
+
+    /// Starts one that can open at most `max_files` file descriptors.
+    fn start_limited(role: &str, max_files: usize) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args([
+                "-c",
+                &format!("ulimit -n {max_files} && exec \"$0\" \"$@\""),
+            ])
+            .arg(env::current_exe().unwrap());
+        Self::start_command(shell, role)
+    }
+
+    fn start_command(mut command: Command, role: &str) -> Self {
+        let mut child = command
+            .args(["--exact", "process::child_process_main", "--nocapture"])
             .env(ROLE, role)
             .stdout(Stdio::piped())
             .spawn()
@@ -140,11 +181,12 @@ impl Process {
         Self { child, lines }
     }
 
-    /// Waits until it says a line that begins so, and returns the rest of it.
-    fn says(&self, begin: &str) -> String {
+    /// Waits for a line that begins with `begin`, and returns the rest of it.
+    fn expect_line(&self, begin: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(SOON);
-            let line = line.unwrap_or_else(|_| panic!("it does not say {begin:?}"));
+            let line =
+                line.unwrap_or_else(|_| panic!("there is no line that begins with {begin:?}"));
             if let Some(rest) = line.strip_prefix(begin) {
                 return rest.to_owned();
             }
@@ -158,22 +200,22 @@ impl Process {
         assert!(status.unwrap().success());
     }
 
-    /// Waits until it has ended well.
-    fn ended(mut self) {
-        // What it says ends with it.
+    /// Waits until it has ended with status 0.
+    fn expect_success(mut self) {
+        // Its output ends with it.
         let end = loop {
             if let Err(end) = self.lines.recv_timeout(SOON) {
                 break end;
             }
         };
-        assert_eq!(end, RecvTimeoutError::Disconnected, "it goes on");
+        assert_eq!(end, RecvTimeoutError::Disconnected, "it still runs");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     output.title(format_args!("serving on {url}"))?;
-    let server = tokio::spawn(serve(listener, routes::router(pace)));
+    let server = tokio::spawn(serve(listener, routes::router(pace)).into_future());
     let heard = Listener::new(url, &output).hear_all().await?;
     server.abort();
     output.note(format_args!("{heard} events heard, each once and in order"))?;
