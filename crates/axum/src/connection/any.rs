@@ -26,12 +26,15 @@ const FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// The longest deadline a timer is set to: a day. A longer one could overflow the clock.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 
+type AutoConnection<IO, A> =
+    UpgradeableConnection<'static, Stream<IO>, NotedRoutes<A>, TokioExecutor>;
+
 pub(super) struct AnyConnection<IO, A>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    connection: Pin<Box<UpgradeableConnection<'static, Stream<IO>, NotedRoutes<A>, TokioExecutor>>>,
+    connection: Pin<Box<AutoConnection<IO, A>>>,
     was_requested: Arc<AtomicBool>,
     /// `None` after the first request.
     first_request_timer: Option<Pin<Box<Sleep>>>,
