@@ -1,4 +1,4 @@
-//! Owns `DirectBody`: a response body that polls its own connection.
+//! `DirectBody`: a response body that polls its own connection.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) type Connection<IO> = http1::Connection<TokioIo<IO>, Full<Bytes>>;
 
-/// Reads from its connection when it is polled, in whichever task does that.
+/// Reads from its connection when it is polled, in the task that polls it.
 pub(crate) struct DirectBody<IO: AsyncRead + AsyncWrite> {
-    /// `None` once it is closed.
+    /// `None` after the connection has closed.
     connection: Option<Connection<IO>>,
     body: Incoming,
 }
@@ -36,14 +36,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Body for DirectBody<IO> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        // Asking is what makes the connection read.
+        // Only a poll of the body makes the connection read.
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             return Poll::Ready(frame);
         }
         if let Some(connection) = &mut this.connection
             && Pin::new(connection).poll(cx).is_ready()
         {
-            // Its error, if any, reaches the body too.
+            // The body receives the connection's error, if there is one.
             this.connection = None;
         }
         Pin::new(&mut this.body).poll_frame(cx)

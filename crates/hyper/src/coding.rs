@@ -1,4 +1,4 @@
-//! Owns content codings: which are asked for, and what becomes of a body that comes in one.
+//! Content codings: which ones a request accepts, and how an encoded response is handled.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,39 +14,40 @@ use tidings_client::{ResponseBody, TransportError};
 #[cfg(feature = "compression")]
 use crate::decode::{Codec, decoded};
 
-/// What is asked for, all the same to us.
+/// The codings that a request accepts, without a preference.
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
 
-/// Who asks for codings.
+/// Where the `Accept-Encoding` of a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asks {
+pub(crate) enum AcceptedBy {
     Transport,
     Caller,
 }
 
-/// Asks for the codings that can be decoded, unless the caller asks for some.
-pub(crate) fn ask(headers: &mut HeaderMap) -> Asks {
+/// Accepts the codings that can be decoded, unless the caller sets `Accept-Encoding`.
+pub(crate) fn accept(headers: &mut HeaderMap) -> AcceptedBy {
     if headers.contains_key(ACCEPT_ENCODING) {
-        return Asks::Caller;
+        return AcceptedBy::Caller;
     }
     if cfg!(feature = "compression") {
         headers.insert(ACCEPT_ENCODING, CODINGS);
     }
-    Asks::Transport
+    AcceptedBy::Transport
 }
 
-/// Decodes the body, and takes its coding out of the head.
+/// Decodes the body, and removes its coding from the head.
 ///
-/// What comes in a coding that cannot be decoded is left as it is if the caller asks for codings.
-/// Else it is an error, of the body alone if the status already says that it is no stream.
+/// A body in an unknown coding passes through unchanged if the caller set `Accept-Encoding`.
+/// Otherwise it is an error: of the whole response if the status is 200, and of the body alone if
+/// the status already refuses the stream.
 ///
-/// Differs from the standard: [Fetch](https://fetch.spec.whatwg.org/#handle-content-codings) hands
-/// such a body on as it is, and events would be read in what is none.
+/// Differs from the standard: [Fetch](https://fetch.spec.whatwg.org/#handle-content-codings) passes
+/// such a body through unchanged, and encoded bytes would be read as events.
 pub(crate) fn decode(
     response: Response<ResponseBody>,
-    asks: Asks,
+    accepted_by: AcceptedBy,
 ) -> Result<Response<ResponseBody>, TransportError> {
-    // The common case, and that of HEAD, 204 and 304.
+    // The common case. Answers to HEAD, and statuses 204 and 304, have no body to decode.
     if !response.headers().contains_key(CONTENT_ENCODING) || response.body().is_end_stream() {
         return Ok(response);
     }
@@ -55,7 +56,7 @@ pub(crate) fn decode(
         Coding::Identity => body,
         #[cfg(feature = "compression")]
         Coding::Known(codec) => return Ok(decoded(codec, head, body)),
-        Coding::Unknown if asks == Asks::Caller => body,
+        Coding::Unknown if accepted_by == AcceptedBy::Caller => body,
         Coding::Unknown if head.status == StatusCode::OK => return Err(UnknownCoding.into()),
         Coding::Unknown => ResponseBody::new(UnreadableBody { is_over: false }),
     };
@@ -67,7 +68,7 @@ enum Coding {
     Identity,
     #[cfg(feature = "compression")]
     Known(Codec),
-    /// Also several, one around the other: nobody sends that.
+    /// Also two codings applied one after the other, which no known server sends.
     Unknown,
 }
 
@@ -97,7 +98,7 @@ fn coding(headers: &HeaderMap) -> Coding {
     found
 }
 
-/// The body of a response that is refused anyway.
+/// The body, in an unknown coding, of a response that its status already refuses.
 struct UnreadableBody {
     is_over: bool,
 }
@@ -115,13 +116,17 @@ impl Body for UnreadableBody {
     }
 }
 
-/// The body comes in a coding that cannot be decoded, and that nobody asked for.
+/// The error for a body in a coding that the request did not accept.
 #[derive(Debug)]
 struct UnknownCoding;
 
 impl fmt::Display for UnknownCoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server sent a content encoding that it was not asked for")
+        f.write_str(if cfg!(feature = "compression") {
+            "the server sent a content encoding other than the accepted gzip, br and zstd"
+        } else {
+            "the server sent a content encoding, and the feature `compression` is off"
+        })
     }
 }
 

@@ -1,11 +1,13 @@
-//! Owns the way to a server: lookup, TCP, proxy and TLS, within one time.
+//! The way to a server: lookup, TCP, proxy and TLS, within one timeout.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
@@ -18,9 +20,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use crate::lookup::{LookupError, Resolver};
 use crate::proxy::Route;
+use crate::request::Origin;
 #[cfg(feature = "tls")]
-use crate::tls::Tls;
+use crate::tls::{Tls, is_certificate_error};
 
 /// Any stream of bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,18 +36,18 @@ pub(crate) type Dial = Arc<dyn Fn(Uri) -> Dialing + Send + Sync>;
 
 pub(crate) type Dialing = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send>>;
 
-/// A way to a server, open.
+/// An open stream of bytes to a server.
 pub(crate) enum Link {
-    /// Kept apart, as it is read without a virtual call.
+    /// A variant of its own, because it is read without a virtual call.
     Tcp(TcpStream),
     Other(Box<dyn Duplex>),
 }
 
-/// The server's [origin](crate::request::origin), and how it is reached.
+/// A server, and how to reach it.
 pub(crate) struct Way {
-    pub(crate) server: Uri,
+    pub(crate) server: Origin,
     pub(crate) route: Route,
-    pub(crate) tcp: HttpConnector,
+    pub(crate) tcp: HttpConnector<Resolver>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
 }
@@ -51,127 +55,230 @@ pub(crate) struct Way {
 impl Way {
     pub(crate) async fn open(self) -> Result<Link, TransportError> {
         #[cfg(feature = "tls")]
-        let handshake = match self.server.host() {
-            Some(host) if self.server.scheme_str() == Some("https") => {
-                Some(self.tls.prepare(host).map_err(Step::Tls.failed())?)
-            }
-            _ => None,
+        let handshake = if self.server.scheme() == Some("https") {
+            let prepared = self.tls.prepare(self.server.host());
+            Some(prepared.map_err(|cause| Step::TlsSetup.failed(&self.server, cause))?)
+        } else {
+            None
         };
-        let stream = match self.route {
-            Route::Direct => call(self.tcp, self.server)
-                .await
-                .map_err(Step::Server.failed())?,
-            Route::Forward { proxy, .. } => {
-                let connecting = call(self.tcp, proxy);
-                connecting.await.map_err(Step::Proxy.failed())?
-            }
-            Route::Tunnel {
-                proxy,
-                authorization,
-            } => {
-                let mut tunnel = Tunnel::new(proxy, self.tcp);
-                if let Some(authorization) = authorization {
-                    tunnel = tunnel.with_auth(authorization);
-                }
-                let connecting = call(tunnel, self.server);
-                connecting.await.map_err(Step::Proxy.failed())?
-            }
-            Route::Socks { proxy, user } => {
-                let mut socks = SocksV5::new(proxy, self.tcp);
-                if let Some((name, password)) = user {
-                    socks = socks.with_auth(name, password);
-                }
-                let connecting = call(socks, self.server);
-                connecting.await.map_err(Step::Proxy.failed())?
-            }
-        };
+        let stream = open_route(self.route, self.tcp, &self.server).await?;
         #[cfg(feature = "tls")]
         if let Some(handshake) = handshake {
-            let handshake = handshake.over(stream);
-            let stream = handshake.await.map_err(Step::Tls.failed())?;
+            let shaken = handshake.over(stream).await;
+            let stream = shaken.map_err(|cause| {
+                let step = if is_certificate_error(&*cause) {
+                    Step::Certificate
+                } else {
+                    Step::Handshake
+                };
+                step.failed(&self.server, cause)
+            })?;
             return Ok(Link::Other(Box::new(stream)));
         }
         Ok(Link::Tcp(stream))
     }
 }
 
-async fn call<S>(mut connector: S, url: Uri) -> Result<TcpStream, S::Error>
-where
-    S: Service<Uri, Response = TokioIo<TcpStream>>,
-{
-    poll_fn(|cx| connector.poll_ready(cx)).await?;
-    Ok(connector.call(url).await?.into_inner())
-}
-
-pub(crate) async fn dial(dialing: Dialing) -> Result<Link, TransportError> {
-    let stream = dialing.await.map_err(Step::Server.failed())?;
-    Ok(Link::Other(stream))
-}
-
-/// Does it within this time.
-pub(crate) async fn within(
-    limit: Option<ConnectTimeout>,
-    opening: impl Future<Output = Result<Link, TransportError>>,
-) -> Result<Link, TransportError> {
-    match limit {
-        Some(ConnectTimeout(limit)) => timeout(limit, opening)
-            .await
-            .unwrap_or_else(|_| Err(TimedOut(limit).into())),
-        None => opening.await,
-    }
-}
-
-/// A step on the way to a server.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Server,
-    Proxy,
-    #[cfg(feature = "tls")]
-    Tls,
-}
-
-impl Step {
-    fn failed<E: Into<TransportError>>(self) -> impl FnOnce(E) -> TransportError {
-        move |cause| {
-            Box::new(Failed {
-                step: self,
-                cause: cause.into(),
-            })
+/// A TCP connection to the server, or to the proxy that leads to it.
+async fn open_route(
+    route: Route,
+    tcp: HttpConnector<Resolver>,
+    server: &Origin,
+) -> Result<TcpStream, TransportError> {
+    match route {
+        Route::Direct => open_tcp(tcp, server, Peer::Server).await,
+        Route::Forward { proxy, .. } => open_tcp(tcp, &proxy, Peer::Proxy).await,
+        Route::Tunnel {
+            proxy,
+            authorization,
+        } => {
+            let opened = Opened(Some(open_tcp(tcp, &proxy, Peer::Proxy).await?));
+            let mut tunnel = Tunnel::new(proxy.url().clone(), opened);
+            if let Some(authorization) = authorization {
+                tunnel = tunnel.with_auth(authorization);
+            }
+            let tunnelled = call(tunnel, server.url()).await;
+            tunnelled.map_err(|cause| Step::Tunnel(proxy).failed(server, cause))
+        }
+        Route::Socks { proxy, user } => {
+            let opened = Opened(Some(open_tcp(tcp, &proxy, Peer::Proxy).await?));
+            let mut socks = SocksV5::new(proxy.url().clone(), opened);
+            if let Some((name, password)) = user {
+                socks = socks.with_auth(name, password);
+            }
+            let tunnelled = call(socks, server.url()).await;
+            tunnelled.map_err(|cause| Step::Tunnel(proxy).failed(server, cause))
         }
     }
 }
 
-/// A step that failed. Names no URL: its query and what stands before an `@` are secrets.
-#[derive(Debug)]
-struct Failed {
-    step: Step,
-    cause: TransportError,
+async fn open_tcp(
+    tcp: HttpConnector<Resolver>,
+    to: &Origin,
+    peer: Peer,
+) -> Result<TcpStream, TransportError> {
+    call(tcp, to.url()).await.map_err(|error| {
+        let cause = error.source();
+        if cause.is_some_and(|cause| cause.is::<LookupError>()) {
+            return Step::Lookup(peer).failed(to, error);
+        }
+        Step::Tcp(peer).failed(to, error)
+    })
 }
 
-impl fmt::Display for Failed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.step {
-            Step::Server => "the server could not be reached",
-            Step::Proxy => "the proxy could not be reached, or does not reach the server",
-            #[cfg(feature = "tls")]
-            Step::Tls => "no TLS with the server",
+async fn call<S>(mut connector: S, url: &Uri) -> Result<TcpStream, S::Error>
+where
+    S: Service<Uri, Response = TokioIo<TcpStream>>,
+{
+    poll_fn(|cx| connector.poll_ready(cx)).await?;
+    Ok(connector.call(url.clone()).await?.into_inner())
+}
+
+/// A connection to a proxy that is already open, as the connector of one call.
+///
+/// hyper-util's proxies connect by themselves; their errors then mix the way to the proxy with the
+/// proxy's own answer.
+struct Opened(Option<TcpStream>);
+
+impl Service<Uri> for Opened {
+    type Response = TokioIo<TcpStream>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        match self.0.take() {
+            Some(stream) => ready(Ok(TokioIo::new(stream))),
+            None => unreachable!("`call` consumes the connector that it calls"),
+        }
+    }
+}
+
+pub(crate) async fn dial(server: &Origin, dialing: Dialing) -> Result<Link, TransportError> {
+    let stream = dialing.await;
+    let stream = stream.map_err(|cause| Step::Dial.failed(server, cause))?;
+    Ok(Link::Other(stream))
+}
+
+/// Opens the link within this timeout.
+pub(crate) async fn within(
+    limit: Option<ConnectTimeout>,
+    server: &Origin,
+    opening: impl Future<Output = Result<Link, TransportError>>,
+) -> Result<Link, TransportError> {
+    match limit {
+        Some(ConnectTimeout(limit)) => timeout(limit, opening).await.unwrap_or_else(|elapsed| {
+            let elapsed = io::Error::from(elapsed);
+            Err(Step::Timeout(limit).failed(server, elapsed))
+        }),
+        None => opening.await,
+    }
+}
+
+/// The end of a TCP connection that a step tries to reach.
+#[derive(Debug, Clone, Copy)]
+enum Peer {
+    Server,
+    Proxy,
+}
+
+/// A step on the way to a server.
+#[derive(Debug)]
+enum Step {
+    Lookup(Peer),
+    Tcp(Peer),
+    /// This proxy connects to the server.
+    Tunnel(Origin),
+    #[cfg(feature = "tls")]
+    TlsSetup,
+    #[cfg(feature = "tls")]
+    Certificate,
+    #[cfg(feature = "tls")]
+    Handshake,
+    Dial,
+    /// All steps together, within this time.
+    Timeout(Duration),
+}
+
+impl Step {
+    /// The error of this step towards this peer.
+    fn failed(self, peer: &Origin, cause: impl Into<TransportError>) -> TransportError {
+        Box::new(StepError {
+            step: self,
+            peer: peer.clone(),
+            cause: cause.into(),
         })
     }
 }
 
-impl StdError for Failed {
+/// A step that failed. It names the host and port of a URL and nothing more: a user, a password
+/// and a query are secrets.
+#[derive(Debug)]
+struct StepError {
+    step: Step,
+    peer: Origin,
+    cause: TransportError,
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = &self.peer;
+        match &self.step {
+            Step::Lookup(Peer::Server) => write!(
+                f,
+                "the lookup of {} failed: check the host in the URL, and the DNS of this machine",
+                peer.host()
+            ),
+            Step::Lookup(Peer::Proxy) => write!(
+                f,
+                "the lookup of the proxy {} failed: check the proxy setting and the environment",
+                peer.host()
+            ),
+            Step::Tcp(Peer::Server) => write!(
+                f,
+                "no TCP connection to {peer}: check that a server listens there"
+            ),
+            Step::Tcp(Peer::Proxy) => write!(
+                f,
+                "no TCP connection to the proxy {peer}: check the proxy setting and the environment"
+            ),
+            Step::Tunnel(proxy) => write!(
+                f,
+                "the proxy {proxy} did not connect to {peer}: \
+                 check that it allows this server, and its user and password"
+            ),
+            #[cfg(feature = "tls")]
+            Step::TlsSetup => write!(
+                f,
+                "TLS for {peer} could not be set up: check the root certificates of this machine, \
+                 or add your own with `add_root_certificate`"
+            ),
+            #[cfg(feature = "tls")]
+            Step::Certificate => write!(
+                f,
+                "the certificate of {peer} was refused: check its names and dates; \
+                 if your own authority issued it, trust that with `add_root_certificate`"
+            ),
+            #[cfg(feature = "tls")]
+            Step::Handshake => write!(
+                f,
+                "the TLS handshake with {peer} failed: check that it serves https"
+            ),
+            Step::Dial => write!(f, "the function that connects to {peer} failed"),
+            Step::Timeout(limit) => write!(
+                f,
+                "no connection to {peer} within {limit:?}: \
+                 check that the server answers, or raise `connect_timeout`"
+            ),
+        }
+    }
+}
+
+impl StdError for StepError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(self.cause.as_ref())
     }
 }
-
-#[derive(Debug)]
-struct TimedOut(Duration);
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the connection was not made within {:?}", self.0)
-    }
-}
-
-impl StdError for TimedOut {}

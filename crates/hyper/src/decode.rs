@@ -1,4 +1,4 @@
-//! Owns `DecodedBody`: a body that is decoded as it arrives.
+//! `DecodedBody`: a response body that is decoded as it arrives.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -17,8 +17,8 @@ use http_body::{Body, Frame};
 use tidings_client::{ResponseBody, TransportError};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
-/// What comes out at a time, at most: a chunk that decodes to a gigabyte comes in pieces, and the
-/// session's limit on an event ends it.
+/// The most bytes that are decoded at a time. A chunk that decodes to a gigabyte is returned in
+/// pieces of this size, and the session's limit on an event ends it.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The binary logarithm of the largest window, 8 MiB.
@@ -26,8 +26,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// Spec: [RFC 9659](https://www.rfc-editor.org/rfc/rfc9659#section-3).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How the first byte of a stream for windows up to 1 GiB begins, which the standard knows nothing
-/// of and the decoder would take.
+/// The first bits of a stream with a window of up to 1 GiB: an extension that the standard does not
+/// define, but that the decoder accepts.
 ///
 /// Spec: [RFC 7932](https://www.rfc-editor.org/rfc/rfc7932#section-9.1).
 const BROTLI_LARGE_WINDOW: u8 = 0b001_0001;
@@ -40,14 +40,14 @@ pub(crate) enum Codec {
     Zstd,
 }
 
-/// The response with its body decoded, and a head that tells of what is handed on.
+/// The response with its body decoded, and without the headers that describe the encoded body.
 pub(crate) fn decoded(codec: Codec, mut head: Parts, body: ResponseBody) -> Response<ResponseBody> {
     head.headers.remove(CONTENT_ENCODING);
     head.headers.remove(CONTENT_LENGTH);
     Response::from_parts(head, ResponseBody::new(DecodedBody::new(codec, body)))
 }
 
-/// Hands out whatever can be decoded of what has come.
+/// Returns all text that the bytes received so far decode to.
 struct DecodedBody {
     body: ResponseBody,
     codec: Codec,
@@ -58,10 +58,10 @@ struct DecodedBody {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Nothing has come yet.
+    /// No byte has arrived yet.
     Empty,
     Decoding,
-    /// What was encoded is whole. The body goes on until it says so too.
+    /// The encoded stream is complete. The body ends when the connection says so too.
     Whole,
     Over,
 }
@@ -77,7 +77,7 @@ impl DecodedBody {
         }
     }
 
-    /// The next piece; `None` if there is none before more of the body comes.
+    /// The next piece; `None` if more of the body must arrive first.
     fn decode(&mut self, cx: &mut Context<'_>) -> io::Result<Option<Bytes>> {
         let mut piece = ReadBuf::new(&mut self.piece);
         match self.decoder.poll_read(cx, &mut piece) {
@@ -88,7 +88,7 @@ impl DecodedBody {
             }
             Poll::Ready(Ok(())) => Ok(Some(Bytes::copy_from_slice(piece.filled()))),
             Poll::Ready(Err(error)) => Err(error),
-            // It waits for nothing but its input.
+            // The decoder waits only for its input.
             Poll::Pending => Ok(None),
         }
     }
@@ -101,13 +101,17 @@ impl DecodedBody {
             Stage::Empty => {
                 let window = first & BROTLI_WINDOW_MASK;
                 if self.codec == Codec::Brotli && window == BROTLI_LARGE_WINDOW {
-                    return Err(io::Error::other("the window is over the limit"));
+                    return Err(io::Error::other(
+                        "the stream has a large window, which is not supported",
+                    ));
                 }
                 self.stage = Stage::Decoding;
             }
             Stage::Decoding => {}
             Stage::Whole | Stage::Over => {
-                return Err(io::Error::other("there is more behind its end"));
+                return Err(io::Error::other(
+                    "bytes follow the end of the encoded stream",
+                ));
             }
         }
         self.decoder.input().chunk = chunk;
@@ -117,7 +121,7 @@ impl DecodedBody {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, TransportError>> {
         loop {
             if self.stage == Stage::Decoding
-                && let Some(piece) = self.decode(cx).map_err(Undecodable)?
+                && let Some(piece) = self.decode(cx).map_err(MalformedEncoding)?
             {
                 return Poll::Ready(Ok(Some(piece)));
             }
@@ -127,12 +131,13 @@ impl DecodedBody {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)).transpose()? {
                 Some(frame) => {
                     if let Ok(chunk) = frame.into_data() {
-                        self.take(chunk).map_err(Undecodable)?;
+                        self.take(chunk).map_err(MalformedEncoding)?;
                         let piece = match self.stage {
-                            Stage::Decoding => self.decode(cx).map_err(Undecodable)?,
+                            Stage::Decoding => self.decode(cx).map_err(MalformedEncoding)?,
                             _ => None,
                         };
-                        // Also where nothing comes out: bytes have come, and others have their turn.
+                        // Also an empty piece: bytes have arrived, which counts as life, and other
+                        // tasks must get their turn.
                         return Poll::Ready(Ok(Some(piece.unwrap_or_default())));
                     }
                 }
@@ -177,7 +182,7 @@ impl Decoder {
                 decoder.multiple_members(true);
                 Self::Gzip(Box::new(decoder))
             }
-            // Its format knows of one stream only.
+            // A brotli body is one stream: the format has no members.
             Codec::Brotli => Self::Brotli(Box::new(BrotliDecoder::new(input))),
             Codec::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
@@ -205,8 +210,8 @@ impl Decoder {
     }
 }
 
-/// The chunk of the body that is being decoded. The decoder reads it and not the body, so that an
-/// error of the body does not overtake what was decoded before it.
+/// The chunk of the body that is being decoded. The decoder reads the chunk and not the body, so
+/// that an error of the body does not overtake the text that was decoded before it.
 #[derive(Default)]
 struct Input {
     chunk: Bytes,
@@ -227,7 +232,7 @@ impl AsyncBufRead for Input {
     }
 }
 
-/// The decoders ask for it, and use [`AsyncBufRead`] alone.
+/// The decoders require this trait, but use only [`AsyncBufRead`].
 impl AsyncRead for Input {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -243,15 +248,15 @@ impl AsyncRead for Input {
 }
 
 #[derive(Debug)]
-struct Undecodable(io::Error);
+struct MalformedEncoding(io::Error);
 
-impl fmt::Display for Undecodable {
+impl fmt::Display for MalformedEncoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server sent a body that is not in the encoding it names")
+        f.write_str("the server sent a body that is not in the content encoding that it names")
     }
 }
 
-impl StdError for Undecodable {
+impl StdError for MalformedEncoding {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.0)
     }

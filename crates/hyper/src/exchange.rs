@@ -1,4 +1,4 @@
-//! Owns the exchange over a connection: sends the request, and waits for the head of the response.
+//! One exchange over a connection: sends the request and waits for the head of the response.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -27,7 +27,7 @@ where
     Ok(response?.map(|body| ResponseBody::new(DirectBody::new(connection, body))))
 }
 
-/// Polls the connection for as long as the response takes, and returns it if it is still open.
+/// Polls the connection until the response's head arrives. Returns the connection if it is still open.
 async fn drive<IO, F>(
     connection: Connection<IO>,
     response: F,
@@ -45,7 +45,7 @@ where
         if let Some(open) = &mut connection
             && Pin::new(open).poll(cx).is_ready()
         {
-            // Its error, if any, reaches the response too.
+            // The response receives the connection's error, if there is one.
             connection = None;
         }
         response.as_mut().poll(cx)

@@ -1,36 +1,44 @@
-//! Owns TCP keep-alive: how soon a peer that is gone without a word is noticed.
+//! TCP keep-alive: how soon a connection notices that its peer has vanished.
 
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 
-/// Most systems take no longer time.
+use crate::lookup::Resolver;
+
+/// The longest time that most systems accept.
 const MAX_TIME: Duration = Duration::from_secs(32_767);
-/// Most systems take no more probes.
+/// The most probes that most systems accept.
 const MAX_PROBES: u32 = 127;
 
 const IDLE: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 3;
 
-/// A connector with what every connection has.
-pub(crate) fn connector() -> HttpConnector {
-    let mut connector = HttpConnector::new();
+/// A connector with the default options of every connection.
+pub(crate) fn connector() -> HttpConnector<Resolver> {
+    let mut connector = HttpConnector::new_with_resolver(Resolver::new());
     connector.enforce_http(false);
     connector.set_nodelay(true);
     set(&mut connector, IDLE, INTERVAL, PROBES);
     connector
 }
 
-/// Sets what the system will take: it refuses what is out of its bounds, and then there is none.
-pub(crate) fn set(connector: &mut HttpConnector, idle: Duration, interval: Duration, probes: u32) {
+/// Sets values that the system accepts. It refuses values out of its bounds, and the connection
+/// would then have no keep-alive.
+pub(crate) fn set(
+    connector: &mut HttpConnector<Resolver>,
+    idle: Duration,
+    interval: Duration,
+    probes: u32,
+) {
     let time = |time: Duration| Some(time.clamp(Duration::from_secs(1), MAX_TIME));
     connector.set_keepalive(time(idle));
     connector.set_keepalive_interval(time(interval));
     connector.set_keepalive_retries(Some(probes.clamp(1, MAX_PROBES)));
 }
 
-pub(crate) fn unset(connector: &mut HttpConnector) {
+pub(crate) fn unset(connector: &mut HttpConnector<Resolver>) {
     connector.set_keepalive(None);
     connector.set_keepalive_interval(None);
     connector.set_keepalive_retries(None);
@@ -47,8 +55,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether it is on, and its two times and the probes as the system has them.
-    async fn check(mut connector: HttpConnector, expected: Option<(u64, u64, u32)>) {
+    /// Expects keep-alive to be off (`None`), or on with these two times and probes.
+    async fn check(mut connector: HttpConnector<Resolver>, expected: Option<(u64, u64, u32)>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         poll_fn(|cx| connector.poll_ready(cx)).await.unwrap();
@@ -73,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn any_times_are_set_as_near_as_the_system_has_them() {
+    async fn values_out_of_bounds_are_set_to_the_nearest_bound() {
         let check = async |idle, interval, probes, expected| {
             let mut connector = connector();
             set(&mut connector, idle, interval, probes);

@@ -1,30 +1,38 @@
-//! The direct transport of the tidings client: one HTTP/1.1 connection a session, polled in the
+//! The direct transport of the tidings client: one HTTP/1.1 connection per session, polled in the
 //! session's own task.
 //!
-//! hyper's connection is usually spawned, and its chunks cross a channel between two tasks. Here
-//! the response body polls it, so a session costs no task and an event no wake-up. There is no
-//! pool: a stream has its connection to itself anyway.
+//! Most clients spawn hyper's connection, and each chunk crosses a channel between two tasks. Here
+//! the response body polls its connection, so a session needs no task and an event no wake-up.
+//! There is no pool: each stream needs a connection of its own anyway.
 //!
 //! ```no_run
-//! # async fn hear() -> Result<(), tidings_client::Error> {
+//! # async fn read() -> Result<(), tidings_client::Error> {
 //! let client = tidings_hyper::client();
 //! let mut session = client.get("http://localhost:8080/events").open().await?;
+//! while let Some(event) = session.try_next().await? {
+//!     println!("{}: {}", event.event_type(), event.text());
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`DirectTransport`] has the settings: proxies, of which it takes those that the environment
-//! names, TCP keep-alive, whose certificates are trusted, and streams of bytes other than TCP.
+//! [`DirectTransport`] has the settings: proxies (by default those of the environment), TCP
+//! keep-alive, trusted certificates, and streams of bytes other than TCP.
 //!
 //! # Features
 //! Both are on by default.
-//! * `tls`: `https`, with rustls and what the platform trusts.
-//! * `compression`: asks for gzip, br and zstd, and decodes them as they arrive: an event that the
-//!   server flushes is heard at once. A request that sets its own `Accept-Encoding` keeps it;
+//! * `tls`: `https` URLs, with rustls and the platform's root certificates.
+//! * `compression`: accepts gzip, br and zstd, and decodes them as they arrive: an event that the
+//!   server flushes is delivered at once. A request that sets its own `Accept-Encoding` keeps it;
 //!   `identity` turns compression off.
 //!
-//! A stream in an encoding that cannot be decoded is an error of the network, unless the request
-//! asked for encodings itself: it then comes as it is.
+//! A stream in another content encoding is an error, unless the request sets its own
+//! `Accept-Encoding`: the transport then passes the body through unchanged.
+//!
+//! # Errors
+//! An error names the step that failed, the host and the port: the lookup, the TCP connection, the
+//! proxy, the certificate, the TLS handshake or the timeout. It never contains the path, the query,
+//! the user or the password of a URL.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
@@ -34,6 +42,7 @@ mod connect;
 mod decode;
 mod exchange;
 mod keep_alive;
+mod lookup;
 mod proxy;
 mod request;
 #[cfg(feature = "tls")]
@@ -47,7 +56,7 @@ use tidings_client::SseClient;
 pub use tls::InvalidCertificate;
 pub use transport::DirectTransport;
 
-/// A client over the direct transport.
+/// A client over [`DirectTransport::new`]: with the proxies of the environment.
 pub fn client() -> SseClient {
     SseClient::over(DirectTransport::new())
 }

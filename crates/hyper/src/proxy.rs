@@ -1,4 +1,4 @@
-//! Owns proxies: which one a request goes through, and what the environment says of it.
+//! The proxies of the direct transport: which one a request goes through, and the environment's settings.
 
 use std::env;
 use std::error::Error as StdError;
@@ -8,30 +8,30 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::request::origin;
+use crate::request::Origin;
 
-/// What the matcher takes for a proxy, and [`Proxies::route`] for one that cannot be used.
+/// A URL that the matcher accepts as a proxy, and that [`Proxies::route`] refuses.
 const UNUSABLE: &str = "socks4://unusable";
 
 /// Which requests go through which proxy.
 #[derive(Clone)]
 pub(crate) struct Proxies(Arc<Matcher>);
 
-/// How a server is reached. The URLs are [origins](origin).
+/// How a server is reached.
 pub(crate) enum Route {
     Direct,
-    /// The proxy is sent the request, in the absolute form.
+    /// The proxy receives the request, in the absolute form.
     Forward {
-        proxy: Uri,
+        proxy: Origin,
         authorization: Option<HeaderValue>,
     },
-    /// The proxy is asked by CONNECT for a connection.
+    /// The proxy receives a CONNECT and opens a connection to the server.
     Tunnel {
-        proxy: Uri,
+        proxy: Origin,
         authorization: Option<HeaderValue>,
     },
     Socks {
-        proxy: Uri,
+        proxy: Origin,
         user: Option<(String, String)>,
     },
 }
@@ -49,7 +49,8 @@ impl Proxies {
     }
 
     pub(crate) fn from_environment() -> Self {
-        // What is not UTF-8 is replaced by what no URL has, so that it is not passed over.
+        // Bytes that are not UTF-8 are replaced by a character that no URL contains: the value is
+        // then refused, not ignored.
         Self::from_variables(|name| Some(env::var_os(name)?.to_string_lossy().into_owned()))
     }
 
@@ -58,13 +59,13 @@ impl Proxies {
             let values = names.into_iter().filter_map(&variable);
             values.into_iter().find(|value| !value.trim().is_empty())
         };
-        // One that cannot be used must not be passed over as if none were set.
+        // An unusable proxy must not be ignored: requests would then go out without a proxy.
         let proxy = |names| match first(names) {
             Some(url) if is_usable(&url) => url,
             Some(_) => UNUSABLE.to_owned(),
             None => String::new(),
         };
-        // There `HTTP_PROXY` is the `Proxy` header of whoever sent the request.
+        // In a CGI program `HTTP_PROXY` is the `Proxy` header of the request: a stranger sets it.
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let http = [
             "http_proxy",
@@ -78,13 +79,13 @@ impl Proxies {
         Self(Arc::new(matcher.build()))
     }
 
-    pub(crate) fn route(&self, server: &Uri) -> Result<Route, InvalidProxy> {
-        let Some(found) = self.0.intercept(server) else {
+    pub(crate) fn route(&self, server: &Origin) -> Result<Route, InvalidProxy> {
+        let Some(found) = self.0.intercept(server.url()) else {
             return Ok(Route::Direct);
         };
-        let proxy = origin(found.uri()).ok_or(InvalidProxy(()))?;
+        let proxy = Origin::of(found.uri()).ok_or(InvalidProxy(()))?;
         let authorization = found.basic_auth().cloned();
-        match (proxy.scheme_str(), server.scheme_str()) {
+        match (proxy.scheme(), server.scheme()) {
             (Some("http"), Some("http")) => Ok(Route::Forward {
                 proxy,
                 authorization,
@@ -104,22 +105,23 @@ impl Proxies {
     }
 }
 
-/// Whether this names a proxy that can be used.
+/// Whether this URL names a proxy that the transport supports.
 fn is_usable(url: &str) -> bool {
     let proxies = Proxies(Arc::new(Matcher::builder().all(url).build()));
-    let route = proxies.route(&Uri::from_static("http://localhost"));
-    !matches!(route, Ok(Route::Direct) | Err(_))
+    let server = Origin::of(&Uri::from_static("http://localhost"));
+    let route = server.map(|server| proxies.route(&server));
+    !matches!(route, None | Some(Ok(Route::Direct) | Err(_)))
 }
 
-/// The URL names no proxy that the transport can use.
+/// The error for a URL that names no proxy that the transport supports.
 #[derive(Debug)]
 pub struct InvalidProxy(());
 
 impl fmt::Display for InvalidProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the proxy that is set cannot be used: \
-             its URL must begin with http://, socks5:// or socks5h:// and name a host",
+            "the proxy cannot be used: its URL must begin with http://, socks5:// or socks5h:// \
+             and name a host; check the proxy setting and the environment",
         )
     }
 }
@@ -135,7 +137,7 @@ mod tests {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
         });
-        let route = proxies.route(&origin(&url.parse().unwrap()).unwrap());
+        let route = proxies.route(&Origin::of(&url.parse().unwrap()).unwrap());
         let text = |value: Option<HeaderValue>| {
             value.map_or(String::new(), |value| {
                 assert!(value.is_sensitive());
@@ -148,15 +150,15 @@ mod tests {
                 proxy,
                 authorization,
             }) => {
-                format!("forward {proxy}{}", text(authorization))
+                format!("forward {}{}", proxy.url(), text(authorization))
             }
             Ok(Route::Tunnel {
                 proxy,
                 authorization,
             }) => {
-                format!("tunnel {proxy}{}", text(authorization))
+                format!("tunnel {}{}", proxy.url(), text(authorization))
             }
-            Ok(Route::Socks { proxy, user }) => format!("socks {proxy} {user:?}"),
+            Ok(Route::Socks { proxy, user }) => format!("socks {} {user:?}", proxy.url()),
             Err(_) => "invalid".to_owned(),
         };
         assert_eq!(found, expected, "{variables:?} {url}");
@@ -179,13 +181,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_in_lower_case_goes_first() {
+    fn a_variable_in_lower_case_takes_precedence() {
         let both = [("HTTP_PROXY", "http://a"), ("http_proxy", "http://b")];
         check(&both, "http://x/", "forward http://b:80/");
     }
 
     #[test]
-    fn what_a_request_to_a_cgi_program_says_is_no_proxy() {
+    fn a_cgi_program_ignores_the_proxy_header_of_a_request() {
         let cgi = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "http://evil")];
         check(&cgi, "http://x/", "direct");
         let cgi = [("REQUEST_METHOD", "GET"), ("http_proxy", "http://a")];
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_left_out() {
+    fn hosts_in_no_proxy_are_reached_directly() {
         let check = |url: &str, expected: &str| {
             let no = " a.test, .b.test,192.168.0.0/16,::1";
             check(
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_not_passed_over() {
+    fn an_unusable_proxy_is_refused_and_not_ignored() {
         for url in [
             "https://a",
             "socks4://a",

@@ -1,4 +1,4 @@
-//! Owns TLS: whose certificates are trusted, and the handshake.
+//! TLS: which certificates are trusted, and the handshake.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,16 +15,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Over HTTP/2 nothing would be understood.
+/// The only protocol that the handshake offers: the transport does not speak HTTP/2.
 const PROTOCOL: &[u8] = b"http/1.1";
 
 const PEM_BEGINS: &[u8] = b"-----BEGIN ";
 
-/// What is trusted, and what was made of it.
+/// The trusted root certificates, and the configuration made of them.
 #[derive(Clone, Default)]
 pub(crate) struct Tls {
     roots: Arc<Vec<CertificateDer<'static>>>,
-    /// Made for the first connection, as it reads the platform's roots.
+    /// Made for the first connection, because that reads the platform's roots.
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
@@ -43,7 +43,7 @@ impl Tls {
     ) -> Result<(), InvalidCertificate> {
         let found = parse(certificate).map_err(|error| InvalidCertificate(error.into()))?;
         if found.is_empty() {
-            return Err(InvalidCertificate("there is none".into()));
+            return Err(InvalidCertificate("the PEM text has no certificate".into()));
         }
         let mut store = RootCertStore::empty();
         for root in &found {
@@ -55,7 +55,8 @@ impl Tls {
         Ok(())
     }
 
-    /// What is needed for a handshake with this host: there may be no root at all, or no name.
+    /// Prepares a handshake with this host. It fails if the machine has no root certificate, or if
+    /// the host cannot be the name in a certificate.
     pub(crate) fn prepare(&self, host: &str) -> Result<Handshake, TransportError> {
         let host = host.strip_prefix('[').unwrap_or(host);
         let host = host.strip_suffix(']').unwrap_or(host);
@@ -109,14 +110,14 @@ fn verifier(
     Verifier::new_with_extra_roots(roots.iter().cloned(), provider)
 }
 
-/// The platform knows of no other roots than its own.
+/// The platform trusts no roots except its own.
 #[cfg(target_os = "android")]
 fn verifier(
     roots: &[CertificateDer<'static>],
     provider: Arc<CryptoProvider>,
 ) -> Result<Verifier, rustls::Error> {
     if !roots.is_empty() {
-        let text = "Android takes no root certificates beside its own";
+        let text = "Android accepts no root certificates except its own";
         return Err(rustls::Error::General(text.to_owned()));
     }
     Verifier::new(provider)
@@ -135,7 +136,7 @@ fn parse(
     }
 }
 
-/// What TLS says is wrapped as an error of I/O, whose source it is not.
+/// The TLS error inside an I/O error, which does not return it as its source.
 fn unwrap_error(error: io::Error) -> TransportError {
     match error.downcast::<rustls::Error>() {
         Ok(error) => error.into(),
@@ -143,13 +144,19 @@ fn unwrap_error(error: io::Error) -> TransportError {
     }
 }
 
-/// No certificate that could be trusted as a root.
+/// Whether the handshake failed because of the server's certificate.
+pub(crate) fn is_certificate_error(error: &(dyn StdError + 'static)) -> bool {
+    let error = error.downcast_ref::<rustls::Error>();
+    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// The error for bytes that are no root certificate.
 #[derive(Debug)]
 pub struct InvalidCertificate(TransportError);
 
 impl fmt::Display for InvalidCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no root certificate, in DER or in PEM")
+        f.write_str("a root certificate must be one in DER, or one or more in PEM")
     }
 }
 

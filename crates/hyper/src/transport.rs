@@ -1,4 +1,4 @@
-//! Owns `DirectTransport`: its settings, and what becomes of a request.
+//! `DirectTransport`: its settings, and the path of a request through it.
 
 use std::fmt;
 use std::future::Future;
@@ -17,19 +17,21 @@ use crate::coding;
 use crate::connect::{Dial, Duplex, Link, Way, dial, within};
 use crate::exchange::exchange;
 use crate::keep_alive;
+use crate::lookup::Resolver;
 use crate::proxy::{InvalidProxy, Proxies, Route};
-use crate::request::{self, UnsupportedUrl};
+use crate::request::{self, Origin, UnsupportedUrl};
 #[cfg(feature = "tls")]
 use crate::tls::{InvalidCertificate, Tls};
 
-/// One new HTTP/1.1 connection for each request, closed with its body.
+/// A transport that opens a new HTTP/1.1 connection for each request, and closes it with the body.
 ///
-/// A name is looked up, and addresses of both families are tried, those of the one 300 ms after
-/// those of the other, after [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305). Nothing is
-/// spawned; only the lookup runs on tokio's threads for what blocks. All of this, with proxy and
-/// TLS, takes no longer than [`connect_timeout`](tidings_client::SseClient::connect_timeout).
+/// It looks the host up and tries addresses of both families, as
+/// [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305) describes: the second family starts 300 ms
+/// after the first. It spawns no task; only the lookup runs on tokio's blocking threads. Lookup,
+/// TCP, proxy and TLS together take no longer than
+/// [`connect_timeout`](tidings_client::SseClient::connect_timeout).
 ///
-/// Cheap to clone; settings are changed by value.
+/// A clone is cheap. Each setting takes the transport by value and returns it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,11 +46,11 @@ use crate::tls::{InvalidCertificate, Tls};
 #[must_use = "settings are changed by value"]
 #[derive(Clone)]
 pub struct DirectTransport {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxies: Proxies,
     #[cfg(feature = "tls")]
     tls: Tls,
-    /// Instead of all of these.
+    /// Replaces all of the fields above.
     dial: Option<Dial>,
 }
 
@@ -59,12 +61,12 @@ impl Default for DirectTransport {
 }
 
 impl DirectTransport {
-    /// The transport, with the proxies that the environment names now.
+    /// A transport with the proxies that the environment names at the time of the call.
     ///
-    /// A URL's scheme chooses `http_proxy` or `https_proxy`, else `all_proxy`; `no_proxy` lists
-    /// hosts, domains and networks that are reached without. Each is also read in upper case, but
-    /// for `HTTP_PROXY` where `REQUEST_METHOD` is set: there a stranger sets it. See
-    /// [`proxy`](Self::proxy) for what they may say.
+    /// The scheme of a URL selects `http_proxy` or `https_proxy`, and `all_proxy` if that one is
+    /// not set. `no_proxy` lists hosts, domains and networks that are reached without a proxy. Each
+    /// variable is also read in upper case, except `HTTP_PROXY` if `REQUEST_METHOD` is set: in a
+    /// CGI program the sender of a request controls it. [`proxy`](Self::proxy) describes the values.
     pub fn new() -> Self {
         Self {
             tcp: keep_alive::connector(),
@@ -75,11 +77,14 @@ impl DirectTransport {
         }
     }
 
-    /// A transport over any streams of bytes: a Unix socket, or a pipe in memory. It sends requests
-    /// in the origin form over what `connect` makes for a URL; the URL may contain secrets.
+    /// A transport over any stream of bytes, such as a Unix socket or a pipe in memory.
     ///
-    /// TCP, TLS and proxies are the caller's affair: their settings here mean nothing, and an
-    /// `https` URL is not encrypted unless `connect` does it. The connect timeout holds.
+    /// For each request, `connect` receives the URL and opens a stream; the URL may contain
+    /// secrets. The request is sent over that stream in the origin form.
+    ///
+    /// TCP, TLS and proxies are left to `connect`: the settings of this type for them have no
+    /// effect, and a request to an `https` URL is not encrypted unless `connect` encrypts it. The
+    /// connect timeout applies.
     ///
     /// ```no_run
     /// # #[cfg(unix)] {
@@ -110,62 +115,69 @@ impl DirectTransport {
         }
     }
 
-    /// After how long a silence, and then how often, TCP asks whether the peer is still there;
-    /// after so many probes without an answer the connection is broken. By default 15 s, 15 s and
-    /// 3: a peer that is gone without a word is noticed within a minute. Times are in whole
-    /// seconds, from 1 to 32767; there are 1 to 127 probes; what is out of these bounds is taken
-    /// for the nearest.
+    /// Sets TCP keep-alive, which detects that a peer has vanished.
+    ///
+    /// After a silence of `idle`, TCP sends a probe every `interval`. After `probes` probes without
+    /// an answer the connection fails. Default: 15 s, 15 s and 3 probes, which detects a vanished
+    /// peer within a minute. Times count in whole seconds, from 1 to 32767; probes, from 1 to 127.
+    /// A value out of these bounds is set to the nearest bound.
     pub fn tcp_keep_alive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         keep_alive::set(&mut self.tcp, idle, interval, probes);
         self
     }
 
-    /// No TCP keep-alive: a peer that is gone without a word is noticed by an
-    /// [`idle_timeout`](tidings_client::SseClient::idle_timeout) or never.
+    /// Turns TCP keep-alive off. Only an
+    /// [`idle_timeout`](tidings_client::SseClient::idle_timeout) then detects that a peer has
+    /// vanished.
     pub fn no_tcp_keep_alive(mut self) -> Self {
         keep_alive::unset(&mut self.tcp);
         self
     }
 
-    /// Reaches every server through this proxy, whatever the environment says.
+    /// Reaches every server through this proxy, and ignores the environment.
     ///
-    /// `http://host:port` is sent `http` requests whole, and asked by CONNECT for a connection to
-    /// where `https` requests go; port 80 if none is named. `socks5://` and `socks5h://` both name
-    /// a SOCKS 5 proxy that looks up names itself; port 1080. A name and a password,
-    /// percent-encoded, may stand before an `@`: they are sent to the proxy alone.
+    /// * `http://host:port` receives `http` requests in the absolute form, and a CONNECT for
+    ///   `https` requests. Default port: 80.
+    /// * `socks5://host:port` and `socks5h://host:port` both name a SOCKS 5 proxy that looks names
+    ///   up itself. Default port: 1080.
+    ///
+    /// The URL may contain a percent-encoded user and password (`http://user:password@host`). Only
+    /// the proxy receives them.
     ///
     /// # Errors
-    /// The URL names no such proxy. If one of the environment does not, requests that would go
-    /// through it cannot be sent.
+    /// [`InvalidProxy`] if the URL names no such proxy. If a URL in the environment names no such
+    /// proxy, each request that would go through it fails with
+    /// [`InvalidRequest`](tidings_client::ErrorKind::InvalidRequest).
     pub fn proxy(mut self, url: &str) -> Result<Self, InvalidProxy> {
         self.proxies = Proxies::all(url)?;
         Ok(self)
     }
 
-    /// Reaches every server without a proxy, whatever the environment says.
+    /// Reaches every server without a proxy, and ignores the environment.
     pub fn no_proxy(mut self) -> Self {
         self.proxies = Proxies::none();
         self
     }
 
-    /// Trusts the servers that this certificate, or these, vouch for, besides those that the
-    /// platform trusts: one in DER, or any number in PEM.
+    /// Trusts these root certificates in addition to those of the platform: one in DER, or one or
+    /// more in PEM.
     ///
-    /// The platform's are read for the first `https` request, in its task and within milliseconds;
-    /// it fails if there are none at all. On Android no others can be added, and it fails if some
-    /// were.
+    /// The first `https` request reads the platform's roots, in its own task; this takes
+    /// milliseconds. The request fails if there is no root at all. On Android no root can be added:
+    /// an `https` request fails if you added one.
     ///
     /// # Errors
-    /// It is no certificate that can be trusted as a root.
+    /// [`InvalidCertificate`] if the bytes contain no root certificate.
     #[cfg(feature = "tls")]
     pub fn add_root_certificate(mut self, certificate: &[u8]) -> Result<Self, InvalidCertificate> {
         self.tls.add_root_certificate(certificate)?;
         Ok(self)
     }
 
-    /// Does TLS by this configuration, of which only the protocols (ALPN) are replaced, by
-    /// HTTP/1.1. It takes the place of the platform's trust and of root certificates added before
-    /// it; one added after it takes its place.
+    /// Uses this TLS configuration. Only its protocols (ALPN) are replaced, by HTTP/1.1.
+    ///
+    /// It replaces the platform's roots and every root certificate added earlier. A root
+    /// certificate added later replaces the configuration.
     #[cfg(feature = "tls")]
     pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
         self.tls = Tls::with_config(config);
@@ -180,12 +192,12 @@ impl Transport for DirectTransport {
 }
 
 impl DirectTransport {
-    /// The origin that the URL names, if the transport speaks its scheme.
-    fn server(&self, url: &Uri) -> Option<Uri> {
-        let speaks_https = cfg!(feature = "tls") || self.dial.is_some();
-        request::origin(url).filter(|server| match server.scheme_str() {
+    /// The server that the URL names, if the transport supports its scheme.
+    fn server(&self, url: &Uri) -> Option<Origin> {
+        let supports_https = cfg!(feature = "tls") || self.dial.is_some();
+        Origin::of(url).filter(|server| match server.scheme() {
             Some("http") => true,
-            Some("https") => speaks_https,
+            Some("https") => supports_https,
             _ => false,
         })
     }
@@ -195,21 +207,24 @@ impl DirectTransport {
         mut request: Request<Bytes>,
     ) -> Result<Response<ResponseBody>, ConnectError> {
         let invalid = ConnectError::InvalidRequest;
-        let server = self.server(request.uri());
-        let server = server.ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
-        request::name_host(&mut request).map_err(|error| invalid(error.into()))?;
-        let asks = coding::ask(request.headers_mut());
+        let unsupported = || invalid(UnsupportedUrl::new().into());
+        let server = self.server(request.uri()).ok_or_else(unsupported)?;
+        let host = request::written_host(request.uri()).ok_or_else(unsupported)?;
+        let host = host.to_owned();
+        request::set_host(&mut request, &host).map_err(|error| invalid(error.into()))?;
+        let accepted_by = coding::accept(request.headers_mut());
         let limit = request.extensions().get::<ConnectTimeout>().copied();
 
         let link = if let Some(connect) = &self.dial {
             let dialing = connect(request.uri().clone());
             request::to_origin_form(&mut request);
-            within(limit, dial(dialing)).await
+            within(limit, &server, dial(&server, dialing)).await
         } else {
             let route = self.proxies.route(&server);
             let route = route.map_err(|error| invalid(error.into()))?;
             if let Route::Forward { authorization, .. } = &route {
-                request::to_absolute_form(&mut request).map_err(|error| invalid(error.into()))?;
+                let formed = request::to_absolute_form(&mut request, &host);
+                formed.map_err(|error| invalid(error.into()))?;
                 if let Some(authorization) = authorization.clone() {
                     let headers = request.headers_mut();
                     headers.insert(PROXY_AUTHORIZATION, authorization);
@@ -218,13 +233,13 @@ impl DirectTransport {
                 request::to_origin_form(&mut request);
             }
             let way = Way {
-                server,
+                server: server.clone(),
                 route,
                 tcp: self.tcp,
                 #[cfg(feature = "tls")]
                 tls: self.tls,
             };
-            within(limit, way.open()).await
+            within(limit, &server, way.open()).await
         };
 
         let response = match link.map_err(ConnectError::Network)? {
@@ -232,11 +247,11 @@ impl DirectTransport {
             Link::Other(stream) => exchange(stream, request).await,
         };
         let response = response.map_err(|error| ConnectError::Network(error.into()))?;
-        coding::decode(response, asks).map_err(ConnectError::Network)
+        coding::decode(response, accepted_by).map_err(ConnectError::Network)
     }
 }
 
-/// Tells nothing: proxies and roots are nobody's business.
+/// Shows no field: a proxy's URL contains a password.
 impl fmt::Debug for DirectTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectTransport").finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Bodies that are small until they are decoded: what the transport holds of them.
+//! Bodies that decode to far more than their size: the memory that the transport uses for them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![cfg(feature = "compression")]
 
@@ -21,8 +21,8 @@ const MIB: usize = 1024 * 1024;
 const BOMB: usize = 64 * MIB;
 const LIMIT: usize = MIB;
 
-/// The event on its way, twice as its buffer grows, and what the codec looks back at: 4 MiB is
-/// what the encoder of brotli asks for. The window of zstd is not of this allocator.
+/// The unfinished event, counted twice because its buffer grows, and the codec's window: the brotli
+/// encoder asks for 4 MiB. The window of zstd does not use this allocator.
 const MAX_HELD: usize = 8 * MIB;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -57,8 +57,8 @@ async fn bomb(codec: &str) -> Vec<u8> {
     }
 }
 
-/// Hears of the bomb until it is refused.
-async fn hear(codec: &str, bomb: &[u8]) {
+/// Reads the bomb until the event is refused.
+async fn read_bomb(codec: &str, bomb: &[u8]) {
     let (client, mut server) = duplex(64 * 1024);
     let client = Mutex::new(Some(client));
     let transport = DirectTransport::over(move |_| {
@@ -74,13 +74,13 @@ async fn hear(codec: &str, bomb: &[u8]) {
         // The client closes before all of it is written.
         server.write_all(bomb).await.ok();
     };
-    let hear = async {
+    let read = async {
         let client = SseClient::over(transport).max_event_bytes(LIMIT);
         let mut session = client.get("http://a.test/").open().await.unwrap();
         let error = session.try_next().await.unwrap_err();
         assert_eq!(error.kind(), &ErrorKind::EventTooLarge, "{codec}");
     };
-    timeout(SOON, async { tokio::join!(hear, serve) })
+    timeout(SOON, async { tokio::join!(read, serve) })
         .await
         .unwrap();
 }
@@ -90,11 +90,12 @@ async fn an_event_that_decodes_to_far_over_the_limit_is_never_held() {
     for codec in ["gzip", "br", "zstd"] {
         let bomb = bomb(codec).await;
         assert!(bomb.len() < BOMB / 500, "{codec}: {}", bomb.len());
-        // The allocator's peak never falls, so a ballast, never touched, lifts the ground up to it.
+        // The allocator's peak never falls. An unused ballast raises the ground to the peak, so
+        // that each byte above it is seen.
         let to_peak = ALLOCATOR.max_allocated() - ALLOCATOR.allocated();
         let ballast = black_box(vec![0_u8; to_peak]);
         let ground = ALLOCATOR.allocated();
-        hear(codec, &bomb).await;
+        read_bomb(codec, &bomb).await;
         let held = ALLOCATOR.max_allocated().saturating_sub(ground);
         drop(ballast);
         println!("{codec}: {} bytes, held {held}", bomb.len());

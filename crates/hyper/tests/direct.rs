@@ -1,4 +1,4 @@
-//! The direct transport against a server that sends exactly these bytes, over real sockets.
+//! The direct transport over real sockets, against a server that sends exactly the bytes of a test.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Server {
         Self { listener, url }
     }
 
-    /// Takes the next connection, and returns it with the request's head.
+    /// Accepts the next connection, and returns it with the request's head.
     async fn accept(&self) -> (TcpStream, String) {
         let (mut stream, _) = timeout(SOON, self.listener.accept())
             .await
@@ -62,14 +62,14 @@ async fn next(session: &mut Session) -> Result<Option<String>, ErrorKind> {
         .map_err(|error| error.kind().clone())
 }
 
-/// What is heard of an answer after which the server closes.
-async fn heard(answer: &str) -> (Vec<String>, Option<ErrorKind>) {
+/// The events, and the error if there is one, of an answer after which the server closes.
+async fn outcome(answer: &str) -> (Vec<String>, Option<ErrorKind>) {
     let server = Server::start().await;
     let serve = async {
         let (mut stream, _) = server.accept().await;
         stream.write_all(answer.as_bytes()).await.unwrap();
     };
-    let hear = async {
+    let read = async {
         let mut texts = Vec::new();
         let mut session = match open(&server.url, Reconnect::off()).await {
             Ok(session) => session,
@@ -83,11 +83,11 @@ async fn heard(answer: &str) -> (Vec<String>, Option<ErrorKind>) {
             }
         }
     };
-    tokio::join!(hear, serve).0
+    tokio::join!(read, serve).0
 }
 
 #[tokio::test]
-async fn events_are_heard_as_their_chunks_come() {
+async fn events_are_delivered_as_their_chunks_arrive() {
     let server = Server::start().await;
     let (session, (mut stream, _)) = tokio::join!(open(&server.url, Reconnect::off()), async {
         let (mut stream, head) = server.accept().await;
@@ -106,7 +106,7 @@ async fn events_are_heard_as_their_chunks_come() {
 }
 
 #[tokio::test]
-async fn a_request_is_what_a_server_expects() {
+async fn a_request_has_each_expected_header_once() {
     let server = Server::start().await;
     let ((_, head), _session) = tokio::join!(
         async {
@@ -129,37 +129,37 @@ async fn a_request_is_what_a_server_expects() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_ends_and_a_cut_one_is_an_error() {
+async fn a_complete_response_ends_the_stream_and_a_cut_one_is_an_error() {
     let a = || vec!["a".to_owned()];
     let network = Some(ErrorKind::Network);
     let event = "9\r\ndata: a\n\n\r\n";
     assert_eq!(
-        heard(&format!("{CHUNKED}{event}0\r\n\r\n")).await,
+        outcome(&format!("{CHUNKED}{event}0\r\n\r\n")).await,
         (a(), None)
     );
     assert_eq!(
-        heard(&format!("{CHUNKED}{event}")).await,
+        outcome(&format!("{CHUNKED}{event}")).await,
         (a(), network.clone())
     );
     assert_eq!(
-        heard(&format!("{CHUNKED}{event}5\r\nda")).await,
+        outcome(&format!("{CHUNKED}{event}5\r\nda")).await,
         (a(), network.clone())
     );
     assert_eq!(
-        heard(&format!("{CHUNKED}{event}no size\r\n")).await,
+        outcome(&format!("{CHUNKED}{event}no size\r\n")).await,
         (a(), network.clone())
     );
     assert_eq!(
-        heard(&format!("{UNTIL_CLOSE}data: a\n\n")).await,
+        outcome(&format!("{UNTIL_CLOSE}data: a\n\n")).await,
         (a(), None)
     );
-    assert_eq!(heard("").await, (vec![], network.clone()));
-    assert_eq!(heard("HTTP/1.1 200 O").await, (vec![], network.clone()));
-    assert_eq!(heard("garbage\r\n\r\n").await, (vec![], network));
+    assert_eq!(outcome("").await, (vec![], network.clone()));
+    assert_eq!(outcome("HTTP/1.1 200 O").await, (vec![], network.clone()));
+    assert_eq!(outcome("garbage\r\n\r\n").await, (vec![], network));
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_is_resumed_over_another() {
+async fn a_cut_connection_is_resumed_over_another() {
     let server = Server::start().await;
     let serve = async {
         for n in 0..3 {
@@ -171,7 +171,7 @@ async fn a_connection_that_is_cut_is_resumed_over_another() {
             stream.write_all(event.as_bytes()).await.unwrap();
         }
     };
-    let hear = async {
+    let read = async {
         let mut session = open(&server.url, Reconnect::fixed(1, Duration::ZERO))
             .await
             .unwrap();
@@ -179,7 +179,7 @@ async fn a_connection_that_is_cut_is_resumed_over_another() {
             assert_eq!(next(&mut session).await, Ok(Some(n.to_string())));
         }
     };
-    tokio::join!(serve, hear);
+    tokio::join!(serve, read);
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn a_dropped_session_closes_its_socket() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_is_an_error() {
+async fn an_unreachable_or_unsupported_url_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);

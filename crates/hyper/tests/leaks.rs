@@ -1,5 +1,5 @@
-//! What is opened and given up leaves nothing behind: no socket, no task, no byte. Alone in its
-//! process, as all of it is counted.
+//! Dropped sessions leak no socket, task or byte. The test has a process of its own, because it
+//! counts those of the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::alloc::System;
@@ -21,7 +21,7 @@ static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 const CYCLES: usize = 10_000;
 const SOON: Duration = Duration::from_secs(10);
 
-/// Polls a future so many times, and lets others run in between.
+/// Polls a future at most this many times, and lets other tasks run in between.
 async fn polled<F: Future>(times: usize, future: F) {
     let mut future = pin!(future);
     for _ in 0..times {
@@ -33,8 +33,8 @@ async fn polled<F: Future>(times: usize, future: F) {
     }
 }
 
-/// Opens a session and gives it up: while it connects, in its head, in its body, with unread
-/// bytes, or while it waits to connect again.
+/// Opens a session and drops it: while it connects, in its head, in its body, with unread bytes, or
+/// while it waits to reconnect.
 async fn cycle(client: &SseClient, url: &str, way: usize) {
     let opening = client.get(url).open();
     if way < 4 {
@@ -51,7 +51,7 @@ async fn cycle(client: &SseClient, url: &str, way: usize) {
 }
 
 fn sockets() -> usize {
-    // Where there is no such folder there is nothing to count.
+    // On systems without this folder, sockets are not counted.
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
@@ -65,7 +65,7 @@ async fn until_all_closed(server: &ScriptedServer) {
 }
 
 #[tokio::test]
-async fn ten_thousand_sessions_that_are_given_up_leave_nothing_behind() {
+async fn ten_thousand_dropped_sessions_leak_nothing() {
     let server = ScriptedServer::directed(|connection| match connection % 3 {
         0 => Script::answer([
             Step::head(),
@@ -97,7 +97,7 @@ async fn ten_thousand_sessions_that_are_given_up_leave_nothing_behind() {
             until_all_closed(&server).await;
             server.clear_requests();
         }
-        // What is allocated once, such as tokio's own tables, is there by now.
+        // By now everything that is allocated once exists, such as tokio's own tables.
         if n == CYCLES / 10 - 1 {
             before = counts();
         }

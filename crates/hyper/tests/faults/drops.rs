@@ -1,4 +1,4 @@
-//! A session that is dropped, wherever it waits, leaves nothing behind.
+//! Sessions and waits dropped at each await: no connection leaks and no event is lost.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tidings_testkit::server::{Script, ScriptedServer, Step};
 
 use crate::scene::{SECOND, URL, client, until_all_closed};
 
-/// A bit of everything that a session waits for.
+/// A server that makes a session wait in every way.
 fn eventful() -> ScriptedServer {
     ScriptedServer::plays([
         Script::Refuse,
@@ -45,7 +45,7 @@ fn with_a_hook(server: &ScriptedServer) -> SseClient {
     })
 }
 
-/// Polls a future so many times and drops it.
+/// Polls a future this many times, then drops it.
 struct Polls<F> {
     future: Option<Pin<Box<F>>>,
     left: usize,
@@ -73,7 +73,7 @@ impl<F: Future> Future for Polls<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_each_await_it_closes_its_connection() {
+async fn a_session_dropped_at_any_await_closes_its_connection() {
     let tasks = || {
         tokio::runtime::Handle::current()
             .metrics()
@@ -110,7 +110,7 @@ async fn dropped_at_each_await_it_closes_its_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_cancelled_at_each_await_loses_nothing() {
+async fn a_wait_cancelled_at_any_await_loses_nothing() {
     let server = eventful();
     let client = with_a_hook(&server);
     let mut session = client.get(URL).open().await.unwrap();

@@ -1,5 +1,5 @@
-//! A server that floods does not keep the session from its timeouts: over a stream of bytes that is
-//! always ready, as a fast socket is.
+//! Servers that flood a session: its timeouts still expire. The stream of bytes is always ready, as a
+//! fast socket is.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::scene::{SECOND, URL};
 
-/// Once it is asked, sends a beginning, and then the same bytes as fast as they are taken.
+/// Answers a request with `beginning`, and then repeats `rest` as fast as it is read.
 struct Flood {
     asked: bool,
     beginning: Vec<u8>,
@@ -26,11 +26,11 @@ impl AsyncRead for Flood {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         if !self.asked {
-            // Asking is up to the same task.
+            // The same task sends the request, so it must be polled again.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // As a socket does: what reads it without end has its turn taken.
+        // As a socket does: a task that reads without end must yield.
         let budget = std::task::ready!(tokio::task::coop::poll_proceed(cx));
         budget.made_progress();
         let beginning = std::mem::take(&mut self.beginning);
@@ -78,7 +78,7 @@ fn client(beginning: &[u8], rest: &[u8]) -> SseClient {
 }
 
 #[tokio::test]
-async fn heads_without_end_are_timed_out() {
+async fn endless_interim_heads_time_out() {
     let client = client(b"", &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(50));
     let request = client.get(URL).response_timeout(Duration::from_millis(100));
     let opening = tokio::time::timeout(20 * SECOND, request.open());
@@ -90,7 +90,7 @@ async fn heads_without_end_are_timed_out() {
 
 #[cfg(feature = "compression")]
 #[tokio::test]
-async fn a_refusal_that_decodes_to_nothing_is_told() {
+async fn a_refusal_whose_body_decodes_to_nothing_is_reported() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(b"").unwrap();
     let empty = encoder.finish().unwrap();

@@ -1,8 +1,8 @@
-//! A session under fire: what servers and networks do, over pipes on paused time and over sockets.
+//! Faults of servers and networks, over pipes on paused time and over sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod broken_connections;
 mod drops;
-mod faults;
 mod floods;
 mod redirects;
 mod scene;

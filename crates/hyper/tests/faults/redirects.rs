@@ -1,22 +1,22 @@
-//! Redirects without end, and those that lead away and back.
+//! Endless redirects, and redirects to another origin and back.
 
 use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::server::{Script, ScriptedServer};
 
-use crate::scene::{SECOND, URL, client, hear, open_and_hear, waits};
+use crate::scene::{SECOND, URL, client, collect, open_and_collect, waits};
 
 #[tokio::test(start_paused = true)]
-async fn endless_redirects_are_a_network_error() {
+async fn endless_redirects_are_an_error() {
     let endless = || ScriptedServer::directed(|_| Script::status(302, "location: /again\r\n"));
     let server = endless();
-    let heard = open_and_hear(&client(&server, Reconnect::off())).await;
-    assert_eq!(heard, (vec![], Some(ErrorKind::Network)));
+    let outcome = open_and_collect(&client(&server, Reconnect::off())).await;
+    assert_eq!(outcome, (vec![], Some(ErrorKind::Network)));
     assert_eq!(server.connections(), 21);
 
     let server = endless();
     let client = client(&server, Reconnect::standard());
     let result = tokio::time::timeout(7 * SECOND, client.get(URL).open()).await;
-    assert!(result.is_err(), "it goes on trying");
+    assert!(result.is_err(), "it keeps trying");
     let waits = waits(&server);
     assert!(waits[20] >= 3 * SECOND, "{:?}", waits[20]);
     let hops = waits.iter().enumerate().filter(|(at, _)| at % 21 != 20);
@@ -24,20 +24,20 @@ async fn endless_redirects_are_a_network_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twenty_hops_are_followed() {
+async fn twenty_redirects_are_followed() {
     let server = ScriptedServer::directed(|connection| match connection {
         0..20 => Script::status(307, "location: /again\r\n"),
         20 => Script::stream("data: a\n\n"),
         _ => Script::status(204, ""),
     });
-    let heard = open_and_hear(&client(&server, Reconnect::standard())).await;
-    assert_eq!(heard, (vec!["a".into()], None));
+    let outcome = open_and_collect(&client(&server, Reconnect::standard())).await;
+    assert_eq!(outcome, (vec!["a".into()], None));
     // The reconnection goes to the final URL.
     assert_eq!(server.requests().last().unwrap().target(), "/again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn credentials_wait_where_they_were_named_for() {
+async fn credentials_are_sent_only_to_their_origin() {
     const SECRETS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-key"];
     let server = ScriptedServer::plays([
         Script::status(307, "location: http://other.test/there\r\n"),
@@ -57,7 +57,7 @@ async fn credentials_wait_where_they_were_named_for() {
         .header("x-public", "yes");
     let mut session = request.open().await.unwrap();
     assert_eq!(
-        hear(&mut session).await,
+        collect(&mut session).await,
         (vec!["a".into(), "b".into()], None)
     );
     let requests = server.requests();

@@ -1,4 +1,4 @@
-//! What the tests share: a client over pipes, and what it hears.
+//! A client over pipes to a scripted server, and the events that it receives.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) fn client(server: &ScriptedServer, reconnect: Reconnect) -> SseClient
     SseClient::over(transport).reconnect(reconnect)
 }
 
-/// What is heard until the end or the error, and that nothing comes after it.
-pub(crate) async fn hear(session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
+/// All events until the end or the error. Checks that nothing follows.
+pub(crate) async fn collect(session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
     let mut texts = Vec::new();
     let error = loop {
         match session.try_next().await {
@@ -30,20 +30,20 @@ pub(crate) async fn hear(session: &mut Session) -> (Vec<String>, Option<ErrorKin
         }
     };
     for _ in 0..3 {
-        assert!(session.next().await.is_none(), "something after the last");
+        assert!(session.next().await.is_none(), "an item after the end");
     }
     (texts, error)
 }
 
-/// The same, from the request on.
-pub(crate) async fn open_and_hear(client: &SseClient) -> (Vec<String>, Option<ErrorKind>) {
+/// Opens a session and collects its events; an error of `open` counts as its error.
+pub(crate) async fn open_and_collect(client: &SseClient) -> (Vec<String>, Option<ErrorKind>) {
     match client.get(URL).open().await {
-        Ok(mut session) => hear(&mut session).await,
+        Ok(mut session) => collect(&mut session).await,
         Err(error) => (Vec::new(), Some(error.kind().clone())),
     }
 }
 
-/// How long after the one before it each request came.
+/// The time between each request and the one before it.
 pub(crate) fn waits(server: &ScriptedServer) -> Vec<Duration> {
     let requests = server.requests();
     requests
@@ -52,7 +52,7 @@ pub(crate) fn waits(server: &ScriptedServer) -> Vec<Duration> {
         .collect()
 }
 
-/// Lets the server see that its clients are gone.
+/// Lets the server notice that its clients have closed.
 pub(crate) async fn until_all_closed(server: &ScriptedServer) {
     for _ in 0..1000 {
         if server.open_connections() == 0 {

@@ -1,4 +1,4 @@
-//! Random faults from a seed: every event once and in order, or one terminal error.
+//! Random faults from a seed: each event is delivered once and in order, or there is one error.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::property;
 use tidings_testkit::server::{Received, Script, ScriptedServer, Step};
 
-use crate::scene::{SECOND, URL, client, hear};
+use crate::scene::{SECOND, URL, client, collect};
 
-/// What the server does with one connection.
+/// The fault of one connection.
 #[derive(Debug, Clone)]
 enum Fault {
     Refuse,
@@ -18,9 +18,9 @@ enum Fault {
     /// Sends this much of the head.
     HeadCut(usize),
     HeadStall,
-    /// Sends so many bytes of the body, and then this.
+    /// Sends this many bytes of the body, and then does this.
     Body(usize, Then),
-    /// A refusal for good.
+    /// A permanent refusal.
     NotFound,
     Busy,
     Redirect,
@@ -37,7 +37,7 @@ enum Then {
 struct Schedule {
     events: u64,
     faults: Vec<Fault>,
-    /// Whether the server repeats up to so many events that were heard.
+    /// The server repeats up to this many events that the client has received.
     repeats: u64,
     piece: usize,
     pause: u64,
@@ -103,15 +103,15 @@ fn schedules() -> impl Strategy<Value = Schedule> {
 
 const EPOCH: &str = "epoch";
 
-/// All events after the last one heard, as they stand on the wire.
+/// All events after the last one that the client has received, as bytes on the wire.
 fn body(schedule: &Schedule, request: &Received) -> String {
-    let heard = request.header("last-event-id");
-    let heard = heard.first().map_or(0, |id| {
+    let received = request.header("last-event-id");
+    let received = received.first().map_or(0, |id| {
         let seq = id.split('.').nth(1).unwrap();
         seq.parse::<u64>().unwrap()
     });
     let mut text = String::from(": welcome\n\nretry: 1000\n");
-    for n in heard.saturating_sub(schedule.repeats) + 1..=schedule.events {
+    for n in received.saturating_sub(schedule.repeats) + 1..=schedule.events {
         let comment = if n % 3 == 0 { ": beat\n\n" } else { "" };
         let lines = if n % 5 == 0 { "data\ndata: more\n" } else { "" };
         text += &format!("{comment}id: {EPOCH}.{n}.AAAA\nevent: n\ndata: {n}\n{lines}\n");
@@ -124,7 +124,7 @@ fn is_over(schedule: &Schedule, request: &Received) -> bool {
     request.header("last-event-id") == [last]
 }
 
-/// The bytes of a body as they are sent: in pieces, with pauses.
+/// The steps that send a body: in pieces, with pauses.
 fn send(schedule: &Schedule, text: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for piece in text.as_bytes().chunks(schedule.piece) {
@@ -211,37 +211,37 @@ async fn holds(schedule: Schedule) {
         .response_timeout(5 * SECOND)
         .idle_timeout(5 * SECOND)
         .dedupe(true);
-    let hearing = async {
+    let reading = async {
         match client.get(URL).open().await {
-            Ok(mut session) => hear(&mut session).await,
+            Ok(mut session) => collect(&mut session).await,
             Err(error) => (Vec::new(), Some(error.kind().clone())),
         }
     };
-    // An hour of virtual time is for ever.
+    // No schedule takes an hour of virtual time.
     let hour = Duration::from_secs(3600);
-    let (texts, error) = tokio::time::timeout(hour, hearing).await.unwrap();
+    let (texts, error) = tokio::time::timeout(hour, reading).await.unwrap();
 
     let numbers: Vec<u64> = texts
         .iter()
         .map(|text| text.lines().next().unwrap().parse().unwrap())
         .collect();
-    let heard = numbers.len() as u64;
+    let received = numbers.len() as u64;
     assert_eq!(
         numbers,
-        (1..=heard).collect::<Vec<_>>(),
+        (1..=received).collect::<Vec<_>>(),
         "once and in order"
     );
     match (schedule.policy, error) {
         (Policy::Standard, Some(error)) => {
             assert_eq!(error, ErrorKind::Status(http::StatusCode::NOT_FOUND));
         }
-        (Policy::Standard | Policy::Fixed, None) => assert_eq!(heard, schedule.events),
+        (Policy::Standard | Policy::Fixed, None) => assert_eq!(received, schedule.events),
         _ => {}
     }
 }
 
 #[test]
-fn every_event_is_heard_once_and_in_order_or_there_is_one_error() {
+fn every_event_is_delivered_once_and_in_order_or_there_is_one_error() {
     property::check(&schedules(), |schedule| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

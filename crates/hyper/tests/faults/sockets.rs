@@ -1,4 +1,4 @@
-//! The same over real sockets and in real time, as far as they can differ.
+//! Faults over real sockets in real time, where these can differ from pipes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tidings_testkit::server::{Script, ScriptedServer, Step};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-use crate::scene::hear;
+use crate::scene::collect;
 
 const SOON: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(100);
@@ -18,14 +18,14 @@ fn client() -> SseClient {
     SseClient::over(transport).idle_timeout(3 * SHORT)
 }
 
-async fn heard(client: &SseClient, url: &str) -> (Vec<String>, Option<ErrorKind>) {
-    let hearing = async {
+async fn outcome(client: &SseClient, url: &str) -> (Vec<String>, Option<ErrorKind>) {
+    let reading = async {
         match client.get(url).open().await {
-            Ok(mut session) => hear(&mut session).await,
+            Ok(mut session) => collect(&mut session).await,
             Err(error) => (Vec::new(), Some(error.kind().clone())),
         }
     };
-    timeout(SOON, hearing).await.unwrap()
+    timeout(SOON, reading).await.unwrap()
 }
 
 #[tokio::test]
@@ -51,25 +51,25 @@ async fn each_fault_is_one_error() {
         let listening = server.listen().await.unwrap();
         let url = format!("http://{}/", listening.address);
         assert_eq!(
-            heard(&client(), &url).await,
+            outcome(&client(), &url).await,
             (texts, Some(ErrorKind::Network))
         );
     }
 }
 
 #[tokio::test]
-async fn a_port_where_nobody_listens_is_a_network_error() {
+async fn a_port_without_a_listener_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     assert_eq!(
-        heard(&client(), &url).await,
+        outcome(&client(), &url).await,
         (vec![], Some(ErrorKind::Network))
     );
 }
 
 #[tokio::test]
-async fn a_stream_that_is_broken_goes_on() {
+async fn a_broken_stream_is_resumed() {
     let server = ScriptedServer::plays([
         Script::stream("retry: 200\nid: 1\ndata: a\n\n"),
         Script::Refuse,
@@ -83,7 +83,7 @@ async fn a_stream_that_is_broken_goes_on() {
     let reconnect = Reconnect::standard().max_delay(2 * SHORT);
     let texts = ["a", "b", "c"].map(str::to_owned).to_vec();
     assert_eq!(
-        heard(&client().reconnect(reconnect), &url).await,
+        outcome(&client().reconnect(reconnect), &url).await,
         (texts, None)
     );
     let ids: Vec<String> = server

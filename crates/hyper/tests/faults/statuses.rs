@@ -1,22 +1,22 @@
-//! Every status, and every media type that is none.
+//! Every status, and media types other than `text/event-stream`.
 
 use http::StatusCode;
 use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::server::{Script, ScriptedServer, Step};
 
-use crate::scene::{URL, client, open_and_hear};
+use crate::scene::{URL, client, open_and_collect};
 
 #[tokio::test(start_paused = true)]
-async fn every_status_but_200_ends_the_session_with_one_request() {
+async fn every_status_except_200_ends_the_session_with_one_request() {
     for status in 201..600 {
         let server = ScriptedServer::plays([Script::status(
             status,
             "content-type: text/event-stream\r\n",
         )]);
-        let heard = open_and_hear(&client(&server, Reconnect::standard())).await;
+        let outcome = open_and_collect(&client(&server, Reconnect::standard())).await;
         let expected =
             (status != 204).then(|| ErrorKind::Status(StatusCode::from_u16(status).unwrap()));
-        assert_eq!(heard, (Vec::new(), expected));
+        assert_eq!(outcome, (Vec::new(), expected));
         assert_eq!(server.connections(), 1, "{status}");
     }
 }
@@ -53,19 +53,19 @@ async fn the_media_type_is_compared_without_case_and_parameters() {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {value}\r\n\r\n");
         let steps = [Step::send(head), Step::send("data: é\n\n")];
         let server = ScriptedServer::plays([Script::answer(steps)]);
-        let heard = open_and_hear(&client(&server, Reconnect::off())).await;
-        assert_eq!(heard, (vec!["é".into()], None), "{value}");
+        let outcome = open_and_collect(&client(&server, Reconnect::off())).await;
+        assert_eq!(outcome, (vec!["é".into()], None), "{value}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_before_the_final_head_is_skipped() {
+async fn interim_responses_are_skipped() {
     let steps = [
         Step::send("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
         Step::head(),
         Step::send("data: a\n\n"),
     ];
     let server = ScriptedServer::plays([Script::answer(steps)]);
-    let heard = open_and_hear(&client(&server, Reconnect::off())).await;
-    assert_eq!(heard, (vec!["a".into()], None));
+    let outcome = open_and_collect(&client(&server, Reconnect::off())).await;
+    assert_eq!(outcome, (vec!["a".into()], None));
 }

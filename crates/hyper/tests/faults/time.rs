@@ -1,4 +1,4 @@
-//! Time: how often a server is asked, and how long silence may last.
+//! Time: how often a client sends a request, and how long silence may last.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::server::{Script, ScriptedServer, Step};
 use tokio::time::{Instant, timeout};
 
-use crate::scene::{SECOND, URL, client, hear, open_and_hear, waits};
+use crate::scene::{SECOND, URL, client, collect, open_and_collect, waits};
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_says_retry_0_and_closes_is_asked_five_times_a_second_at_most() {
+async fn a_server_with_retry_0_receives_at_most_five_requests_a_second() {
     let server = ScriptedServer::directed(|_| Script::stream("retry: 0\n\n"));
     let client = client(&server, Reconnect::standard());
     let mut session = client.get(URL).open().await.unwrap();
@@ -19,18 +19,18 @@ async fn a_server_that_says_retry_0_and_closes_is_asked_five_times_a_second_at_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_closes_before_it_answers_is_asked_ever_more_seldom() {
+async fn attempts_slow_down_when_a_server_closes_before_it_answers() {
     let server = ScriptedServer::directed(|_| Script::answer([]));
     let client = client(&server, Reconnect::standard()).jitter_seed(7);
     let opening = timeout(600 * SECOND, client.get(URL).open()).await;
     assert!(opening.is_err());
-    // Between 3 s and 30 s each, at random: some 36 of them in ten minutes.
+    // Random delays between 3 s and 30 s: about 36 attempts in ten minutes.
     let connections = server.connections();
     assert!((25..60).contains(&connections), "{connections} in 10 min");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_busy_is_asked_when_it_says() {
+async fn a_busy_server_is_asked_again_after_its_retry_after() {
     let busy = || Script::status(503, "retry-after: 2\r\n");
     let server = ScriptedServer::plays([
         busy(),
@@ -41,13 +41,13 @@ async fn a_server_that_is_busy_is_asked_when_it_says() {
     let reconnect = Reconnect::standard()
         .retry_refusals(true)
         .reconnection_time(SECOND / 10);
-    let heard = open_and_hear(&client(&server, reconnect)).await;
-    assert_eq!(heard, (vec!["a".into()], None));
+    let outcome = open_and_collect(&client(&server, reconnect)).await;
+    assert_eq!(outcome, (vec!["a".into()], None));
     assert_eq!(waits(&server)[..2], [2 * SECOND; 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_for_half_a_minute_is_found_again() {
+async fn a_server_that_is_down_for_half_a_minute_is_reached_again() {
     let started = Instant::now();
     let server = ScriptedServer::directed(move |connection| match started.elapsed().as_secs() {
         _ if connection == 0 => Script::stream("id: 1\ndata: a\n\n"),
@@ -65,7 +65,7 @@ async fn a_server_that_is_down_for_half_a_minute_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_byte_now_and_then_is_life() {
+async fn a_byte_now_and_then_prevents_the_idle_timeout() {
     let mut steps = vec![Step::head(), Step::send(":")];
     for _ in 0..50 {
         steps.extend([Step::wait(200), Step::send("x")]);
@@ -74,12 +74,12 @@ async fn a_byte_now_and_then_is_life() {
     let server = ScriptedServer::plays([Script::answer(steps)]);
     let client = client(&server, Reconnect::off()).idle_timeout(SECOND / 2);
     let started = Instant::now();
-    assert_eq!(open_and_hear(&client).await, (vec!["a".into()], None));
+    assert_eq!(open_and_collect(&client).await, (vec!["a".into()], None));
     assert_eq!(started.elapsed(), 10 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_a_network_error() {
+async fn silence_is_an_error() {
     let silent = || {
         let steps = [Step::head(), Step::send("data: a\n\n"), Step::Stall];
         Script::answer(steps)
@@ -89,7 +89,7 @@ async fn silence_is_a_network_error() {
     let started = Instant::now();
     let off = client(&server, Reconnect::off()).idle_timeout(idle);
     assert_eq!(
-        open_and_hear(&off).await,
+        open_and_collect(&off).await,
         (vec!["a".into()], Some(ErrorKind::Network))
     );
     assert_eq!(started.elapsed(), idle);
@@ -97,14 +97,14 @@ async fn silence_is_a_network_error() {
     let server = ScriptedServer::plays([silent(), silent(), Script::status(204, "")]);
     let standard = client(&server, Reconnect::standard()).idle_timeout(idle);
     assert_eq!(
-        open_and_hear(&standard).await,
+        open_and_collect(&standard).await,
         (vec!["a".into(), "a".into()], None)
     );
     assert_eq!(waits(&server), [3 * SECOND + idle; 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_does_not_count_while_nobody_listens() {
+async fn silence_does_not_count_while_the_session_is_not_read() {
     let server = ScriptedServer::plays([Script::answer([
         Step::head(),
         Step::send("data: a\n\n"),
@@ -115,5 +115,5 @@ async fn silence_does_not_count_while_nobody_listens() {
     let mut session = client.get(URL).open().await.unwrap();
     session.try_next().await.unwrap();
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+    assert_eq!(collect(&mut session).await, (vec!["b".into()], None));
 }

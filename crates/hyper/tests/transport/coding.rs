@@ -1,3 +1,5 @@
+//! Content codings: which ones a request accepts, and how bodies in them are decoded.
+
 use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
 use async_compression::zstd::CParameter;
 use async_compression::{Level, brotli};
@@ -12,7 +14,7 @@ use super::*;
 
 const CODECS: [&str; 3] = ["gzip", "br", "zstd"];
 
-/// A server's compressor, whose bytes are taken as they come.
+/// A server's compressor. Its bytes are taken as they are produced.
 enum Encoder {
     Gzip(GzipEncoder<Vec<u8>>),
     Brotli(Box<BrotliEncoder<Vec<u8>>>),
@@ -60,7 +62,7 @@ impl Encoder {
     }
 }
 
-/// The text compressed, and no more to come.
+/// The text as a complete compressed body.
 async fn encoded(codec: &str, text: &str) -> Vec<u8> {
     let mut encoder = Encoder::new(codec);
     let mut bytes = encoder.flushed(text).await;
@@ -82,7 +84,8 @@ async fn write_chunk(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     stream.write_all(b"\r\n").await.unwrap();
 }
 
-/// What becomes of a request to a server that answers like this and closes.
+/// Sends a request to a server that answers with these bytes and closes. Returns the request's head
+/// and the response.
 async fn ask(request: Request<Bytes>, answer: Vec<u8>) -> (String, Response<ResponseBody>) {
     let (listener, port) = listen().await;
     let transport = DirectTransport::over(move |_| TcpStream::connect(("127.0.0.1", port)));
@@ -104,7 +107,7 @@ async fn collected(body: ResponseBody) -> Result<Bytes, TransportError> {
     Ok(soon(body.collect()).await?.to_bytes())
 }
 
-/// The body that comes of these bytes, cut into frames of this size, in this encoding.
+/// The decoded body of these bytes in this encoding, sent in chunks of this size.
 async fn decoded(codec: &str, bytes: &[u8], size: usize) -> Result<Bytes, TransportError> {
     let mut answer = head_of(200, codec, CHUNKED).into_bytes();
     for chunk in bytes.chunks(size) {
@@ -120,13 +123,13 @@ async fn check_error(codec: &str, bytes: &[u8]) {
     let error = decoded(codec, bytes, 1024).await;
     let error = error.expect_err(&format!("{codec}: {bytes:?}")).to_string();
     assert_eq!(
-        error, "the server sent a body that is not in the encoding it names",
+        error, "the server sent a body that is not in the content encoding that it names",
         "{codec}"
     );
 }
 
-/// A server that sends an event when the last one was heard, each as a member of its own or not, in
-/// chunks of so many bytes.
+/// Sends each event after the previous one was received, as a member of its own or not, in chunks
+/// of `size` bytes.
 async fn check_flushed(codec: &str, is_member: bool, size: usize) {
     let (client, mut server) = duplex(1024);
     let client = std::sync::Mutex::new(Some(client));
@@ -154,8 +157,8 @@ async fn check_flushed(codec: &str, is_member: bool, size: usize) {
                 write_chunk(&mut server, chunk).await;
             }
         };
-        let (heard, ()) = tokio::join!(next(&mut session), send);
-        assert_eq!(heard, Ok(Some(text)), "{codec}");
+        let (received, ()) = tokio::join!(next(&mut session), send);
+        assert_eq!(received, Ok(Some(text)), "{codec}");
     }
     if !is_member {
         write_chunk(&mut server, &encoder.end().await).await;
@@ -165,7 +168,7 @@ async fn check_flushed(codec: &str, is_member: bool, size: usize) {
 }
 
 #[tokio::test]
-async fn an_event_is_heard_when_it_was_flushed() {
+async fn an_event_is_delivered_as_soon_as_it_is_flushed() {
     for size in [1, 7, usize::MAX] {
         for codec in CODECS {
             check_flushed(codec, false, size).await;
@@ -176,7 +179,7 @@ async fn an_event_is_heard_when_it_was_flushed() {
 }
 
 #[tokio::test]
-async fn whatever_was_encoded_comes_out() {
+async fn encoded_text_decodes_to_itself() {
     let text: String = (0..50_000).map(|n| format!("data: {n}\n\n")).collect();
     for codec in CODECS {
         let bytes = encoded(codec, &text).await;
@@ -192,7 +195,7 @@ async fn whatever_was_encoded_comes_out() {
 }
 
 #[tokio::test]
-async fn what_is_cut_or_garbage_is_an_error() {
+async fn a_cut_or_garbled_body_is_an_error() {
     for codec in CODECS {
         let bytes = encoded(codec, "data: a\n\n").await;
         for cut in 1..bytes.len() {
@@ -204,18 +207,18 @@ async fn what_is_cut_or_garbage_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_came_before_an_error_is_heard() {
+async fn events_before_an_error_are_delivered() {
     for codec in CODECS {
         for garbage in [&b""[..], &[0xff; 32]] {
             let mut answer = head_of(200, codec, CHUNKED).into_bytes();
-            let event = Encoder::new(codec).flushed("data: heard\n\n").await;
+            let event = Encoder::new(codec).flushed("data: hello\n\n").await;
             write_chunk(&mut answer, &event).await;
-            // An empty chunk is the last.
+            // An empty chunk is the last one.
             write_chunk(&mut answer, garbage).await;
             let (_, response) = ask(request(), answer).await;
             let mut body = response.into_body();
             let frame = soon(body.frame()).await.unwrap().unwrap();
-            assert_eq!(frame.into_data().unwrap(), "data: heard\n\n", "{codec}");
+            assert_eq!(frame.into_data().unwrap(), "data: hello\n\n", "{codec}");
             soon(body.frame()).await.unwrap().unwrap_err();
             assert!(soon(body.frame()).await.is_none(), "{codec}");
         }
@@ -223,10 +226,10 @@ async fn what_came_before_an_error_is_heard() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_cut_is_an_error_though_what_was_encoded_is_whole() {
+async fn a_cut_connection_is_an_error_even_after_a_complete_encoding() {
     for codec in CODECS {
         let mut answer = head_of(200, codec, CHUNKED).into_bytes();
-        write_chunk(&mut answer, &encoded(codec, "data: heard\n\n").await).await;
+        write_chunk(&mut answer, &encoded(codec, "data: hello\n\n").await).await;
         let (_, response) = ask(request(), answer).await;
         assert!(collected(response.into_body()).await.is_err(), "{codec}");
     }
@@ -241,10 +244,10 @@ async fn windows_over_the_limit_are_refused() {
     encoder.write_all(text.as_bytes()).await.unwrap();
     encoder.shutdown().await.unwrap();
     assert_eq!(decoded("br", encoder.get_ref(), 100).await.unwrap(), text);
-    // A window of 30 bits, and nothing in it.
+    // An empty stream with a window of 30 bits.
     check_error("br", &[0x11, 0xde]).await;
 
-    for (window, is_heard) in [(23, true), (24, false)] {
+    for (window, is_accepted) in [(23, true), (24, false)] {
         let window = [CParameter::window_log(window)];
         let mut encoder = ZstdEncoder::with_quality_and_params(Vec::new(), Level::Fastest, &window);
         encoder.write_all(text.as_bytes()).await.unwrap();
@@ -252,13 +255,13 @@ async fn windows_over_the_limit_are_refused() {
         encoder.shutdown().await.unwrap();
         assert_eq!(
             decoded("zstd", encoder.get_ref(), 100).await.is_ok(),
-            is_heard
+            is_accepted
         );
     }
 }
 
 #[tokio::test]
-async fn the_codings_asked_for_are_ours_or_the_callers() {
+async fn the_accepted_codings_are_ours_or_the_callers() {
     let identity = || head_of(200, "identity", "cache-control: no-store").into_bytes();
     let (head, _) = ask(request(), identity()).await;
     assert!(
@@ -273,7 +276,7 @@ async fn the_codings_asked_for_are_ours_or_the_callers() {
     assert!(head.contains("accept-encoding: identity\r\n"), "{head}");
     assert_eq!(head.matches("accept-encoding").count(), 1, "{head}");
 
-    // What we know is decoded whoever asked, and what we do not know is the caller's affair.
+    // A known coding is decoded even if the caller accepted it; an unknown one is left to the caller.
     let mut answer = head_of(200, "GZIP", "cache-control: no-store").into_bytes();
     answer.extend(encoded("gzip", "data: a\n\n").await);
     let (_, response) = ask(own.clone(), answer).await;
@@ -288,7 +291,7 @@ async fn the_codings_asked_for_are_ours_or_the_callers() {
 }
 
 #[tokio::test]
-async fn the_head_tells_of_what_is_handed_on() {
+async fn the_head_describes_the_decoded_body() {
     let bytes = encoded("gzip", "gone").await;
     let length = format!("content-length: {}", bytes.len());
     let mut answer = head_of(404, "x-gzip", &length).into_bytes();
@@ -301,7 +304,7 @@ async fn the_head_tells_of_what_is_handed_on() {
 }
 
 #[tokio::test]
-async fn a_coding_that_nobody_asked_for_is_an_error() {
+async fn a_coding_that_was_not_accepted_is_an_error() {
     for codec in [
         "deflate",
         "gzip, br",
@@ -322,7 +325,7 @@ async fn a_coding_that_nobody_asked_for_is_an_error() {
         };
         check_failed(
             &check(200).await,
-            "a content encoding that it was not asked for",
+            "a content encoding other than the accepted gzip, br and zstd",
         );
         let refused = check(404).await;
         assert_eq!(refused.kind(), &ErrorKind::Status(StatusCode::NOT_FOUND));

@@ -1,11 +1,13 @@
+//! TCP connections: addresses, errors and the connect timeout.
+
 use super::*;
 
 #[tokio::test]
-async fn of_several_addresses_the_one_that_listens_is_found() {
+async fn the_address_that_listens_is_found_among_several() {
     let (listener, port) = listen().await;
     let transport = DirectTransport::new().no_proxy();
     let url = format!("http://localhost:{port}/");
-    tokio::join!(hear(&transport, &url), async {
+    tokio::join!(receive(&transport, &url), async {
         let head = answer(accept(&listener).await).await;
         assert!(
             head.contains(&format!("host: localhost:{port}\r\n")),
@@ -15,23 +17,22 @@ async fn of_several_addresses_the_one_that_listens_is_found() {
 }
 
 #[tokio::test]
-async fn who_cannot_be_reached_is_named_as_such_and_no_secret_with_it() {
+async fn a_connect_error_names_the_host_and_no_secret() {
     let (listener, port) = listen().await;
     drop(listener);
     let transport = DirectTransport::new().no_proxy();
-    for url in [
-        format!("http://secret:secret@127.0.0.1:{port}/secret?secret=secret"),
-        "http://secret@no-such-host.invalid/secret?secret".to_owned(),
-    ] {
-        let error = open(&transport, &url).await.unwrap_err();
-        check_failed(&error, "the server could not be reached");
-    }
+    let url = format!("http://secret:secret@127.0.0.1:{port}/secret?secret=secret");
+    let error = open(&transport, &url).await.unwrap_err();
+    check_failed(&error, &format!("no TCP connection to 127.0.0.1:{port}"));
+    let url = "http://secret@no-such-host.invalid/secret?secret";
+    let error = open(&transport, url).await.unwrap_err();
+    check_failed(&error, "the lookup of no-such-host.invalid failed");
 }
 
-/// A queue of connections that is full answers none.
+/// A listener whose queue of connections is full answers no further one.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_given_up() {
+async fn a_server_that_does_not_answer_times_out() {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let address: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -45,11 +46,11 @@ async fn a_server_that_does_not_answer_is_given_up() {
 
     let transport = DirectTransport::new().no_proxy();
     let error = open_within_limit(&transport, &format!("http://{address}/?secret")).await;
-    check_failed(&error, "the connection was not made within 200ms");
+    check_failed(&error, &format!("no connection to {address} within 200ms"));
 }
 
 #[tokio::test]
-async fn the_connect_timeout_ends_with_the_connection() {
+async fn the_connect_timeout_ends_once_the_connection_is_open() {
     let (listener, port) = listen().await;
     let client = client(DirectTransport::new().no_proxy()).connect_timeout(LIMIT);
     let url = format!("http://127.0.0.1:{port}/");
@@ -57,17 +58,17 @@ async fn the_connect_timeout_ends_with_the_connection() {
         let mut stream = accept(&listener).await;
         read_head(&mut stream).await;
         tokio::time::sleep(LIMIT * 2).await;
-        stream.write_all(HEARD.as_bytes()).await.unwrap();
+        stream.write_all(ANSWER.as_bytes()).await.unwrap();
     };
     let (session, ()) = tokio::join!(soon(client.get(url).open()), serve);
     assert_eq!(
         next(&mut session.unwrap()).await,
-        Ok(Some("heard".to_owned()))
+        Ok(Some("hello".to_owned()))
     );
 }
 
 #[test]
-fn debug_tells_no_secret() {
+fn debug_shows_no_secret() {
     let transport = DirectTransport::new().proxy("http://secret:secret@localhost:1");
     let text = format!("{:?}", transport.unwrap());
     assert!(!text.contains("secret"), "{text}");

@@ -1,4 +1,4 @@
-//! What is read from the environment, each in a process of its own that has such a one.
+//! Settings of the environment. Each test runs in a process of its own with its variables.
 
 use std::env;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::*;
 
 const IS_CHILD: &str = "TIDINGS_TEST_IS_CHILD";
 
-/// Does it in a process that has these variables, which is this test once more.
+/// Runs the body in a process with these variables: this test starts itself again with them.
 fn check(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>) {
     if env::var_os(IS_CHILD).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -21,10 +21,10 @@ fn check(test: &str, variables: &[(&str, &str)], body: impl Future<Output = ()>)
         .envs(variables.iter().copied())
         .output();
     let child = child.unwrap();
-    let said = String::from_utf8_lossy(&child.stdout);
+    let output = String::from_utf8_lossy(&child.stdout);
     assert!(
-        child.status.success() && said.contains("1 passed"),
-        "{said}"
+        child.status.success() && output.contains("1 passed"),
+        "{output}"
     );
 }
 
@@ -38,12 +38,15 @@ fn the_environment_names_proxies() {
     check("the_environment_names_proxies", &variables, async {
         let transport = DirectTransport::new();
         let error = open(&transport, "http://a.test/?secret").await.unwrap_err();
-        check_failed(&error, "the proxy could not be reached");
+        check_failed(&error, "no TCP connection to the proxy 127.0.0.1:1");
         #[cfg(feature = "tls")]
         {
             let error = open(&transport, "https://a.test/").await.unwrap_err();
             assert_eq!(error.kind(), &ErrorKind::InvalidRequest);
-            assert!(chain(&error).contains("the proxy that is set"), "{error:?}");
+            assert!(
+                chain(&error).contains("the proxy cannot be used"),
+                "{error:?}"
+            );
         }
 
         let (listener, port) = listen().await;
@@ -52,35 +55,36 @@ fn the_environment_names_proxies() {
             answer(accept(&listener).await).await;
             answer(accept(&listener).await).await
         };
-        let hear = async {
-            hear(&transport, &url("localhost")).await;
-            hear(&transport.clone().no_proxy(), &url("127.0.0.1")).await;
+        let read = async {
+            receive(&transport, &url("localhost")).await;
+            receive(&transport.clone().no_proxy(), &url("127.0.0.1")).await;
         };
-        let (head, ()) = tokio::join!(serve, hear);
+        let (head, ()) = tokio::join!(serve, read);
         assert!(!head.contains("proxy-authorization"), "{head}");
     });
 }
 
 #[cfg(all(feature = "tls", target_os = "linux"))]
 #[test]
-fn who_trusts_nobody_speaks_plain_http_and_says_so() {
-    let nobody = [
+fn without_root_certificates_only_https_fails() {
+    let no_roots = [
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", "/nowhere"),
         ("no_proxy", "*"),
     ];
     check(
-        "who_trusts_nobody_speaks_plain_http_and_says_so",
-        &nobody,
+        "without_root_certificates_only_https_fails",
+        &no_roots,
         async {
             let (listener, port) = listen().await;
             let transport = DirectTransport::new();
             let url = format!("http://127.0.0.1:{port}/");
-            tokio::join!(hear(&transport, &url), async {
+            tokio::join!(receive(&transport, &url), async {
                 answer(accept(&listener).await).await;
             });
             let url = format!("https://127.0.0.1:{port}/");
             let error = open(&transport, &url).await.unwrap_err();
+            check_failed(&error, "could not be set up: check the root certificates");
             check_failed(&error, "No CA certificates were loaded from the system");
             tls::check_own_authority().await;
         },

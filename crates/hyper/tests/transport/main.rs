@@ -1,4 +1,4 @@
-//! The direct transport against servers and proxies that the tests are themselves.
+//! The direct transport against servers and proxies that the tests implement.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[cfg(feature = "compression")]
@@ -22,15 +22,15 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
-/// How long a test that waits for a limit waits.
+/// The limit of tests that wait for one to expire.
 const LIMIT: Duration = Duration::from_millis(200);
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-const HEARD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: heard\n\n";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: hello\n\n";
 
-/// What a test must never wait for.
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(SOON, what).await.unwrap()
+/// Fails the test if the future takes longer than [`SOON`].
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(SOON, future).await.unwrap()
 }
 
 async fn listen() -> (TcpListener, u16) {
@@ -52,12 +52,12 @@ async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Sends one event to who asks, and returns what was asked. The client is polled by the test, and
-/// by no task.
+/// Answers one request with one event, and returns the request's head. Checks that the test itself
+/// polls the client, and no task does.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
     let head = read_head(&mut stream).await;
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
-    stream.write_all(HEARD.as_bytes()).await.unwrap();
+    stream.write_all(ANSWER.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     head
 }
@@ -88,14 +88,14 @@ async fn next(session: &mut Session) -> Result<Option<String>, ErrorKind> {
         .map_err(|error| error.kind().clone())
 }
 
-/// Hears the one event that [`answer`] sends.
-async fn hear(transport: &DirectTransport, url: &str) {
+/// Receives the one event that [`answer`] sends.
+async fn receive(transport: &DirectTransport, url: &str) {
     let mut session = open(transport, url).await.unwrap();
-    assert_eq!(next(&mut session).await, Ok(Some("heard".to_owned())));
+    assert_eq!(next(&mut session).await, Ok(Some("hello".to_owned())));
     assert_eq!(next(&mut session).await, Ok(None));
 }
 
-/// Whatever an error says to whom, with its causes.
+/// All texts of an error and its causes.
 fn chain(error: &Error) -> String {
     let mut chain = format!("{error:?}");
     let mut cause: Option<&dyn StdError> = Some(error);
@@ -106,7 +106,7 @@ fn chain(error: &Error) -> String {
     chain
 }
 
-/// It is of the network, says this, and tells no secret.
+/// Expects a network error that contains this text and no secret.
 fn check_failed(error: &Error, says: &str) {
     let chain = chain(error);
     assert_eq!(error.kind(), &ErrorKind::Network, "{chain}");

@@ -1,4 +1,4 @@
-//! Over pipes in memory, on paused time.
+//! `DirectTransport::over`: pipes in memory on paused time, and a Unix socket.
 
 use std::future::pending;
 use std::io;
@@ -30,7 +30,7 @@ async fn a_pipe_is_reconnected_on_paused_time() {
         let second = answer(servers.recv().await.unwrap()).await;
         (first, second)
     };
-    let hear = async {
+    let read = async {
         let mut session = client
             .get("https://user:secret@a.test/b?c")
             .open()
@@ -38,34 +38,35 @@ async fn a_pipe_is_reconnected_on_paused_time() {
             .unwrap();
         for _ in 0..2 {
             let event = session.try_next().await.unwrap().unwrap();
-            assert_eq!(event.text(), "heard");
+            assert_eq!(event.text(), "hello");
         }
     };
     let started = tokio::time::Instant::now();
-    let ((first, second), ()) = tokio::join!(serve, hear);
+    let ((first, second), ()) = tokio::join!(serve, read);
     assert_eq!(started.elapsed().as_secs(), 3600);
     assert!(first.starts_with("GET /b?c HTTP/1.1\r\n"), "{first}");
     assert!(second.contains("host: a.test\r\n"), "{second}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_never_made_is_given_up() {
+async fn a_stream_that_never_opens_times_out() {
     let transport = DirectTransport::over(|_| pending::<io::Result<DuplexStream>>());
     let error = open_within_limit(&transport, "http://a.test/?secret").await;
-    check_failed(&error, "the connection was not made within 200ms");
+    check_failed(&error, "no connection to a.test:80 within 200ms");
 }
 
 #[tokio::test]
-async fn what_cannot_be_made_is_an_error_of_the_network() {
+async fn a_stream_that_fails_to_open_is_a_connect_error() {
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
     let transport =
         DirectTransport::over(move |_| async move { Err::<DuplexStream, _>(refused()) });
     let error = open(&transport, "http://a.test/?secret").await.unwrap_err();
+    check_failed(&error, "the function that connects to a.test:80 failed");
     check_failed(&error, "connection refused");
 }
 
 #[tokio::test]
-async fn the_url_is_whole_for_who_connects() {
+async fn the_connecting_function_receives_the_whole_url() {
     let asked = std::sync::Arc::new(Mutex::new(String::new()));
     let seen = asked.clone();
     let transport = DirectTransport::over(move |url| {
@@ -101,6 +102,6 @@ async fn a_unix_socket_is_reached() {
     let to = path.clone();
     let transport = DirectTransport::over(move |_| UnixStream::connect(to.clone()));
     let serve = async { answer(listener.accept().await.unwrap().0).await };
-    tokio::join!(hear(&transport, "http://localhost/"), serve);
+    tokio::join!(receive(&transport, "http://localhost/"), serve);
     std::fs::remove_file(path).unwrap();
 }

@@ -1,3 +1,5 @@
+//! Requests through an HTTP proxy, a tunnel and a SOCKS proxy.
+
 use super::*;
 
 fn through(port: u16) -> DirectTransport {
@@ -5,16 +7,16 @@ fn through(port: u16) -> DirectTransport {
     DirectTransport::new().proxy(&url).unwrap()
 }
 
-/// `user:secret`.
+/// The header for `user:secret`.
 const AUTHORIZATION: &str = "proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n";
 
 #[tokio::test]
-async fn a_proxy_is_asked_for_the_whole_url() {
+async fn a_proxy_receives_the_whole_url() {
     let (listener, port) = listen().await;
     let url = "http://name:hidden@a.test/b?c";
     let transport = through(port);
     let serve = async { answer(accept(&listener).await).await };
-    let (head, ()) = tokio::join!(serve, hear(&transport, url));
+    let (head, ()) = tokio::join!(serve, receive(&transport, url));
     assert!(
         head.starts_with("GET http://a.test/b?c HTTP/1.1\r\n"),
         "{head}"
@@ -25,7 +27,7 @@ async fn a_proxy_is_asked_for_the_whole_url() {
 }
 
 #[tokio::test]
-async fn what_a_proxy_answers_is_the_response() {
+async fn the_answer_of_a_proxy_is_the_response() {
     let (listener, port) = listen().await;
     let transport = through(port);
     let serve = async {
@@ -39,7 +41,7 @@ async fn what_a_proxy_answers_is_the_response() {
     assert_eq!(session.unwrap_err().kind(), &ErrorKind::Status(status));
 }
 
-/// Its half of SOCKS 5, as far as a connection that is allowed; where to.
+/// A SOCKS 5 proxy that allows the connection. Returns the requested host and port.
 async fn socks(stream: &mut TcpStream) -> String {
     let mut greeting = [0; 3];
     stream.read_exact(&mut greeting).await.unwrap();
@@ -59,7 +61,7 @@ async fn socks(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn socks_looks_names_up_itself_and_leads_to_the_server() {
+async fn a_socks_proxy_looks_the_name_up_and_connects() {
     for scheme in ["socks5", "socks5h"] {
         let (listener, port) = listen().await;
         let transport = DirectTransport::new().proxy(&format!("{scheme}://127.0.0.1:{port}"));
@@ -69,7 +71,7 @@ async fn socks_looks_names_up_itself_and_leads_to_the_server() {
             assert_eq!(socks(&mut stream).await, "a.test:80");
             answer(stream).await
         };
-        let (head, ()) = tokio::join!(serve, hear(&transport, "http://a.test/b"));
+        let (head, ()) = tokio::join!(serve, receive(&transport, "http://a.test/b"));
         assert!(head.starts_with("GET /b HTTP/1.1\r\n"), "{head}");
     }
 }
@@ -81,8 +83,8 @@ mod tunnel {
 
     const URL: &str = "https://a.test/b?secret";
 
-    /// Answers CONNECT with this.
-    async fn refuse(answer: &str, says: &str) {
+    /// Answers CONNECT with `answer`, and expects an error that contains `text`.
+    async fn refuse(answer: &str, text: &str) {
         let (listener, port) = listen().await;
         let transport = through(port);
         let serve = async {
@@ -94,15 +96,13 @@ mod tunnel {
         };
         let (session, ()) = tokio::join!(open(&transport, URL), serve);
         let error = session.unwrap_err();
-        check_failed(
-            &error,
-            "the proxy could not be reached, or does not reach the server",
-        );
-        check_failed(&error, says);
+        let refused = format!("the proxy 127.0.0.1:{port} did not connect to a.test:443");
+        check_failed(&error, &refused);
+        check_failed(&error, text);
     }
 
     #[tokio::test]
-    async fn tls_goes_through_it_and_the_server_hears_nothing_of_the_proxy() {
+    async fn tls_goes_through_a_tunnel_and_the_server_sees_no_proxy_header() {
         let authority = Authority::new();
         let acceptor = authority.acceptor(&["a.test"]);
         let (listener, port) = listen().await;
@@ -117,7 +117,7 @@ mod tunnel {
                 answer(acceptor.accept(stream).await.unwrap()).await,
             )
         };
-        let ((connect, head), ()) = tokio::join!(serve, hear(&transport, "https://a.test/b"));
+        let ((connect, head), ()) = tokio::join!(serve, receive(&transport, "https://a.test/b"));
         let connect = connect.to_lowercase();
         assert!(
             connect.starts_with("connect a.test:443 http/1.1\r\n"),
@@ -130,7 +130,7 @@ mod tunnel {
     }
 
     #[tokio::test]
-    async fn a_proxy_that_refuses_is_an_error_of_the_network() {
+    async fn a_proxy_that_refuses_is_a_connect_error() {
         let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
         refuse(refusal, "proxy authorization required").await;
         refuse("HTTP/1.1 502 Bad Gateway\r\n\r\n", "unsuccessful").await;
@@ -142,7 +142,7 @@ mod tunnel {
     }
 
     #[tokio::test]
-    async fn a_proxy_that_never_answers_is_given_up() {
+    async fn a_proxy_that_never_answers_times_out() {
         let (listener, port) = listen().await;
         let transport = through(port);
         let serve = async {
@@ -150,11 +150,11 @@ mod tunnel {
             closed(&mut stream).await;
         };
         let (error, ()) = tokio::join!(open_within_limit(&transport, URL), serve);
-        check_failed(&error, "the connection was not made within 200ms");
+        check_failed(&error, "no connection to a.test:443 within 200ms");
     }
 
     #[tokio::test]
-    async fn who_stops_waiting_for_a_proxy_closes_its_socket() {
+    async fn a_dropped_wait_for_a_proxy_closes_its_socket() {
         let (listener, port) = listen().await;
         let opening = tokio::spawn(async move { open(&through(port), URL).await });
         let mut stream = accept(&listener).await;
@@ -175,6 +175,6 @@ mod tunnel {
             assert_eq!(socks(&mut stream).await, "a.test:443");
             answer(acceptor.accept(stream).await.unwrap()).await
         };
-        tokio::join!(serve, hear(&transport, "https://a.test/b"));
+        tokio::join!(serve, receive(&transport, "https://a.test/b"));
     }
 }

@@ -1,3 +1,5 @@
+//! TLS: trusted and refused certificates, handshakes that fail, and redirects to https.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,10 +10,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// Each has a name of its own.
+/// How many authorities exist: the number of each is its name.
 static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
 
-/// Who vouches for the servers of a test.
+/// The certificate authority of a test's servers.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -36,7 +38,7 @@ impl Authority {
         self.0.as_ref().pem()
     }
 
-    /// A server with a certificate for these names, which would rather speak HTTP/2.
+    /// A server with a certificate for these names, which prefers HTTP/2.
     pub(crate) fn acceptor(&self, names: &[&str]) -> TlsAcceptor {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
@@ -59,8 +61,8 @@ fn direct() -> DirectTransport {
     DirectTransport::new().no_proxy()
 }
 
-/// Hears an event of a server for these names at `host`.
-async fn check_heard(transport: &DirectTransport, authority: &Authority, host: &str) {
+/// Receives an event at `host` from a server with a certificate of this authority.
+async fn check_received(transport: &DirectTransport, authority: &Authority, host: &str) {
     let acceptor = authority.acceptor(&["localhost", "127.0.0.1"]);
     let (listener, port) = listen().await;
     let serve = async {
@@ -69,50 +71,52 @@ async fn check_heard(transport: &DirectTransport, authority: &Authority, host: &
         answer(stream).await
     };
     let url = format!("https://user:secret@{host}:{port}/a?b");
-    let (head, ()) = tokio::join!(serve, hear(transport, &url));
+    let (head, ()) = tokio::join!(serve, receive(transport, &url));
     assert!(head.starts_with("GET /a?b HTTP/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("host: {host}:{port}\r\n")), "{head}");
 }
 
 pub(crate) async fn check_own_authority() {
     let authority = Authority::new();
-    check_heard(&authority.trusted_by(direct()), &authority, "localhost").await;
+    check_received(&authority.trusted_by(direct()), &authority, "localhost").await;
 }
 
-/// What becomes of a server for this name that this authority vouches for, or another.
-async fn check_refused(name: &str, is_known: bool, says: &str) {
+/// Expects an error that contains `text` for a certificate with this name, of an authority that is
+/// trusted or not.
+async fn check_refused(name: &str, is_trusted: bool, text: &str) {
     let authority = Authority::new();
-    let known = if is_known {
+    let trusted = if is_trusted {
         &authority
     } else {
         &Authority::new()
     };
-    let transport = known.trusted_by(direct());
+    let transport = trusted.trusted_by(direct());
     let acceptor = authority.acceptor(&[name]);
     let (listener, port) = listen().await;
     let url = format!("https://localhost:{port}/?secret");
     let serve = async { acceptor.accept(accept(&listener).await).await.is_err() };
     let (session, _) = tokio::join!(open(&transport, &url), serve);
     let error = session.unwrap_err();
-    check_failed(&error, "no TLS with the server");
-    check_failed(&error, says);
+    let refused = format!("the certificate of localhost:{port} was refused");
+    check_failed(&error, &refused);
+    check_failed(&error, text);
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_by_an_own_authority() {
+async fn a_root_certificate_of_your_own_is_trusted() {
     let authority = Authority::new();
-    check_heard(&authority.trusted_by(direct()), &authority, "localhost").await;
-    check_heard(&authority.trusted_by(direct()), &authority, "127.0.0.1").await;
+    check_received(&authority.trusted_by(direct()), &authority, "localhost").await;
+    check_received(&authority.trusted_by(direct()), &authority, "127.0.0.1").await;
     let both = Authority::new().pem() + &authority.pem();
     let transport = direct().add_root_certificate(both.as_bytes()).unwrap();
-    check_heard(&transport, &authority, "localhost").await;
-    // What was made for the first connection does not outlive a setting.
+    check_received(&transport, &authority, "localhost").await;
+    // A later setting replaces the configuration of the first connection.
     let other = Authority::new();
-    check_heard(&other.trusted_by(transport), &other, "localhost").await;
+    check_received(&other.trusted_by(transport), &other, "localhost").await;
 }
 
 #[tokio::test]
-async fn a_whole_configuration_speaks_http_1_all_the_same() {
+async fn a_tls_configuration_is_restricted_to_http_1() {
     let authority = Authority::new();
     let mut roots = RootCertStore::empty();
     roots.add(authority.0.as_ref().der().clone()).unwrap();
@@ -123,17 +127,17 @@ async fn a_whole_configuration_speaks_http_1_all_the_same() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    check_heard(&direct().tls_config(config), &authority, "localhost").await;
+    check_received(&direct().tls_config(config), &authority, "localhost").await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_trusted_is_an_error_that_says_why() {
+async fn an_untrusted_certificate_is_an_error_with_the_reason() {
     check_refused("other.test", true, "not valid for name").await;
     check_refused("localhost", false, "UnknownIssuer").await;
 }
 
 #[test]
-fn what_is_no_certificate_is_refused() {
+fn bytes_without_a_certificate_are_refused() {
     let cut = Authority::new().der()[..100].to_vec();
     let wrong = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
     let key = KeyPair::generate().unwrap().serialize_pem();
@@ -143,34 +147,38 @@ fn what_is_no_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_breaks_is_an_error_of_the_network() {
+async fn a_failed_handshake_is_a_connect_error() {
     for garbage in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let (listener, port) = listen().await;
         let serve = async {
             let mut stream = accept(&listener).await;
             stream.write_all(garbage.as_bytes()).await.unwrap();
-            // Of what the client says first.
+            // The first byte of the client's hello.
             stream.read_u8().await.unwrap();
         };
         let url = format!("https://localhost:{port}/?secret");
         let transport = direct();
         let (session, ()) = tokio::join!(open(&transport, &url), serve);
-        check_failed(&session.unwrap_err(), "no TLS with the server");
+        let failed = format!("the TLS handshake with localhost:{port} failed");
+        check_failed(&session.unwrap_err(), &failed);
     }
 }
 
 #[tokio::test]
-async fn a_handshake_that_stalls_is_given_up() {
+async fn a_stalled_handshake_times_out() {
     let (listener, port) = listen().await;
     let transport = direct();
     let url = format!("https://localhost:{port}/?secret");
     let serve = async { closed(&mut accept(&listener).await).await };
     let (error, ()) = tokio::join!(open_within_limit(&transport, &url), serve);
-    check_failed(&error, "the connection was not made within 200ms");
+    check_failed(
+        &error,
+        &format!("no connection to localhost:{port} within 200ms"),
+    );
 }
 
 #[tokio::test]
-async fn who_stops_waiting_for_a_handshake_closes_its_socket() {
+async fn a_dropped_handshake_closes_its_socket() {
     let (listener, port) = listen().await;
     let url = format!("https://localhost:{port}/");
     let opening = tokio::spawn(async move { open(&direct(), &url).await });
@@ -181,7 +189,7 @@ async fn who_stops_waiting_for_a_handshake_closes_its_socket() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_without_a_word_is_an_error() {
+async fn a_stream_cut_without_close_notify_is_an_error() {
     let authority = Authority::new();
     let transport = authority.trusted_by(direct());
     let acceptor = authority.acceptor(&["localhost"]);
@@ -189,22 +197,22 @@ async fn a_stream_that_is_cut_without_a_word_is_an_error() {
     let serve = async {
         let mut stream = acceptor.accept(accept(&listener).await).await.unwrap();
         read_head(&mut stream).await;
-        stream.write_all(HEARD.as_bytes()).await.unwrap();
+        stream.write_all(ANSWER.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        // No close_notify: anybody on the way can cut a connection so.
+        // No close_notify: anyone on the path can cut a connection in this way.
         stream.into_inner().0.shutdown().await.unwrap();
     };
-    let hear = async {
+    let read = async {
         let url = format!("https://localhost:{port}/");
         let mut session = open(&transport, &url).await.unwrap();
-        assert_eq!(next(&mut session).await, Ok(Some("heard".to_owned())));
+        assert_eq!(next(&mut session).await, Ok(Some("hello".to_owned())));
         assert_eq!(next(&mut session).await, Err(ErrorKind::Network));
     };
-    tokio::join!(serve, hear);
+    tokio::join!(serve, read);
 }
 
 #[tokio::test]
-async fn a_redirect_leads_from_http_to_https_and_on() {
+async fn redirects_are_followed_from_http_to_https() {
     let authority = Authority::new();
     let transport = authority.trusted_by(direct());
     let acceptor = authority.acceptor(&["localhost"]);
@@ -225,7 +233,7 @@ async fn a_redirect_leads_from_http_to_https_and_on() {
         answer(tls().await).await
     };
     let url = format!("http://localhost:{plain_port}/");
-    let (head, ()) = tokio::join!(serve, hear(&transport, &url));
+    let (head, ()) = tokio::join!(serve, receive(&transport, &url));
     assert!(head.starts_with("GET /next HTTP/1.1\r\n"), "{head}");
 }
 

@@ -1,11 +1,11 @@
-//! What breaks a connection: an error without a policy, a reconnection with one.
+//! Each way in which a connection can break: an error without a policy, a reconnection with one.
 
 use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::server::{Script, ScriptedServer, Step};
 
-use crate::scene::{SECOND, client, open_and_hear, waits};
+use crate::scene::{SECOND, client, open_and_collect, waits};
 
-/// A way to break, and what is heard before it.
+/// The name of a fault, its script, and the events received before it.
 type Fault = (&'static str, Script, &'static [&'static str]);
 
 fn faults() -> Vec<Fault> {
@@ -45,7 +45,7 @@ fn before_the_body() -> Vec<Fault> {
             &[],
         ),
         (
-            "no status that is one",
+            "an invalid status",
             answer(&[Step::send("HTTP/1.1 9 OK\r\n\r\n")]),
             &[],
         ),
@@ -80,7 +80,7 @@ fn in_the_body() -> Vec<Fault> {
             &["a"],
         ),
         (
-            "a chunk's size that is none",
+            "an invalid chunk size",
             answer(&[
                 Step::chunked_head(),
                 Step::chunk("data: a\n\n"),
@@ -105,16 +105,16 @@ fn in_the_body() -> Vec<Fault> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_policy_each_is_one_error() {
-    for (name, fault, heard) in faults() {
+async fn without_a_policy_each_fault_is_one_error() {
+    for (name, fault, received) in faults() {
         let server = ScriptedServer::plays([fault]);
         let client = client(&server, Reconnect::off())
             .response_timeout(SECOND)
             .idle_timeout(SECOND);
-        let (texts, error) = open_and_hear(&client).await;
+        let (texts, error) = open_and_collect(&client).await;
         assert_eq!(
             (texts.as_slice(), error),
-            (heard_as(heard).as_slice(), Some(ErrorKind::Network)),
+            (owned(received).as_slice(), Some(ErrorKind::Network)),
             "{name}"
         );
         assert_eq!(server.connections(), 1, "{name}");
@@ -122,8 +122,8 @@ async fn without_a_policy_each_is_one_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn under_standard_each_is_survived() {
-    for (name, fault, heard) in faults() {
+async fn the_standard_policy_survives_each_fault() {
+    for (name, fault, received) in faults() {
         let server = ScriptedServer::plays([
             Script::stream("id: 7\n\n"),
             fault,
@@ -133,8 +133,8 @@ async fn under_standard_each_is_survived() {
         let client = client(&server, Reconnect::standard())
             .response_timeout(SECOND)
             .idle_timeout(SECOND);
-        let (texts, error) = open_and_hear(&client).await;
-        let mut expected = heard_as(heard);
+        let (texts, error) = open_and_collect(&client).await;
+        let mut expected = owned(received);
         expected.push("z".into());
         assert_eq!((texts, error), (expected, None), "{name}");
         assert_eq!(server.connections(), 4, "{name}");
@@ -147,16 +147,16 @@ async fn under_standard_each_is_survived() {
     }
 }
 
-fn heard_as(texts: &[&str]) -> Vec<String> {
+fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_over_the_limit_ends_the_session_whatever_the_policy() {
+async fn an_event_over_the_limit_ends_the_session_under_any_policy() {
     let large = format!("data: a\n\ndata: {}\n\n", "x".repeat(2000));
     let server = ScriptedServer::plays([Script::stream(&large)]);
     let client = client(&server, Reconnect::standard()).max_event_bytes(1000);
-    let heard = open_and_hear(&client).await;
-    assert_eq!(heard, (vec!["a".into()], Some(ErrorKind::EventTooLarge)));
+    let outcome = open_and_collect(&client).await;
+    assert_eq!(outcome, (vec!["a".into()], Some(ErrorKind::EventTooLarge)));
     assert_eq!(server.connections(), 1);
 }
