@@ -6,7 +6,7 @@
 //! There is no pool: each stream needs a connection of its own anyway.
 //!
 //! ```no_run
-//! # async fn read() -> Result<(), tidings_client::Error> {
+//! # async fn read() -> Result<(), tidings_hyper::Error> {
 //! let client = tidings_hyper::client();
 //! let mut session = client.get("http://localhost:8080/events").open().await?;
 //! while let Some(event) = session.try_next().await? {
@@ -51,7 +51,10 @@ mod transport;
 
 pub use proxy::InvalidProxy;
 pub use request::UnsupportedUrl;
-use tidings_client::SseClient;
+#[doc(no_inline)]
+pub use tidings_client::{
+    Error, ErrorKind, Event, Reconnect, RequestBuilder, Session, SseClient, Transport,
+};
 #[cfg(feature = "tls")]
 pub use tls::InvalidCertificate;
 pub use transport::DirectTransport;
@@ -60,3 +63,8 @@ pub use transport::DirectTransport;
 pub fn client() -> SseClient {
     SseClient::over(DirectTransport::new())
 }
+
+/// Compiles the program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

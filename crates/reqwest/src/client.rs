@@ -1,4 +1,4 @@
-//! Owns `client()`: a reqwest client set up for streams.
+//! `client()`: a reqwest client configured for streams.
 
 use std::time::Duration;
 
@@ -8,30 +8,32 @@ use tidings_client::SseClient;
 use crate::transport::ReqwestTransport;
 use crate::unsendable::Unsendable;
 
-/// How long a connection is silent before it is asked whether it lives.
+/// The silence after which a connection is probed.
 const ALIVE_AFTER: Duration = Duration::from_secs(15);
-/// How long an HTTP/2 connection has to answer that.
+/// The time that an HTTP/2 connection has to answer a PING.
 #[cfg(feature = "http2")]
 const ALIVE_WITHIN: Duration = Duration::from_secs(20);
-/// How much an HTTP/2 stream may send that is not read yet, in bytes.
+/// The most unread bytes of one HTTP/2 stream.
 #[cfg(feature = "http2")]
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// How much all streams of a connection may: the most there is. Of a smaller one, streams that
-/// nobody reads would take all, and hold up the others.
+/// The most unread bytes of all streams of one connection: the largest window that HTTP/2 has. In
+/// a smaller one, streams that are not read would use all of it and block the others.
 #[cfg(feature = "http2")]
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// A client over a reqwest client of its own.
+/// A client over a new `reqwest::Client` that is configured for streams.
 ///
-/// Redirects are left to the session: credentials stay at the origin that was named, https never
-/// leads to http, and no `Referer` is sent. A peer that is gone is noticed: a connection that is
-/// silent for 15 s is probed, by TCP keep-alive and over HTTP/2 by a PING; no answer within 20 s to
-/// the PING is a network error. A session that is not read takes 256 KiB over HTTP/2, and holds up
-/// none of those that share its connection. Proxies are those of the environment, as reqwest reads it.
+/// * The session follows redirects: credentials are sent only to the origin that you named, https
+///   never leads to http, and no `Referer` is sent.
+/// * It detects a peer that has vanished: after 15 s of silence it probes the connection, by TCP
+///   keep-alive and over HTTP/2 by a PING. A PING without an answer within 20 s is a network error.
+/// * Over HTTP/2 a session that is not read buffers at most 256 KiB, and does not block the
+///   sessions that share its connection.
+/// * It uses the proxies of the environment, as reqwest reads them.
 ///
-/// Should reqwest refuse to build its client, as where the platform's certificates cannot be read,
-/// every request says so when it is opened, by
-/// [`InvalidRequest`](tidings_client::ErrorKind::InvalidRequest).
+/// If reqwest cannot build its client, for example because the platform's certificates cannot be
+/// read, each request fails with [`InvalidRequest`](tidings_client::ErrorKind::InvalidRequest)
+/// when you open it.
 pub fn client() -> SseClient {
     match builder().build() {
         Ok(client) => SseClient::over(ReqwestTransport::without_timeout(client)),
@@ -70,7 +72,7 @@ mod tests {
 
     type Sent = JoinHandle<reqwest::Result<reqwest::Response>>;
 
-    /// A request on its way, and the connection that it comes over, behind its preface.
+    /// A pending request, and the server's end of its connection after the HTTP/2 preface.
     async fn request() -> (Sent, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -81,7 +83,7 @@ mod tests {
         (request, stream)
     }
 
-    /// What the next frame of this kind holds.
+    /// The payload of the next frame of this kind.
     async fn frame(stream: &mut TcpStream, kind: u8) -> Vec<u8> {
         let find = async {
             loop {
@@ -108,14 +110,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_answers_no_ping_is_gone() {
+    async fn a_peer_that_answers_no_ping_is_disconnected() {
         let (request, mut stream) = request().await;
         stream
             .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
             .await
             .unwrap();
         frame(&mut stream, SETTINGS).await;
-        // And the answer to ours: by then it has heard of us for the last time.
+        // The acknowledgement of our settings: the client receives nothing after them.
         frame(&mut stream, SETTINGS).await;
         pass(ALIVE_AFTER).await;
         frame(&mut stream, PING).await;
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_stream_takes_the_window_of_another() {
+    async fn a_stream_cannot_use_the_window_of_another() {
         const INITIAL_WINDOW_SIZE: u8 = 4;
         let (_request, mut stream) = request().await;
         let settings = frame(&mut stream, SETTINGS).await;

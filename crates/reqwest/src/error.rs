@@ -1,14 +1,14 @@
-//! Owns what is left of an error of reqwest once its URLs are taken out.
+//! Errors of reqwest without their URLs.
 
 use std::error::Error as StdError;
 use std::iter::successors;
 
 use tidings_client::TransportError;
 
-/// The error, without any URL: queries hold tokens, and errors end in logs.
+/// The error without any URL: a query may contain a token, and errors are written to logs.
 pub(crate) fn without_urls(error: reqwest::Error) -> TransportError {
     let error = error.without_url();
-    // An error of reqwest's within one keeps its URL, and cannot be changed.
+    // A cause that is itself an error of reqwest keeps its URL, and cannot be changed.
     let mut causes = successors(error.source(), |cause| (*cause).source());
     let names_one = |cause: &(dyn StdError + 'static)| {
         let cause = cause.downcast_ref::<reqwest::Error>();

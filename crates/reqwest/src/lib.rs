@@ -1,12 +1,12 @@
-//! [reqwest] as a transport of the tidings client.
+//! [reqwest] as a transport of the tidings client, with its HTTP/2, TLS, proxies, cookies,
+//! compression and pools.
 //!
-//! It brings what reqwest has: HTTP/2, TLS, proxies, cookies, compression and pools. A client of
-//! ours, with everything set for streams:
+//! There are three ways to use it. A client that this crate configures for streams:
 //!
 //! ```no_run
-//! use tidings_client::Reconnect;
+//! use tidings_reqwest::Reconnect;
 //!
-//! # async fn hear() -> Result<(), tidings_client::Error> {
+//! # async fn read() -> Result<(), tidings_reqwest::Error> {
 //! let client = tidings_reqwest::client().reconnect(Reconnect::standard());
 //! let mut session = client.get("https://example.com/events").open().await?;
 //! while let Some(event) = session.try_next().await? {
@@ -16,12 +16,12 @@
 //! # }
 //! ```
 //!
-//! a `reqwest::Client` that is already there:
+//! A `reqwest::Client` of your own:
 //!
 //! ```no_run
-//! use tidings_client::SseClient;
+//! use tidings_reqwest::SseClient;
 //!
-//! # async fn hear() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn read() -> Result<(), Box<dyn std::error::Error>> {
 //! let http = reqwest::Client::builder().user_agent("news/1.0").build()?;
 //! let client = SseClient::over(tidings_reqwest::transport(http));
 //! let mut session = client.get("https://example.com/events").open().await?;
@@ -29,12 +29,12 @@
 //! # }
 //! ```
 //!
-//! or a request of reqwest's, here for the answer of a language model as it is written:
+//! A request of reqwest, here to a language model that streams its answer:
 //!
 //! ```no_run
 //! use tidings_reqwest::RequestBuilderExt;
 //!
-//! # async fn hear(http: reqwest::Client, key: &str) -> Result<(), tidings_client::Error> {
+//! # async fn read(http: reqwest::Client, key: &str) -> Result<(), tidings_reqwest::Error> {
 //! let prompt = serde_json::json!({"prompt": "Why is the sky blue?", "stream": true});
 //! let request = http.post("https://example.com/v1/completions").bearer_auth(key).json(&prompt);
 //! let mut tokens = request.sse().until(|event| event.text() == "[DONE]").open().await?;
@@ -45,41 +45,43 @@
 //! # }
 //! ```
 //!
-//! # When to take it
-//! For HTTP/2, where many streams share a connection; for cookies; for a `reqwest::Client` that is
-//! set up already. `tidings-hyper` costs less: it polls its connection in the session's own task,
-//! while reqwest spawns a task for each connection, and every chunk crosses a channel from there.
+//! # When to use it
+//! Use reqwest if many streams share an HTTP/2 connection, if you need cookies, or if you already
+//! configure a `reqwest::Client`. `tidings-hyper` costs less: it polls its connection in the
+//! session's own task, while reqwest spawns a task for each connection and each chunk crosses a
+//! channel.
 //!
-//! In both, not polling a session stops reading: what has come fills a buffer or, over HTTP/2, the
-//! window of its stream, and then the server waits. Dropping a session ends its stream; that closes
-//! its connection, unless others share it.
+//! With both, a session that is not polled stops reading: the received bytes fill a buffer or, over
+//! HTTP/2, the window of the stream, and then the server waits. A dropped session ends its stream
+//! and closes its connection, unless other streams share it.
 //!
-//! # What a client that is handed in does
-//! * **It follows redirects by its own policy.** The session then goes on where they led, and
-//!   `Authorization`, `Cookie` and headers marked sensitive stay at the origin that was named
-//!   whenever the session connects again. What goes along with the redirect itself is reqwest's
-//!   choice: headers marked sensitive do, and so does a `Referer`, and https may lead to http. With
-//!   `redirect(Policy::none())` redirects are left to the session, as in [`client()`], and none of
-//!   that happens. A request that is no GET and may be repeated needs it: the session cannot know
-//!   that reqwest went on with GET.
-//! * **Its default headers are sent wherever it goes**, to other origins too, and the session does
-//!   not know of them. Set a token on the request, or on the session's, instead.
-//!   `Accept`, `Cache-Control` and `Last-Event-ID` are the session's own, and never sent twice.
-//! * **Its `timeout`, which is for the whole of a response, is lifted**: it would cut every stream.
-//!   That goes for the timeout of a single request too. `read_timeout` holds, and cuts a stream that
-//!   is silent for longer; `connect_timeout` holds as well, and that of `SseClient` does not.
-//! * **Its HTTP/2 windows are its own.** As reqwest has them, three sessions that nobody reads fill
-//!   the window of their connection, and the others on it hear nothing more;
-//!   `http2_initial_stream_window_size` makes room.
+//! # How a client of your own affects its sessions
+//! * **It follows redirects by its own policy.** The session reconnects to the final URL, and then
+//!   sends `Authorization`, `Cookie` and headers marked sensitive only to the origin that you
+//!   named. During the redirect itself reqwest decides: it sends headers marked sensitive and a
+//!   `Referer` to the new origin, and it follows redirects from https to http. With
+//!   `redirect(Policy::none())` the session follows redirects, as with [`client()`], and none of
+//!   that happens. A request other than GET that may be repeated needs that setting: the session
+//!   cannot know whether reqwest continued with GET.
+//! * **It sends its default headers to every origin**, and the session does not know them. Set a
+//!   token on the request or on the session instead. `Accept`, `Cache-Control` and `Last-Event-ID`
+//!   are always the session's own, and are sent once.
+//! * **Its `timeout` has no effect**, because it limits a whole response and would cut every
+//!   stream. The same holds for the timeout of a single request. `read_timeout` has an effect: it
+//!   cuts a stream that is silent for longer. `connect_timeout` has an effect too, and
+//!   `SseClient::connect_timeout` has none.
+//! * **It has its own HTTP/2 windows.** With reqwest's defaults, three sessions that are not read
+//!   fill the window of their connection, and the other sessions on it receive nothing more. Set a
+//!   smaller `http2_initial_stream_window_size` to avoid that.
 //!
 //! # Features
-//! Each turns on reqwest's feature of the same name. Those of reqwest that are not listed, such as
-//! `native-tls` or `socks`, work when they are turned on for reqwest itself.
+//! Each turns on the feature of reqwest with the same name. To use another feature of reqwest, such
+//! as `native-tls` or `socks`, turn it on for reqwest itself.
 //! * `http2`, on by default.
-//! * `rustls`, on by default. Without any TLS an https URL is a network error.
-//! * `gzip`, `brotli`, `zstd`: streams are asked for in these encodings, and events heard as they
-//!   are flushed.
-//! * `cookies`: for clients built with a cookie store.
+//! * `rustls`, on by default. Without any TLS feature a request to an https URL fails.
+//! * `gzip`, `brotli`, `zstd`: requests accept these encodings, and events are delivered as soon as
+//!   the server flushes them.
+//! * `cookies`: for clients that you build with a cookie store.
 
 mod client;
 mod error;
@@ -89,4 +91,13 @@ mod unsendable;
 
 pub use client::client;
 pub use request::{RequestBuilderExt, StreamedBody};
+#[doc(no_inline)]
+pub use tidings_client::{
+    Error, ErrorKind, Event, Reconnect, RequestBuilder, Session, SseClient, Transport,
+};
 pub use transport::{ReqwestTransport, transport};
+
+/// Compiles the programs of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! Owns `RequestBuilderExt`: a request of reqwest's as one for an event stream.
+//! `RequestBuilderExt`: turns a request of reqwest into a request for an event stream.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,24 +11,33 @@ use tidings_client::{RequestBuilder, SseClient};
 use crate::transport::ReqwestTransport;
 use crate::unsendable::Unsendable;
 
-/// `RequestBuilder::sse`.
-pub trait RequestBuilderExt: Sized {
-    /// This request, for an event stream: with its method, URL, headers, body and HTTP version,
-    /// over its client. Nothing is sent before it is [opened](RequestBuilder::open), and what is
-    /// wrong with it is told there.
+/// `reqwest::RequestBuilder::sse`. Sealed: only reqwest's `RequestBuilder` implements it.
+pub trait RequestBuilderExt: sealed::Sealed {
+    /// Turns this request into a request for an event stream.
     ///
-    /// A body that is itself a stream cannot be sent again, and is refused by [`StreamedBody`]. The
-    /// request's timeout is left out. Values of one header are sent as one line, a list.
+    /// It keeps the method, URL, headers, body, HTTP version and client of this request, but not
+    /// its timeout. Several values of one header are sent as one line, a list. Nothing is sent, and
+    /// no error is reported, before you [open](RequestBuilder::open) it.
+    ///
+    /// A session may send its request again. A body that is itself a stream cannot be sent again:
+    /// `open` then fails with [`StreamedBody`] as the source of its error.
     ///
     /// ```no_run
     /// use tidings_reqwest::RequestBuilderExt;
     ///
-    /// # async fn hear(http: reqwest::Client) -> Result<(), tidings_client::Error> {
+    /// # async fn read(http: reqwest::Client) -> Result<(), tidings_reqwest::Error> {
     /// let mut session = http.get("https://example.com/events").sse().open().await?;
     /// # Ok(())
     /// # }
     /// ```
     fn sse(self) -> RequestBuilder;
+}
+
+mod sealed {
+    #[allow(unnameable_types, reason = "so no other crate can implement it")]
+    pub trait Sealed: Sized {}
+
+    impl Sealed for reqwest::RequestBuilder {}
 }
 
 impl RequestBuilderExt for reqwest::RequestBuilder {
@@ -43,7 +52,7 @@ impl RequestBuilderExt for reqwest::RequestBuilder {
             Some(Some(body)) => Bytes::copy_from_slice(body),
             None => Bytes::new(),
         };
-        let transport = ReqwestTransport::asking_for(request.version(), client);
+        let transport = ReqwestTransport::with_version(request.version(), client);
         let client = SseClient::over(transport);
         let mut builder = client.request(request.method().clone(), request.url().as_str());
         for name in request.headers().keys() {
@@ -60,7 +69,7 @@ fn unsendable(error: impl StdError + Send + Sync + 'static) -> RequestBuilder {
     SseClient::over(Unsendable::new(error)).request(Method::GET, Uri::default())
 }
 
-/// A header's values so far, and one more, in one line.
+/// A list of a header's values with one more value, in one line.
 ///
 /// Spec: [RFC 9110, section 5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3), and for
 /// cookies [RFC 6265, section 4.2.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.2.1).
@@ -68,19 +77,20 @@ fn joined(name: &HeaderName, list: &HeaderValue, value: HeaderValue) -> HeaderVa
     let separator: &[u8] = if name == COOKIE { b"; " } else { b", " };
     let line = [list.as_bytes(), value.as_bytes()].join(separator);
     let is_sensitive = list.is_sensitive() || value.is_sensitive();
-    // What two values are made of makes one.
-    let mut line = HeaderValue::from_maybe_shared(Bytes::from(line)).unwrap_or(value);
+    let Ok(mut line) = HeaderValue::from_maybe_shared(Bytes::from(line)) else {
+        unreachable!("two valid values and a separator are a valid value");
+    };
     line.set_sensitive(is_sensitive);
     line
 }
 
-/// A request for an event stream has a body that is a stream itself, and cannot be sent again.
+/// The error for a request whose body is a stream, and so cannot be sent again.
 #[derive(Debug)]
 pub struct StreamedBody(());
 
 impl fmt::Display for StreamedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the body is a stream, which can be sent once only: give it as bytes")
+        f.write_str("the body is a stream, which can be sent only once: pass it as bytes")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Owns `ReqwestTransport`: a session's request as one of reqwest's, and the response back.
+//! `ReqwestTransport`: sends the requests of a session through a `reqwest::Client`.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,21 +10,22 @@ use tidings_client::{ConnectError, Connecting, FinalUrl, IntoUrl, ResponseBody, 
 
 use crate::error::without_urls;
 
-/// The timeout of each request. reqwest's is for the whole of a response, and would cut every
-/// stream; that of a client cannot be unset, but that of a request goes before it.
+/// The timeout of each request. reqwest's timeout limits a whole response, and would cut every
+/// stream. A client's timeout cannot be unset, but a request's timeout replaces it.
 const FOR_EVER: Duration = Duration::MAX;
 
-/// A `reqwest::Client` as a transport; made by [`transport`].
+/// A `reqwest::Client` as a transport. [`transport`] makes one.
 #[derive(Clone)]
 pub struct ReqwestTransport {
     client: reqwest::Client,
-    /// Of every request.
+    /// The HTTP version of each request.
     version: Version,
-    /// Whether the client may have a timeout that would cut streams.
+    /// Whether the client may have a timeout, which would cut streams.
     may_time_out: bool,
 }
 
-/// This client as a transport. What it does by itself is told on the [front page](crate).
+/// This client as a transport. The [front page](crate) describes how the client's settings affect
+/// its sessions.
 ///
 /// ```
 /// use tidings_client::SseClient;
@@ -37,11 +38,11 @@ pub struct ReqwestTransport {
 /// ```
 #[must_use]
 pub fn transport(client: reqwest::Client) -> ReqwestTransport {
-    ReqwestTransport::asking_for(Version::default(), client)
+    ReqwestTransport::with_version(Version::default(), client)
 }
 
 impl ReqwestTransport {
-    pub(crate) fn asking_for(version: Version, client: reqwest::Client) -> Self {
+    pub(crate) fn with_version(version: Version, client: reqwest::Client) -> Self {
         Self {
             client,
             version,
@@ -49,18 +50,19 @@ impl ReqwestTransport {
         }
     }
 
-    /// Over a client that has no timeout: reqwest looks at one, however long, with every chunk.
+    /// Over a client without a timeout. Requests then need none either, which saves work: reqwest
+    /// checks a timeout with each chunk.
     pub(crate) fn without_timeout(client: reqwest::Client) -> Self {
         Self {
             may_time_out: false,
-            ..Self::asking_for(Version::default(), client)
+            ..Self::with_version(Version::default(), client)
         }
     }
 
     fn request(&self, request: Request<Bytes>) -> Result<reqwest::Request, reqwest::Error> {
         let (head, body) = request.into_parts();
         let request = self.client.request(head.method, head.uri.to_string());
-        // These replace what reqwest has made of the URL, an `Authorization`.
+        // These replace the `Authorization` that reqwest makes of a user in the URL.
         let request = request.headers(head.headers).body(body);
         let request = request.version(self.version);
         if self.may_time_out {
@@ -90,7 +92,7 @@ async fn send(
     let url = request.url().clone();
     let response = match client.execute(request).await {
         Ok(response) => response,
-        // Another URL in the error is that of a redirect: a server's doing.
+        // Another URL in the error comes from a redirect, so the server caused the error.
         Err(error) if error.is_builder() && error.url().is_none_or(|at| *at == url) => {
             return Err(ConnectError::InvalidRequest(without_urls(error)));
         }
@@ -105,7 +107,7 @@ async fn send(
     Ok(response.map(|body| ResponseBody::new(body.map_err(without_urls))))
 }
 
-// Not the client, which shows its default headers, and tokens among them.
+// Without the client, which would show its default headers and the tokens among them.
 impl fmt::Debug for ReqwestTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReqwestTransport").finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Owns `Unsendable`: the transport of what reqwest could not make, which says why.
+//! `Unsendable`: the transport of a request or a client that reqwest could not build.
 
 use std::error::Error as StdError;
 use std::future::ready;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidings_client::{ConnectError, Connecting, Transport};
 
-/// Sends nothing, and answers every request by this error.
+/// Sends nothing, and fails each request with this error.
 pub(crate) struct Unsendable<E>(Arc<E>);
 
 impl<E> Unsendable<E> {

@@ -7,7 +7,7 @@ use tidings_reqwest::transport;
 
 use crate::server::{Server, http, next, soon};
 
-/// Encodes by this, and tells what has come out.
+/// Sends events through this encoder and flushes each; `take` removes the encoded bytes.
 async fn check<W: Write>(encoding: &str, mut encoder: W, take: impl Fn(&mut W) -> Vec<u8>) {
     let client = SseClient::over(transport(http().build().unwrap()));
     let mut server = Server::start().await;
@@ -34,19 +34,19 @@ async fn check<W: Write>(encoding: &str, mut encoder: W, take: impl Fn(&mut W) -
 }
 
 #[tokio::test]
-async fn events_in_gzip_are_heard_as_they_are_flushed() {
+async fn events_in_gzip_are_delivered_as_they_are_flushed() {
     let encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     check("gzip", encoder, |encoder| std::mem::take(encoder.get_mut())).await;
 }
 
 #[tokio::test]
-async fn events_in_brotli_are_heard_as_they_are_flushed() {
+async fn events_in_brotli_are_delivered_as_they_are_flushed() {
     let encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
     check("br", encoder, |encoder| std::mem::take(encoder.get_mut())).await;
 }
 
 #[tokio::test]
-async fn events_in_zstd_are_heard_as_they_are_flushed() {
+async fn events_in_zstd_are_delivered_as_they_are_flushed() {
     let encoder = zstd::stream::write::Encoder::new(Vec::new(), 0).unwrap();
     check("zstd", encoder, |encoder| std::mem::take(encoder.get_mut())).await;
 }

@@ -1,4 +1,4 @@
-//! What errors are, and what they do not tell.
+//! The kinds of errors, and the secrets that no error shows.
 
 use std::error::Error as StdError;
 use std::iter::successors;
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::server::{Server, http, refused, soon};
 
-/// Checks the kind of an error, and that nothing it or a cause of it shows tells a secret.
+/// Checks the kind of an error, and that no text of it or of its causes contains a secret.
 fn check(error: &Error, kind: &ErrorKind) {
     assert_eq!(error.kind(), kind);
     let chain = successors(Some(error as &dyn StdError), |error| (*error).source());
@@ -25,8 +25,8 @@ fn client() -> SseClient {
 }
 
 #[tokio::test]
-async fn a_url_that_reqwest_cannot_take_is_an_invalid_request() {
-    // Under a policy that would try the network for ever.
+async fn a_url_that_reqwest_refuses_is_an_invalid_request() {
+    // The policy would retry a network error for ever.
     let client = client().reconnect(Reconnect::standard());
     for url in [
         "ftp://localhost/?secret",
@@ -50,7 +50,7 @@ async fn a_url_that_reqwest_cannot_take_is_an_invalid_request() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_is_a_network_error() {
+async fn an_unreachable_server_is_a_connect_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "http://user:secret@{}/secret?secret",
@@ -63,7 +63,7 @@ async fn what_cannot_be_reached_is_a_network_error() {
 }
 
 #[tokio::test]
-async fn a_cut_stream_tells_no_secret() {
+async fn a_cut_stream_shows_no_secret() {
     let mut server = Server::start().await;
     let (mut session, stream) = server
         .stream(client().get(server.url("/secret?secret")))
@@ -76,7 +76,7 @@ async fn a_cut_stream_tells_no_secret() {
 }
 
 #[tokio::test]
-async fn a_redirect_that_reqwest_does_not_follow_tells_no_secret() {
+async fn a_redirect_that_reqwest_does_not_follow_shows_no_secret() {
     let mut server = Server::start().await;
     let refuse = || {
         Policy::custom(|attempt| {

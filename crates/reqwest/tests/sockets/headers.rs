@@ -1,4 +1,4 @@
-//! What is sent beside what was asked for.
+//! The headers of a request: the session's, the client's, and those made of the URL and cookies.
 
 use std::time::Duration;
 
@@ -48,13 +48,13 @@ async fn a_user_in_the_url_is_sent_as_authorization_and_a_header_replaces_it() {
             assert_eq!(exchange.header("authorization"), [sent]);
             exchange.stream(&[]);
         });
-        // It is the URL that was named, and no redirect.
+        // The session shows the URL that it was given, without the user.
         assert_eq!(session.unwrap().url(), server.url("/").as_str());
     }
 }
 
 #[tokio::test]
-async fn cookies_of_the_client_are_sent_as_it_connects_again() {
+async fn cookies_of_the_client_are_sent_on_reconnection() {
     let http = http().cookie_store(true).build().unwrap();
     let client = SseClient::over(transport(http));
     let client = client.reconnect(Reconnect::fixed(1, Duration::ZERO));

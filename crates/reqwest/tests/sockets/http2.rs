@@ -7,7 +7,7 @@ use tidings_reqwest::transport;
 use crate::server::{Server, http, next};
 
 #[tokio::test]
-async fn streams_share_a_connection_and_end_alone() {
+async fn streams_share_a_connection_and_end_separately() {
     let http = http().http2_prior_knowledge().build().unwrap();
     let client = SseClient::over(transport(http));
     let mut server = Server::start().await;
@@ -30,7 +30,7 @@ async fn streams_share_a_connection_and_end_alone() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_before_its_answer_is_given_up() {
+async fn a_request_dropped_before_its_answer_is_cancelled() {
     let http = http().http2_prior_knowledge().build().unwrap();
     let client = SseClient::over(transport(http));
     let mut server = Server::start().await;
@@ -38,5 +38,5 @@ async fn a_request_that_is_dropped_before_its_answer_is_given_up() {
         session = client.get(server.url("/")).open() => panic!("{session:?}"),
         exchange = server.next() => exchange,
     };
-    exchange.given_up().await;
+    exchange.cancelled().await;
 }

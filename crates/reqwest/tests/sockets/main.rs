@@ -1,4 +1,4 @@
-//! Sessions over reqwest against a server of hyper's, over real sockets.
+//! Sessions over reqwest against a hyper server, over real sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod compression;

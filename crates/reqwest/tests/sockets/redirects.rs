@@ -1,4 +1,4 @@
-//! Whose rules a redirect follows, and what goes along.
+//! Redirects followed by the session or by reqwest, and the headers that a new origin receives.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ fn secret() -> HeaderValue {
     secret
 }
 
-/// Whether the credentials of the request came along.
+/// Whether the request has credentials: `Authorization`, and a header marked sensitive.
 fn has_secrets(exchange: &Exchange) -> [bool; 2] {
     ["authorization", "x-key"].map(|name| !exchange.header(name).is_empty())
 }
 
 #[tokio::test]
-async fn redirects_of_our_client_are_the_sessions() {
+async fn the_session_follows_the_redirects_of_our_client() {
     let (mut a, mut b) = (Server::start().await, Server::start().await);
     let client = tidings_reqwest::client().reconnect(Reconnect::fixed(1, Duration::ZERO));
     let request = client.post(a.url("/a?b")).body("prompt").may_be_repeated();
@@ -51,7 +51,7 @@ async fn redirects_of_our_client_are_the_sessions() {
 }
 
 #[tokio::test]
-async fn a_session_goes_on_where_a_client_that_follows_redirects_came_to() {
+async fn a_session_reconnects_to_the_final_url_of_a_client_that_follows_redirects() {
     let (mut a, mut b) = (Server::start().await, Server::start().await);
     let client = SseClient::over(transport(http().build().unwrap()));
     let client = client.reconnect(Reconnect::fixed(1, Duration::ZERO));
@@ -64,7 +64,7 @@ async fn a_session_goes_on_where_a_client_that_follows_redirects_came_to() {
         assert_eq!(has_secrets(&exchange), [true, true]);
         exchange.redirect(307, &b.url("/c?d"));
         let exchange = b.next().await;
-        // As reqwest has it.
+        // reqwest removes `Authorization`, but not the header marked sensitive.
         assert_eq!(has_secrets(&exchange), [false, true]);
         exchange.stream(&[])
     });
@@ -78,7 +78,7 @@ async fn a_session_goes_on_where_a_client_that_follows_redirects_came_to() {
         assert_eq!(exchange.request.uri(), "/c?d");
         assert_eq!(exchange.header("last-event-id"), ["7"]);
         assert_eq!(has_secrets(&exchange), [false, false]);
-        // Back to where they may be seen.
+        // Back to the origin that may receive them.
         exchange.redirect(307, &a.url("/e"));
         let exchange = a.next().await;
         assert_eq!(exchange.request.uri(), "/e");
@@ -88,7 +88,7 @@ async fn a_session_goes_on_where_a_client_that_follows_redirects_came_to() {
 }
 
 #[tokio::test]
-async fn what_reqwest_does_not_follow_is_a_network_error_of_its_own() {
+async fn a_redirect_that_reqwest_refuses_is_an_error() {
     let mut server = Server::start().await;
     for (policy, location) in [
         (Policy::limited(0), "/a"),

@@ -7,7 +7,7 @@ use tidings_reqwest::RequestBuilderExt as _;
 use crate::server::{Server, http, next, refused, soon};
 
 #[tokio::test]
-async fn a_request_of_reqwest_is_one_of_ours() {
+async fn a_request_of_reqwest_keeps_its_parts() {
     let http = http().user_agent("mine").build().unwrap();
     let mut server = Server::start().await;
     let request = http
@@ -61,7 +61,7 @@ async fn the_version_of_a_request_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_marked_sensitive_stays_at_its_origin() {
+async fn a_sensitive_header_stays_at_its_origin() {
     let (mut a, mut b) = (Server::start().await, Server::start().await);
     let http = http()
         .redirect(reqwest::redirect::Policy::none())
@@ -85,7 +85,7 @@ async fn what_is_marked_sensitive_stays_at_its_origin() {
 }
 
 #[tokio::test]
-async fn what_reqwest_cannot_build_is_told_when_it_is_opened() {
+async fn an_error_of_reqwests_builder_is_reported_by_open() {
     let http = http().build().unwrap();
     let streamed = reqwest::Body::wrap(reqwest::Body::from("a"));
     for (request, cause) in [
@@ -97,7 +97,7 @@ async fn what_reqwest_cannot_build_is_told_when_it_is_opened() {
         ),
         (
             http.post("http://localhost").body(streamed),
-            "the body is a stream, which can be sent once only: give it as bytes",
+            "the body is a stream, which can be sent only once: pass it as bytes",
         ),
     ] {
         let error = refused(request.sse()).await;

@@ -1,4 +1,4 @@
-//! Owns `Server`: on a free port, answering as each test says.
+//! `Server`: a server on a free port; each test decides its answers.
 
 use std::future::Future;
 use std::io;
@@ -21,9 +21,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// Speaks HTTP/1.1, and HTTP/2 to who begins with it.
+/// Speaks HTTP/1.1, and HTTP/2 with a client that begins with it.
 pub(crate) struct Server {
-    /// `http://`, host and port.
+    /// `http://host:port`.
     pub(crate) origin: String,
     exchanges: mpsc::UnboundedReceiver<Exchange>,
     connections: Arc<AtomicUsize>,
@@ -43,7 +43,7 @@ impl Server {
                 tokio::spawn(async move {
                     let service = service_fn(|request| answered(request, sender.clone()));
                     let server = auto::Builder::new(TokioExecutor::new());
-                    // It fails as clients go, and as tests cut it.
+                    // It fails when a client disconnects, and when a test cuts it.
                     server
                         .serve_connection(TokioIo::new(stream), service)
                         .await
@@ -67,7 +67,7 @@ impl Server {
         soon(self.exchanges.recv()).await.unwrap()
     }
 
-    /// Opens a session, and returns it with the stream that it hears.
+    /// Opens a session, and returns it with the server's end of its stream.
     pub(crate) async fn stream(&mut self, request: RequestBuilder) -> (Session, Stream) {
         let (session, stream) = tokio::join!(soon(request.open()), async {
             self.next().await.stream(&[])
@@ -75,7 +75,7 @@ impl Server {
         (session.unwrap(), stream)
     }
 
-    /// How many connections there have been.
+    /// The number of connections accepted so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -128,13 +128,13 @@ impl Exchange {
         self.answer(status, &[("location", to)]);
     }
 
-    /// Resolves once the client waits no more.
-    pub(crate) async fn given_up(mut self) {
+    /// Waits until the client cancels the request.
+    pub(crate) async fn cancelled(mut self) {
         soon(self.answer.closed()).await;
     }
 }
 
-/// The body of an answer; ends when it is dropped.
+/// The body of an answer. It ends when this is dropped.
 pub(crate) struct Stream(mpsc::Sender<io::Result<Bytes>>);
 
 impl Stream {
@@ -148,7 +148,7 @@ impl Stream {
         soon(self.0.send(Err(cut))).await.unwrap();
     }
 
-    /// Resolves once the client hears no more.
+    /// Waits until the client closes the stream.
     pub(crate) async fn closed(self) {
         soon(self.0.closed()).await;
     }
@@ -176,12 +176,12 @@ pub(crate) fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
     values.map(|value| value.to_str().unwrap()).collect()
 }
 
-/// A client as users build it, whatever proxies the environment names.
+/// A client as users build it, except that it ignores the proxies of the environment.
 pub(crate) fn http() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy()
 }
 
-/// What comes within a time that is never reached.
+/// Fails the test if the future takes longer than 10 s.
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
     timeout(Duration::from_secs(10), future).await.unwrap()
 }
@@ -193,7 +193,7 @@ pub(crate) async fn next(session: &mut Session) -> Result<Option<String>, ErrorK
     text.map_err(|error| error.kind().clone())
 }
 
-/// Why a request cannot be opened.
+/// The error of a request that cannot be opened.
 pub(crate) async fn refused(request: RequestBuilder) -> Error {
     soon(request.open()).await.unwrap_err()
 }

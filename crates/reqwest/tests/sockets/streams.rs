@@ -1,4 +1,4 @@
-//! Streams over HTTP/1.1: heard, resumed and dropped.
+//! Streams over HTTP/1.1: read, resumed and dropped.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn client() -> SseClient {
 }
 
 #[tokio::test]
-async fn events_are_heard_as_they_are_sent() {
+async fn events_are_delivered_as_they_are_sent() {
     for client in [client(), tidings_reqwest::client()] {
         let mut server = Server::start().await;
         let open = client.get(server.url("/events?a=b#fragment")).open();
@@ -40,7 +40,7 @@ async fn events_are_heard_as_they_are_sent() {
 }
 
 #[tokio::test]
-async fn a_post_is_heard_until_its_last_event() {
+async fn a_post_is_read_until_its_last_event() {
     let mut server = Server::start().await;
     let request = client().post(server.url("/")).body("prompt");
     let open = request.until(|event| event.text() == "[DONE]").open();
@@ -58,7 +58,7 @@ async fn a_post_is_heard_until_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_is_resumed_after_its_last_event() {
+async fn a_cut_stream_is_resumed_after_its_last_event() {
     let mut server = Server::start().await;
     let client = client().reconnect(Reconnect::fixed(1, Duration::ZERO));
     let (mut session, stream) = server.stream(client.get(server.url("/"))).await;
@@ -76,7 +76,7 @@ async fn a_stream_that_is_cut_is_resumed_after_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_without_a_policy_is_a_network_error() {
+async fn without_a_policy_a_cut_stream_is_an_error() {
     let mut server = Server::start().await;
     let (mut session, stream) = server.stream(client().get(server.url("/"))).await;
     stream.cut().await;
@@ -93,12 +93,12 @@ async fn a_dropped_session_closes_its_stream() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_dropped_before_its_answer_is_given_up() {
+async fn a_request_dropped_before_its_answer_is_cancelled() {
     let mut server = Server::start().await;
     let request = client().get(server.url("/"));
     let exchange = tokio::select! {
         session = request.open() => panic!("{session:?}"),
         exchange = server.next() => exchange,
     };
-    exchange.given_up().await;
+    exchange.cancelled().await;
 }

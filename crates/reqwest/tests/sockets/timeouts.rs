@@ -1,4 +1,4 @@
-//! Which timeouts of reqwest a stream obeys. The clock is moved while nothing is under way.
+//! The timeouts of reqwest that affect a stream. The clock moves only while nothing is in flight.
 
 use std::time::Duration;
 

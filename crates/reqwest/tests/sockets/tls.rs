@@ -1,4 +1,4 @@
-//! Connections on their way to TLS.
+//! TLS handshakes.
 #![cfg(feature = "rustls")]
 
 use tokio::io::AsyncReadExt as _;
@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use crate::server::soon;
 
 #[tokio::test]
-async fn a_handshake_that_is_dropped_closes_its_socket() {
+async fn a_dropped_handshake_closes_its_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let request =
         tidings_reqwest::client().get(format!("https://{}/", listener.local_addr().unwrap()));
@@ -20,6 +20,6 @@ async fn a_handshake_that_is_dropped_closes_its_socket() {
         session = request.open() => panic!("{session:?}"),
         stream = soon(greeted) => stream,
     };
-    // What was sent before is still to be read.
+    // Read the bytes that the client sent before; then the end must follow.
     soon(stream.read_to_end(&mut Vec::new())).await.ok();
 }
