@@ -57,7 +57,7 @@ impl RequestBuilderExt for reqwest::RequestBuilder {
         let mut builder = client.request(request.method().clone(), request.url().as_str());
         for name in request.headers().keys() {
             let values = request.headers().get_all(name).iter().cloned();
-            if let Some(value) = values.reduce(|list, value| joined(name, &list, value)) {
+            if let Some(value) = values.reduce(|list, value| joined(name, &list, &value)) {
                 builder = builder.header(name.clone(), value);
             }
         }
@@ -73,7 +73,7 @@ fn unsendable(error: impl StdError + Send + Sync + 'static) -> RequestBuilder {
 ///
 /// Spec: [RFC 9110, section 5.3](https://www.rfc-editor.org/rfc/rfc9110#section-5.3), and for
 /// cookies [RFC 6265, section 4.2.1](https://www.rfc-editor.org/rfc/rfc6265#section-4.2.1).
-fn joined(name: &HeaderName, list: &HeaderValue, value: HeaderValue) -> HeaderValue {
+fn joined(name: &HeaderName, list: &HeaderValue, value: &HeaderValue) -> HeaderValue {
     let separator: &[u8] = if name == COOKIE { b"; " } else { b", " };
     let line = [list.as_bytes(), value.as_bytes()].join(separator);
     let is_sensitive = list.is_sensitive() || value.is_sensitive();
