@@ -1,4 +1,4 @@
-//! Owns `Admission`: who may still publish, and who is not done when nobody may any more.
+//! `Admission`: the publishers that a drain must wait for.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,69 +7,69 @@ use tokio::sync::Notify;
 
 use crate::Error;
 
-/// The door of a hub, which a drain shuts.
+/// Admits publishers until the hub is drained, and counts those that are not finished.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Admission(Arc<Door>);
+pub(crate) struct Admission(Arc<AdmissionState>);
 
 #[derive(Debug, Default)]
-struct Door {
-    is_shut: AtomicBool,
-    /// And nobody who was let in is left.
-    is_empty: AtomicBool,
+struct AdmissionState {
+    is_closed: AtomicBool,
+    /// Closed, and all admitted publishers have finished.
+    is_drained: AtomicBool,
     admitted: AtomicUsize,
-    /// The last of them has left.
-    left: Notify,
+    /// Notified when the last admitted publisher finishes.
+    finished: Notify,
 }
 
-/// Somebody who was let in, until it is dropped.
+/// An admitted publisher. It finishes when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted(Arc<Door>);
+pub(crate) struct Admitted(Arc<AdmissionState>);
 
 impl Admission {
-    /// Lets a publisher in.
+    /// Admits a publisher.
     pub(crate) fn admit(&self) -> Result<Admitted, Error> {
         let admitted = self.admit_last_words();
-        // Counted first: whoever shuts the door then sees us, or we see it shut.
-        if self.is_shut() {
+        // Counted before the check: either `close` counts this publisher, or the check sees `is_closed`.
+        if self.is_closed() {
             return Err(Error::Draining);
         }
         Ok(admitted)
     }
 
-    /// Lets last words in, whoever else is let in.
+    /// Admits the last words of a producer, even after [`close`](Self::close).
     pub(crate) fn admit_last_words(&self) -> Admitted {
         self.0.admitted.fetch_add(1, Ordering::SeqCst);
         Admitted(Arc::clone(&self.0))
     }
 
-    /// Whether nobody is let in any more.
-    pub(crate) fn is_shut(&self) -> bool {
-        self.0.is_shut.load(Ordering::SeqCst)
+    /// Whether new publishers are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Whether nobody is let in any more, and nobody is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty.load(Ordering::SeqCst)
+    /// Whether new publishers are refused, and all admitted ones have finished.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.0.is_drained.load(Ordering::SeqCst)
     }
 
-    /// Lets nobody in any more, and waits until whoever was let in is done.
-    pub(crate) async fn shut(&self) {
-        self.0.is_shut.store(true, Ordering::SeqCst);
+    /// Refuses new publishers from now on, and waits until all admitted ones have finished.
+    pub(crate) async fn close(&self) {
+        self.0.is_closed.store(true, Ordering::SeqCst);
         loop {
-            let left = self.0.left.notified();
+            let finished = self.0.finished.notified();
             if self.0.admitted.load(Ordering::SeqCst) == 0 {
                 break;
             }
-            left.await;
+            finished.await;
         }
-        self.0.is_empty.store(true, Ordering::SeqCst);
+        self.0.is_drained.store(true, Ordering::SeqCst);
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         if self.0.admitted.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.left.notify_waiters();
+            self.0.finished.notify_waiters();
         }
     }
 }

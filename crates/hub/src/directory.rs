@@ -12,7 +12,8 @@ pub(crate) struct Directory {
     channels: HashMap<ChannelName, Arc<Topic>>,
     /// By the name before `/*`; only those with readers.
     patterns: HashMap<ChannelName, Arc<Topic>>,
-    /// The newest entry that is, or is being, written: a topic made now has all events behind it.
+    /// The newest entry that is written to the tapes, or is being written. The tape of a new topic holds
+    /// all events after it.
     written: u64,
 }
 
@@ -29,8 +30,8 @@ impl Directory {
         self.written
     }
 
-    /// The topic of this channel; a new one has all events behind `since`, and is asked where it has
-    /// ended.
+    /// The topic of a channel. If it is new, its tape holds all events after `since`, and `end` returns
+    /// the `seq` of the channel's end.
     pub(crate) fn channel_topic(
         &mut self,
         channel: &ChannelName,
@@ -44,18 +45,19 @@ impl Directory {
         &self.channels[channel]
     }
 
+    /// The topic of a pattern that ends in `/*`.
     pub(crate) fn pattern_topic(&mut self, pattern: &Pattern) -> Arc<Topic> {
         let topic = self.patterns.entry(pattern.name().clone());
         let make = || Arc::new(Topic::new(pattern.clone(), self.written, None));
         Arc::clone(topic.or_insert_with(make))
     }
 
-    /// The topic of this channel if there is one.
+    /// The topic of a channel, if there is one.
     pub(crate) fn existing(&self, channel: &ChannelName) -> Option<&Arc<Topic>> {
         self.channels.get(channel)
     }
 
-    /// The topics of the patterns that mean this channel among others.
+    /// The topics of all patterns that end in `/*` and match the channel.
     pub(crate) fn patterns_above(
         &self,
         channel: &ChannelName,
@@ -67,12 +69,13 @@ impl Directory {
             .filter_map(|name| self.patterns.get(name))
     }
 
-    /// Entries up to this one are about to be written.
+    /// Entries up to `written` are about to be written to the tapes.
     pub(crate) fn begin_batch(&mut self, written: u64) {
         self.written = written;
     }
 
-    /// Removes the topic if it is of no more use. What is on it then is forgotten in its turn.
+    /// Removes the topic of this pattern if it is idle. The bytes on its tape still count, until their
+    /// generation is removed.
     pub(crate) fn remove_idle(&mut self, pattern: &Pattern) {
         let topics = if pattern.as_channel().is_some() {
             &mut self.channels

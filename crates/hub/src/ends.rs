@@ -1,16 +1,15 @@
-//! Owns `Ends`: which channels have ended, and which entries stand behind an end.
+//! `Ends`: the channels that have ended, and the entries that no subscriber receives.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{ChannelName, Entry, EntryKind};
 
-/// The channels that have ended, and whose end is not forgotten.
+/// The channels that have ended, until the log trims their ends.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     by_channel: HashMap<ChannelName, u64>,
     by_seq: BTreeMap<u64, ChannelName>,
-    /// Events that stood behind an end when they came, so that they stay unheard when that end is
-    /// forgotten.
+    /// Events that came after their channel's end. They stay hidden when the log trims that end.
     skipped: BTreeSet<u64>,
 }
 
@@ -32,24 +31,28 @@ impl Ends {
         self.by_channel.is_empty()
     }
 
-    /// Where this channel has ended.
-    pub(crate) fn of(&self, channel: &ChannelName) -> Option<u64> {
+    /// The `seq` of the channel's end, if it has ended.
+    pub(crate) fn end_of(&self, channel: &ChannelName) -> Option<u64> {
         self.by_channel.get(channel).copied()
     }
 
+    /// Hides an event that came after its channel's end.
     pub(crate) fn skip(&mut self, seq: u64) {
         self.skipped.insert(seq);
     }
 
-    /// Whether nobody hears this entry: an end, or an event behind its channel's end.
+    /// Whether no subscriber receives this entry: it is an end, or an event after its channel's end.
     pub(crate) fn hides(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::End
-            || self.of(&entry.channel).is_some_and(|end| end < entry.seq)
+            || self
+                .end_of(&entry.channel)
+                .is_some_and(|end| end < entry.seq)
             || self.skipped.contains(&entry.seq)
     }
 
-    /// The log has forgotten what stands before `first`; returns the channels that may begin anew.
-    pub(crate) fn forget(&mut self, first: u64) -> Vec<ChannelName> {
+    /// Forgets the entries before `first`, which the log has trimmed. Returns the channels whose end was
+    /// among them: their names are free for new channels.
+    pub(crate) fn forget_before(&mut self, first: u64) -> Vec<ChannelName> {
         self.skipped = self.skipped.split_off(&first);
         let kept = self.by_seq.split_off(&first);
         let forgotten = std::mem::replace(&mut self.by_seq, kept);

@@ -105,7 +105,7 @@ impl FanOut {
 
     /// Returns the check of the entry.
     fn write(&mut self, entry: &Entry, directory: &mut Directory) -> EntryCheck {
-        let has_ended = self.life.ends().of(&entry.channel).is_some();
+        let has_ended = self.life.ends().end_of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
         match entry.kind {
             EntryKind::Event if has_ended => self.life.ends_mut().skip(entry.seq),
@@ -302,7 +302,7 @@ mod tests {
         let (topic, seat) = fan_out.life.join(&pattern);
         fan_out.write_batch(&[entry(1, "a"), end(2, "a")]);
         // As a publisher does that is held up in the middle.
-        assert_eq!(fan_out.life.ends_mut().forget(3).len(), 1);
+        assert_eq!(fan_out.life.ends_mut().forget_before(3).len(), 1);
         fan_out.write_batch(&[entry(3, "a"), end(4, "a")]);
         topic.reopen(3);
         let cursor = Cursor {

@@ -33,12 +33,12 @@ const ATTEMPTS: u32 = 5;
 const LONG_BATCH: usize = 64;
 
 /// The check of the place before the first entry of all.
-pub(crate) fn check_of_nothing() -> EntryCheck {
+pub(crate) fn check_before_first_entry() -> EntryCheck {
     EntryCheck::from_hash(0)
 }
 
 /// That of who has heard that there was a gap, and nothing of the snapshot that follows.
-pub(crate) fn check_of_unheard() -> EntryCheck {
+pub(crate) fn check_before_snapshot() -> EntryCheck {
     EntryCheck::from_hash(1)
 }
 
@@ -123,7 +123,7 @@ impl Follower {
                 log.renew_epoch(&bounds.epoch).await?;
             }
         }
-        let life = Arc::new(begin(log).await?);
+        let life = Arc::new(begin_life(log).await?);
         let tail = log.tail(life.high());
         if continuity(log, &life).await?.0 != Continuity::Whole {
             // Tried again, but not at once: a log that says so each time is not to be asked for ever.
@@ -189,7 +189,7 @@ impl Follower {
     /// Before an event is left out because its channel has ended, it is looked whether the log still
     /// remembers that.
     async fn forget_ends(&self, life: &Life, entries: &[Entry]) {
-        let is_late = |entry: &Entry| life.ends().of(&entry.channel).is_some();
+        let is_late = |entry: &Entry| life.ends().end_of(&entry.channel).is_some();
         if entries.iter().any(is_late) {
             self.shared.forget_ends(life).await;
         }
@@ -217,7 +217,7 @@ impl Follower {
 }
 
 /// The life that begins behind all that the log holds now.
-pub(crate) async fn begin(log: &dyn Log) -> Result<Life, LogError> {
+pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
     for _ in 0..ATTEMPTS {
         let bounds = log.bounds().await?;
         // The end may be forgotten while we look.
@@ -282,7 +282,7 @@ pub(crate) async fn check_at(
     seq: u64,
 ) -> Result<Option<EntryCheck>, LogError> {
     if seq == 0 {
-        return Ok((bounds.first == 1).then(check_of_nothing));
+        return Ok((bounds.first == 1).then(check_before_first_entry));
     }
     if seq + 1 == bounds.first {
         return Ok(bounds.floor);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tidings_proto::{Event, Position};
 
-use crate::follow::begin;
+use crate::follow::begin_life;
 use crate::presence::Presences;
 use crate::publish::{Publish, draft, end_draft, publish};
 use crate::shared::{HubSettings, Shared};
@@ -225,7 +225,7 @@ impl HubBuilder {
     pub fn over(self, log: impl Log) -> Hub {
         let log: Arc<dyn Log> = Arc::new(log);
         // Of a log that needs not be waited for, all that follows is heard from here on.
-        let life = begin(&*log).now_or_never().and_then(Result::ok);
+        let life = begin_life(&*log).now_or_never().and_then(Result::ok);
         if life.is_some() {
             meters::life();
         }

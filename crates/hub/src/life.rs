@@ -1,4 +1,28 @@
-//! Owns `Life`: all that is derived from one unbroken stretch of a log's tail.
+//! The `Life` of a log: all state that the hub derives from one unbroken part of the log's tail.
+//!
+//! # The words of this crate
+//!
+//! * **Entry**: an item of the log, either an event or the end of a channel. Entries are numbered from 1
+//!   without holes; the number is `seq`. The *check* of an entry tells it from another entry that had the
+//!   same number. A *position* is the log's epoch, a `seq` and a check; its text is the event ID.
+//! * **Tail**: the stream of new entries, in batches, that the log delivers to the hub. The hub's own task
+//!   [follows](crate::follow) it.
+//! * **Life**: the state of the hub from the time it attaches to the log until the log breaks, because the
+//!   log was rewound, has another epoch, or trimmed entries that the hub has not received. Then the next life
+//!   begins. Each subscription [resumes](crate::resume) in it after the last ID it delivered, like a client
+//!   that reconnects.
+//! * **Topic**: a channel or a pattern such as `a/*`, in one life. It has a tape, and a *seat* for each of
+//!   its readers. The seat holds the reader's waker while the reader waits.
+//! * **Tape**: the recent events of a topic, encoded once. All readers share its bytes.
+//! * **High-water mark**, in code `high`: the `seq` of the newest entry that all tapes hold. No reader reads
+//!   beyond it, so a reader of several topics receives their events in ascending order.
+//! * **[Fan-out](crate::fan_out)**: the steps after a batch arrived. The events are written to the tapes, the
+//!   high-water mark moves, publishers are confirmed, and waiting readers are woken.
+//! * **Generation**: consecutive entries that are removed from the tapes together, when all tapes together
+//!   exceed their limit.
+//! * **[Confirmation](crate::confirm)**: the outcome of an entry, for its publisher. `publish` returns only
+//!   after its entry came back through the tail.
+//! * **[Replay](crate::replay)**: a read of the log for a reader whose next event the tapes no longer hold.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,50 +36,27 @@ use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::topic::Topic;
 
-/// What a hub knows of its log since it began to follow it without a break.
-///
-/// When the log turns out not to be the continuation of what was promised, or the hub has missed
-/// some of it, this life is over and another begins: whoever reads goes on there from the last id
-/// that was handed out, as a client that comes back does.
+/// The state of the hub while the log's tail is unbroken.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) epoch: Epoch,
-    /// All tapes are written up to here.
+    /// The high-water mark: all tapes hold their entries up to this one.
     high: AtomicU64,
+    /// [`OPEN`], [`CLOSING`] or [`OVER`]. It only ever increases.
     state: AtomicU8,
-    /// The newest entry that all tapes hold.
+    /// The position of the high-water mark.
     newest: Mutex<PositionWithId>,
-    /// The position behind which it began.
+    /// The newest position when the life began. The life delivers what follows it.
     pub(crate) base: PositionWithId,
     directory: Mutex<Directory>,
     ends: RwLock<Ends>,
     confirmations: Mutex<Confirmations>,
 }
 
-/// A position and its text as an event ID.
-#[derive(Debug, Clone)]
-pub(crate) struct PositionWithId {
-    pub(crate) position: Position,
-    pub(crate) id: EventId,
-}
-
-impl PositionWithId {
-    pub(crate) fn seq(&self) -> u64 {
-        self.position.seq
-    }
-}
-
-impl From<Position> for PositionWithId {
-    fn from(position: Position) -> Self {
-        Self {
-            id: EventId::from(&position),
-            position,
-        }
-    }
-}
-
 const OPEN: u8 = 0;
+/// The hub is drained: no more entries follow.
 const CLOSING: u8 = 1;
+/// The log broke, or the hub's task stopped.
 const OVER: u8 = 2;
 
 impl Life {
@@ -73,17 +74,17 @@ impl Life {
         }
     }
 
-    /// All that is behind this place may not be written yet.
+    /// The high-water mark. Tapes may already hold some later entries, but not all.
     pub(crate) fn high(&self) -> u64 {
         self.high.load(Ordering::Acquire)
     }
 
-    /// The newest entry that all tapes are written up to.
+    /// The position of the high-water mark.
     pub(crate) fn newest(&self) -> PositionWithId {
         lock(&self.newest).clone()
     }
 
-    /// Where this entry stands, in this life of the log.
+    /// The position of an entry in this life of the log.
     pub(crate) fn position(&self, seq: u64, check: EntryCheck) -> Position {
         Position {
             epoch: self.epoch.clone(),
@@ -92,12 +93,12 @@ impl Life {
         }
     }
 
-    /// Another life has begun.
+    /// Whether the log broke, or the hub's task stopped.
     pub(crate) fn is_over(&self) -> bool {
         self.state.load(Ordering::Acquire) == OVER
     }
 
-    /// More may come.
+    /// Whether more entries may follow.
     pub(crate) fn is_open(&self) -> bool {
         self.state.load(Ordering::Acquire) == OPEN
     }
@@ -118,12 +119,12 @@ impl Life {
         lock(&self.directory)
     }
 
-    /// The topic of this pattern, with a seat in it.
+    /// Takes a seat in the topic of this pattern.
     pub(crate) fn join(&self, pattern: &Pattern) -> (Arc<Topic>, usize) {
         let mut directory = self.directory();
         let topic = if let Some(channel) = pattern.as_channel() {
             let written = directory.written();
-            Arc::clone(directory.channel_topic(channel, written, || self.ends().of(channel)))
+            Arc::clone(directory.channel_topic(channel, written, || self.ends().end_of(channel)))
         } else {
             directory.pattern_topic(pattern)
         };
@@ -131,7 +132,7 @@ impl Life {
         (topic, seat)
     }
 
-    /// Leaves the topic, which is removed if it is of no more use.
+    /// Leaves a seat, and removes the topic if it is idle now.
     pub(crate) fn leave(&self, topic: &Topic, seat: usize) {
         topic.leave(seat);
         if topic.is_idle() {
@@ -139,9 +140,9 @@ impl Life {
         }
     }
 
-    /// The log has forgotten what stands before `first`, and with it ends.
+    /// Forgets the ends of channels before `first`, because the log has trimmed those entries.
     pub(crate) fn forget_ends_before(&self, first: u64) {
-        let reopened = self.ends_mut().forget(first);
+        let reopened = self.ends_mut().forget_before(first);
         if reopened.is_empty() {
             return;
         }
@@ -153,26 +154,26 @@ impl Life {
         }
     }
 
-    /// All tapes are written up to this entry.
+    /// Moves the high-water mark. All tapes must hold their entries up to it.
     pub(crate) fn advance(&self, to: PositionWithId) {
         let mut newest = lock(&self.newest);
         self.high.store(to.seq(), Ordering::Release);
         *newest = to;
     }
 
-    /// Nothing more comes: whoever has heard all is done.
+    /// Ends each subscription once it has delivered everything. No more entries follow.
     pub(crate) fn close(&self) {
-        self.move_to(CLOSING);
+        self.raise_state(CLOSING);
     }
 
-    /// Another life has begun.
+    /// Ends this life: its publishers get no confirmation, and its subscriptions resume in the next life.
     pub(crate) fn end(&self) {
         let waiting = self.confirmations().handle_over();
         drop(waiting);
-        self.move_to(OVER);
+        self.raise_state(OVER);
     }
 
-    fn move_to(&self, state: u8) {
+    fn raise_state(&self, state: u8) {
         self.state.fetch_max(state, Ordering::AcqRel);
         let topics = self.directory().topics();
         let mut wakers = Vec::new();
@@ -180,6 +181,28 @@ impl Life {
             topic.take_wakers(&mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A position, and its text as an event ID.
+#[derive(Debug, Clone)]
+pub(crate) struct PositionWithId {
+    pub(crate) position: Position,
+    pub(crate) id: EventId,
+}
+
+impl PositionWithId {
+    pub(crate) fn seq(&self) -> u64 {
+        self.position.seq
+    }
+}
+
+impl From<Position> for PositionWithId {
+    fn from(position: Position) -> Self {
+        Self {
+            id: EventId::from(&position),
+            position,
+        }
     }
 }
 

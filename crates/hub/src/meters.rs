@@ -1,30 +1,30 @@
-//! Owns what is counted of a hub, through the `metrics` facade.
+//! The metrics of a hub, recorded through the `metrics` facade.
 
 use metrics::{counter, gauge, histogram};
 use tidings_proto::GapReason;
 
-/// A batch came back from the log.
+/// Records a batch that came through the log's tail.
 pub(crate) fn batch(entries: usize, tape_bytes: usize) {
     counter!("tidings_hub_entries_total").increment(entries as u64);
     gauge!("tidings_hub_tape_bytes").set(to_f64(tape_bytes as u64));
 }
 
-/// A subscription was opened.
+/// Records that a subscription was opened.
 pub(crate) fn join() {
     gauge!("tidings_hub_subscriptions").increment(1.0);
 }
 
-/// A subscription is gone.
+/// Records that a subscription was closed.
 pub(crate) fn leave() {
     gauge!("tidings_hub_subscriptions").decrement(1.0);
 }
 
-/// A subscriber reads the log, as it is so many entries behind.
+/// Records a replay for a subscriber that is `lag` entries behind.
 pub(crate) fn replay(lag: u64) {
     histogram!("tidings_hub_lag_entries").record(to_f64(lag));
 }
 
-/// A subscriber is told a gap.
+/// Records a gap that is sent to a subscriber. `missed` counts as 0 if it is unknown.
 pub(crate) fn gap(reason: GapReason, missed: Option<u64>) {
     let reason = match reason {
         GapReason::Epoch => "epoch",
@@ -38,17 +38,17 @@ pub(crate) fn gap(reason: GapReason, missed: Option<u64>) {
     counter!("tidings_hub_missed_total", "reason" => reason).increment(missed.unwrap_or_default());
 }
 
-/// A slow subscriber is sent away.
+/// Records that the stream of a slow subscriber was ended.
 pub(crate) fn disconnect() {
     counter!("tidings_hub_disconnects_total").increment(1);
 }
 
-/// The hub has begun another life of its log.
+/// Records a new life of the log.
 pub(crate) fn life() {
     counter!("tidings_hub_lives_total").increment(1);
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a metric is no count of money")]
+#[allow(clippy::cast_precision_loss, reason = "a metric may be rounded")]
 fn to_f64(count: u64) -> f64 {
     count as f64
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidings_proto::{EntryCheck, Event, Gap, Position};
 
 use crate::confirm::{Confirmation, Outcome};
-use crate::follow::{Continuity, check_at, check_of_nothing, continuity};
+use crate::follow::{Continuity, check_at, check_before_first_entry, continuity};
 use crate::grant::CLOSED;
 use crate::life::Life;
 use crate::shared::Shared;
@@ -120,7 +120,7 @@ pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Positio
     let max = shared.settings.max_event_bytes;
     let life = shared.life().await?;
     let channel = draft.channel.clone();
-    let has_ended = || life.ends().of(&channel).is_some();
+    let has_ended = || life.ends().end_of(&channel).is_some();
     if has_ended() {
         shared.forget_ends(&life).await;
         if has_ended() {
@@ -194,7 +194,7 @@ async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, E
         (Some(outcome), _) => outcome.check,
         // What was forgotten since has a place and no check any more: who resumes from it is told that
         // it was trimmed, which is so.
-        (None, stood) => Some(stood.unwrap_or_else(check_of_nothing)),
+        (None, stood) => Some(stood.unwrap_or_else(check_before_first_entry)),
     };
     let (continuity, _) = continuity(log, life).await.map_err(Error::Log)?;
     Ok(match continuity {

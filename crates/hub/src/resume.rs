@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
-use crate::follow::{Continuity, check_at, check_of_nothing, check_of_unheard, continuity};
+use crate::follow::{
+    Continuity, check_at, check_before_first_entry, check_before_snapshot, continuity,
+};
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
 use crate::log::lost;
@@ -80,7 +82,7 @@ pub(crate) struct StreamStart {
 impl ResumeRequest {
     pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, Error> {
         let mut life = match &from {
-            ResumeFrom::Client(_) if self.shared.admission.is_shut() => {
+            ResumeFrom::Client(_) if self.shared.admission.is_closed() => {
                 return Err(Error::Draining);
             }
             ResumeFrom::Client(_) => self.shared.life().await?,
@@ -147,7 +149,7 @@ impl ResumeRequest {
             let is_snapshot = matches!(self.start, Some(StartPoint::Snapshot(_)));
             let loss = if position.epoch != life.epoch {
                 Loss::new(GapReason::Epoch)
-            } else if seq == 0 && is_snapshot && position.check == check_of_unheard() {
+            } else if seq == 0 && is_snapshot && position.check == check_before_snapshot() {
                 return Ok(Lookup::NothingReceived);
             } else if seq > bounds.last {
                 Loss::new(GapReason::Future)
@@ -218,7 +220,7 @@ impl ResumeRequest {
                 let after = life.newest();
                 // Whoever is cut off before it has heard the snapshot is to hear it again, and so
                 // resumes from nothing.
-                let nothing = EventId::from(&life.position(0, check_of_unheard()));
+                let nothing = EventId::from(&life.position(0, check_before_snapshot()));
                 let gap = tell(missed(&after), &nothing);
                 let snapshot = snapshot(&**hook, &after).await?;
                 (after, vec![gap, snapshot])
@@ -255,7 +257,7 @@ impl ResumeRequest {
         self.shared.forget_ends(life).await;
         let ends: Option<Vec<u64>> = {
             let ends = life.ends();
-            let end = |pattern: &Pattern| ends.of(pattern.as_channel()?);
+            let end = |pattern: &Pattern| ends.end_of(pattern.as_channel()?);
             self.patterns.iter().map(end).collect()
         };
         let Some(end) = ends.and_then(|ends| ends.into_iter().max()) else {
@@ -283,7 +285,7 @@ impl ResumeRequest {
         let ends = life.ends();
         let has_ended = |pattern: &Pattern| {
             let channel = pattern.as_channel();
-            channel.is_some_and(|channel| ends.of(channel).is_some())
+            channel.is_some_and(|channel| ends.end_of(channel).is_some())
         };
         !ends.is_empty() && self.patterns.iter().all(has_ended)
     }
@@ -326,7 +328,7 @@ pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithI
     if continuity == Continuity::Broken {
         return Err(Interrupted::LifeOver);
     }
-    let check = bounds.floor.unwrap_or_else(check_of_nothing);
+    let check = bounds.floor.unwrap_or_else(check_before_first_entry);
     let seq = bounds.first.saturating_sub(1);
     Ok(PositionWithId::from(life.position(seq, check)))
 }

@@ -1,4 +1,4 @@
-//! Owns `Shared`: what the handles of a hub and its own task have in common.
+//! The state that the handles of a hub and its task share.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::life::Life;
 use crate::presence::Presences;
 
-/// What a hub is set to.
+/// The settings of a hub.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HubSettings {
     pub(crate) tape_bytes: usize,
@@ -24,14 +24,14 @@ pub(crate) struct Shared {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) settings: HubSettings,
     pub(crate) presences: Presences,
-    /// `None` until the log was reached.
+    /// The current life; `None` before the log is reached, and after the task has stopped.
     pub(crate) life: watch::Sender<Option<Arc<Life>>>,
-    /// Where the hub's own task runs; none before the first use, and after that runtime has ended.
+    /// The runtime of the hub's task; `None` before the first use, and after that runtime has ended.
     runtime: Mutex<Option<Handle>>,
     pub(crate) is_started: AtomicBool,
-    /// The log may not be what it was.
+    /// Has the task check at once whether the log still continues the current life.
     pub(crate) recheck: Notify,
-    /// No handle is left.
+    /// Stops the task: the last handle was dropped.
     pub(crate) stop: Notify,
     pub(crate) admission: Admission,
 }
@@ -56,13 +56,13 @@ impl Shared {
         }
     }
 
-    /// The hub's own task has ended.
+    /// Handles the end of the hub's task: the next use of the hub starts another one.
     pub(crate) fn handle_stopped(&self) {
         let mut past = None;
         let runtime = {
             let mut runtime = self.lock_runtime();
-            // The next task, which may start as soon as the lock is free, has a life of its own. Nobody
-            // waits for there to be none.
+            // The next task may start as soon as the lock is free, and begins a life of its own. No receiver
+            // waits for `None`, so none is notified.
             self.life.send_if_modified(|life| {
                 past = life.take();
                 false
@@ -80,32 +80,34 @@ impl Shared {
         self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The life of the log, if it was reached.
+    /// The current life, if the log was reached.
     pub(crate) fn current_life(&self) -> Option<Arc<Life>> {
         self.life.borrow().clone()
     }
 
+    /// Replaces the current life, and ends it.
     pub(crate) fn set_life(&self, life: &Arc<Life>) {
         let past = self.life.send_replace(Some(Arc::clone(life)));
         if let Some(past) = past {
             past.end();
         }
-        if self.admission.is_empty() {
+        if self.admission.is_drained() {
             life.close();
         }
     }
 
-    /// Forgets the ends that the log has forgotten.
+    /// Forgets the ends of channels that the log has trimmed.
     pub(crate) async fn forget_ends(&self, life: &Life) {
-        // A log that cannot say has forgotten none.
+        // If the log fails, no end is forgotten: the next check tries again.
         if let Ok(bounds) = self.log.bounds().await {
             life.forget_ends_before(bounds.first);
         }
     }
 
-    /// Lets nobody in any more, waits until whoever was let in is done, and has subscriptions end.
+    /// Refuses new publishers, waits for the admitted ones, then ends the subscriptions once each has
+    /// delivered everything.
     pub(crate) async fn drain(&self) {
-        self.admission.shut().await;
+        self.admission.close().await;
         if let Some(life) = self.current_life() {
             life.close();
         }

@@ -1,4 +1,4 @@
-//! Owns how a hub starts: its task in the runtime that it is used in, and the wait for the life of its log.
+//! The start of the hub's task, and the wait for a life of the log.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use crate::log::lost;
 use crate::shared::Shared;
 
 impl Shared {
-    /// Starts the hub's own task in the runtime in which this is called, unless it runs.
+    /// Starts the hub's task in the current runtime, unless it already runs.
     pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
         if self.is_started.load(Ordering::Acquire) {
             return Ok(());
@@ -20,7 +20,7 @@ impl Shared {
         self.runtime().map(drop)
     }
 
-    /// Where the hub's own task runs, which is started if it does not.
+    /// The runtime of the hub's task, which is started if it does not run.
     pub(crate) fn runtime(self: &Arc<Self>) -> Result<Handle, Error> {
         let handle = {
             let mut runtime = self.lock_runtime();
@@ -31,38 +31,43 @@ impl Shared {
             self.is_started.store(true, Ordering::Release);
             runtime.insert(handle).clone()
         };
-        // Without the lock: a runtime that has ended drops the task here, which says so.
+        // Without the lock: a runtime that has ended drops the task here, and the drop takes the lock.
         handle.spawn(follow(Arc::clone(self)));
         Ok(handle)
     }
 
-    /// The life of the log, once it is reached.
+    /// Waits until the log is reached, and returns its life.
     pub(crate) async fn life(self: &Arc<Self>) -> Result<Arc<Life>, Error> {
         self.start()?;
-        self.life_that(|_| true).await
+        self.wait_for_life(|_| true).await
     }
 
-    /// The life that follows this one, once there is one.
+    /// Waits for a life other than this one, and has the hub's task check the log at once.
     pub(crate) async fn life_after(self: &Arc<Self>, life: &Arc<Life>) -> Result<Arc<Life>, Error> {
         self.start()?;
         self.recheck.notify_one();
-        self.life_that(|current| !Arc::ptr_eq(current, life)).await
+        self.wait_for_life(|current| !Arc::ptr_eq(current, life))
+            .await
     }
 
-    async fn life_that(&self, is_meant: impl Fn(&Arc<Life>) -> bool) -> Result<Arc<Life>, Error> {
-        if let Some(life) = self.current_life().filter(&is_meant) {
+    /// Waits for at most [`PATIENCE`].
+    async fn wait_for_life(
+        &self,
+        is_wanted: impl Fn(&Arc<Life>) -> bool,
+    ) -> Result<Arc<Life>, Error> {
+        if let Some(life) = self.current_life().filter(&is_wanted) {
             return Ok(life);
         }
         let mut lives = self.life.subscribe();
-        let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_meant));
+        let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_wanted));
         match tokio::time::timeout(PATIENCE, meant).await {
             Ok(Ok(life)) => match &*life {
                 Some(life) => Ok(Arc::clone(life)),
-                None => unreachable!("`wait_for` returns only a life that is meant"),
+                None => unreachable!("`wait_for` returns only a life that is wanted"),
             },
             Ok(Err(_)) => unreachable!("`self` holds the sender"),
             Err(_) => {
-                let silence = format!("the log was silent for {} s", PATIENCE.as_secs());
+                let silence = format!("the log did not respond for {} s", PATIENCE.as_secs());
                 Err(Error::Log(lost(silence)))
             }
         }

@@ -15,11 +15,11 @@ use crate::tape::{Piece, Slice, Tape};
 #[derive(Debug)]
 pub(crate) struct Topic {
     pattern: Pattern,
-    inner: Mutex<Inner>,
+    state: Mutex<TopicState>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct TopicState {
     tape: Tape,
     /// Where the channel has ended.
     end: Option<u64>,
@@ -97,7 +97,7 @@ impl Cursor {
 impl Topic {
     /// The events behind `since`.
     pub(crate) fn new(pattern: Pattern, since: u64, end: Option<u64>) -> Self {
-        let inner = Inner {
+        let state = TopicState {
             tape: Tape::new(since),
             end,
             readers: Slab::new(),
@@ -106,7 +106,7 @@ impl Topic {
         };
         Self {
             pattern,
-            inner: Mutex::new(inner),
+            state: Mutex::new(state),
         }
     }
 
@@ -114,9 +114,9 @@ impl Topic {
         &self.pattern
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, TopicState> {
         // What a panic leaves behind is a tape with one event more or less.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,15 +146,15 @@ impl Topic {
         seat: usize,
         waker: &Waker,
     ) -> (TapeRead<Slice>, u64) {
-        let mut inner = self.lock();
+        let mut state = self.lock();
         let high = high();
-        let mut found = inner.read(cursor, high, Tape::slice);
+        let mut found = state.read(cursor, high, Tape::slice);
         let mut before = None;
         if matches!(found, TapeRead::Nothing) && may_wait() {
-            before = inner.wait(seat, waker);
+            before = state.wait(seat, waker);
             found = TapeRead::Waiting;
         }
-        drop(inner);
+        drop(state);
         drop(before);
         (found, high)
     }
@@ -176,10 +176,10 @@ impl Topic {
         high: impl FnOnce() -> u64,
         may_wait: impl FnOnce() -> bool,
     ) -> bool {
-        let mut inner = self.lock();
-        let waits = may_wait() && !inner.has_news(seen, high());
-        let before = waits.then(|| inner.wait(seat, waker));
-        drop(inner);
+        let mut state = self.lock();
+        let waits = may_wait() && !state.has_news(seen, high());
+        let before = waits.then(|| state.wait(seat, waker));
+        drop(state);
         drop(before);
         waits
     }
@@ -194,51 +194,51 @@ impl Topic {
 impl Topic {
     /// Appends an event.
     pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8], stamp: Stamp) -> Pushed {
-        let mut inner = self.lock();
+        let mut state = self.lock();
         Pushed {
-            is_first: inner.tape.is_empty(),
-            length: inner.tape.push(seq, id_line, body),
-            was_touched: inner.touch(stamp),
+            is_first: state.tape.is_empty(),
+            length: state.tape.push(seq, id_line, body),
+            was_touched: state.touch(stamp),
         }
     }
 
     pub(crate) fn end(&self, seq: u64, stamp: Stamp) -> Touched {
-        let mut inner = self.lock();
-        inner.end = Some(seq);
-        inner.touch(stamp)
+        let mut state = self.lock();
+        state.end = Some(seq);
+        state.touch(stamp)
     }
 
     /// Ends before `first` were forgotten. The channel may have ended anew meanwhile.
     pub(crate) fn reopen(&self, first: u64) {
-        let mut inner = self.lock();
-        inner.end = inner.end.filter(|&end| end >= first);
+        let mut state = self.lock();
+        state.end = state.end.filter(|&end| end >= first);
     }
 
     pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
-        let mut inner = self.lock();
-        let Inner {
+        let mut state = self.lock();
+        let TopicState {
             readers, waiting, ..
-        } = &mut *inner;
+        } = &mut *state;
         let taken = waiting.drain(..);
         wakers.extend(taken.filter_map(|seat| readers[seat].waker.take()));
     }
 
     /// Forgets what lies before or at this place; returns how many bytes, and whether nothing is left.
     pub(crate) fn trim(&self, through: u64) -> (usize, bool) {
-        let mut inner = self.lock();
-        (inner.tape.trim(through), inner.tape.is_empty())
+        let mut state = self.lock();
+        (state.tape.trim(through), state.tape.is_empty())
     }
 
     /// Nobody reads it, and what is on it is not kept for who comes: a channel keeps its events while
     /// there is room, a pattern has copies of them.
     pub(crate) fn is_idle(&self) -> bool {
-        let inner = self.lock();
+        let state = self.lock();
         let is_copy = self.pattern.as_channel().is_none();
-        inner.readers.is_empty() && (is_copy || inner.tape.is_empty())
+        state.readers.is_empty() && (is_copy || state.tape.is_empty())
     }
 }
 
-impl Inner {
+impl TopicState {
     fn read<T>(
         &mut self,
         cursor: Cursor,
