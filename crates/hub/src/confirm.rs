@@ -1,34 +1,37 @@
-//! Owns `Confirmations`: what came of recent entries, for the publishers who wait for that.
+//! `Confirmations`: the outcomes of recent entries, for the publishers that wait for them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tidings_proto::EntryCheck;
 use tokio::sync::oneshot;
 
-/// How many entries are remembered: so many may come back through the tail before their publisher
-/// has heard where they stand.
+/// How many outcomes are kept. An entry may come through the tail before its publisher knows its `seq`;
+/// this many later entries may follow it, and the publisher still finds the outcome.
 const REMEMBERED: usize = 16 * 1024;
 
-/// What came of an entry.
+/// The outcome of an entry that came through the tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// `None` if it stands behind its channel's end.
+    /// The entry's check; `None` if it came after its channel's end.
     pub(crate) check: Option<EntryCheck>,
-    /// Of which draft it is: in a log that has fallen back, another one may stand where a publisher's
-    /// stood.
+    /// Identifies the draft. After a rewind, the log may hold another publisher's entry under the same
+    /// `seq`.
     pub(crate) content: EntryCheck,
 }
 
-/// Who waits, and for what.
+/// A publisher that waits, and its outcome.
 pub(crate) type Notice = (oneshot::Sender<Outcome>, Outcome);
 
+/// The outcomes of the newest entries, and the publishers that wait for later ones.
 #[derive(Debug, Default)]
 pub(crate) struct Confirmations {
-    /// The place behind the newest that is remembered.
+    /// The `seq` of the next entry that comes through the tail.
     next: u64,
+    /// The newest outcomes, in order.
     recent: VecDeque<Outcome>,
-    /// By place; several publishers wait for one if they repeat a key.
+    /// By `seq` and a number: several publishers wait for one entry if they repeat a key.
     waiting: BTreeMap<(u64, u64), oneshot::Sender<Outcome>>,
+    /// How many publishers have waited so far.
     waited: u64,
     is_over: bool,
 }
@@ -44,7 +47,7 @@ pub(crate) enum Confirmation {
 }
 
 impl Confirmations {
-    /// Nothing behind `base` has come back yet.
+    /// The first entry that comes through the tail is the one after `base`.
     pub(crate) fn new(base: u64) -> Self {
         Self {
             next: base + 1,
@@ -52,9 +55,9 @@ impl Confirmations {
         }
     }
 
-    /// What came of the entry at this place.
+    /// The outcome of an entry, or the means to wait for it.
     pub(crate) fn find(&mut self, seq: u64) -> Confirmation {
-        // What is remembered of a life that is over may be of another entry at this place.
+        // After the life is over, another entry may have this `seq`.
         if seq < self.next && !self.is_over {
             return self
                 .recall(seq)
@@ -68,15 +71,16 @@ impl Confirmations {
         Confirmation::Pending(receiver)
     }
 
-    /// What came of the entry at this place, if that is remembered.
+    /// The outcome of an entry, if it is kept.
     pub(crate) fn recall(&self, seq: u64) -> Option<Outcome> {
         let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
         let at = self.recent.len().checked_sub(back)?;
         self.recent.get(at).copied()
     }
 
-    /// These came back, in order, behind all before. Who waits for them is to be notices without the lock,
-    /// as whoever is woken may come back here.
+    /// Records the outcomes of a batch, in the order of its entries. Adds a notice for each publisher
+    /// that waits for one of them. The caller sends the notices without the lock, because a publisher
+    /// that is woken may take it.
     pub(crate) fn record(&mut self, outcomes: &[Outcome], notices: &mut Vec<Notice>) {
         for &outcome in outcomes {
             let seq = self.next;
@@ -91,13 +95,13 @@ impl Confirmations {
         }
     }
 
-    /// The newest place that somebody waits for.
+    /// The newest entry that a publisher waits for; 0 if none waits.
     pub(crate) fn awaited(&self) -> u64 {
         self.waiting.last_key_value().map_or(0, |(key, _)| key.0)
     }
 
-    /// The log ends at `last`, and so has lost what was awaited behind that: as
-    /// [`give_up`](Self::give_up).
+    /// Gives up, as [`give_up`](Self::give_up) does, on the awaited entries after `last` and up to
+    /// `awaited`: the log ends at `last`, so it has lost them.
     #[must_use]
     pub(crate) fn handle_lost(&mut self, last: u64, awaited: u64) -> impl Sized + use<> {
         let is_lost = |&(seq, _): &(u64, u64)| last < seq && seq <= awaited;
@@ -107,13 +111,15 @@ impl Confirmations {
         lost
     }
 
-    /// Nothing has come back for long: whoever waits is notices so by the drop of this, without the lock.
+    /// Gives up on all awaited entries. Drop the result without the lock: the drop closes the channels of
+    /// the publishers that wait.
     #[must_use]
     pub(crate) fn give_up(&mut self) -> impl Sized + use<> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Nothing more comes back: as [`give_up`](Self::give_up).
+    /// Ends the life: gives up on all awaited entries, as [`give_up`](Self::give_up) does, and on all
+    /// later ones.
     #[must_use]
     pub(crate) fn handle_over(&mut self) -> impl Sized + use<> {
         self.is_over = true;
@@ -125,7 +131,7 @@ impl Confirmations {
 mod tests {
     use super::*;
 
-    fn come_back(confirmations: &mut Confirmations, outcomes: &[Outcome]) {
+    fn record(confirmations: &mut Confirmations, outcomes: &[Outcome]) {
         let mut notices = Vec::new();
         confirmations.record(outcomes, &mut notices);
         for (sender, outcome) in notices {
@@ -141,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_is_found_before_and_after_it_came() {
+    fn an_outcome_is_found_before_and_after_its_entry_came() {
         let mut confirmations = Confirmations::new(10);
         let Confirmation::Pending(mut first) = confirmations.find(11) else {
             panic!()
@@ -156,7 +162,7 @@ mod tests {
             check: None,
             ..outcome(12)
         };
-        come_back(&mut confirmations, &[outcome(11), late]);
+        record(&mut confirmations, &[outcome(11), late]);
         assert_eq!(first.try_recv().unwrap(), outcome(11));
         assert_eq!(repeat.try_recv().unwrap(), outcome(11));
         assert!(later.try_recv().is_err());
@@ -165,22 +171,22 @@ mod tests {
         );
         assert!(matches!(confirmations.find(12), Confirmation::Known(found) if found == late));
         assert!(matches!(confirmations.find(10), Confirmation::Forgotten));
-        come_back(&mut confirmations, &[outcome(13)]);
+        record(&mut confirmations, &[outcome(13)]);
         assert_eq!(later.try_recv().unwrap(), outcome(13));
     }
 
     #[test]
-    fn what_is_long_past_is_not_remembered() {
+    fn only_the_newest_outcomes_are_kept() {
         let mut confirmations = Confirmations::new(0);
         let outcomes: Vec<_> = (1..=REMEMBERED as u64 + 1).map(outcome).collect();
-        come_back(&mut confirmations, &outcomes);
+        record(&mut confirmations, &outcomes);
         assert_eq!(confirmations.recall(1), None);
         assert_eq!(confirmations.recall(2), Some(outcome(2)));
         assert_eq!(confirmations.recall(REMEMBERED as u64 + 2), None);
     }
 
     #[test]
-    fn who_waits_for_what_the_log_has_lost_is_told() {
+    fn a_publisher_whose_entry_the_log_has_lost_stops_waiting() {
         let mut confirmations = Confirmations::new(0);
         let mut waits = |seq| match confirmations.find(seq) {
             Confirmation::Pending(waits) => waits,
@@ -193,13 +199,13 @@ mod tests {
         };
         drop(confirmations.handle_lost(1, awaited));
         assert!(lost.try_recv().is_err());
-        come_back(&mut confirmations, &[outcome(1), outcome(2), outcome(3)]);
+        record(&mut confirmations, &[outcome(1), outcome(2), outcome(3)]);
         assert_eq!(kept.try_recv().unwrap(), outcome(1));
         assert_eq!(new.try_recv().unwrap(), outcome(3));
     }
 
     #[test]
-    fn who_waits_is_told_that_nothing_comes() {
+    fn publishers_stop_waiting_when_the_life_is_over() {
         let mut confirmations = Confirmations::new(0);
         let Confirmation::Pending(mut waits) = confirmations.find(1) else {
             panic!()
@@ -216,9 +222,9 @@ mod tests {
     }
 
     #[test]
-    fn what_came_back_in_a_life_that_is_over_is_not_taken_for_what_comes() {
+    fn outcomes_of_a_past_life_are_not_found() {
         let mut confirmations = Confirmations::new(0);
-        come_back(&mut confirmations, &[outcome(1)]);
+        record(&mut confirmations, &[outcome(1)]);
         drop(confirmations.handle_over());
         let Confirmation::Pending(mut other) = confirmations.find(1) else {
             panic!()

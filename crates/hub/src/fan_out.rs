@@ -1,4 +1,4 @@
-//! Owns `FanOut`: what becomes of a batch of entries: tapes written, publishers notices, readers woken.
+//! `FanOut`: the steps after a batch of entries arrived, and the limit on the bytes of all tapes.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -14,24 +14,25 @@ use crate::life::{Life, PositionWithId};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
 
-/// What a tape counts beside the bytes of its events, in bytes.
+/// The cost of a tape that is not empty, beside the bytes of its events, in bytes.
 const TAPE_BYTES: usize = 512;
-/// Into how many generations the bytes of all tapes are divided, which are forgotten one by one.
+/// The number of generations into which the bytes of all tapes are divided.
 const GENERATIONS: usize = 64;
 
-/// Writes the tapes of a life. The only one that does.
+/// The only writer of a life's tapes.
 #[derive(Debug)]
 pub(crate) struct FanOut {
     life: Arc<Life>,
-    /// Of all tapes, and how many it may be.
+    /// The cost of all tapes, in bytes.
     bytes: usize,
     max_bytes: usize,
     /// The generation that is being written.
     current: Generation,
-    /// Those before it, the oldest first.
+    /// The generations before it, the oldest first.
     past: VecDeque<Generation>,
     stamp: Stamp,
-    /// Topics that the batch belongs to; kept for its room, as is what follows.
+    /// The topics that the current batch has written to. This and the fields below are empty between
+    /// batches, and keep their capacity.
     touched: Vec<Arc<Topic>>,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,
@@ -39,11 +40,14 @@ pub(crate) struct FanOut {
     id_line: String,
 }
 
-/// Some entries in a row, and whose tapes they stand on.
+/// Consecutive entries that are removed from the tapes together.
 #[derive(Debug, Default)]
 struct Generation {
+    /// The `seq` of its last event.
     last: u64,
+    /// The cost of its events, in bytes.
     bytes: usize,
+    /// The topics whose tapes hold its events.
     topics: Vec<Arc<Topic>>,
 }
 
@@ -71,8 +75,8 @@ impl FanOut {
         Arc::ptr_eq(&self.life, life)
     }
 
-    /// Writes the entries, which follow those before; `high` moves when all tapes are written, and who
-    /// waits is woken after that.
+    /// Writes a batch that follows directly on the previous one. Once all tapes are written, it moves the
+    /// high-water mark; then it confirms publishers, and wakes the readers that wait.
     pub(crate) fn write_batch(&mut self, entries: &[Entry]) {
         let Some((newest, before)) = entries.split_last() else {
             return;
@@ -92,7 +96,7 @@ impl FanOut {
             .record(&self.outcomes, &mut self.notices);
         self.outcomes.clear();
         for (publisher, outcome) in self.notices.drain(..) {
-            // Who waits no more does not mind.
+            // A publisher that stopped waiting has dropped its receiver.
             publisher.send(outcome).ok();
         }
         for topic in self.touched.drain(..) {
@@ -103,7 +107,7 @@ impl FanOut {
         meters::batch(entries.len(), self.bytes);
     }
 
-    /// Returns the check of the entry.
+    /// Writes an entry, and returns its check.
     fn write(&mut self, entry: &Entry, directory: &mut Directory) -> EntryCheck {
         let has_ended = self.life.ends().end_of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
@@ -123,9 +127,9 @@ impl FanOut {
     fn write_event(&mut self, entry: &Entry, check: EntryCheck, directory: &mut Directory) {
         let mut id_line = std::mem::take(&mut self.id_line);
         id_line.clear();
-        // A string takes all.
+        // Writing to a string cannot fail.
         writeln!(id_line, "id: {}", self.life.position(entry.seq, check)).ok();
-        // Whatever else stands in the log for a channel without a topic stands before this.
+        // If the channel has no topic yet, all its other entries in the log precede this one.
         let topic = directory.channel_topic(&entry.channel, entry.seq - 1, || None);
         self.push(topic, &id_line, entry);
         for topic in directory.patterns_above(&entry.channel) {
@@ -153,6 +157,7 @@ impl FanOut {
         self.touch(topic, &pushed.was_touched);
     }
 
+    /// Adds the topic to the current batch and generation, if it is not in them.
     fn touch(&mut self, topic: &Arc<Topic>, was_touched: &Touched) {
         if !was_touched.in_batch {
             self.touched.push(Arc::clone(topic));
@@ -162,13 +167,13 @@ impl FanOut {
         }
     }
 
-    /// Keeps all tapes within their bytes: what is oldest goes first, on whichever tape it stands.
+    /// Keeps the cost of all tapes within `max_bytes`: removes the oldest generations from all tapes.
     fn forget_oldest(&mut self) {
         if self.current.bytes >= self.max_bytes / GENERATIONS {
             self.past.push_back(std::mem::take(&mut self.current));
             self.stamp.generation += 1;
         }
-        // What is written now stays, however small the limit.
+        // The current generation stays, however small the limit is.
         while self.bytes > self.max_bytes
             && let Some(oldest) = self.past.pop_front()
         {
@@ -250,12 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn all_tapes_together_keep_to_their_bytes() {
+    fn all_tapes_together_stay_within_their_limit() {
         const MAX: usize = 400_000;
         let names: Vec<_> = (0..50).map(|n| format!("c/{n}")).collect();
         let mut fan_out = new_fan_out(MAX);
         for n in 1..=5_000_usize {
-            // One in two events goes to the first channel.
+            // Every second event belongs to the first channel.
             let channel = if n % 2 == 0 { 0 } else { n % names.len() };
             fan_out.write_batch(&[entry(n as u64, &names[channel])]);
         }
@@ -266,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_nobody_reads_is_removed_with_its_last_event() {
+    fn a_channel_without_readers_is_removed_with_its_last_event() {
         let mut fan_out = new_fan_out(100_000);
         for seq in 1..=10_000_u64 {
             fan_out.write_batch(&[entry(seq, &format!("c/{seq}"))]);
@@ -279,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_that_is_read_stays() {
+    fn a_channel_with_a_reader_stays() {
         let mut fan_out = new_fan_out(10_000);
         let pattern = Pattern::new("quiet").unwrap();
         let (topic, seat) = fan_out.life.join(&pattern);
@@ -296,12 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_is_new_stays_when_an_older_one_is_forgotten_late() {
+    fn a_new_end_stays_when_an_older_one_is_forgotten_late() {
         let mut fan_out = new_fan_out(100_000);
         let pattern = Pattern::new("a").unwrap();
         let (topic, seat) = fan_out.life.join(&pattern);
         fan_out.write_batch(&[entry(1, "a"), end(2, "a")]);
-        // As a publisher does that is held up in the middle.
+        // The first half of `forget_ends_before`, as if its caller was delayed before the second half.
         assert_eq!(fan_out.life.ends_mut().forget_before(3).len(), 1);
         fan_out.write_batch(&[entry(3, "a"), end(4, "a")]);
         topic.reopen(3);
@@ -316,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_nobody_reads_any_more_is_written_no_more() {
+    fn a_pattern_without_readers_is_not_written() {
         const MAX: usize = 100_000;
         let mut fan_out = new_fan_out(MAX);
         let pattern = Pattern::new("c/*").unwrap();

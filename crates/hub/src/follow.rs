@@ -1,4 +1,4 @@
-//! Owns the hub's own task, which follows the log.
+//! The hub's task: it follows the log's tail, and detects a log that lost or changed entries.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,34 +17,36 @@ use crate::log::lost;
 use crate::shared::Shared;
 use crate::{Bounds, Entry, Log, LogError, Tail, meters};
 
-/// How often the log is asked whether it still is what it was.
+/// The time between two checks that the log still continues the life.
 const RECHECK: Duration = Duration::from_secs(15);
-/// Between attempts to reach the log.
+/// The delays between attempts to attach to the log: they double from the first to the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// How long it is waited for a log that is not to be reached.
+/// How long publishers and subscribers wait for a log that does not respond.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the tail is not heard because the log is asked whether it still is what it was.
+/// The time limit of a check. The tail is not read meanwhile.
 const CHECK_PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is tried to begin with a log that changes meanwhile.
+/// The number of attempts to look into a log that changes meanwhile.
 const ATTEMPTS: u32 = 5;
-/// After so many entries at once others have a turn, in any case after as many batches as tokio allows.
+/// A batch of this many entries is followed by a yield to other tasks. Shorter batches consume tokio's
+/// budget.
 const LONG_BATCH: usize = 64;
 
-/// The check of the place before the first entry of all.
+/// The check in the position before the first entry, whose `seq` is 0.
 pub(crate) fn check_before_first_entry() -> EntryCheck {
     EntryCheck::from_hash(0)
 }
 
-/// That of who has heard that there was a gap, and nothing of the snapshot that follows.
+/// The check in the ID of a gap that a snapshot follows. Its `seq` is 0. A client that reconnects with
+/// this ID has received the gap but not the whole snapshot.
 pub(crate) fn check_before_snapshot() -> EntryCheck {
     EntryCheck::from_hash(1)
 }
 
-/// Follows the log for as long as there is a handle of the hub.
+/// The hub's task. It ends when the last handle of the hub is dropped.
 pub(crate) fn follow(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
-    // Made by the call, as a runtime may end before it has polled the task.
+    // Created by the call: a runtime may end before it polled the task.
     let stopped = Stopped(Arc::clone(&shared));
     async move {
         let follower = Follower {
@@ -59,7 +61,7 @@ pub(crate) fn follow(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
     }
 }
 
-/// Says that nobody follows, also when the runtime ends.
+/// Reports that the task has stopped, also when its runtime ends.
 struct Stopped(Arc<Shared>);
 
 impl Drop for Stopped {
@@ -68,32 +70,33 @@ impl Drop for Stopped {
     }
 }
 
+/// The state of the hub's task.
 struct Follower {
     shared: Arc<Shared>,
-    /// Of the current life.
+    /// The fan-out of the current life.
     fan_out: Option<FanOut>,
 }
 
 impl Follower {
     async fn run(mut self) -> std::convert::Infallible {
         let mut delay = FIRST_DELAY;
-        let mut heard_at = Instant::now();
+        let mut received_at = Instant::now();
         loop {
             let attached_at = Instant::now();
-            let mut has_heard = false;
+            let mut has_received = false;
             match self.attach().await {
                 Ok((life, tail)) => {
                     let before = life.high();
                     let reason = self.follow_tail(&life, tail).await;
                     tracing::info!(%reason, high = life.high(), "the log's tail has ended");
-                    // One that ends at once is no better than none.
-                    has_heard = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
+                    // A tail that ends at once counts as a failed attempt.
+                    has_received = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
                 }
-                Err(error) => tracing::warn!(%error, "the log is not to be followed"),
+                Err(error) => tracing::warn!(%error, "cannot follow the log"),
             }
-            if has_heard {
-                (delay, heard_at) = (FIRST_DELAY, Instant::now());
-            } else if heard_at.elapsed() > PATIENCE
+            if has_received {
+                (delay, received_at) = (FIRST_DELAY, Instant::now());
+            } else if received_at.elapsed() > PATIENCE
                 && let Some(life) = self.shared.current_life()
             {
                 let waiting = life.confirmations().give_up();
@@ -104,11 +107,11 @@ impl Follower {
         }
     }
 
-    /// Goes on behind what was written, if the log still is what it was, else begins a new life.
+    /// Continues the current life if the log still continues it, otherwise begins a new one.
     async fn attach(&mut self) -> Result<(Arc<Life>, Tail), LogError> {
         let log = &*self.shared.log;
         if let Some(life) = self.shared.current_life() {
-            // Made before the look: what becomes of the log after that is told by the tail.
+            // Opened before the check: the tail reports changes after it.
             let tail = log.tail(life.high());
             let (continuity, bounds) = continuity(log, &life).await?;
             if continuity == Continuity::Whole {
@@ -117,7 +120,7 @@ impl Follower {
             }
             tracing::warn!(
                 epoch = %life.epoch, high = life.high(), ?bounds,
-                "the log is not the continuation of what it was"
+                "the log does not continue the current life"
             );
             if bounds.epoch == life.epoch && continuity == Continuity::Broken {
                 log.renew_epoch(&bounds.epoch).await?;
@@ -126,8 +129,8 @@ impl Follower {
         let life = Arc::new(begin_life(log).await?);
         let tail = log.tail(life.high());
         if continuity(log, &life).await?.0 != Continuity::Whole {
-            // Tried again, but not at once: a log that says so each time is not to be asked for ever.
-            return Err(lost("the log has changed while it was looked at"));
+            // An error, so that the next attempt waits: the log may change each time.
+            return Err(lost("the log changed while the hub attached to it"));
         }
         self.shared.set_life(&life);
         meters::life();
@@ -135,6 +138,7 @@ impl Follower {
         Ok((life, tail))
     }
 
+    /// Makes the fan-out of this life, unless there is one.
     fn ensure_fan_out(&mut self, life: &Arc<Life>) {
         let current = self.fan_out.as_ref();
         if current.is_none_or(|fan_out| !fan_out.is_of(life)) {
@@ -143,7 +147,8 @@ impl Follower {
         }
     }
 
-    /// Writes the tapes from the tail until that ends, or the log is not what it was; says why.
+    /// Fans out the batches of the tail until it ends, or the log no longer continues the life. Returns
+    /// the reason.
     async fn follow_tail(&mut self, life: &Life, mut tail: Tail) -> String {
         let mut recheck = interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +160,7 @@ impl Follower {
                 batch = tail.next() => match batch {
                     Some(Ok(entries)) => self.handle_batch(life, &entries).await,
                     Some(Err(error)) => ControlFlow::Break(error.to_string()),
-                    None => ControlFlow::Break("it was closed".into()),
+                    None => ControlFlow::Break("the log closed it".into()),
                 },
                 _ = recheck.tick() => self.check(life).await,
             };
@@ -165,11 +170,15 @@ impl Follower {
         }
     }
 
+    /// Fans out a batch, unless its entries do not follow on the previous ones.
     async fn handle_batch(&mut self, life: &Life, entries: &[Entry]) -> ControlFlow<String> {
         let expected = (life.high() + 1..).zip(entries);
         for (seq, entry) in expected {
             if entry.seq != seq {
-                return ControlFlow::Break(format!("{} came in place of {seq}", entry.seq));
+                return ControlFlow::Break(format!(
+                    "it delivered entry {} instead of {seq}",
+                    entry.seq
+                ));
             }
         }
         self.forget_ends(life, entries).await;
@@ -177,7 +186,7 @@ impl Follower {
             unreachable!("`attach` makes the fan-out before the tail is followed");
         };
         fan_out.write_batch(entries);
-        // A tail that has much to tell is always ready.
+        // A tail with a long backlog is always ready, and would starve other tasks.
         if entries.len() < LONG_BATCH {
             consume_budget().await;
         } else {
@@ -186,8 +195,8 @@ impl Follower {
         ControlFlow::Continue(())
     }
 
-    /// Before an event is left out because its channel has ended, it is looked whether the log still
-    /// remembers that.
+    /// Forgets the ends that the log has trimmed, before an event is hidden because its channel has
+    /// ended.
     async fn forget_ends(&self, life: &Life, entries: &[Entry]) {
         let is_late = |entry: &Entry| life.ends().end_of(&entry.channel).is_some();
         if entries.iter().any(is_late) {
@@ -195,34 +204,37 @@ impl Follower {
         }
     }
 
+    /// Checks whether the log still continues this life.
     async fn check(&self, life: &Life) -> ControlFlow<String> {
         let awaited = life.confirmations().awaited();
         let looked = timeout(CHECK_PATIENCE, continuity(&*self.shared.log, life)).await;
-        match looked.unwrap_or_else(|_| Err(lost("the log is silent"))) {
-            Ok((Continuity::Broken, _)) => ControlFlow::Break("it is not what it was".into()),
-            // What was forgotten may have come through the tail already.
+        match looked.unwrap_or_else(|_| Err(lost("the log did not respond"))) {
+            Ok((Continuity::Broken, _)) => {
+                ControlFlow::Break("the log does not continue the current life".into())
+            }
+            // The tail may still deliver the trimmed entries. If not, it fails.
             Ok((Continuity::Whole | Continuity::Missed, bounds)) => {
                 let lost = life.confirmations().handle_lost(bounds.last, awaited);
                 drop(lost);
                 life.forget_ends_before(bounds.first);
                 ControlFlow::Continue(())
             }
-            // Its tail says whether it is lost.
+            // If the log is lost, its tail fails.
             Err(error) => {
-                tracing::warn!(%error, "the log cannot be checked");
+                tracing::warn!(%error, "cannot check the log");
                 ControlFlow::Continue(())
             }
         }
     }
 }
 
-/// The life that begins behind all that the log holds now.
+/// A new life, which delivers what follows the newest entry of the log.
 pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
     for _ in 0..ATTEMPTS {
         let bounds = log.bounds().await?;
-        // The end may be forgotten while we look.
+        // The newest entry may be trimmed between the two calls.
         if let Some(check) = check_at(log, &bounds, bounds.last).await? {
-            // What has ended since is still to come through the tail.
+            // Later ends come through the tail.
             let ends = log.ends().await?.into_iter();
             let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last));
             let base = Position {
@@ -233,26 +245,26 @@ pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
             return Ok(Life::new(&base, ends));
         }
     }
-    Err(lost("the log does not say what its last entry is"))
+    Err(lost("the newest entry of the log cannot be read"))
 }
 
-/// What a log is to a life.
+/// Whether a log continues a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continuity {
-    /// It still holds what this life has heard, and what follows it.
+    /// The log holds the newest entry of the life, and all that follow it.
     Whole,
-    /// It has forgotten some of what follows.
+    /// The log has trimmed entries that follow the newest one of the life.
     Missed,
-    /// It holds something else.
+    /// The log was rewound, or has another epoch: it holds other entries than the life.
     Broken,
 }
 
-/// What the log is to this life, and what it holds.
+/// Whether the log continues this life, and its bounds.
 pub(crate) async fn continuity(
     log: &dyn Log,
     life: &Life,
 ) -> Result<(Continuity, Bounds), LogError> {
-    // Read before the bounds: what comes meanwhile is not past the end.
+    // Read before the bounds, which then include the newest entry of the life.
     let newest = life.newest();
     for _ in 0..ATTEMPTS {
         let bounds = log.bounds().await?;
@@ -262,7 +274,7 @@ pub(crate) async fn continuity(
         if bounds.first > newest.seq().saturating_add(1) {
             return Ok((Continuity::Missed, bounds));
         }
-        // It may be forgotten while we look.
+        // The entry may be trimmed between the two calls.
         if let Some(check) = check_at(log, &bounds, newest.seq()).await? {
             let continuity = if check == newest.position.check {
                 Continuity::Whole
@@ -272,10 +284,10 @@ pub(crate) async fn continuity(
             return Ok((continuity, bounds));
         }
     }
-    Err(lost("the log does not say what it holds"))
+    Err(lost("the bounds of the log change too often"))
 }
 
-/// The check of what stands at this place; `None` if that is forgotten.
+/// The check of the entry `seq`; `None` if the log has trimmed it.
 pub(crate) async fn check_at(
     log: &dyn Log,
     bounds: &Bounds,

@@ -1,13 +1,15 @@
-//! Owns the gathering of several tapes into one frame, in the order of their places.
+//! The merge of several tapes into one slice, in ascending order.
 
 use bytes::BytesMut;
 use tidings_proto::EncodedEvents;
 
 use crate::tape::{BLOCK_BYTES, Piece, Slice, id_at};
 
-/// The events of all pieces by their places, each once: about one block of them, or all. What a tape has
-/// behind a piece that is cut may come before what another holds, so nothing behind such a piece is
-/// taken.
+/// Merges the pieces of several tapes: their events in ascending order, each once, up to about one
+/// block of bytes. `None` if there is no event.
+///
+/// A piece is cut if its tape has more events after it. Those may precede events of other pieces, so no
+/// event after the end of a cut piece is taken.
 pub(crate) fn gather(pieces: Vec<Piece>) -> Option<Slice> {
     let cut = pieces.iter().filter(|piece| piece.is_cut);
     let through = cut.map(Piece::last).min().unwrap_or(u64::MAX);
@@ -20,7 +22,7 @@ pub(crate) fn gather(pieces: Vec<Piece>) -> Option<Slice> {
         .flat_map(Piece::events)
         .filter(|&(seq, _)| seq <= through)
         .collect();
-    // An event stands on the tapes of its channel and of patterns alike.
+    // An event is on the tape of its channel, and on the tapes of patterns that match the channel.
     events.sort_unstable_by_key(|&(seq, _)| seq);
     events.dedup_by_key(|&mut (seq, _)| seq);
     let mut taken = 0;
@@ -61,19 +63,19 @@ mod tests {
         tape.push(seq, &format!("id: {position}\n"), body);
     }
 
-    /// What a reader of these tapes hears, frame by frame.
-    fn heard(tapes: &mut [Tape], high: u64) -> Vec<u64> {
-        let (mut after, mut heard) = (0, Vec::new());
+    /// The `seq`s that a reader of these tapes receives, slice by slice.
+    fn received(tapes: &mut [Tape], high: u64) -> Vec<u64> {
+        let (mut after, mut received) = (0, Vec::new());
         loop {
             let pieces = tapes.iter_mut().filter_map(|tape| tape.piece(after, high));
             let Some(slice) = gather(pieces.collect()) else {
-                return heard;
+                return received;
             };
             let text = std::str::from_utf8(slice.events.bytes()).unwrap();
             let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
             let seqs = ids.map(|id| id.parse::<Position>().unwrap().seq);
-            heard.extend(seqs);
-            assert_eq!(heard.last(), Some(&slice.last));
+            received.extend(seqs);
+            assert_eq!(received.last(), Some(&slice.last));
             after = slice.last;
         }
     }
@@ -81,10 +83,10 @@ mod tests {
     proptest! {
         #[test]
         fn every_event_is_taken_once_and_in_order(
-            places in prop::collection::vec((0..4_usize, any::<bool>(), any::<bool>(), 1..9_000_usize), 1..200),
+            events in prop::collection::vec((0..4_usize, any::<bool>(), any::<bool>(), 1..9_000_usize), 1..200),
         ) {
             let mut tapes: Vec<_> = (0..4).map(|_| Tape::new(0)).collect();
-            for (seq, &(tape, is_on_two, is_read, length)) in (1..).zip(&places) {
+            for (seq, &(tape, is_on_two, is_read, length)) in (1..).zip(&events) {
                 let body = [b"data: ", &vec![b'x'; length][..], b"\n\n"].concat();
                 push(&mut tapes[tape], seq, &body);
                 if is_on_two {
@@ -94,8 +96,8 @@ mod tests {
                     tapes[tape].slice(seq - 1, seq);
                 }
             }
-            let high = places.len() as u64;
-            prop_assert_eq!(heard(&mut tapes, high), (1..=high).collect::<Vec<_>>());
+            let high = events.len() as u64;
+            prop_assert_eq!(received(&mut tapes, high), (1..=high).collect::<Vec<_>>());
         }
     }
 

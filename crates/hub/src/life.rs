@@ -5,24 +5,25 @@
 //! * **Entry**: an item of the log, either an event or the end of a channel. Entries are numbered from 1
 //!   without holes; the number is `seq`. The *check* of an entry tells it from another entry that had the
 //!   same number. A *position* is the log's epoch, a `seq` and a check; its text is the event ID.
-//! * **Tail**: the stream of new entries, in batches, that the log delivers to the hub. The hub's own task
-//!   [follows](crate::follow) it.
-//! * **Life**: the state of the hub from the time it attaches to the log until the log breaks, because the
-//!   log was rewound, has another epoch, or trimmed entries that the hub has not received. Then the next life
-//!   begins. Each subscription [resumes](crate::resume) in it after the last ID it delivered, like a client
-//!   that reconnects.
-//! * **Topic**: a channel or a pattern such as `a/*`, in one life. It has a tape, and a *seat* for each of
-//!   its readers. The seat holds the reader's waker while the reader waits.
+//! * **Tail**: the stream of new entries, in batches, that the log delivers to the hub. The hub's own
+//!   task [follows](crate::follow) it.
+//! * **Life**: the state of the hub from the time it attaches to the log until the log breaks, because
+//!   the log was rewound, has another epoch, or trimmed entries that the hub has not received. Then the
+//!   next life begins. Each subscription [resumes](crate::resume) in it after the last ID it delivered,
+//!   like a client that reconnects.
+//! * **Topic**: a channel or a pattern such as `a/*`, in one life. It has a tape, and a *seat* for each
+//!   of its readers. The seat holds the reader's waker while the reader waits.
 //! * **Tape**: the recent events of a topic, encoded once. All readers share its bytes.
-//! * **High-water mark**, in code `high`: the `seq` of the newest entry that all tapes hold. No reader reads
-//!   beyond it, so a reader of several topics receives their events in ascending order.
-//! * **[Fan-out](crate::fan_out)**: the steps after a batch arrived. The events are written to the tapes, the
-//!   high-water mark moves, publishers are confirmed, and waiting readers are woken.
-//! * **Generation**: consecutive entries that are removed from the tapes together, when all tapes together
-//!   exceed their limit.
-//! * **[Confirmation](crate::confirm)**: the outcome of an entry, for its publisher. `publish` returns only
-//!   after its entry came back through the tail.
-//! * **[Replay](crate::replay)**: a read of the log for a reader whose next event the tapes no longer hold.
+//! * **High-water mark**, in code `high`: the `seq` of the newest entry that all tapes hold. No reader
+//!   reads beyond it, so a reader of several topics receives their events in ascending order.
+//! * **[Fan-out](crate::fan_out)**: the steps after a batch arrived. The events are written to the
+//!   tapes, the high-water mark moves, publishers are confirmed, and waiting readers are woken.
+//! * **Generation**: consecutive entries that are removed from the tapes together, when all tapes
+//!   together exceed their limit.
+//! * **[Confirmation](crate::confirm)**: the outcome of an entry, for its publisher. `publish` returns
+//!   only after its entry came back through the tail.
+//! * **[Replay](crate::replay)**: a read of the log for a reader whose next event the tapes no longer
+//!   hold.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -1,4 +1,4 @@
-//! Owns `Reader`: a cursor on the tapes of one life.
+//! A `Reader`: a cursor on the tapes of one life.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use crate::life::{Life, PositionWithId};
 use crate::tape::Slice;
 use crate::topic::{Cursor, TapeRead, Topic};
 
-/// Reads the tapes of some topics, in the order of places.
+/// Reads the tapes of some topics, in ascending order.
 #[derive(Debug)]
 pub(crate) struct Reader {
     life: Arc<Life>,
     seats: Seats,
     cursor: Cursor,
-    /// How far behind it may be once it has caught up.
+    /// How far behind it may be once it has caught up, in entries.
     max_lag: u64,
-    /// The last id that was handed out, or where it began.
+    /// The last ID that was delivered, or the ID of the position where it began.
     last_id: EventId,
     /// The sequence number of the last ID that was sent to the subscriber, if one was.
     sent_seq: Option<u64>,
 }
 
-/// Topics, and the reader's seat in each. Most have one, which is read for each event, and so is not
-/// to lie elsewhere.
+/// The topics, and the reader's seat in each. Most readers have one topic, which they access for each
+/// event: it is stored inline.
 #[derive(Debug)]
 enum Seats {
     One([(Arc<Topic>, usize); 1]),
@@ -46,11 +46,11 @@ impl Deref for Seats {
     }
 }
 
-/// What a reader finds next.
+/// The next step of a reader.
 #[derive(Debug)]
 pub(crate) enum Progress {
     Events(EncodedEvents),
-    /// The tapes no longer hold what comes next. The log must be read, up to this entry.
+    /// The tapes no longer hold the next entries. The log must be read, up to this entry.
     InLog(u64),
     /// The reader is further behind than `max_lag`.
     TooSlow,
@@ -59,9 +59,9 @@ pub(crate) enum Progress {
 }
 
 impl Reader {
-    /// Reads the entries after `from`; `is_sent` if the subscriber has the ID of that position.
+    /// Reads the entries after `from`. `is_sent`: the subscriber has the ID of that position.
     ///
-    /// It may be behind by `max_lag`; if `is_excused`, by any number until it has caught up.
+    /// It may be `max_lag` entries behind. `is_excused`: it may be further behind until it has caught up.
     pub(crate) fn new(
         life: Arc<Life>,
         patterns: &[Pattern],
@@ -105,13 +105,13 @@ impl Reader {
         &self.last_id
     }
 
-    /// Polls for what comes next; never pending once the life is over.
+    /// Polls for the next events.
     pub(crate) fn poll_progress(
         &mut self,
         cx: &Context<'_>,
     ) -> Poll<Result<Progress, Interrupted>> {
         loop {
-            // Asked first: when nothing comes any more, what is found after that is all.
+            // Read before the tapes: once nothing follows, the tapes hold everything there is.
             let (is_open, is_over) = (self.life.is_open(), self.life.is_over());
             let (found, high) = match &*self.seats {
                 [(topic, seat)] => self.read_one(topic, *seat, cx),
@@ -121,7 +121,7 @@ impl Reader {
                 TapeRead::Events(slice) => {
                     return Poll::Ready(Ok(Progress::Events(self.take(slice, high))));
                 }
-                // What the log holds by now may be another history.
+                // After the life is over, the log may hold other entries.
                 TapeRead::InLog(_) if is_over => return Poll::Ready(Err(Interrupted::LifeOver)),
                 TapeRead::InLog(held) => return Poll::Ready(Ok(Progress::InLog(held))),
                 TapeRead::TooSlow => return Poll::Ready(Ok(Progress::TooSlow)),
@@ -130,7 +130,7 @@ impl Reader {
                 TapeRead::Waiting => true,
             };
             self.cursor.after = self.cursor.after.max(high);
-            self.count_lag(high);
+            self.limit_lag(high);
             if is_over {
                 return Poll::Ready(Err(Interrupted::LifeOver));
             }
@@ -148,8 +148,8 @@ impl Reader {
         topic.read_or_wait(self.cursor, high, || self.life.is_open(), seat, cx.waker())
     }
 
-    /// Reads `high` first and no tape beyond it: so nothing is taken that something else, written
-    /// since, stands before.
+    /// Reads each tape up to the high-water mark, which it reads first. So no event is taken before a
+    /// smaller one that is written to another tape meanwhile.
     fn read_all(&self) -> (TapeRead<Slice>, u64) {
         let high = self.life.high();
         let mut pieces = Vec::new();
@@ -173,23 +173,25 @@ impl Reader {
         (found, high)
     }
 
-    /// Whether each topic wakes us when there is more than what was seen up to here.
+    /// Waits in each topic, unless one has something to read after `seen`. Returns whether it waits in
+    /// all.
     fn wait_for_all(&self, seen: u64, cx: &Context<'_>) -> bool {
         let (high, may_wait) = (|| self.life.high(), || self.life.is_open());
         let mut seats = self.seats.iter();
         seats.all(|(topic, seat)| topic.wait(*seat, cx.waker(), seen, high, may_wait))
     }
 
-    /// From when it has caught up on, it counts how far it is behind.
-    fn count_lag(&mut self, high: u64) {
+    /// Applies `max_lag` once the reader has caught up.
+    fn limit_lag(&mut self, high: u64) {
         if self.cursor.after >= high {
             self.cursor.max_lag = self.max_lag;
         }
     }
 
+    /// Moves the cursor past a slice.
     fn take(&mut self, slice: Slice, high: u64) -> EncodedEvents {
         self.cursor.after = slice.last;
-        self.count_lag(high);
+        self.limit_lag(high);
         self.sent_seq = Some(slice.last);
         let Some(id) = slice.events.last_event_id() else {
             unreachable!("each event on a tape has an ID");
@@ -198,16 +200,17 @@ impl Reader {
         slice.events
     }
 
-    /// The log was read up to here; the last event of it has this id.
+    /// Moves the cursor past a replay of the log up to `through`. `last`: the last event that it
+    /// delivers.
     pub(crate) fn handle_read(&mut self, through: u64, last: Option<(u64, EventId)>) {
         self.cursor.after = self.cursor.after.max(through);
-        self.count_lag(self.life.high());
+        self.limit_lag(self.life.high());
         if let Some((seq, id)) = last {
             (self.sent_seq, self.last_id) = (Some(seq), id);
         }
     }
 
-    /// The id of the newest entry, if everything up to there was heard and its id not told.
+    /// The ID of the newest entry, if the subscriber has everything up to it, but not this ID.
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
         let newest = self.life.newest();
         let after = self.cursor.after;

@@ -1,4 +1,4 @@
-//! Owns the reading of the log for a subscriber that is behind the tapes.
+//! A `Replay`: a read of the log for a reader whose next event the tapes no longer hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,16 +17,17 @@ use crate::slow_reader::{KeyOf, Policy, SlowReader};
 use crate::tape::BLOCK_BYTES;
 use crate::{Entry, LogError, Page, Pattern};
 
-/// How many entries are asked for at once.
+/// The maximum number of entries in a page.
 const PAGE: usize = 256;
-/// How many events [`SlowReader::latest_by`] keeps, and how many bytes of them.
+/// The limits on the events that [`SlowReader::latest_by`] keeps: their number, and their bytes.
 const MAX_KEPT: usize = 65_536;
 const MAX_KEPT_BYTES: usize = 16 << 20;
-/// How often the log is asked, and how long apart, before the stream is broken.
+/// The number of attempts to read a page, before the stream ends with an error. The delay before
+/// attempt n + 1 is n times `DELAY`.
 const ATTEMPTS: u32 = 5;
 const DELAY: Duration = Duration::from_millis(100);
 
-/// Who reads what from where.
+/// A read of the log on behalf of a reader.
 #[derive(Debug, Clone)]
 pub(crate) struct Replay {
     pub(crate) shared: Arc<Shared>,
@@ -35,27 +36,27 @@ pub(crate) struct Replay {
     pub(crate) slow_reader: SlowReader,
     pub(crate) max_lag: u64,
     pub(crate) after: u64,
-    /// The last that was handed out.
+    /// The last ID that was delivered.
     pub(crate) last_id: EventId,
 }
 
-/// What came of it.
+/// The result of a [`Replay`].
 #[derive(Debug)]
 pub(crate) enum Replayed {
     Events {
-        /// May be none, or empty.
+        /// May have no items, and items may be empty.
         events: Vec<EncodedEvents>,
-        /// The last of them, and its id.
+        /// The `seq` and the ID of the last event.
         last: Option<(u64, EventId)>,
-        /// Where to go on.
+        /// The reader continues after this entry.
         through: u64,
     },
-    /// The stream ends, for a client to come back.
+    /// The stream ends, so that the client reconnects.
     Disconnect,
 }
 
 impl Replay {
-    /// Reads what stands in the log up to here, or some of it.
+    /// Reads entries up to `up_to`: all, or the first page of them.
     pub(crate) async fn read(self, up_to: u64) -> Result<Replayed, Interrupted> {
         match self.page(self.after, up_to).await? {
             LogPage::Held(page) => Ok(self.encode(&page)),
@@ -63,7 +64,7 @@ impl Replay {
         }
     }
 
-    /// Does what is done for a reader that is behind by more than it may be.
+    /// Applies the [`SlowReader`] policy to a reader that is further behind than its `max_lag`.
     pub(crate) async fn skip(self) -> Result<Replayed, Interrupted> {
         match &self.slow_reader.0 {
             Policy::Disconnect => Ok(Replayed::Disconnect),
@@ -75,23 +76,23 @@ impl Replay {
         }
     }
 
-    /// One page, of the history that this life has heard.
+    /// Reads one page of the entries of this life.
     async fn page(&self, after: u64, up_to: u64) -> Result<LogPage, Interrupted> {
         let log = &*self.shared.log;
         let mut attempt = 1;
         loop {
             let read = async {
                 let mut page = log.read(after, up_to, &self.patterns, PAGE).await?;
-                // What was not granted is not heard, whatever the log takes the patterns for.
+                // Checked again here: a faulty log must not deliver entries that were not granted.
                 let is_meant =
                     |entry: &Entry| self.patterns.iter().any(|p| p.matches(&entry.channel));
                 page.entries.retain(is_meant);
-                // Looked at after the page: if what we heard last still stands there, the page was of
-                // the same history, as it lies before that.
+                // Checked after the page was read. If the log still holds the newest entry of the life,
+                // it held the entries of this page too, because they precede that entry.
                 let (continuity, _) = continuity(log, &self.life).await?;
-                // Else we would ask for the same page for ever.
+                // Otherwise the same page would be read again and again.
                 if continuity == Continuity::Whole && page.through <= after {
-                    return Err(lost("a page of the log leads nowhere"));
+                    return Err(lost("the log returned a page without progress"));
                 }
                 Ok((page, continuity))
             };
@@ -100,7 +101,7 @@ impl Replay {
                 Ok((_, Continuity::Broken)) | Err(LogError::Rewound { .. }) => {
                     return Err(Interrupted::LifeOver);
                 }
-                // What comes next lies before what this life has heard last.
+                // The next entry precedes the newest one of this life, so it was trimmed too.
                 Ok((_, Continuity::Missed)) | Err(LogError::Trimmed { .. }) => {
                     return Ok(LogPage::Trimmed);
                 }
@@ -111,7 +112,7 @@ impl Replay {
         }
     }
 
-    /// The entries with their ids: about one block of them, or all.
+    /// Encodes the entries of a page with their IDs, up to about one block of bytes.
     fn encode(&self, page: &Page) -> Replayed {
         let mut builder = EncodedEventsBuilder::default();
         let mut through = page.through;
@@ -131,7 +132,7 @@ impl Replay {
         }
     }
 
-    /// The log has forgotten what comes next.
+    /// Handles a trim of the next entries.
     async fn skip_trimmed(self) -> Result<Replayed, Interrupted> {
         if matches!(self.slow_reader.0, Policy::Disconnect) {
             return Ok(Replayed::Disconnect);
@@ -140,7 +141,7 @@ impl Replay {
         Ok(self.skip_to(&to))
     }
 
-    /// Goes on with the oldest event that is within `max_lag`.
+    /// Continues with the oldest event within `max_lag`.
     async fn skip_to_gap(self) -> Result<Replayed, Interrupted> {
         let log = &*self.shared.log;
         let to = self.life.high().saturating_sub(self.max_lag);
@@ -156,6 +157,7 @@ impl Replay {
         }
     }
 
+    /// Reports a gap, and continues after `to`.
     fn skip_to(&self, to: &PositionWithId) -> Replayed {
         let missed = to.seq().saturating_sub(self.after);
         Replayed::Events {
@@ -165,7 +167,7 @@ impl Replay {
         }
     }
 
-    /// Reads all that is behind and keeps the latest of each key, told after the gap that this makes.
+    /// Reads everything up to the high-water mark, and keeps the latest event of each key.
     async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Interrupted> {
         let high = self.life.high();
         let mut latest = Latest::default();
@@ -174,10 +176,12 @@ impl Replay {
             match self.page(after, high).await? {
                 LogPage::Held(page) => {
                     after = page.through;
-                    let heard = self.heard(page);
-                    // The caller's code, and so without a lock.
-                    heard.into_iter().for_each(|entry| latest.push(entry, key));
-                    // There may be as much as the log holds.
+                    let visible = self.visible(page);
+                    // `key` is the user's code, so it runs without a lock.
+                    visible
+                        .into_iter()
+                        .for_each(|entry| latest.push(entry, key));
+                    // The loop may read the whole log.
                     tokio::task::yield_now().await;
                 }
                 LogPage::Trimmed => return self.skip_trimmed().await,
@@ -186,13 +190,15 @@ impl Replay {
         Ok(self.deliver_latest(latest, high))
     }
 
-    fn heard(&self, mut page: Page) -> Vec<Entry> {
+    /// The entries of a page that subscribers receive.
+    fn visible(&self, mut page: Page) -> Vec<Entry> {
         let ends = self.life.ends();
         page.entries.retain(|entry| !ends.hides(entry));
         page.entries
     }
 
-    /// What was left out lies behind the last id that was handed out, and so does what is kept.
+    /// Delivers a gap, if events were left out, and then the kept events. The gap has the last
+    /// delivered ID, because all of them follow it.
     fn deliver_latest(&self, latest: Latest, through: u64) -> Replayed {
         let mut events = Vec::new();
         if latest.missed > 0 {
@@ -217,17 +223,18 @@ impl Replay {
     }
 }
 
-/// What the log holds of a page.
+/// The result of reading a page.
 enum LogPage {
     Held(Page),
-    /// The log has forgotten what comes next.
+    /// The log has trimmed the next entries.
     Trimmed,
 }
 
-/// Events that are encoded one after the other.
+/// Encodes entries one after the other.
 #[derive(Default)]
 struct EncodedEventsBuilder {
     bytes: BytesMut,
+    /// The `seq` and the ID of the last event.
     last: Option<(u64, EventId)>,
     count: usize,
 }
@@ -249,13 +256,15 @@ impl EncodedEventsBuilder {
     }
 }
 
-/// The latest event of each key, and all without one.
+/// The latest event of each key, and all events without a key, within the limits.
 #[derive(Default)]
 struct Latest {
     kept: BTreeMap<u64, Entry>,
+    /// The `seq` of the latest event of each key.
     by_key: HashMap<String, u64>,
-    /// Of what is kept.
+    /// The length of all kept events, in bytes.
     bytes: usize,
+    /// How many events were left out.
     missed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Owns how a subscriber begins: where, and what it is told of what it has lost.
+//! The position at which a subscription starts, and the gap it delivers first after a loss.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::log::lost;
 use crate::shared::Shared;
 use crate::{Error, LogError, Pattern, meters};
 
-/// How often it is tried to look into a log that changes meanwhile.
+/// The number of attempts to look into a log that changes meanwhile.
 const ATTEMPTS: u32 = 5;
 
 /// Where a subscription starts without a last event ID, or after a gap.
@@ -26,7 +26,7 @@ pub(crate) enum StartPoint {
     Snapshot(Arc<SnapshotHook>),
 }
 
-/// What makes a snapshot.
+/// Makes a snapshot.
 pub(crate) type SnapshotHook =
     dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<Event>, Error>> + Send>> + Send + Sync;
 
@@ -55,7 +55,7 @@ pub(crate) struct ResumeRequest {
     pub(crate) shared: Arc<Shared>,
     pub(crate) patterns: Arc<[Pattern]>,
     pub(crate) start: Option<StartPoint>,
-    /// The newest entry when it subscribed; `None` if the log was not reached then.
+    /// The newest position when `subscribe` was called; `None` if the log was not reached by then.
     pub(crate) subscribed_at: Option<PositionWithId>,
 }
 
@@ -71,15 +71,16 @@ pub(crate) enum Resumed {
 #[derive(Debug)]
 pub(crate) struct StreamStart {
     pub(crate) life: Arc<Life>,
-    /// It reads what follows this position.
+    /// The stream delivers what follows this position.
     pub(crate) after: PositionWithId,
-    /// Whether its client has the ID of that position.
+    /// Whether the subscriber has the ID of that position.
     pub(crate) is_sent: bool,
-    /// What it hears first: a gap, a snapshot.
+    /// The first events that it delivers: a gap, a snapshot, both or none.
     pub(crate) first: Vec<EncodedEvents>,
 }
 
 impl ResumeRequest {
+    /// Finds where the stream starts. If the life ends meanwhile, it looks again in the next one.
     pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, Error> {
         let mut life = match &from {
             ResumeFrom::Client(_) if self.shared.admission.is_closed() => {
@@ -95,11 +96,10 @@ impl ResumeRequest {
                 Err(Interrupted::Failed(error)) => return Err(error),
             }
         }
-        Err(Error::Log(lost(
-            "the log has changed its epoch again and again",
-        )))
+        Err(Error::Log(lost("the log changed its epoch too often")))
     }
 
+    /// Finds where the stream starts in this life.
     async fn resume_in(&self, life: &Arc<Life>, from: &ResumeFrom) -> Result<Resumed, Interrupted> {
         let requested = match from {
             ResumeFrom::Client(id) => id.as_deref(),
@@ -118,14 +118,16 @@ impl ResumeRequest {
             },
             Lookup::NothingReceived => self.start_new(life).await?,
             Lookup::Lost(loss) => {
-                let told = matches!(from, ResumeFrom::Client(_)).then_some(requested);
-                self.start_after(life, &loss, told.flatten()).await?
+                // The gap repeats the ID only to the client that sent it.
+                let requested = requested.filter(|_| matches!(from, ResumeFrom::Client(_)));
+                self.start_after(life, &loss, requested).await?
             }
         };
         if !self.is_over(&start).await? {
             return Ok(Resumed::Stream(start));
         }
-        // Nobody comes back from that: it is not to be said of a log that has fallen back behind an end.
+        // Checked again, because a client does not reconnect after this. A rewound log may have lost
+        // the end.
         match continuity(&*self.shared.log, life).await?.0 {
             Continuity::Whole => Ok(Resumed::Over),
             Continuity::Missed => Ok(Resumed::Stream(start)),
@@ -133,13 +135,13 @@ impl ResumeRequest {
         }
     }
 
-    /// Where this id stands.
+    /// Finds the entry of a last event ID.
     async fn look_up(&self, life: &Life, id: &str) -> Result<Lookup, Interrupted> {
         let Ok(position) = id.parse::<Position>() else {
             return Ok(Lookup::Lost(Loss::new(GapReason::UnknownId)));
         };
         let log = &*self.shared.log;
-        // The oldest entries may be forgotten while we look.
+        // The oldest entries may be trimmed between two calls.
         for _ in 0..ATTEMPTS {
             let bounds = log.bounds().await?;
             if bounds.epoch != life.epoch {
@@ -154,7 +156,7 @@ impl ResumeRequest {
             } else if seq > bounds.last {
                 Loss::new(GapReason::Future)
             } else if seq + 1 < bounds.first {
-                Loss::behind(GapReason::Trimmed, seq)
+                Loss::after(GapReason::Trimmed, seq)
             } else {
                 let recalled = life
                     .confirmations()
@@ -174,20 +176,20 @@ impl ResumeRequest {
             };
             return Ok(Lookup::Lost(loss));
         }
-        Ok(Lookup::Lost(Loss::behind(GapReason::Trimmed, position.seq)))
+        Ok(Lookup::Lost(Loss::after(GapReason::Trimmed, position.seq)))
     }
 
-    /// Begins where nothing was heard before.
+    /// Starts a stream for a subscriber that has received nothing.
     async fn start_new(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
         let (after, first) = match &self.start {
             None | Some(StartPoint::Latest) => {
-                // It may be of a life that is over: what came since is lost then, and told.
+                // It may be of a life that is over. Then the subscriber receives a gap.
                 let latest = self.subscribed_at.as_ref().unwrap_or(&life.base);
                 match self.look_up(life, latest.id.as_str()).await? {
                     Lookup::Found(after) => (after, Vec::new()),
                     Lookup::Lost(loss) => return self.start_after(life, &loss, None).await,
                     Lookup::NothingReceived => {
-                        unreachable!("only a subscription with a snapshot hands such an ID out")
+                        unreachable!("only subscriptions with a snapshot look such an ID up")
                     }
                 }
             }
@@ -206,22 +208,22 @@ impl ResumeRequest {
         })
     }
 
-    /// Begins after a loss, which is told.
+    /// Starts a stream with a gap that reports a loss.
     async fn start_after(
         &self,
         life: &Arc<Life>,
         loss: &Loss,
         requested: Option<&str>,
     ) -> Result<StreamStart, Interrupted> {
-        let missed = |to: &PositionWithId| loss.behind.map(|seq| to.seq().saturating_sub(seq));
-        let tell = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
+        let missed = |to: &PositionWithId| loss.after.map(|seq| to.seq().saturating_sub(seq));
+        let gap_at = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
         let (after, first) = match &self.start {
             Some(StartPoint::Snapshot(hook)) => {
                 let after = life.newest();
-                // Whoever is cut off before it has heard the snapshot is to hear it again, and so
-                // resumes from nothing.
+                // With this ID, a client that is cut off before the end of the snapshot receives
+                // another one when it reconnects.
                 let nothing = EventId::from(&life.position(0, check_before_snapshot()));
-                let gap = tell(missed(&after), &nothing);
+                let gap = gap_at(missed(&after), &nothing);
                 let snapshot = snapshot(&**hook, &after).await?;
                 (after, vec![gap, snapshot])
             }
@@ -236,7 +238,7 @@ impl ResumeRequest {
                 } else {
                     life.newest()
                 };
-                let gap = tell(missed(&after), &after.id);
+                let gap = gap_at(missed(&after), &after.id);
                 (after, vec![gap])
             }
         };
@@ -248,7 +250,7 @@ impl ResumeRequest {
         })
     }
 
-    /// Whether all channels have ended, and nothing is left to hear.
+    /// Whether all channels have ended, and the subscriber has received all their events.
     async fn is_over(&self, start: &StreamStart) -> Result<bool, Error> {
         let life = &start.life;
         if !start.first.is_empty() || !self.have_ended(life) {
@@ -268,7 +270,7 @@ impl ResumeRequest {
             let log = &*self.shared.log;
             let page = match log.read(after, end, &self.patterns, 16).await {
                 Ok(page) => page,
-                // The stream tells what has become of it.
+                // The stream reports the loss.
                 Err(LogError::Trimmed { .. } | LogError::Rewound { .. }) => return Ok(false),
                 Err(error) => return Err(Error::Log(error)),
             };
@@ -281,6 +283,7 @@ impl ResumeRequest {
         Ok(true)
     }
 
+    /// Whether all channels have ended.
     fn have_ended(&self, life: &Life) -> bool {
         let ends = life.ends();
         let has_ended = |pattern: &Pattern| {
@@ -291,38 +294,39 @@ impl ResumeRequest {
     }
 }
 
-/// What the log holds for a last event ID.
+/// The result of looking up a last event ID.
 enum Lookup {
-    /// The entry of this ID, and all that follow it.
+    /// The log holds everything after this position.
     Found(PositionWithId),
-    /// It is the ID of a client that has received nothing.
+    /// The ID of a client that has received a gap, and not the whole snapshot that follows it.
     NothingReceived,
     Lost(Loss),
 }
 
-/// Why a place is lost, and the place if it was one of this log.
+/// Why the log cannot resume after an ID.
 struct Loss {
     reason: GapReason,
-    behind: Option<u64>,
+    /// The `seq` of the ID, if it is an ID of this log: the number of missed events counts from it.
+    after: Option<u64>,
 }
 
 impl Loss {
     fn new(reason: GapReason) -> Self {
         Self {
             reason,
-            behind: None,
+            after: None,
         }
     }
 
-    fn behind(reason: GapReason, seq: u64) -> Self {
+    fn after(reason: GapReason, seq: u64) -> Self {
         Self {
             reason,
-            behind: Some(seq),
+            after: Some(seq),
         }
     }
 }
 
-/// The position before the oldest entry.
+/// The position before the oldest entry of the log.
 pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithId, Interrupted> {
     let (continuity, bounds) = continuity(&*shared.log, life).await?;
     if continuity == Continuity::Broken {
@@ -333,7 +337,7 @@ pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithI
     Ok(PositionWithId::from(life.position(seq, check)))
 }
 
-/// The event that tells a loss.
+/// The event that reports a loss.
 pub(crate) fn gap(
     requested: Option<&str>,
     reason: GapReason,
@@ -353,8 +357,8 @@ pub(crate) fn gap(
     }
 }
 
-/// The events of a snapshot, of which only the last has an id: who is cut off in the middle hears it
-/// again.
+/// The events of a snapshot. Only the last one has an ID, so a client that is cut off in the middle
+/// receives another snapshot when it reconnects.
 async fn snapshot(hook: &SnapshotHook, at: &PositionWithId) -> Result<EncodedEvents, Error> {
     let mut events = hook().await?;
     for event in &mut events {

@@ -61,8 +61,8 @@ impl Shared {
         let mut past = None;
         let runtime = {
             let mut runtime = self.lock_runtime();
-            // The next task may start as soon as the lock is free, and begins a life of its own. No receiver
-            // waits for `None`, so none is notified.
+            // The next task may start as soon as the lock is free, and begins a life of its own. No
+            // receiver waits for `None`, so none is notified.
             self.life.send_if_modified(|life| {
                 past = life.take();
                 false

@@ -1,28 +1,30 @@
-//! Owns `Tape`: the recent events of a channel, encoded once, and how a cursor reads on from them.
+//! A `Tape`: the recent events of a topic, encoded once, and the slices that readers take.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use tidings_proto::{EncodedEvents, EventId};
 
-/// What a block grows to, in bytes; an event that is larger has one of its own.
+/// The size up to which a block grows, in bytes. A larger event has a block of its own.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
-/// How many blocks of one size are joined into a larger one, so that a reader that is behind takes
-/// few large slices where those that kept up had taken many small ones.
+/// How many blocks of one level are joined into a block of the next level. Readers that keep up leave
+/// many small blocks; after the join, a reader that is behind takes few large slices.
 const JOINED: usize = 16;
 
-/// Encoded events back to back, each with its id line: blocks that were read, and one that grows.
+/// Encoded events back to back, each after its `id` line: frozen blocks, and one open block that grows.
 ///
-/// It has no lock of its own. Appending copies an event in; the first reader that looks freezes what
-/// piled up into one block, and the others share it.
+/// A push copies an event into the open block. The first reader that reads it freezes the open block,
+/// and the other readers share the frozen bytes. A tape has no lock of its own.
 #[derive(Debug)]
 pub(crate) struct Tape {
-    /// It holds all events behind this place.
+    /// The tape holds all events after this entry.
     since: u64,
     frozen: VecDeque<Block>,
+    /// The bytes of the open block.
     bytes: BytesMut,
+    /// The index of the open block.
     index: Vec<IndexedEvent>,
-    /// Bytes of all its events.
+    /// The length of all events, in bytes.
     len: usize,
 }
 
@@ -34,39 +36,42 @@ struct IndexedEvent {
     end: usize,
 }
 
-/// Some events, at least one, which no longer change.
+/// At least one event, in bytes that no longer change.
 #[derive(Debug)]
 struct Block {
     bytes: Bytes,
     index: Vec<IndexedEvent>,
+    /// The `seq` of the last event.
     last: u64,
     last_id: EventId,
-    /// How often it was joined.
+    /// How often its events were joined.
     level: u8,
 }
 
-/// What a cursor takes.
+/// Events that a reader takes from one block.
 #[derive(Debug)]
 pub(crate) struct Slice {
     pub(crate) events: EncodedEvents,
-    /// The place of the last event.
+    /// The `seq` of the last event.
     pub(crate) last: u64,
 }
 
-/// Some events of a tape, each by itself.
+/// Events of one block, with the bounds of each: the form in which several tapes are merged.
 #[derive(Debug)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    /// The ends in `index` count from here.
+    /// Where `bytes` begins in its block.
     start: usize,
+    /// With ends that count from the beginning of the block.
     index: Vec<IndexedEvent>,
+    /// The `seq` of the last event.
     last: u64,
-    /// The tape has more, behind the last of these.
+    /// Whether the tape has more events after the last of these.
     pub(crate) is_cut: bool,
 }
 
 impl Tape {
-    /// A tape of the events behind this place.
+    /// An empty tape, which will hold all events after `since`.
     pub(crate) fn new(since: u64) -> Self {
         Self {
             since,
@@ -85,7 +90,7 @@ impl Tape {
         self.frozen.is_empty() && self.index.is_empty()
     }
 
-    /// Appends an event, whose id line stands before its body; returns its length in bytes.
+    /// Appends an event: its `id` line, then its body. Returns its length in bytes.
     pub(crate) fn push(&mut self, seq: u64, id_line: &str, body: &[u8]) -> usize {
         let length = id_line.len() + body.len();
         if self.bytes.capacity() - self.bytes.len() < length {
@@ -104,8 +109,8 @@ impl Tape {
         length
     }
 
-    /// Room grows with what the tape holds, from one event to a block, so that a quiet channel takes
-    /// little and a busy one seldom asks.
+    /// Makes room for `room` bytes. The capacity grows with the tape, from one event to a block: a quiet
+    /// channel takes little memory, and a busy one seldom allocates.
     fn make_room(&mut self, room: usize) {
         let needed = self.bytes.len() + room;
         if needed > BLOCK_BYTES {
@@ -118,7 +123,7 @@ impl Tape {
         }
     }
 
-    /// The events behind `after`, up to and with `up_to`, as far as they lie in one block.
+    /// The events after `after` and up to `up_to` that are in one block.
     pub(crate) fn slice(&mut self, after: u64, up_to: u64) -> Option<Slice> {
         let block = self.block(after, up_to)?;
         let (from, to) = block.range(after, up_to);
@@ -138,7 +143,7 @@ impl Tape {
         })
     }
 
-    /// As [`slice`](Self::slice), with where each event ends.
+    /// The same events as [`slice`](Self::slice), with the bounds of each.
     pub(crate) fn piece(&mut self, after: u64, up_to: u64) -> Option<Piece> {
         let block = self.block(after, up_to)?;
         let (from, to) = block.range(after, up_to);
@@ -159,7 +164,7 @@ impl Tape {
         })
     }
 
-    /// The place of the first event behind this one.
+    /// The `seq` of the first event after `after`.
     pub(crate) fn next(&self, after: u64) -> Option<u64> {
         let at = self.frozen.partition_point(|block| block.last <= after);
         let index = self
@@ -170,8 +175,8 @@ impl Tape {
         index.get(at).map(|event| event.seq)
     }
 
-    /// The block with the first event behind `after`; of the one that grows, what is not behind `up_to`
-    /// is frozen.
+    /// The block with the first event after `after`. If that is the open block, its events up to `up_to`
+    /// are frozen first.
     fn block(&mut self, after: u64, up_to: u64) -> Option<&Block> {
         if self.frozen.back().is_none_or(|block| block.last <= after) {
             self.freeze(up_to);
@@ -185,6 +190,7 @@ impl Tape {
         self.frozen.get(at)
     }
 
+    /// Freezes the events of the open block up to `up_to`.
     fn freeze(&mut self, up_to: u64) {
         let count = if self.index.last().is_some_and(|event| event.seq <= up_to) {
             self.index.len()
@@ -203,8 +209,8 @@ impl Tape {
         self.join();
     }
 
-    /// Joins the newest blocks if enough of them are of one size: each event is copied once for each
-    /// size, however many blocks there are.
+    /// Joins the newest blocks while [`JOINED`] of them have the same level. Each event is copied at most
+    /// once for each level, however many blocks there are.
     fn join(&mut self) {
         while let Some(start) = self.frozen.len().checked_sub(JOINED) {
             let level = self.frozen[start].level;
@@ -230,7 +236,7 @@ impl Tape {
         }
     }
 
-    /// Forgets the blocks that lie wholly before or at this place; returns how many bytes.
+    /// Removes the blocks whose events are all at or before `through`. Returns how many bytes it removed.
     pub(crate) fn trim(&mut self, through: u64) -> usize {
         let mut trimmed = 0;
         while let Some(block) = self.frozen.front().filter(|block| block.last <= through) {
@@ -264,7 +270,7 @@ impl Block {
         }
     }
 
-    /// Which of its events lie behind `after` and not behind `up_to`.
+    /// The range of its events after `after` and up to `up_to`, as indices.
     fn range(&self, after: u64, up_to: u64) -> (usize, usize) {
         let from = self.index.partition_point(|event| event.seq <= after);
         let to = if self.last <= up_to {
@@ -275,7 +281,7 @@ impl Block {
         (from, to.max(from))
     }
 
-    /// Where this event begins.
+    /// Where the event at this index begins.
     fn start(&self, event: usize) -> usize {
         event
             .checked_sub(1)
@@ -284,7 +290,7 @@ impl Block {
 }
 
 impl Piece {
-    /// The events, each with its place.
+    /// The events, each with its `seq`.
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = self.start;
         self.index.iter().map(move |event| {
@@ -294,12 +300,12 @@ impl Piece {
         })
     }
 
-    /// The place of the last event.
+    /// The `seq` of the last event.
     pub(crate) fn last(&self) -> u64 {
         self.last
     }
 
-    /// All of them, uncopied.
+    /// All events, without a copy.
     pub(crate) fn into_slice(self) -> Slice {
         let last_id = self.events().last().map(|(_, event)| id_at(event));
         Slice {
@@ -309,7 +315,7 @@ impl Piece {
     }
 }
 
-/// The id that an event begins with.
+/// The ID in the first line of an event.
 pub(crate) fn id_at(event: &[u8]) -> EventId {
     let line = event.split(|&byte| byte == b'\n').next();
     let id = line.and_then(|line| std::str::from_utf8(line.strip_prefix(b"id: ")?).ok());
@@ -345,7 +351,7 @@ mod tests {
         tape
     }
 
-    /// The places that one slice after the other holds, as their text says.
+    /// The `seq`s of each slice after `after`, read from the events' text.
     fn slices(tape: &mut Tape, mut after: u64, up_to: u64) -> Vec<Vec<u64>> {
         std::iter::from_fn(|| {
             let slice = tape.slice(after, up_to)?;
@@ -365,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_piled_up_is_one_slice() {
+    fn events_that_were_pushed_before_a_read_are_one_slice() {
         let mut tape = tape([1, 4, 9]);
         assert_eq!(slices(&mut tape, 0, 9), [[1, 4, 9]]);
         assert_eq!(slices(&mut tape, 1, 9), [[4, 9]]);
@@ -374,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_beyond_the_mark_is_taken() {
+    fn no_event_after_the_high_water_mark_is_taken() {
         let mut tape = tape([1, 4, 9]);
         assert_eq!(slices(&mut tape, 0, 0), [[0; 0]; 0]);
         assert_eq!(slices(&mut tape, 0, 4), [[1, 4]]);
@@ -390,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn small_blocks_are_joined_for_who_comes_later() {
+    fn small_blocks_are_joined_for_later_readers() {
         let mut tape = Tape::new(0);
         for seq in 1..=1_000 {
             push(&mut tape, seq, format!("data: {seq}\n\n").as_bytes());
@@ -402,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_grows_to_its_size_and_no_further() {
+    fn a_block_never_exceeds_its_size() {
         let mut tape = Tape::new(0);
         let body = [b"data: ", &[b'x'; 1_000][..], b"\n\n"].concat();
         for seq in 1..=1_000 {
@@ -436,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn trimming_moves_what_it_holds_all_behind() {
+    fn a_trim_moves_since_to_the_last_removed_event() {
         let mut tape = tape([1, 2]);
         tape.slice(0, 2);
         push(&mut tape, 5, b"data: 5\n\n");
@@ -448,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_says_where_each_event_ends() {
+    fn a_piece_has_the_bounds_of_each_event() {
         let mut tape = tape([1, 4]);
         tape.slice(0, 4);
         push(&mut tape, 9, b"data: 9\n\n");

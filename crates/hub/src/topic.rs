@@ -1,4 +1,4 @@
-//! Owns `Topic`: a tape, who reads it, and how none of them misses that it has grown.
+//! A `Topic`: a tape, its readers, and their wake-ups.
 
 #[cfg(test)]
 mod interleavings;
@@ -11,7 +11,7 @@ use slab::Slab;
 use crate::Pattern;
 use crate::tape::{Piece, Slice, Tape};
 
-/// What one pattern means: a channel, or all channels below a name.
+/// The tape of a channel, or of all channels below a name, and the seats of its readers.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pattern: Pattern,
@@ -21,53 +21,54 @@ pub(crate) struct Topic {
 #[derive(Debug)]
 struct TopicState {
     tape: Tape,
-    /// Where the channel has ended.
+    /// The `seq` of the channel's end, if it has ended.
     end: Option<u64>,
     /// One seat for each reader.
     readers: Slab<Seat>,
-    /// The seats of those who wait, so that the others, however many, are not looked at.
+    /// The seats of the readers that wait. A wake-up visits only these, however many readers there are.
     waiting: Vec<usize>,
-    /// When it was written last.
+    /// The last batch and generation that wrote to this topic.
     stamp: Stamp,
 }
 
+/// A reader's registration in a topic.
 #[derive(Debug, Default)]
 struct Seat {
-    /// While the reader waits.
+    /// Present while the reader waits.
     waker: Option<Waker>,
     /// Its index in `waiting` while the reader waits.
     waiting_at: usize,
 }
 
-/// Which batch of the tail is written, and which generation of tapes.
+/// The batch that is being written, and the generation it belongs to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Stamp {
     pub(crate) batch: u64,
     pub(crate) generation: u64,
 }
 
-/// What became of an event.
+/// The result of [`Topic::push`].
 #[derive(Debug)]
 pub(crate) struct Pushed {
-    /// Of what was written, in bytes.
+    /// The length of the encoded event, in bytes.
     pub(crate) length: usize,
-    /// There was nothing on the tape.
+    /// Whether the tape was empty before.
     pub(crate) is_first: bool,
     pub(crate) was_touched: Touched,
 }
 
-/// What the topic was part of already.
+/// Whether the current batch and generation had written to the topic before.
 #[derive(Debug)]
 pub(crate) struct Touched {
     pub(crate) in_batch: bool,
     pub(crate) in_generation: bool,
 }
 
-/// What a reader finds on a tape.
+/// The result of reading a tape.
 #[derive(Debug)]
 pub(crate) enum TapeRead<T> {
     Events(T),
-    /// The tape no longer holds what comes next. The log does, at least up to this entry.
+    /// The tape no longer holds the next entries. The log does, at least up to this entry.
     InLog(u64),
     /// The reader is further behind than its `max_lag`.
     TooSlow,
@@ -79,12 +80,12 @@ pub(crate) enum TapeRead<T> {
     Ended,
 }
 
-/// What a reader is looking for.
+/// A reader's position in the log, and its limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor {
-    /// It has heard all up to here.
+    /// The reader has everything up to this entry.
     pub(crate) after: u64,
-    /// How far behind it may be, in places.
+    /// How far the reader may be behind the high-water mark, in entries.
     pub(crate) max_lag: u64,
 }
 
@@ -95,7 +96,7 @@ impl Cursor {
 }
 
 impl Topic {
-    /// The events behind `since`.
+    /// A topic with an empty tape, which will hold all events after `since`.
     pub(crate) fn new(pattern: Pattern, since: u64, end: Option<u64>) -> Self {
         let state = TopicState {
             tape: Tape::new(since),
@@ -115,29 +116,31 @@ impl Topic {
     }
 
     fn lock(&self) -> MutexGuard<'_, TopicState> {
-        // What a panic leaves behind is a tape with one event more or less.
+        // A panic under the lock leaves a tape that has one event more or less.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What readers do.
+/// The methods of readers.
 impl Topic {
-    /// Takes a seat.
+    /// Takes a seat, and returns its number.
     pub(crate) fn join(&self) -> usize {
         self.lock().readers.insert(Seat::default())
     }
 
     pub(crate) fn leave(&self, seat: usize) {
-        // A waker may be the last to hold its task, and so is not dropped under the lock.
+        // Dropped without the lock: a waker may hold the last reference to its task, whose drop may take
+        // the lock.
         let waker = self.lock().leave(seat);
         drop(waker);
     }
 
-    /// What one slice holds behind the cursor; if that is nothing, and `may_wait`, the reader is woken
-    /// when there is more.
+    /// Reads one slice after the cursor. If there is none and `may_wait` returns true, the reader
+    /// waits: its waker is called when there is more.
     ///
-    /// `high` is asked under the lock under which the tail takes the wakers, after it has moved `high`:
-    /// a reader that found nothing has its waker in its seat before the tail looks for it.
+    /// No wake-up is lost. The fan-out first moves the high-water mark, and then takes the wakers under
+    /// the topic's lock. `high` is called under the same lock. So a reader that still finds the old
+    /// mark has its waker in its seat before the fan-out takes the wakers.
     pub(crate) fn read_or_wait(
         &self,
         cursor: Cursor,
@@ -159,15 +162,18 @@ impl Topic {
         (found, high)
     }
 
-    /// What a piece of the tape holds behind the cursor, up to `high`.
+    /// Reads one piece after the cursor, up to `high`.
     pub(crate) fn read(&self, cursor: Cursor, high: u64) -> TapeRead<Piece> {
         self.lock().read(cursor, high, Tape::piece)
     }
 
-    /// Takes this waker, unless there is something to find behind `seen` by now. See
-    /// [`read_or_wait`](Self::read_or_wait) for why nothing is missed: what is not there up to `high`,
-    /// which is asked under the lock, is followed by the tail, which takes the wakers. So it does not
-    /// matter that `high` moves meanwhile, as it always does in a busy hub.
+    /// Puts the waker into the seat, unless there is something to read after `seen` by now or `may_wait`
+    /// returns false. Returns whether the reader waits.
+    ///
+    /// No wake-up is lost. An event up to the current high-water mark is found here, under the lock.
+    /// For each later event the fan-out first moves the mark, and then takes the wakers under the same
+    /// lock. So it does no harm that the mark has moved since the reader saw `seen`, as it always has
+    /// in a busy hub.
     pub(crate) fn wait(
         &self,
         seat: usize,
@@ -184,15 +190,15 @@ impl Topic {
         waits
     }
 
-    /// Whether there is nothing to hear behind the cursor, up to `high`.
+    /// Whether the topic has no event after `after`, up to `high`.
     pub(crate) fn has_nothing_after(&self, after: u64, high: u64) -> bool {
         self.lock().has_nothing_after(after, high)
     }
 }
 
-/// What the tail does.
+/// The methods of the fan-out.
 impl Topic {
-    /// Appends an event.
+    /// Appends an event to the tape.
     pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8], stamp: Stamp) -> Pushed {
         let mut state = self.lock();
         Pushed {
@@ -202,18 +208,20 @@ impl Topic {
         }
     }
 
+    /// Ends the channel with the entry `seq`.
     pub(crate) fn end(&self, seq: u64, stamp: Stamp) -> Touched {
         let mut state = self.lock();
         state.end = Some(seq);
         state.touch(stamp)
     }
 
-    /// Ends before `first` were forgotten. The channel may have ended anew meanwhile.
+    /// Forgets an end before `first`, which the log has trimmed. A newer end stays.
     pub(crate) fn reopen(&self, first: u64) {
         let mut state = self.lock();
         state.end = state.end.filter(|&end| end >= first);
     }
 
+    /// Takes the wakers of all readers that wait.
     pub(crate) fn take_wakers(&self, wakers: &mut Vec<Waker>) {
         let mut state = self.lock();
         let TopicState {
@@ -223,14 +231,15 @@ impl Topic {
         wakers.extend(taken.filter_map(|seat| readers[seat].waker.take()));
     }
 
-    /// Forgets what lies before or at this place; returns how many bytes, and whether nothing is left.
+    /// Removes the events up to `through` from the tape. Returns how many bytes it removed, and whether
+    /// the tape is empty now.
     pub(crate) fn trim(&self, through: u64) -> (usize, bool) {
         let mut state = self.lock();
         (state.tape.trim(through), state.tape.is_empty())
     }
 
-    /// Nobody reads it, and what is on it is not kept for who comes: a channel keeps its events while
-    /// there is room, a pattern has copies of them.
+    /// Whether the topic has no reader, and no events to keep for a later one. A channel keeps its events
+    /// while there is room. A pattern has only copies of them, and keeps none.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         let is_copy = self.pattern.as_channel().is_none();
@@ -279,22 +288,25 @@ impl TopicState {
         self.tape.since().min(high) <= after && self.tape.next(after).is_none_or(|next| next > high)
     }
 
-    /// Whether there are events behind `seen`, up to `high`, or the end.
+    /// Whether there is an event, or the channel's end, after `seen` and up to `high`.
     fn has_news(&self, seen: u64, high: u64) -> bool {
         let has_ended = self.end.is_some_and(|end| seen < end && end <= high);
         has_ended || !self.has_nothing_after(seen, high)
     }
 
-    /// Returns the waker that was there, to be dropped without the lock.
+    /// Returns the waker that was in the seat. The caller drops it without the lock.
     fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
         let Seat {
-            waker: there,
+            waker: current,
             waiting_at,
         } = &mut self.readers[seat];
-        if there.as_ref().is_some_and(|there| there.will_wake(waker)) {
+        if current
+            .as_ref()
+            .is_some_and(|current| current.will_wake(waker))
+        {
             return None;
         }
-        let before = there.replace(waker.clone());
+        let before = current.replace(waker.clone());
         if before.is_none() {
             *waiting_at = self.waiting.len();
             self.waiting.push(seat);
@@ -302,7 +314,7 @@ impl TopicState {
         before
     }
 
-    /// Returns the waker that was there, to be dropped without the lock.
+    /// Returns the waker that was in the seat. The caller drops it without the lock.
     fn leave(&mut self, seat: usize) -> Option<Waker> {
         let Seat { waker, waiting_at } = self.readers.remove(seat);
         if waker.is_some() {
@@ -338,7 +350,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum SeatStep {
         Join,
-        /// Which of those who are there.
+        /// The index of a taken seat.
         Leave(usize),
         Wait(usize),
         Wake,
@@ -356,11 +368,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_waits_is_woken_once_and_nobody_else(
+        fn each_waiting_reader_is_woken_once_and_no_other(
             steps in prop::collection::vec(step(), 0..100),
         ) {
             let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
-            // Whether they wait.
+            // By seat: whether its reader waits.
             let mut seats = BTreeMap::<usize, bool>::new();
             let woken = Arc::new(Woken::default());
             for step in steps {
@@ -406,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn who_found_nothing_waits_whatever_others_are_told_meanwhile() {
+    fn a_reader_that_found_nothing_waits_even_if_the_mark_has_moved() {
         let (topic, seat) = topic();
         push(&topic, 3);
         assert!(waits(&topic, seat, 3, 3));
@@ -417,11 +429,11 @@ mod tests {
     }
 
     #[test]
-    fn who_has_something_to_find_does_not_wait() {
+    fn a_reader_that_has_something_to_read_does_not_wait() {
         let (topic, seat) = topic();
         push(&topic, 3);
         assert!(!waits(&topic, seat, 2, 3));
-        // It is written, and whoever writes it is about to take the wakers.
+        // Event 3 is written but not announced: the fan-out will take the wakers.
         assert!(waits(&topic, seat, 2, 2));
         topic.trim(3);
         assert!(!waits(&topic, seat, 2, 3));

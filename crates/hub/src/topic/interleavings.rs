@@ -1,8 +1,8 @@
-//! Owns the test that no wake-up is lost: every order in which a tail and its readers may take their
-//! steps is tried, one after the other.
+//! An exhaustive test that no wake-up is lost: it runs every order of the steps of a fan-out and its
+//! readers.
 //!
-//! A step is what nothing else can come between: a section under a topic's lock, or an atomic. What takes
-//! no lock of a topic is also tried inside the sections of readers.
+//! A step is atomic: a section under a topic's lock, or an atomic operation. Steps that take no topic's
+//! lock also run inside the locked sections of readers.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,11 +17,12 @@ use crate::Pattern;
 use crate::ends::Ends;
 use crate::gather::gather;
 use crate::life::{Life, PositionWithId};
+use crate::tape::Piece;
 
-/// Which of several ways to go on is tried: all of them, in the course of many runs.
+/// The choices of one run. Many runs, one after the other, try all combinations.
 #[derive(Default)]
 struct Choices {
-    /// What was chosen of how many.
+    /// For each choice so far: the chosen option, and the number of options.
     taken: Vec<(usize, usize)>,
     at: usize,
 }
@@ -35,7 +36,7 @@ impl Choices {
         self.taken[self.at - 1].0
     }
 
-    /// Another run; false if all were made.
+    /// Prepares the next run. Returns false after the last one.
     fn begin_next(&mut self) -> bool {
         self.at = 0;
         while let Some((chosen, options)) = self.taken.pop() {
@@ -48,27 +49,30 @@ impl Choices {
     }
 }
 
+/// A step of the fan-out.
 #[derive(Debug, Clone, Copy)]
-enum TailStep {
+enum FanOutStep {
+    /// Pushes the event of this `seq` to this topic.
     Push(usize, u64),
     Advance(u64),
-    Take(usize),
+    TakeWakers(usize),
     Wake,
-    /// The two in one.
+    /// The last two in one step.
     TakeAndWake(usize),
 }
 
-impl TailStep {
-    /// It takes no lock of a topic.
-    fn is_free(self) -> bool {
+impl FanOutStep {
+    /// Whether it takes no topic's lock.
+    fn is_lock_free(self) -> bool {
         matches!(self, Self::Advance(_) | Self::Wake)
     }
 }
 
-struct Tail {
+/// A fan-out with the steps that it has yet to take.
+struct SimulatedFanOut {
     life: Arc<Life>,
     topics: Vec<Arc<Topic>>,
-    steps: VecDeque<TailStep>,
+    steps: VecDeque<FanOutStep>,
     wakers: Vec<Waker>,
 }
 
@@ -80,17 +84,19 @@ fn position(seq: u64) -> Position {
     }
 }
 
-impl Tail {
+impl SimulatedFanOut {
     fn take_step(&mut self) {
         match self.steps.pop_front() {
-            Some(TailStep::Push(topic, seq)) => {
+            Some(FanOutStep::Push(topic, seq)) => {
                 let id_line = format!("id: {}\n", position(seq));
                 self.topics[topic].push(seq, &id_line, b"data: x\n\n", Stamp::default());
             }
-            Some(TailStep::Advance(seq)) => self.life.advance(PositionWithId::from(position(seq))),
-            Some(TailStep::Take(topic)) => self.topics[topic].take_wakers(&mut self.wakers),
-            Some(TailStep::Wake) => self.wakers.drain(..).for_each(Waker::wake),
-            Some(TailStep::TakeAndWake(topic)) => {
+            Some(FanOutStep::Advance(seq)) => {
+                self.life.advance(PositionWithId::from(position(seq)))
+            }
+            Some(FanOutStep::TakeWakers(topic)) => self.topics[topic].take_wakers(&mut self.wakers),
+            Some(FanOutStep::Wake) => self.wakers.drain(..).for_each(Waker::wake),
+            Some(FanOutStep::TakeAndWake(topic)) => {
                 self.topics[topic].take_wakers(&mut self.wakers);
                 self.wakers.drain(..).for_each(Waker::wake);
             }
@@ -107,40 +113,46 @@ impl Wake for Flag {
     }
 }
 
-/// Reads as `Reader` does, step by step.
-struct Reader {
+/// Reads as [`Reader`](crate::reader::Reader) does, step by step.
+struct SimulatedReader {
+    /// Topics, by index, and the reader's seats in them.
     seats: Vec<(usize, usize)>,
     cursor: Cursor,
-    heard: Vec<u64>,
-    at: At,
+    received: Vec<u64>,
+    at: ReaderState,
+    /// Raised by the reader's waker.
     flag: Arc<Flag>,
 }
 
-enum At {
-    Begin,
-    /// Has looked at some topics, up to this mark.
-    Looks(u64, Vec<crate::tape::Piece>, usize),
-    /// Has registered with some topics.
+enum ReaderState {
+    Ready,
+    /// Has read so many of its topics, up to this high-water mark, and found these pieces.
+    Reads(u64, Vec<Piece>, usize),
+    /// Found nothing up to this high-water mark. Waits in so many of its topics.
     Waits(u64, usize),
     Asleep,
 }
 
 struct World {
-    tail: RefCell<Tail>,
+    fan_out: RefCell<SimulatedFanOut>,
     choices: RefCell<Choices>,
     life: Arc<Life>,
     topics: Vec<Arc<Topic>>,
 }
 
 impl World {
-    /// Lets the tail do what it can while a topic is locked.
+    /// Runs steps of the fan-out that are possible while a topic is locked.
     fn interrupt(&self) {
-        let mut tail = self.tail.borrow_mut();
-        while tail.steps.front().is_some_and(|step| step.is_free()) {
+        let mut fan_out = self.fan_out.borrow_mut();
+        while fan_out
+            .steps
+            .front()
+            .is_some_and(|step| step.is_lock_free())
+        {
             if self.choices.borrow_mut().choose(2) == 0 {
                 return;
             }
-            tail.take_step();
+            fan_out.take_step();
         }
     }
 
@@ -154,7 +166,7 @@ impl World {
         self.life.is_open()
     }
 
-    fn step_of(&self, reader: &mut Reader) {
+    fn take_step(&self, reader: &mut SimulatedReader) {
         let waker = Waker::from(Arc::clone(&reader.flag));
         if let &[(topic, seat)] = &*reader.seats {
             let topic = &self.topics[topic];
@@ -162,69 +174,71 @@ impl World {
             let is_open = || self.is_open();
             let (look, high) = topic.read_or_wait(reader.cursor, high, is_open, seat, &waker);
             return match look {
-                TapeRead::Events(slice) => reader.hear(slice.last),
+                TapeRead::Events(slice) => reader.receive(slice.last),
                 TapeRead::Waiting => {
                     reader.cursor.after = reader.cursor.after.max(high);
-                    reader.at = At::Asleep;
+                    reader.at = ReaderState::Asleep;
                 }
                 look => panic!("{look:?}"),
             };
         }
-        self.step_of_several(reader, &waker);
+        self.take_step_of_several(reader, &waker);
     }
 
-    fn step_of_several(&self, reader: &mut Reader, waker: &Waker) {
-        reader.at = match std::mem::replace(&mut reader.at, At::Begin) {
-            At::Begin | At::Asleep => At::Looks(self.life.high(), Vec::new(), 0),
-            At::Looks(high, mut pieces, at) if at < reader.seats.len() => {
+    fn take_step_of_several(&self, reader: &mut SimulatedReader, waker: &Waker) {
+        reader.at = match std::mem::replace(&mut reader.at, ReaderState::Ready) {
+            ReaderState::Ready | ReaderState::Asleep => {
+                ReaderState::Reads(self.life.high(), Vec::new(), 0)
+            }
+            ReaderState::Reads(high, mut pieces, at) if at < reader.seats.len() => {
                 match self.topics[reader.seats[at].0].read(reader.cursor, high) {
                     TapeRead::Events(piece) => pieces.push(piece),
                     TapeRead::Nothing => {}
                     look => panic!("{look:?}"),
                 }
-                At::Looks(high, pieces, at + 1)
+                ReaderState::Reads(high, pieces, at + 1)
             }
-            At::Looks(high, pieces, _) => {
+            ReaderState::Reads(high, pieces, _) => {
                 if let Some(slice) = gather(pieces) {
-                    return reader.hear(slice.last);
+                    return reader.receive(slice.last);
                 }
                 reader.cursor.after = reader.cursor.after.max(high);
-                At::Waits(high, 0)
+                ReaderState::Waits(high, 0)
             }
-            At::Waits(high, at) => {
+            ReaderState::Waits(high, at) => {
                 let (topic, seat) = reader.seats[at];
                 let is_last = at + 1 == reader.seats.len();
                 let (now, is_open) = (|| self.high(), || self.is_open());
                 match self.topics[topic].wait(seat, waker, high, now, is_open) {
-                    true if is_last => At::Asleep,
-                    true => At::Waits(high, at + 1),
-                    false => At::Begin,
+                    true if is_last => ReaderState::Asleep,
+                    true => ReaderState::Waits(high, at + 1),
+                    false => ReaderState::Ready,
                 }
             }
         };
     }
 }
 
-impl Reader {
-    fn hear(&mut self, last: u64) {
-        assert!(self.heard.last().is_none_or(|&before| before < last));
-        self.heard.push(last);
+impl SimulatedReader {
+    fn receive(&mut self, last: u64) {
+        assert!(self.received.last().is_none_or(|&before| before < last));
+        self.received.push(last);
         self.cursor.after = last;
-        self.at = At::Begin;
+        self.at = ReaderState::Ready;
     }
 
-    /// Whether it goes on; wakes it if it was woken.
+    /// Whether it can take a step. Its waker ends its sleep.
     fn is_awake(&mut self) -> bool {
-        if matches!(self.at, At::Asleep) && self.flag.0.swap(false, Ordering::SeqCst) {
-            self.at = At::Begin;
+        if matches!(self.at, ReaderState::Asleep) && self.flag.0.swap(false, Ordering::SeqCst) {
+            self.at = ReaderState::Ready;
         }
-        !matches!(self.at, At::Asleep)
+        !matches!(self.at, ReaderState::Asleep)
     }
 }
 
-/// How many orders there are of these steps of the tail and those of readers, each of these topics; and
-/// in how many of them one sleeps for ever and has not heard all.
-fn explore(topics: usize, steps: &[TailStep], readers: &[&[usize]]) -> (usize, usize) {
+/// Runs every order of these steps of the fan-out and the steps of readers of these topics. Returns the
+/// number of orders, and in how many of them a reader sleeps for ever before it received all events.
+fn explore(topics: usize, steps: &[FanOutStep], readers: &[&[usize]]) -> (usize, usize) {
     let mut choices = Choices::default();
     let (mut runs, mut losses) = (0, 0);
     loop {
@@ -238,10 +252,11 @@ fn explore(topics: usize, steps: &[TailStep], readers: &[&[usize]]) -> (usize, u
     }
 }
 
+/// Runs one order. Returns whether a reader sleeps for ever before it received all events.
 fn run(
     choices: Choices,
     topics: usize,
-    steps: &[TailStep],
+    steps: &[FanOutStep],
     readers: &[&[usize]],
 ) -> (bool, Choices) {
     let life = Arc::new(Life::new(&position(0), Ends::default()));
@@ -252,7 +267,7 @@ fn run(
         .collect();
     let mut readers: Vec<_> = readers.iter().map(|of| reader(&topics, of)).collect();
     let world = World {
-        tail: RefCell::new(Tail {
+        fan_out: RefCell::new(SimulatedFanOut {
             life: Arc::clone(&life),
             topics: topics.clone(),
             steps: steps.iter().copied().collect(),
@@ -267,33 +282,33 @@ fn run(
             .iter_mut()
             .filter_map(|r| r.is_awake().then_some(r))
             .collect();
-        let has_tail = !world.tail.borrow().steps.is_empty();
-        let options = awake.len() + usize::from(has_tail);
+        let has_steps = !world.fan_out.borrow().steps.is_empty();
+        let options = awake.len() + usize::from(has_steps);
         if options == 0 {
             break;
         }
         let chosen = world.choices.borrow_mut().choose(options);
         match awake.get_mut(chosen) {
-            Some(reader) => world.step_of(reader),
-            None => world.tail.borrow_mut().take_step(),
+            Some(reader) => world.take_step(reader),
+            None => world.fan_out.borrow_mut().take_step(),
         }
     }
-    let newest = |reader: &Reader| {
+    let newest = |reader: &SimulatedReader| {
         let is_of = |topic: &usize| reader.seats.iter().any(|seat| seat.0 == *topic);
         let seqs = steps.iter().filter_map(|step| match step {
-            TailStep::Push(topic, seq) if is_of(topic) => Some(*seq),
+            FanOutStep::Push(topic, seq) if is_of(topic) => Some(*seq),
             _ => None,
         });
         seqs.max()
     };
     let is_lost = readers
         .iter()
-        .any(|reader| reader.heard.last().copied() != newest(reader));
+        .any(|reader| reader.received.last().copied() != newest(reader));
     (is_lost, world.choices.into_inner())
 }
 
-fn reader(topics: &[Arc<Topic>], of: &[usize]) -> Reader {
-    Reader {
+fn reader(topics: &[Arc<Topic>], of: &[usize]) -> SimulatedReader {
+    SimulatedReader {
         seats: of
             .iter()
             .map(|&topic| (topic, topics[topic].join()))
@@ -302,67 +317,67 @@ fn reader(topics: &[Arc<Topic>], of: &[usize]) -> Reader {
             after: 0,
             max_lag: u64::MAX,
         },
-        heard: Vec::new(),
-        at: At::Begin,
+        received: Vec::new(),
+        at: ReaderState::Ready,
         flag: Arc::new(Flag(AtomicBool::new(false))),
     }
 }
 
-/// As the tail writes batches: each of events of one topic, or of both.
-fn batches(batches: &[&[usize]]) -> Vec<TailStep> {
+/// The steps for these batches. Each item of a batch is an event of that topic.
+fn batches(batches: &[&[usize]]) -> Vec<FanOutStep> {
     let mut steps = Vec::new();
     let mut seq = 0;
     for topics in batches {
         for &topic in *topics {
             seq += 1;
-            steps.push(TailStep::Push(topic, seq));
+            steps.push(FanOutStep::Push(topic, seq));
         }
-        steps.push(TailStep::Advance(seq));
+        steps.push(FanOutStep::Advance(seq));
         for &topic in *topics {
-            steps.extend([TailStep::Take(topic), TailStep::Wake]);
+            steps.extend([FanOutStep::TakeWakers(topic), FanOutStep::Wake]);
         }
     }
     steps
 }
 
 #[track_caller]
-fn assert_none_lost(topics: usize, steps: &[TailStep], readers: &[&[usize]]) {
+fn assert_none_lost(topics: usize, steps: &[FanOutStep], readers: &[&[usize]]) {
     let (runs, losses) = explore(topics, steps, readers);
     assert!(runs > 100, "{runs}");
     assert_eq!(losses, 0, "of {runs}");
 }
 
 #[test]
-fn a_reader_of_one_topic_hears_two_batches_in_every_order() {
+fn a_reader_of_one_topic_receives_two_batches_in_every_order() {
     assert_none_lost(1, &batches(&[&[0], &[0]]), &[&[0]]);
 }
 
 #[test]
-fn two_readers_of_one_topic_hear_a_batch_in_every_order() {
+fn two_readers_of_one_topic_receive_a_batch_in_every_order() {
     assert_none_lost(1, &batches(&[&[0]]), &[&[0], &[0]]);
 }
 
 #[test]
-fn a_reader_of_two_topics_hears_a_batch_of_both_in_every_order() {
+fn a_reader_of_two_topics_receives_a_batch_of_both_in_every_order() {
     assert_none_lost(2, &batches(&[&[0, 1]]), &[&[0, 1]]);
 }
 
 #[test]
-fn a_reader_of_two_topics_hears_a_batch_of_each_in_every_order() {
+fn a_reader_of_two_topics_receives_a_batch_of_each_in_every_order() {
     let steps = [0, 1].map(|topic| {
         let seq = topic as u64 + 1;
         [
-            TailStep::Push(topic, seq),
-            TailStep::Advance(seq),
-            TailStep::TakeAndWake(topic),
+            FanOutStep::Push(topic, seq),
+            FanOutStep::Advance(seq),
+            FanOutStep::TakeAndWake(topic),
         ]
     });
     assert_none_lost(2, steps.as_flattened(), &[&[0, 1]]);
 }
 
-/// So that what is tried above would be found.
+/// Proves that the tests above detect a lost wake-up.
 #[test]
-fn wakers_that_are_taken_before_the_mark_moves_are_lost() {
+fn a_wake_up_is_lost_if_wakers_are_taken_before_the_mark_moves() {
     for (topics, readers) in [(1, &[0][..]), (2, &[0, 1])] {
         let mut steps = batches(&[&[0]]);
         let advance = steps.remove(1);
