@@ -251,7 +251,7 @@ pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
 /// Whether a log continues a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continuity {
-    /// The log holds the newest entry of the life, and all that follow it.
+    /// The log holds the newest entry of the life, or at least its check, and all entries that follow.
     Whole,
     /// The log has trimmed entries that follow the newest one of the life.
     Missed,

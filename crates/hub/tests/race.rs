@@ -1,5 +1,5 @@
-//! A tail that appends while subscribers read several tapes, on several threads: no event behind a newer
-//! one, none lost, each publisher its own place.
+//! Races on several threads: publishers append while subscribers read several tapes. No event is lost,
+//! none follows a newer one, and each publisher gets the position of its own event.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const CHANNELS: [&str; 8] = ["a", "a/b", "a/b/c", "a/b/d", "e/f", "e/g", "h", "i"];
-/// What each subscriber hears.
+/// The channels and patterns of each subscriber.
 const SUBSCRIBED: [&[&str]; 10] = [
     &["a", "h"],
     &["a/*", "a/b"],
@@ -31,7 +31,7 @@ const SUBSCRIBED: [&[&str]; 10] = [
 const DELIVERED: u64 = 2_000_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The positions and the texts of a frame.
+/// The IDs and the texts of encoded events.
 fn events(frame: &EncodedEvents) -> impl Iterator<Item = (&str, &str)> {
     let text = std::str::from_utf8(frame.bytes()).unwrap();
     text.split_terminator("\n\n").map(|event| {
@@ -47,8 +47,13 @@ async fn opened(mut subscription: Subscription) -> Subscription {
     subscription
 }
 
-/// Hears so many events of each channel, in order.
-async fn hear(mut subscription: Subscription, patterns: &[&str], each: u64, heard: &AtomicU64) {
+/// Receives `each` events of each channel, and checks their order.
+async fn receive_all(
+    mut subscription: Subscription,
+    patterns: &[&str],
+    each: u64,
+    received: &AtomicU64,
+) {
     let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
     let is_meant = |name: &&&str| {
         let name = name.parse().unwrap();
@@ -60,7 +65,7 @@ async fn hear(mut subscription: Subscription, patterns: &[&str], each: u64, hear
         let frame = subscription.next().await.unwrap().unwrap();
         for (id, text) in events(&frame) {
             let seq = id.split('.').nth(1).unwrap().parse().unwrap();
-            assert!(last < seq, "{seq} came behind {last}");
+            assert!(last < seq, "{seq} came after {last}");
             let (channel, n) = text.split_once(' ').unwrap();
             let expected = next.get_mut(channel).unwrap();
             assert_eq!(
@@ -71,7 +76,7 @@ async fn hear(mut subscription: Subscription, patterns: &[&str], each: u64, hear
             (last, *expected) = (seq, *expected + 1);
         }
         left -= frame.count() as u64;
-        heard.fetch_add(frame.count() as u64, Ordering::Relaxed);
+        received.fetch_add(frame.count() as u64, Ordering::Relaxed);
         if last % 7 == 0 {
             tokio::task::yield_now().await;
         }
@@ -79,7 +84,7 @@ async fn hear(mut subscription: Subscription, patterns: &[&str], each: u64, hear
 }
 
 async fn publish_all(hub: Hub, channel: &'static str, each: u64) {
-    // Some at once, so that the tail has batches.
+    // Several at once, so that the tail delivers batches.
     let mut n = 0;
     while n < each {
         let burst = (n % 13 + 1).min(each - n);
@@ -109,44 +114,47 @@ async fn race(tape_bytes: usize, delivered: u64) {
         CHANNELS.iter().filter(is_meant).count() as u64
     });
     let each = delivered.div_ceil(sums.iter().sum());
-    let heard = Arc::new(AtomicU64::new(0));
+    let received = Arc::new(AtomicU64::new(0));
     let mut tasks = JoinSet::new();
     for patterns in SUBSCRIBED {
         let subscription = opened(hub.subscribe_all(patterns)).await;
-        let heard = Arc::clone(&heard);
-        tasks.spawn(async move { hear(subscription, patterns, each, &heard).await });
+        let received = Arc::clone(&received);
+        tasks.spawn(async move { receive_all(subscription, patterns, each, &received).await });
     }
     for channel in CHANNELS {
         tasks.spawn(publish_all(hub.clone(), channel, each));
     }
     let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
-    timeout(PATIENCE, all).await.expect("nobody waits for ever");
-    assert!(heard.load(Ordering::Relaxed) >= delivered);
+    timeout(PATIENCE, all)
+        .await
+        .expect("no task waits for ever");
+    assert!(received.load(Ordering::Relaxed) >= delivered);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn several_tapes_are_read_in_one_order_while_they_are_written() {
+async fn several_tapes_are_read_in_ascending_order_while_they_are_written() {
     race(64 << 20, DELIVERED * 3 / 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tapes_that_are_forgotten_are_read_from_the_log_in_the_same_order() {
+async fn events_that_left_the_tapes_are_read_from_the_log_in_the_same_order() {
     race(10_000, DELIVERED / 4).await;
 }
 
-/// All that was published is heard before more is: nobody else's event wakes who was forgotten.
+/// Each round waits until all subscribers have received it, so that no later event can wake a
+/// subscriber that was not woken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nobody_who_waits_is_forgotten() {
+async fn each_waiting_subscriber_is_woken() {
     const ROUNDS: u64 = 30_000;
     let hub = Hub::in_memory();
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let (received, mut counts) = tokio::sync::mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     for patterns in [&["a"][..], &["a", "b"], &["a/*", "a", "b", "c"]] {
         let mut subscription = opened(hub.subscribe_all(patterns)).await;
-        let heard = heard.clone();
+        let received = received.clone();
         tasks.spawn(async move {
             while let Some(frame) = subscription.next().await {
-                heard.send(frame.unwrap().count()).unwrap();
+                received.send(frame.unwrap().count()).unwrap();
             }
         });
     }
@@ -155,13 +163,13 @@ async fn nobody_who_waits_is_forgotten() {
         let mut left = usize::try_from(3 * burst).unwrap();
         for n in 0..burst {
             hub.publish("a", Event::new("x")).await.unwrap();
-            // For as long as a reader takes to look and to lie down.
+            // As long as a reader takes to read and to begin to wait.
             for _ in 0..(round * 7 + n * 31) % 500 {
                 std::hint::spin_loop();
             }
         }
         while left > 0 {
-            let count = timeout(PATIENCE, hears.recv()).await;
+            let count = timeout(PATIENCE, counts.recv()).await;
             left -= count.expect("all are woken").unwrap();
         }
     }
@@ -170,7 +178,7 @@ async fn nobody_who_waits_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_of_many_publishers_at_once_is_told_its_own_place() {
+async fn each_of_many_concurrent_publishers_gets_the_position_of_its_own_event() {
     const TASKS: u64 = 8;
     const EACH: u64 = 1_250;
     let hub = Hub::in_memory();
@@ -188,11 +196,11 @@ async fn each_of_many_publishers_at_once_is_told_its_own_place() {
             published.collect::<Vec<_>>().await
         });
     }
-    let mut told: HashMap<String, String> = HashMap::new();
+    let mut published_at: HashMap<String, String> = HashMap::new();
     while let Some(published) = publishers.join_next().await {
         for (position, text) in published.unwrap() {
-            let before = told.insert(position.to_string(), text);
-            assert_eq!(before, None, "two at {position}");
+            let before = published_at.insert(position.to_string(), text);
+            assert_eq!(before, None, "two events at {position}");
         }
     }
     let mut left = TASKS * EACH;
@@ -200,15 +208,15 @@ async fn each_of_many_publishers_at_once_is_told_its_own_place() {
         let frame = timeout(PATIENCE, subscription.next()).await.unwrap();
         let frame = frame.unwrap().unwrap();
         for (id, text) in events(&frame) {
-            assert_eq!(told.remove(id).as_deref(), Some(text), "at {id}");
+            assert_eq!(published_at.remove(id).as_deref(), Some(text), "at {id}");
         }
         left -= frame.count() as u64;
     }
-    assert!(told.is_empty());
+    assert!(published_at.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_publisher_whose_log_changes_is_told_its_own_place_or_that_nobody_knows() {
+async fn a_publisher_whose_log_changes_gets_its_own_position_or_unconfirmed() {
     let log = MemoryLog::default();
     let hub = Hub::over(log.clone());
     let is_done = Arc::new(AtomicU64::new(0));
@@ -216,20 +224,20 @@ async fn a_publisher_whose_log_changes_is_told_its_own_place_or_that_nobody_know
     for task in 0..4_u64 {
         let (hub, is_done) = (hub.clone(), Arc::clone(&is_done));
         publishers.spawn(async move {
-            let mut told = Vec::new();
+            let mut confirmed = Vec::new();
             for n in 0..2_000_u64 {
                 let text = format!("{task} {n}");
                 match timeout(PATIENCE, hub.publish("a", Event::new(text.clone())))
                     .await
                     .unwrap()
                 {
-                    Ok(position) => told.push((position, text)),
+                    Ok(position) => confirmed.push((position, text)),
                     Err(Error::Unconfirmed) => {}
                     Err(error) => panic!("{error:?}"),
                 }
             }
             is_done.fetch_add(1, Ordering::Relaxed);
-            told
+            confirmed
         });
     }
     let mut epochs = vec![log.bounds().await.unwrap().epoch];
@@ -243,16 +251,16 @@ async fn a_publisher_whose_log_changes_is_told_its_own_place_or_that_nobody_know
         .await
         .unwrap()
         .entries;
-    let told = publishers.join_all().await.concat();
-    assert!(!told.is_empty());
-    for (position, text) in told {
+    let confirmed = publishers.join_all().await.concat();
+    assert!(!confirmed.is_empty());
+    for (position, text) in confirmed {
         let entry = &entries[usize::try_from(position.seq).unwrap() - 1];
-        let stands: Position = Position {
+        let expected: Position = Position {
             check: entry.check(),
             ..position.clone()
         };
         assert_eq!(entry.body, format!("data: {text}\n\n"));
-        assert_eq!(position, stands);
+        assert_eq!(position, expected);
         assert!(epochs.contains(&position.epoch));
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `Client`: somebody who subscribes, and comes back, and is judged to have heard everything.
+//! A `Client`: a subscriber that reconnects and is judged.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::judge::Judge;
 use crate::ledger::Book;
 use crate::{Failed, Verdict};
 
-/// Says whether it was woken.
+/// A waker that records whether it was called.
 #[derive(Debug)]
 pub(crate) struct Flag(AtomicBool);
 
@@ -46,26 +46,29 @@ impl Wake for Flag {
     }
 }
 
-/// What somebody wants to hear.
+/// The subscription of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct ClientSpec {
     pub(crate) patterns: Vec<&'static str>,
     pub(crate) start: StartPoint,
     pub(crate) policy: Policy,
     pub(crate) max_lag: Option<u64>,
-    /// Looks before the head is sent, as who answers 204 does.
-    pub(crate) looks: bool,
+    /// Whether the server opens the feed before it sends the response head, as a server that answers
+    /// 204 does.
+    pub(crate) opens_first: bool,
 }
 
+/// Where the subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StartPoint {
     Unset,
     Latest,
     Earliest,
-    /// Of so many events.
+    /// A snapshot of so many events.
     Snapshot(u64),
 }
 
+/// The `SlowReader` of the subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
     Skip,
@@ -73,26 +76,27 @@ pub(crate) enum Policy {
     Latest,
 }
 
+/// A subscriber, with its connection and its judge.
 pub(crate) struct Client {
-    pub(crate) wish: Wish,
+    pub(crate) spec: ClientSpec,
     state: EventSourceState,
     judge: Judge,
     flag: Arc<Flag>,
     link: Option<Link>,
     is_over: bool,
-    /// On which node it is.
+    /// The index of the hub that it is connected to.
     pub(crate) hub: usize,
 }
 
 /// A connection.
 struct Link {
     subscription: Subscription,
-    /// Whether it is looked into before the head is sent.
-    looks: bool,
+    /// Whether the server opens the feed before it sends the response head.
+    opens_first: bool,
     is_open: bool,
-    /// Sent, and not arrived.
+    /// Bytes that the server has sent, and the client has not received.
     pipe: VecDeque<Bytes>,
-    /// How the server has ended it.
+    /// How the server has ended the connection, if it has.
     end: Option<LinkEnd>,
 }
 
@@ -103,13 +107,13 @@ enum LinkEnd {
 }
 
 impl Client {
-    pub(crate) fn new(wish: Wish, book: Book) -> Self {
+    pub(crate) fn new(spec: ClientSpec, book: Book) -> Self {
         let forever = Reconnect::fixed(u32::MAX, Duration::ZERO).retry_first_connection(true);
-        let patterns = wish.patterns.iter().map(|p| Pattern::new(p).unwrap());
+        let patterns = spec.patterns.iter().map(|p| Pattern::new(p).unwrap());
         Self {
             state: EventSourceState::new(forever.retry_refusals(true), Decoder::new(), 1).dedupe(),
-            judge: Judge::new(wish.clone(), patterns.collect(), book),
-            wish,
+            judge: Judge::new(spec.clone(), patterns.collect(), book),
+            spec,
             flag: Flag::raised(),
             link: None,
             is_over: false,
@@ -121,7 +125,7 @@ impl Client {
         self.link.is_some()
     }
 
-    /// It was told that there is nothing more to hear.
+    /// Whether it got 204: its channels have ended.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
@@ -130,19 +134,25 @@ impl Client {
         self.flag.is_raised() && self.link.as_ref().is_some_and(|link| link.end.is_none())
     }
 
-    pub(crate) fn has_to_hear(&self) -> bool {
+    pub(crate) fn has_to_receive(&self) -> bool {
         let link = self.link.as_ref();
         link.is_some_and(|link| !link.pipe.is_empty() || link.end.is_some())
     }
 
-    /// Whether this node counts it.
+    /// Whether its hub counts it as a subscriber.
     pub(crate) fn is_present(&self) -> bool {
         let link = self.link.as_ref();
         link.is_some_and(|link| link.end.is_none())
     }
 
-    /// Sends its request; `garbled` is sent in place of its id, if it has one.
-    pub(crate) fn connect(&mut self, hub: &Hub, node: usize, garbled: Option<&str>, looks: bool) {
+    /// Sends its request, with `invalid_id` instead of its last event ID, if it has one.
+    pub(crate) fn connect(
+        &mut self,
+        hub: &Hub,
+        node: usize,
+        invalid_id: Option<&str>,
+        opens_first: bool,
+    ) {
         if self.link.is_some() || self.is_over {
             return;
         }
@@ -153,7 +163,7 @@ impl Client {
             return;
         };
         let id = last_event_id.as_deref();
-        let id = id.map(|id| garbled.unwrap_or(id).to_owned());
+        let id = id.map(|id| invalid_id.unwrap_or(id).to_owned());
         self.judge.handle_connect(id.as_deref());
         let mut subscription = self.subscribe(hub);
         subscription.resume(id.as_deref());
@@ -161,30 +171,30 @@ impl Client {
         self.flag = Flag::raised();
         self.link = Some(Link {
             subscription,
-            looks,
+            opens_first,
             is_open: false,
             pipe: VecDeque::new(),
             end: None,
         });
-        if !looks {
+        if !opens_first {
             self.respond(200);
         }
     }
 
     fn subscribe(&self, hub: &Hub) -> Subscription {
-        let subscription = hub.subscribe_all(&self.wish.patterns);
-        let subscription = match self.wish.start {
+        let subscription = hub.subscribe_all(&self.spec.patterns);
+        let subscription = match self.spec.start {
             StartPoint::Unset => subscription,
             StartPoint::Latest => subscription.latest(),
             StartPoint::Earliest => subscription.earliest(),
             StartPoint::Snapshot(count) => subscription.snapshot(self.judge.snapshot(count)),
         };
-        let subscription = match self.wish.max_lag {
+        let subscription = match self.spec.max_lag {
             Some(lag) => subscription.max_lag(lag),
             None => subscription,
         };
         let name = |event: &Event| event.event.as_ref().map(ToString::to_string);
-        subscription.slow_reader(match self.wish.policy {
+        subscription.slow_reader(match self.spec.policy {
             Policy::Skip => SlowReader::skip_to_gap(),
             Policy::Disconnect => SlowReader::disconnect(),
             Policy::Latest => SlowReader::latest_by(name),
@@ -198,7 +208,7 @@ impl Client {
             .handle_response(head, now, SystemTime::UNIX_EPOCH);
     }
 
-    /// The server polls the feed, if it was woken, for at most so many frames.
+    /// The server polls the feed, if it was woken, for at most `frames` chunks of events.
     pub(crate) fn poll(&mut self, mut frames: usize) -> Verdict {
         let Some(link) = self.link.as_mut().filter(|link| link.end.is_none()) else {
             return Ok(());
@@ -208,7 +218,7 @@ impl Client {
         }
         let waker = Waker::from(Arc::clone(&self.flag));
         let mut cx = Context::from_waker(&waker);
-        if link.looks && !link.is_open {
+        if link.opens_first && !link.is_open {
             match link.subscription.poll_open(&mut cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(Opened::Stream)) => {
@@ -246,7 +256,7 @@ impl Client {
                 }
             }
         }
-        // It was not polled until it had nothing more.
+        // More events may be ready: the feed has not returned `Pending`.
         self.flag.raise();
         Ok(())
     }
@@ -261,7 +271,7 @@ impl Client {
         self.judge.handle_over()
     }
 
-    /// The server sends the checkpoint that goes with a heartbeat, if it has sent all else.
+    /// The server sends the checkpoint of a heartbeat, if it has sent everything before.
     pub(crate) fn checkpoint(&mut self) {
         let link = self.link.as_mut();
         if let Some(link) = link.filter(|link| link.is_open && link.end.is_none())
@@ -272,7 +282,7 @@ impl Client {
         }
     }
 
-    /// So many bytes arrive.
+    /// The client receives so many bytes.
     pub(crate) fn receive(&mut self, bytes: usize) -> Verdict {
         let mut left = bytes;
         while let Some(link) = &mut self.link {
@@ -290,12 +300,12 @@ impl Client {
             if !rest.is_empty() {
                 link.pipe.push_front(rest);
             }
-            self.hear(chunk)?;
+            self.handle_chunk(chunk)?;
         }
         Ok(())
     }
 
-    fn hear(&mut self, chunk: Bytes) -> Verdict {
+    fn handle_chunk(&mut self, chunk: Bytes) -> Verdict {
         self.state.handle_chunk(chunk);
         while let Some(event) = self.state.poll_event() {
             self.judge.handle_event(&event)?;
@@ -319,20 +329,20 @@ impl Client {
         Ok(())
     }
 
-    /// The connection breaks; what is on its way is lost.
+    /// Breaks the connection. Bytes that were not received are lost.
     pub(crate) fn cut(&mut self) {
         if self.link.take().is_some() {
             self.state.handle_network_error(Instant::now().into_std());
         }
     }
 
-    /// Nothing comes any more.
+    /// Judges the client after all hubs and clients came to rest.
     pub(crate) fn judge_quiet(&self) -> Verdict {
         self.judge.handle_quiet(self.is_over)
     }
 }
 
-/// What a frame says of itself is what is in it.
+/// Checks that the count and the last ID of encoded events match their bytes.
 fn check_frame(events: &EncodedEvents) -> Verdict {
     let mut decoder = Decoder::new();
     let mut count = 0;
@@ -341,7 +351,7 @@ fn check_frame(events: &EncodedEvents) -> Verdict {
         count += 1;
     }
     let id = events.last_event_id().map(|id| id.as_str().to_owned());
-    // A snapshot of nothing is an id alone.
+    // A snapshot without events is an ID alone.
     let is_id = count == 0 && events.count() == 1;
     if (count != events.count() && !is_id) || decoder.last_event_id() != id.as_deref() {
         return Err(Failed::new(format!("{events:?} holds {count} events")));

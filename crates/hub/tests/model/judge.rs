@@ -1,5 +1,5 @@
-//! Owns `Judge`: whether a client has heard every event of its channels once and in order, or was told
-//! what it has not.
+//! The `Judge` of a client: it checks that the client received every event of its channels once and in
+//! order, or a gap that reports the loss.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -8,60 +8,66 @@ use std::pin::Pin;
 use tidings_hub::Pattern;
 use tidings_proto::{EntryCheck, Event, EventId, FeedError, Gap, GapReason, Position};
 
-use crate::client::{Policy, StartPoint, Wish};
+use crate::client::{ClientSpec, Policy, StartPoint};
 use crate::ledger::{Audience, Book, Ledger};
 use crate::{Failed, Verdict};
 
-/// What a client knows of where it is.
+/// The events that a client has received so far.
 #[derive(Debug, Clone, PartialEq)]
-enum Place {
-    /// It has no id: it is to hear what is newer than this.
-    New { since: u64 },
-    /// It is to hear a snapshot before all else.
-    AwaitsSnapshot,
-    /// It has heard all up to here.
-    At(Position),
+enum Received {
+    /// Nothing, and it has no ID: it must receive the entries that were added after `since`.
+    Nothing { since: u64 },
+    /// Nothing, or only a gap: it must receive a snapshot first.
+    GapBeforeSnapshot,
+    /// All events up to this position.
+    UpTo(Position),
 }
 
+/// Checks everything that one client receives.
 pub(crate) struct Judge {
-    wish: Wish,
+    spec: ClientSpec,
     patterns: Vec<Pattern>,
     book: Book,
-    place: Place,
+    received: Received,
+    /// Its last event ID.
     id: Option<EventId>,
-    /// How many events it was told that it misses, of which others are the latest.
+    /// The number of missed events in the last gap of `latest_by`, less those found so far: later
+    /// events of the same key must replace them.
     missed: u64,
-    /// How many of them may be others: what may be heard and may be not.
+    /// How many of them cannot be identified, because it is undefined whether the client receives them.
     doubtful: u64,
-    /// What replaces those.
-    owed: HashSet<u64>,
-    /// The snapshot that it hears, and how many events of it.
+    /// The keys of missed events for which no later event has arrived yet.
+    replacements: HashSet<u64>,
+    /// The number of the snapshot that it is receiving, and how many of its events it has received.
     snapshot: Option<(usize, u64)>,
     request: Request,
 }
 
-/// What it said when it connected, and how things stood.
+/// The last request of the client, and the state of the log at that time.
 struct Request {
+    /// The last event ID that it sent.
     id: Option<String>,
+    /// The time of the request.
     at: u64,
+    /// The oldest entry of the log at that time.
     first: u64,
-    /// Nothing was heard yet.
+    /// Whether the client has received nothing since.
     is_fresh: bool,
 }
 
 type Events = Result<Vec<Event>, FeedError>;
 
 impl Judge {
-    pub(crate) fn new(wish: Wish, patterns: Vec<Pattern>, book: Book) -> Self {
+    pub(crate) fn new(spec: ClientSpec, patterns: Vec<Pattern>, book: Book) -> Self {
         Self {
-            wish,
+            spec,
             patterns,
             book,
-            place: Place::New { since: 0 },
+            received: Received::Nothing { since: 0 },
             id: None,
             missed: 0,
             doubtful: 0,
-            owed: HashSet::new(),
+            replacements: HashSet::new(),
             snapshot: None,
             request: Request {
                 id: None,
@@ -72,7 +78,7 @@ impl Judge {
         }
     }
 
-    /// What makes its snapshots.
+    /// A function that makes its snapshots.
     pub(crate) fn snapshot(
         &self,
         count: u64,
@@ -82,7 +88,7 @@ impl Judge {
             let mut book = book.open();
             let number = book.snapshots.len();
             let last = book.last();
-            // One of nothing could not be told from none before anything is in the log.
+            // In an empty log, a snapshot without events looks like no snapshot.
             let count = if last == 0 { count.max(1) } else { count };
             book.snapshots.push((last, count));
             Box::pin(async move {
@@ -103,13 +109,13 @@ impl Judge {
             is_fresh: true,
         };
         (self.missed, self.doubtful) = (0, 0);
-        self.owed.clear();
+        self.replacements.clear();
         self.snapshot = None;
         if id.is_none() {
-            self.place = match self.wish.start {
-                StartPoint::Snapshot(_) => Place::AwaitsSnapshot,
-                StartPoint::Earliest => Place::New { since: 0 },
-                _ => Place::New { since: at },
+            self.received = match self.spec.start {
+                StartPoint::Snapshot(_) => Received::GapBeforeSnapshot,
+                StartPoint::Earliest => Received::Nothing { since: 0 },
+                _ => Received::Nothing { since: at },
             };
         }
     }
@@ -123,55 +129,60 @@ impl Judge {
             _ => self.handle_published(event, &book),
         };
         self.request.is_fresh = false;
-        judged.map_err(|failed| failed.of(format_args!("{event:?} heard at {:?}", self.place)))
+        judged.map_err(|failed| {
+            failed.of(format_args!("{event:?} received after {:?}", self.received))
+        })
     }
 
     fn handle_published(&mut self, event: &Event, book: &Ledger) -> Verdict {
         let position = position_of(event)?;
         let at = book.find(&position).map_err(Failed::new)?;
-        let at = at.ok_or_else(|| Failed::new("an event at no place"))?;
-        let fact = &book.facts[at];
-        let begins = format!("t{} ", fact.token);
+        let at = at.ok_or_else(|| Failed::new("the ID of an event is before the first entry"))?;
+        let record = &book.records[at];
+        let begins = format!("t{} ", record.token);
         let name = event.event.as_deref().unwrap_or_default();
-        if !event.text().starts_with(&begins) || name != name_of(fact.token) {
-            return Err(Failed::new(format!("{fact:?} stands there")));
+        if !event.text().starts_with(&begins) || name != name_of(record.token) {
+            return Err(Failed::new(format!("the log holds {record:?} there")));
         }
-        if event.text().len().abs_diff(fact.body_length) > 32 {
-            return Err(Failed::new(format!("it is of {} bytes", fact.body_length)));
+        if event.text().len().abs_diff(record.body_length) > 32 {
+            return Err(Failed::new(format!(
+                "its length differs from {} bytes",
+                record.body_length
+            )));
         }
         if !self.is_meant(book, at) {
-            return Err(Failed::new("of a channel that was not subscribed to"));
+            return Err(Failed::new("it is of a channel that was not subscribed to"));
         }
-        if matches!(fact.audience, Audience::NobodyBehind(end) if end >= book.first) {
-            return Err(Failed::new("behind the end of its channel"));
+        if matches!(record.audience, Audience::AfterEnd(end) if end >= book.first) {
+            return Err(Failed::new("it is after the end of its channel"));
         }
         self.move_to(position, Some(at), book)?;
-        self.owed.remove(&(book.facts[at].token % NAMES));
+        self.replacements.remove(&(book.records[at].token % NAMES));
         Ok(())
     }
 
-    /// It has heard all up to this position.
+    /// Moves the client to this position. Everything before it must have been received or reported.
     fn move_to(&mut self, position: Position, at: Option<usize>, book: &Ledger) -> Verdict {
         for missing in self.between(&position, at, book)? {
-            let fact = &book.facts[missing];
-            if fact.audience != Audience::All {
-                self.doubtful += u64::from(fact.token > 0);
+            let record = &book.records[missing];
+            if record.audience != Audience::All {
+                self.doubtful += u64::from(record.token > 0);
                 continue;
             }
-            let name = fact.token % NAMES;
+            let name = record.token % NAMES;
             if self.missed == 0 || name == 0 {
-                return Err(Failed::new(format!("{fact:?} was not heard")));
+                return Err(Failed::new(format!("{record:?} was not received")));
             }
             self.missed -= 1;
-            self.owed.insert(name);
+            self.replacements.insert(name);
         }
         self.id = Some(EventId::from(&position));
-        self.place = Place::At(position);
+        self.received = Received::UpTo(position);
         Ok(())
     }
 
-    /// What it should have heard before this.
-    fn unheard(
+    /// The entries before `position` that the client should have received.
+    fn unreceived(
         &self,
         position: &Position,
         at: Option<usize>,
@@ -182,37 +193,39 @@ impl Judge {
         Ok(between)
     }
 
-    /// What stands in its channels behind its place and before this.
+    /// The entries of its channels after everything it has received and before `position`.
     fn between(
         &self,
         position: &Position,
         at: Option<usize>,
         book: &Ledger,
     ) -> Result<Vec<usize>, Failed> {
-        let missed = match &self.place {
-            Place::AwaitsSnapshot => return Err(Failed::new("before the snapshot")),
-            Place::New { since } => {
+        let missed = match &self.received {
+            Received::GapBeforeSnapshot => return Err(Failed::new("it came before the snapshot")),
+            Received::Nothing { since } => {
                 let all = at.map(|at| book.between(None, at));
-                let all = all.transpose().map_err(|_| Failed::new("of no history"))?;
+                let all = all
+                    .transpose()
+                    .map_err(|_| Failed::new("it is not in the history"))?;
                 all.unwrap_or_default()
                     .into_iter()
                     .filter(|&at| self.is_newer(book, at, *since))
                     .collect()
             }
-            Place::At(before) => {
+            Received::UpTo(before) => {
                 if before.epoch != position.epoch {
-                    return Err(Failed::new("in another epoch, of which it was not told"));
+                    return Err(Failed::new("it is of another epoch, which no gap reported"));
                 }
                 if position.seq <= before.seq {
-                    return Err(Failed::new("again, or after what is newer"));
+                    return Err(Failed::new("it came again, or after a newer one"));
                 }
                 let before = book.find(before).map_err(Failed::new)?;
-                let newest = at.ok_or_else(|| Failed::new("back at the beginning"))?;
+                let newest = at.ok_or_else(|| Failed::new("it went back to the beginning"))?;
                 match book.between(before, newest) {
                     Ok(between) => between,
-                    Err(_) if book.is_blurred => Vec::new(),
+                    Err(_) if book.is_history_unknown => Vec::new(),
                     Err(_) => {
-                        let why = "in another history, of which it was not told";
+                        let why = "it is of another history, which no gap reported";
                         return Err(Failed::new(why));
                     }
                 }
@@ -224,19 +237,20 @@ impl Judge {
             .collect())
     }
 
-    /// Whether who came without an id at this time is to hear it.
+    /// Whether a client that connected without an ID at the time `since` must receive the entry.
     fn is_newer(&self, book: &Ledger, at: usize, since: u64) -> bool {
-        let fact = &book.facts[at];
-        fact.born > since && (self.wish.start != StartPoint::Earliest || fact.seq >= book.first)
+        let record = &book.records[at];
+        record.added > since
+            && (self.spec.start != StartPoint::Earliest || record.seq >= book.first)
     }
 
     fn is_meant(&self, book: &Ledger, at: usize) -> bool {
-        let channel = &book.facts[at].channel;
+        let channel = &book.records[at].channel;
         self.patterns.iter().any(|pattern| pattern.matches(channel))
     }
 
     fn is_for_it(&self, book: &Ledger, at: usize) -> bool {
-        book.facts[at].audience == Audience::All && self.is_meant(book, at)
+        book.records[at].audience == Audience::All && self.is_meant(book, at)
     }
 
     fn handle_snapshot(&mut self, event: &Event, book: &Ledger) -> Verdict {
@@ -244,11 +258,11 @@ impl Judge {
         let (number, n) = (numbers.next().unwrap(), numbers.next().unwrap());
         let number = usize::try_from(number).unwrap();
         let expected = match self.snapshot {
-            Some((current, heard)) if current == number => heard + 1,
+            Some((current, count)) if current == number => count + 1,
             _ => 1,
         };
-        if self.place != Place::AwaitsSnapshot || n != expected {
-            return Err(Failed::new(format!("in place of its event {expected}")));
+        if self.received != Received::GapBeforeSnapshot || n != expected {
+            return Err(Failed::new(format!("instead of its event {expected}")));
         }
         self.snapshot = Some((number, n));
         if n < book.snapshots[number].1 {
@@ -259,24 +273,24 @@ impl Judge {
 
     fn end_snapshot(&mut self, position: Position, book: &Ledger, number: usize) -> Verdict {
         let at = book.find(&position).map_err(Failed::new)?;
-        let is_same = at.is_some_and(|at| book.facts[at].gone == u64::MAX);
+        let is_same = at.is_some_and(|at| book.records[at].lost == u64::MAX);
         if is_same && book.last_break < self.request.at && position.seq > book.snapshots[number].0 {
-            return Err(Failed::new("the snapshot is older than its id"));
+            return Err(Failed::new("the snapshot is older than its ID"));
         }
         self.id = Some(EventId::from(&position));
-        self.place = Place::At(position);
+        self.received = Received::UpTo(position);
         Ok(())
     }
 
     fn handle_gap(&mut self, event: &Event, book: &Ledger) -> Verdict {
-        let gap = Gap::from_event(event).ok_or_else(|| Failed::new("no gap"))?;
+        let gap = Gap::from_event(event).ok_or_else(|| Failed::new("it is not a valid gap"))?;
         let resumed = position_of(event)?;
         if gap.resumed != resumed.to_string() {
-            return Err(Failed::new("its id is not where it resumes"));
+            return Err(Failed::new("its ID is not the position where it resumes"));
         }
         let is_asked_for = self.request.is_fresh && gap.requested == self.request.id;
         if gap.requested.is_some() && !is_asked_for {
-            return Err(Failed::new("nobody has requested that"));
+            return Err(Failed::new("the client did not request that"));
         }
         let at = book.find(&resumed).map_err(Failed::new)?;
         self.check_reason(&gap, book)?;
@@ -284,57 +298,61 @@ impl Judge {
         self.check_resumed(&gap, &resumed, book)?;
         self.check_all_missed()?;
         (self.missed, self.doubtful) = (0, 0);
-        self.owed.clear();
-        // Of one that has heard nothing nobody knows where it stands: it may have been moved to there.
+        self.replacements.clear();
+        // The position of a client that has received nothing is unknown: it may be this one.
         let (is_new, stays) = (
-            matches!(self.place, Place::New { .. }),
-            self.place == Place::At(resumed.clone()),
+            matches!(self.received, Received::Nothing { .. }),
+            self.received == Received::UpTo(resumed.clone()),
         );
-        let is_latest = self.wish.policy == Policy::Latest && gap.reason == GapReason::Slow;
+        let is_latest = self.spec.policy == Policy::Latest && gap.reason == GapReason::Slow;
         if is_latest && (is_new || stays) {
             self.missed = gap.missed.unwrap_or_default();
             self.doubtful = if is_new { self.missed } else { 0 };
         }
         let awaits = resumed.seq == 0 && resumed.check == EntryCheck::from_hash(1);
         self.id = event.id.clone();
-        self.place = match gap.reason {
-            GapReason::Slow => Place::At(resumed),
-            _ if awaits => Place::AwaitsSnapshot,
-            _ => Place::At(resumed),
+        self.received = match gap.reason {
+            GapReason::Slow => Received::UpTo(resumed),
+            _ if awaits => Received::GapBeforeSnapshot,
+            _ => Received::UpTo(resumed),
         };
         Ok(())
     }
 
-    /// As many are missing as it was told, and it has heard what replaces them.
+    /// Checks that as many events are missing as the gap reported, and that later ones replaced them.
     fn check_all_missed(&self) -> Verdict {
-        if self.missed <= self.doubtful && self.owed.is_empty() {
+        if self.missed <= self.doubtful && self.replacements.is_empty() {
             return Ok(());
         }
-        let Self { missed, owed, .. } = self;
+        let Self {
+            missed,
+            replacements,
+            ..
+        } = self;
         Err(Failed::new(format!(
-            "{missed} missed were not, {owed:?} not replaced"
+            "{missed} reported events were not missing, {replacements:?} were not replaced"
         )))
     }
 
-    /// A gap is told for what has happened.
+    /// Checks that the reason of a gap is true.
     fn check_reason(&self, gap: &Gap, book: &Ledger) -> Verdict {
-        let position = match (&gap.requested, &self.place) {
+        let position = match (&gap.requested, &self.received) {
             (Some(id), _) => id.parse().ok(),
-            (None, Place::At(position)) => Some(position.clone()),
+            (None, Received::UpTo(position)) => Some(position.clone()),
             (None, _) => None,
         };
         let at = position.as_ref().map(|position| book.find(position));
         let is_gone = match at {
-            Some(Ok(Some(at))) => book.facts[at].gone != u64::MAX,
+            Some(Ok(Some(at))) => book.records[at].lost != u64::MAX,
             Some(Ok(None)) => book.last_break > 0,
             _ => false,
         };
         let next = position.as_ref().map_or(0, |position| position.seq + 1);
         let is_trimmed = next < book.first || position.is_none();
         let lag = book.peak.saturating_sub(next.saturating_sub(1));
-        let is_slow = self.wish.max_lag.is_some_and(|max| lag > max);
+        let is_slow = self.spec.max_lag.is_some_and(|max| lag > max);
         let is_right = match gap.reason {
-            GapReason::Epoch if book.is_blurred => true,
+            GapReason::Epoch if book.is_history_unknown => true,
             GapReason::Epoch => match &position {
                 Some(position) => is_gone || position.epoch != *book.epoch(),
                 None => book.last_break > 0,
@@ -348,7 +366,7 @@ impl Judge {
         if is_right {
             Ok(())
         } else {
-            Err(Failed::new("there is no reason for that"))
+            Err(Failed::new("the reason is not true"))
         }
     }
 
@@ -361,21 +379,21 @@ impl Judge {
     ) -> Verdict {
         let is_counted = matches!(gap.reason, GapReason::Trimmed | GapReason::Slow);
         if gap.missed.is_some() != is_counted {
-            return Err(Failed::new("missed"));
+            return Err(Failed::new("`missed` is present or absent by mistake"));
         }
-        let (Some(missed), Place::At(place)) = (gap.missed, &self.place) else {
+        let (Some(missed), Received::UpTo(reached)) = (gap.missed, &self.received) else {
             return Ok(());
         };
-        if *place == *resumed && self.wish.policy == Policy::Latest {
+        if *reached == *resumed && self.spec.policy == Policy::Latest {
             return Ok(());
         }
-        // A snapshot goes on where no place is.
+        // A gap before a snapshot has no position.
         let Some(at) = at else { return Ok(()) };
-        if missed > resumed.seq.saturating_sub(place.seq) {
-            return Err(Failed::new("more is missed than there was"));
+        if missed > resumed.seq.saturating_sub(reached.seq) {
+            return Err(Failed::new("more events are missed than there were"));
         }
-        let before = book.find(place).map_err(Failed::new)?;
-        if resumed.seq > place.seq
+        let before = book.find(reached).map_err(Failed::new)?;
+        if resumed.seq > reached.seq
             && let Ok(mut between) = book.between(before, at)
         {
             between.push(at);
@@ -387,14 +405,14 @@ impl Judge {
         Ok(())
     }
 
-    /// Where it goes on is the oldest that is left, where that is promised.
+    /// Checks that the stream continues with the oldest event, if that is promised.
     fn check_resumed(&self, gap: &Gap, resumed: &Position, book: &Ledger) -> Verdict {
         let next = resumed.seq + 1;
         let is_oldest = self.request.first <= next && next <= book.first;
-        let is_right = match (gap.reason, self.wish.start) {
+        let is_right = match (gap.reason, self.spec.start) {
             (GapReason::Slow, _) => {
-                let within = self.wish.max_lag.map(|lag| book.peak.saturating_sub(lag));
-                self.wish.policy == Policy::Latest
+                let within = self.spec.max_lag.map(|lag| book.peak.saturating_sub(lag));
+                self.spec.policy == Policy::Latest
                     || next <= book.first
                     || within.is_some_and(|within| resumed.seq <= within)
             }
@@ -404,105 +422,111 @@ impl Judge {
         if is_right {
             Ok(())
         } else {
-            Err(Failed::new(
-                "it does not go on with the oldest that is left",
-            ))
+            Err(Failed::new("it does not continue with the oldest event"))
         }
     }
 
-    /// Its last event ID is this, after all that it has heard.
+    /// Checks the last event ID of the client after each chunk. A new one is a checkpoint.
     pub(crate) fn handle_id(&mut self, id: &EventId) -> Verdict {
         if self.id.as_ref() == Some(id) {
             return Ok(());
         }
         let book = self.book.clone();
         let book = book.open();
-        let place = self.place.clone();
+        let received = self.received.clone();
         let judged = self.handle_checkpoint(id, &book);
-        judged.map_err(|failed| failed.of(format_args!("checkpoint {id} at {place:?}")))
+        judged.map_err(|failed| failed.of(format_args!("checkpoint {id} after {received:?}")))
     }
 
     fn handle_checkpoint(&mut self, id: &EventId, book: &Ledger) -> Verdict {
-        let position: Position = id.parse().map_err(|_| Failed::new("no position"))?;
+        let position: Position = id
+            .parse()
+            .map_err(|_| Failed::new("it is not a position"))?;
         let at = book.find(&position).map_err(Failed::new)?;
-        if matches!(self.wish.start, StartPoint::Snapshot(0)) && self.place == Place::AwaitsSnapshot
+        if matches!(self.spec.start, StartPoint::Snapshot(0))
+            && self.received == Received::GapBeforeSnapshot
         {
             let number = book.snapshots.len() - 1;
             return self.end_snapshot(position, book, number);
         }
-        let unheard = self.unheard(&position, at, book)?;
-        let is_old = |at: usize| match self.place {
-            Place::New { since } => !self.is_newer(book, at, since),
+        let unreceived = self.unreceived(&position, at, book)?;
+        let is_old = |at: usize| match self.received {
+            Received::Nothing { since } => !self.is_newer(book, at, since),
             _ => self.missed > 0,
         };
         let meant = at.filter(|&at| self.is_for_it(book, at) && !is_old(at));
-        if !unheard.is_empty() || meant.is_some() {
-            let facts = unheard.into_iter().chain(meant).map(|at| &book.facts[at]);
-            let facts: Vec<_> = facts.collect();
-            return Err(Failed::new(format!("{facts:?} were not heard")));
+        if !unreceived.is_empty() || meant.is_some() {
+            let records = unreceived
+                .into_iter()
+                .chain(meant)
+                .map(|at| &book.records[at]);
+            let records: Vec<_> = records.collect();
+            return Err(Failed::new(format!("{records:?} were not received")));
         }
         self.id = Some(id.clone());
-        self.place = Place::At(position);
+        self.received = Received::UpTo(position);
         Ok(())
     }
 
-    /// The stream has ended as it should.
+    /// Checks that the stream may end.
     pub(crate) fn handle_end(&self) -> Verdict {
         let book = self.book.open();
-        // An end that the log has lost may be found out only then: it comes back.
-        let may_end = self.wish.policy == Policy::Disconnect
+        // The end of a channel may be lost since: the client reconnects, and then continues.
+        let may_end = self.spec.policy == Policy::Disconnect
             || book.have_ended(&self.patterns, 0)
             || book.last_drain > self.request.at;
         if may_end {
             Ok(())
         } else {
             Err(Failed::new(
-                "the stream has ended, and its channels have not",
+                "the stream has ended, but its channels have not",
             ))
         }
     }
 
-    /// 204.
+    /// Checks that the client may get 204.
     pub(crate) fn handle_over(&self) -> Verdict {
         let book = self.book.open();
         let judged = || {
             if !book.have_ended(&self.patterns, self.request.at) {
                 return Err(Failed::new("its channels have not ended"));
             }
-            let Place::At(place) = &self.place else {
+            let Received::UpTo(reached) = &self.received else {
                 return Ok(());
             };
             let asked = self.request.id.as_deref();
-            if asked != Some(&*place.to_string()) {
-                return Err(Failed::new("it was not told that its id is none"));
+            if asked != Some(&*reached.to_string()) {
+                return Err(Failed::new("no gap reported that its ID is not valid"));
             }
-            let at = book.find(place).map_err(Failed::new)?;
-            // What has happened since it asked is not asked for.
-            let gone = at.map_or(u64::MAX, |at| book.facts[at].gone);
-            if gone < self.request.at {
-                return Err(Failed::new("it was not told that its history is another"));
+            let at = book.find(reached).map_err(Failed::new)?;
+            // Changes after the request do not count.
+            let lost = at.map_or(u64::MAX, |at| book.records[at].lost);
+            if lost < self.request.at {
+                return Err(Failed::new(
+                    "no gap reported that its history is another one",
+                ));
             }
-            let Some(newest) = book.newest().filter(|_| gone == u64::MAX) else {
+            let Some(newest) = book.newest().filter(|_| lost == u64::MAX) else {
                 return Ok(());
             };
-            let unheard = book
+            let unreceived = book
                 .between(at, newest)
-                .map_err(|_| Failed::new("history"))?;
-            let unheard = unheard.into_iter().chain([newest]).find(|&missing| {
-                let fact = &book.facts[missing];
-                fact.seq > place.seq
-                    && fact.born < self.request.at
+                .map_err(|_| Failed::new("its history is another one"))?;
+            let unreceived = unreceived.into_iter().chain([newest]).find(|&missing| {
+                let record = &book.records[missing];
+                record.seq > reached.seq
+                    && record.added < self.request.at
                     && self.is_for_it(&book, missing)
             });
-            match unheard {
-                Some(missing) => Err(Failed::new(format!("{:?}", book.facts[missing]))),
+            match unreceived {
+                Some(missing) => Err(Failed::new(format!("{:?}", book.records[missing]))),
                 None => Ok(()),
             }
         };
-        judged().map_err(|failed| failed.of(format_args!("204 at {:?}", self.place)))
+        judged().map_err(|failed| failed.of(format_args!("204 after {:?}", self.received)))
     }
 
-    /// An error is for a log that has failed.
+    /// Checks that there is a reason for an error: only a drain is one.
     pub(crate) fn handle_error(&self, error: &FeedError) -> Verdict {
         let book = self.book.open();
         if book.last_drain > 0 {
@@ -511,7 +535,7 @@ impl Judge {
         Err(Failed::new(format!("{error:?}")))
     }
 
-    /// Nothing comes any more: it must have heard all.
+    /// Checks, after all hubs and clients came to rest, that the client has received everything.
     pub(crate) fn handle_quiet(&self, is_over: bool) -> Verdict {
         if is_over {
             return Ok(());
@@ -522,12 +546,12 @@ impl Judge {
                 return Err(Failed::new("its channels have ended"));
             }
             self.check_all_missed()?;
-            if let Place::At(place) = &self.place
-                && place.epoch != *book.epoch()
+            if let Received::UpTo(reached) = &self.received
+                && reached.epoch != *book.epoch()
             {
-                return Err(Failed::new("it was not told of the epoch"));
+                return Err(Failed::new("no gap reported the new epoch"));
             }
-            if self.place == Place::AwaitsSnapshot {
+            if self.received == Received::GapBeforeSnapshot {
                 return Err(Failed::new("there was no snapshot"));
             }
             let Some(newest) = book.newest() else {
@@ -535,36 +559,43 @@ impl Judge {
             };
             let position = Position {
                 epoch: book.epoch().clone(),
-                seq: book.facts[newest].seq,
-                check: book.facts[newest].check,
+                seq: book.records[newest].seq,
+                check: book.records[newest].check,
             };
-            if self.place == Place::At(position.clone()) {
+            if self.received == Received::UpTo(position.clone()) {
                 return Ok(());
             }
-            let unheard = self.unheard(&position, Some(newest), &book)?;
+            let unreceived = self.unreceived(&position, Some(newest), &book)?;
             let newest = Some(newest).filter(|&at| self.is_for_it(&book, at));
-            let newest = newest.filter(|&at| match self.place {
-                Place::New { since } => self.is_newer(&book, at, since),
+            let newest = newest.filter(|&at| match self.received {
+                Received::Nothing { since } => self.is_newer(&book, at, since),
                 _ => true,
             });
-            match unheard.into_iter().chain(newest).next() {
-                Some(at) => Err(Failed::new(format!("{:?} was not heard", book.facts[at]))),
+            match unreceived.into_iter().chain(newest).next() {
+                Some(at) => Err(Failed::new(format!(
+                    "{:?} was not received",
+                    book.records[at]
+                ))),
                 None => Ok(()),
             }
         };
-        judged().map_err(|failed| failed.of(format_args!("quiet at {:?}", self.place)))
+        judged().map_err(|failed| failed.of(format_args!("at rest after {:?}", self.received)))
     }
 }
 
 fn position_of(event: &Event) -> Result<Position, Failed> {
-    let id = event.id.as_ref().ok_or_else(|| Failed::new("no id"))?;
-    id.parse().map_err(|_| Failed::new("its id is no position"))
+    let id = event
+        .id
+        .as_ref()
+        .ok_or_else(|| Failed::new("it has no ID"))?;
+    id.parse()
+        .map_err(|_| Failed::new("its ID is not a position"))
 }
 
-/// How many names there are, with none.
+/// The number of event names, with the empty one.
 pub(crate) const NAMES: u64 = 4;
 
-/// The name of the event of this token: events of one name replace each other.
+/// The name of the event of this token, which is its key for `latest_by`.
 pub(crate) fn name_of(token: u64) -> &'static str {
     ["", "k1", "k2", "k3"][usize::try_from(token % NAMES).unwrap()]
 }

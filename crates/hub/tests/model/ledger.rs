@@ -1,4 +1,5 @@
-//! Owns `Ledger`: the append-only list that a hub is held against, and what was done to its log.
+//! The `Ledger`: an append-only list of all entries, and the history of the log. A hub is compared with
+//! it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -8,7 +9,7 @@ use fastrand::Rng;
 use tidings_hub::{ChannelName, Entry, EntryKind, Pattern};
 use tidings_proto::{EntryCheck, Epoch, Position};
 
-/// What the list is known by to the log that writes it and the clients that are judged by it.
+/// A shared handle to the ledger, for the log that writes it and the judges that read it.
 #[derive(Clone)]
 pub(crate) struct Book(Arc<Mutex<Ledger>>);
 
@@ -22,79 +23,84 @@ impl Book {
     }
 }
 
-/// All that was ever appended, also what was forgotten or has fallen back.
+/// All entries that were ever appended, also those that the log has trimmed, or lost in a rewind. Times
+/// are counts of changes.
 pub(crate) struct Ledger {
-    pub(crate) facts: Vec<Fact>,
-    /// What stands in the log, or did until it was trimmed: the fact of each place.
-    line: Vec<usize>,
-    /// The oldest that is not trimmed.
+    pub(crate) records: Vec<Record>,
+    /// The records of the log's entries by `seq - 1`, also the trimmed ones, and without the lost ones.
+    current: Vec<usize>,
+    /// The oldest entry that is not trimmed.
     pub(crate) first: u64,
-    /// The longest that the log ever was.
+    /// The largest `seq` that the log ever held.
     pub(crate) peak: u64,
+    /// The epochs of the log, with the times in which each was current.
     epochs: Vec<(Epoch, Range<u64>)>,
-    by_place: HashMap<(u64, EntryCheck), usize>,
-    /// The ends among all that was ever appended.
+    by_seq: HashMap<(u64, EntryCheck), usize>,
+    /// The records of all ends.
     ends: Vec<usize>,
-    /// What the log answered to the appends of each token: facts.
+    /// The records that the log returned for the appends of each token.
     pub(crate) answers: HashMap<u64, Vec<usize>>,
-    /// What the log held when a snapshot was made, and of how many events it is.
+    /// For each snapshot: the newest `seq` when it was made, and its number of events.
     pub(crate) snapshots: Vec<(u64, u64)>,
+    /// The number of changes so far: the clock of the model.
     pub(crate) now: u64,
-    /// When the log last fell back, or took another epoch, or forgot something.
+    /// The time of the last rewind or change of epoch.
     pub(crate) last_break: u64,
+    /// The time of the last trim.
     pub(crate) last_trim: u64,
-    /// When all hubs had last heard of all that was done.
+    /// The last time at which all hubs had noticed all changes.
     pub(crate) last_rest: u64,
-    /// The log fell back, and forgot what would have shown it, before the hubs could look: nobody can
-    /// know then what its history is.
-    pub(crate) is_blurred: bool,
-    /// When a hub was last drained.
+    /// Whether the log was rewound, and trimmed the evidence before the hubs could notice it. Then no
+    /// hub can know the history of the log.
+    pub(crate) is_history_unknown: bool,
+    /// The last time at which a hub was drained, or crashed.
     pub(crate) last_drain: u64,
     pub(crate) rng: Rng,
 }
 
-/// One entry.
+/// An entry that was appended.
 #[derive(Debug)]
-pub(crate) struct Fact {
+pub(crate) struct Record {
     pub(crate) seq: u64,
     pub(crate) check: EntryCheck,
     pub(crate) channel: ChannelName,
     pub(crate) body_length: usize,
-    /// What its text begins with; 0 for an end.
+    /// The number in its text; 0 for an end.
     pub(crate) token: u64,
     pub(crate) audience: Audience,
-    /// The entry before.
+    /// The record of the entry before it.
     before: Option<usize>,
-    pub(crate) born: u64,
-    /// When it fell back.
-    pub(crate) gone: u64,
+    /// When it was appended.
+    pub(crate) added: u64,
+    /// When a rewind removed it; `u64::MAX` if none has.
+    pub(crate) lost: u64,
 }
 
-/// Who is to hear an entry.
+/// The subscribers that must receive an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
-    /// Every subscriber.
+    /// All subscribers of its channel.
     All,
-    /// The log says so, the hub so: it stands behind an end that is none itself.
-    Any,
-    /// Nobody while that end stands in the log.
-    NobodyBehind(u64),
-    /// It is the end of its channel.
+    /// All or none, both are correct: it follows an end that is itself hidden by another end.
+    Undefined,
+    /// None while the log holds this end of its channel.
+    AfterEnd(u64),
+    /// None: it is the end of its channel.
     IsEnd,
 }
 
-/// What was heard is no continuation of what was heard before.
+/// The two records are not of one history.
 pub(crate) struct OtherHistory;
 
 impl Ledger {
     fn new(epoch: Epoch, seed: u64) -> Self {
         Self {
-            facts: Vec::new(),
-            line: Vec::new(),
+            records: Vec::new(),
+            current: Vec::new(),
             first: 1,
             peak: 0,
             epochs: vec![(epoch, 0..u64::MAX)],
-            by_place: HashMap::new(),
+            by_seq: HashMap::new(),
             ends: Vec::new(),
             answers: HashMap::new(),
             snapshots: Vec::new(),
@@ -102,48 +108,52 @@ impl Ledger {
             last_break: 0,
             last_trim: 0,
             last_rest: 0,
-            is_blurred: false,
+            is_history_unknown: false,
             last_drain: 0,
             rng: Rng::with_seed(seed),
         }
     }
 
-    /// Something happens.
+    /// Advances the clock for a change.
     pub(crate) fn tick(&mut self) -> u64 {
         self.now += 1;
         self.now
     }
 
     pub(crate) fn last(&self) -> u64 {
-        self.line.len() as u64
+        self.current.len() as u64
     }
 
     pub(crate) fn epoch(&self) -> &Epoch {
         &self.epochs[self.epochs.len() - 1].0
     }
 
-    /// The log has taken this entry.
+    /// Records an entry that was appended.
     pub(crate) fn handle_entry(&mut self, entry: &Entry, token: u64, first: u64) {
-        assert_eq!(entry.seq, self.last() + 1, "places are contiguous");
+        assert_eq!(
+            entry.seq,
+            self.last() + 1,
+            "entries are numbered without holes"
+        );
         self.handle_first(first);
-        let fact = Fact {
+        let record = Record {
             seq: entry.seq,
             check: entry.check(),
             channel: entry.channel.clone(),
             body_length: entry.body.len(),
             token,
             audience: self.audience(entry),
-            before: self.line.last().copied(),
-            born: self.tick(),
-            gone: u64::MAX,
+            before: self.current.last().copied(),
+            added: self.tick(),
+            lost: u64::MAX,
         };
-        let at = self.facts.len();
-        self.by_place.insert((fact.seq, fact.check), at);
-        if fact.token == 0 {
+        let at = self.records.len();
+        self.by_seq.insert((record.seq, record.check), at);
+        if record.token == 0 {
             self.ends.push(at);
         }
-        self.facts.push(fact);
-        self.line.push(at);
+        self.records.push(record);
+        self.current.push(at);
         self.peak = self.peak.max(self.last());
     }
 
@@ -152,16 +162,16 @@ impl Ledger {
         match oldest {
             _ if entry.kind == EntryKind::End && oldest.is_none() => Audience::IsEnd,
             None => Audience::All,
-            Some(end) if end.audience == Audience::IsEnd => Audience::NobodyBehind(end.seq),
-            Some(_) => Audience::Any,
+            Some(end) if end.audience == Audience::IsEnd => Audience::AfterEnd(end.seq),
+            Some(_) => Audience::Undefined,
         }
     }
 
-    /// The log holds nothing before this place.
+    /// Records that the log holds no entry before `first`.
     pub(crate) fn handle_first(&mut self, first: u64) {
         if first > self.first {
             self.first = first;
-            self.is_blurred |= self.last_break > self.last_rest;
+            self.is_history_unknown |= self.last_break > self.last_rest;
             self.last_trim = self.tick();
         }
     }
@@ -169,9 +179,9 @@ impl Ledger {
     pub(crate) fn handle_rewind(&mut self, last: u64) {
         let now = self.tick();
         self.last_break = now;
-        let kept = self.place(last).min(self.line.len());
-        for at in self.line.drain(kept..) {
-            self.facts[at].gone = now;
+        let kept = self.index(last).min(self.current.len());
+        for at in self.current.drain(kept..) {
+            self.records[at].lost = now;
         }
     }
 
@@ -187,17 +197,18 @@ impl Ledger {
         self.epochs.push((epoch, now..u64::MAX));
     }
 
-    fn place(&self, seq: u64) -> usize {
+    fn index(&self, seq: u64) -> usize {
         usize::try_from(seq).unwrap()
     }
 
-    /// What stands at this place now.
+    /// The record of the entry `seq` in the current history.
     pub(crate) fn at(&self, seq: u64) -> Option<usize> {
-        let place = self.place(seq).checked_sub(1)?;
-        self.line.get(place).copied()
+        let index = self.index(seq).checked_sub(1)?;
+        self.current.get(index).copied()
     }
 
-    /// The fact at this position; `None` for the place before all. An error if the log never had it.
+    /// The record at this position; `None` for the position before the first entry. An error if the log
+    /// never had this position.
     pub(crate) fn find(&self, position: &Position) -> Result<Option<usize>, String> {
         let epoch = self.epochs.iter().find(|epoch| epoch.0 == position.epoch);
         let Some((_, during)) = epoch else {
@@ -207,29 +218,32 @@ impl Ledger {
         if position.seq == 0 && is_nothing {
             return Ok(None);
         }
-        let Some(&at) = self.by_place.get(&(position.seq, position.check)) else {
+        let Some(&at) = self.by_seq.get(&(position.seq, position.check)) else {
             return Err(format!("{position} was never in the log"));
         };
-        let fact = &self.facts[at];
-        if fact.born < during.end && during.start < fact.gone {
+        let record = &self.records[at];
+        if record.added < during.end && during.start < record.lost {
             Ok(Some(at))
         } else {
             Err(format!("{position} was not in the log in that epoch"))
         }
     }
 
-    /// What stands between two facts, of which the first is of the history of the second.
+    /// The records between two records, if the first is in the history of the second.
     pub(crate) fn between(
         &self,
         before: Option<usize>,
         newest: usize,
     ) -> Result<Vec<usize>, OtherHistory> {
-        let after = before.map_or(0, |at| self.facts[at].seq);
+        let after = before.map_or(0, |at| self.records[at].seq);
         let mut between = Vec::new();
         let mut at = Some(newest);
-        while let Some(fact) = at.map(|at| &self.facts[at]).filter(|fact| fact.seq > after) {
-            at = fact.before;
-            between.extend(at.filter(|&at| self.facts[at].seq > after));
+        while let Some(record) = at
+            .map(|at| &self.records[at])
+            .filter(|record| record.seq > after)
+        {
+            at = record.before;
+            between.extend(at.filter(|&at| self.records[at].seq > after));
         }
         between.reverse();
         if at == before {
@@ -239,27 +253,27 @@ impl Ledger {
         }
     }
 
-    /// The newest fact.
+    /// The newest record of the current history.
     pub(crate) fn newest(&self) -> Option<usize> {
-        self.line.last().copied()
+        self.current.last().copied()
     }
 
     /// The ends that the log holds.
-    fn held_ends(&self) -> impl Iterator<Item = &Fact> {
-        let ends = self.ends.iter().map(|&at| &self.facts[at]);
-        ends.filter(|end| end.gone == u64::MAX && end.seq >= self.first)
+    fn held_ends(&self) -> impl Iterator<Item = &Record> {
+        let ends = self.ends.iter().map(|&at| &self.records[at]);
+        ends.filter(|end| end.lost == u64::MAX && end.seq >= self.first)
     }
 
-    /// Whether each of these channels has ended, at some time since.
+    /// Whether each of these channels had an end at some time after `since`.
     pub(crate) fn have_ended(&self, patterns: &[Pattern], since: u64) -> bool {
         patterns.iter().all(|pattern| {
             let channel = channel_of(pattern);
-            let mut ends = self.ends.iter().map(|&at| &self.facts[at]);
-            ends.any(|end| end.gone > since && Some(&end.channel) == channel.as_ref())
+            let mut ends = self.ends.iter().map(|&at| &self.records[at]);
+            ends.any(|end| end.lost > since && Some(&end.channel) == channel.as_ref())
         })
     }
 
-    /// Whether each of these channels has an end that the log holds and all agree upon.
+    /// Whether the log holds an undisputed end of each of these channels.
     pub(crate) fn have_surely_ended(&self, patterns: &[Pattern]) -> bool {
         patterns.iter().all(|pattern| {
             let channel = channel_of(pattern);
@@ -270,7 +284,7 @@ impl Ledger {
     }
 }
 
-/// The channel that a pattern names, unless it means those below.
+/// The channel of a pattern; `None` if the pattern ends in `/*`.
 fn channel_of(pattern: &Pattern) -> Option<ChannelName> {
     ChannelName::new(&pattern.to_string()).ok()
 }

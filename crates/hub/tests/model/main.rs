@@ -1,13 +1,13 @@
-//! Hubs over one log beside an append-only list: whatever happens, every client hears every event of
-//! its channels once and in order, or is told what it has not.
+//! A model test: random operations on hubs over one log, compared with an append-only list. Each client
+//! must receive every event of its channels once and in order, or a gap that reports the loss.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod client;
 mod judge;
 mod ledger;
 mod op;
+mod recording_log;
 mod shrink;
-mod told_log;
 mod world;
 
 use std::fmt;
@@ -18,13 +18,13 @@ use std::thread;
 use fastrand::Rng;
 use tidings_testkit::property;
 
-use self::op::{Op, Setting};
+use self::op::{Op, Setup};
 use self::world::World;
 
 const DEFAULT_STEPS: u64 = 1_000_000;
 const THREADS: usize = 2;
 
-/// Why a case failed.
+/// The reason why a case failed.
 #[derive(Debug, Clone)]
 struct Failed(String);
 
@@ -41,7 +41,7 @@ impl Failed {
 }
 
 #[test]
-fn every_client_hears_everything_or_is_told_what_it_has_not() {
+fn each_client_receives_every_event_or_a_gap() {
     let seed = property::seed();
     let steps = property::steps(DEFAULT_STEPS);
     let taken = AtomicU64::new(0);
@@ -61,17 +61,17 @@ fn every_client_hears_everything_or_is_told_what_it_has_not() {
     eprintln!("{taken} steps in {cases} cases");
 }
 
-/// Tries the case of this seed; returns of how many steps it was.
+/// Runs the case of this seed, and returns its number of steps.
 fn try_case(seed: u64) -> u64 {
     let mut rng = Rng::with_seed(seed);
-    let setting = Setting::random(seed, &mut rng);
+    let setup = Setup::random(seed, &mut rng);
     let count = [30, 200, 1_000, 3_000][rng.usize(..4)];
     let ops = op::ops(&mut rng, count);
-    if let Err(failed) = run(&setting, &ops) {
-        let (ops, failed) = shrink::shrink(ops, failed, |ops| run(&setting, ops).err());
+    if let Err(failed) = run(&setup, &ops) {
+        let (ops, failed) = shrink::shrink(ops, failed, |ops| run(&setup, ops).err());
         let ops: Vec<_> = ops.iter().map(|op| format!("    {op:?},")).collect();
         panic!(
-            "TIDINGS_TEST_SEED={seed} TIDINGS_TEST_STEPS=1\n{setting:?}\n{}\n{}",
+            "TIDINGS_TEST_SEED={seed} TIDINGS_TEST_STEPS=1\n{setup:?}\n{}\n{}",
             ops.join("\n"),
             failed.0
         );
@@ -79,14 +79,14 @@ fn try_case(seed: u64) -> u64 {
     ops.len() as u64
 }
 
-fn run(setting: &Setting, ops: &[Op]) -> Verdict {
+fn run(setup: &Setup, ops: &[Op]) -> Verdict {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(async { World::new(setting.clone()).run(ops).await })
+        runtime.block_on(async { World::new(setup.clone()).run(ops).await })
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

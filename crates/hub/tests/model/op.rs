@@ -1,8 +1,8 @@
-//! Owns `Op`: what may happen to hubs, their log and their clients, and how a case is made up.
+//! `Op`: the steps of a case, and their random choice.
 
 use fastrand::Rng;
 
-use crate::client::{Policy, StartPoint, Wish};
+use crate::client::{ClientSpec, Policy, StartPoint};
 
 pub(crate) const CHANNELS: [&str; 16] = [
     "a", "a/b", "a/b/c", "a/b/d", "a/e", "b", "b/c", "c", "d", "e/1", "e/2", "e/3", "f", "g", "h",
@@ -10,8 +10,8 @@ pub(crate) const CHANNELS: [&str; 16] = [
 ];
 const PATTERNS: [&str; 5] = ["a/*", "a/b/*", "b/*", "e/*", "x/*"];
 
-/// One step. Numbers are taken modulo what there is, so that a step means something whichever steps
-/// stand before it.
+/// A step of a case. Hubs, channels and clients are indices, taken modulo their number, so that a step
+/// is valid after any other steps.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Publish {
@@ -20,7 +20,7 @@ pub(crate) enum Op {
         padding: usize,
         key: Option<u8>,
     },
-    /// As another node does.
+    /// Appends to the log directly, as another node does.
     Append {
         channel: usize,
         padding: usize,
@@ -36,7 +36,7 @@ pub(crate) enum Op {
         hub: usize,
         channel: usize,
     },
-    Say {
+    PublishByProducer {
         producer: usize,
     },
     FinishProducer {
@@ -45,26 +45,27 @@ pub(crate) enum Op {
     DropProducer {
         producer: usize,
     },
-    /// All but so many of the entries.
+    /// Trims the log to its newest `keep` entries.
     Trim {
         keep: u64,
     },
-    /// By so many entries.
+    /// Removes the newest `by` entries.
     Rewind {
         by: u64,
     },
+    /// Gives the log a new epoch.
     Renew,
     Drain {
         hub: usize,
     },
-    /// All nodes crash, and so does the log, which falls back by so many entries and takes others.
+    /// All hubs crash. The log loses its newest `by` entries, and `grow` others are appended.
     Crash {
         by: u64,
         grow: usize,
     },
     Subscribe {
         hub: usize,
-        wish: Wish,
+        spec: ClientSpec,
     },
     Poll {
         client: usize,
@@ -83,23 +84,23 @@ pub(crate) enum Op {
     Connect {
         client: usize,
         hub: usize,
-        garbled: bool,
+        invalid_id: bool,
     },
     Leave {
         client: usize,
     },
-    /// The tasks of the runtime get so many turns.
+    /// Yields to the tasks of the runtime so many times.
     Run {
         turns: usize,
     },
-    Pass {
+    Sleep {
         millis: u64,
     },
 }
 
-/// How a case is set up.
+/// The hubs and the log of a case.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub(crate) struct Setup {
     pub(crate) seed: u64,
     pub(crate) hubs: usize,
     pub(crate) tape_bytes: [usize; 2],
@@ -107,7 +108,7 @@ pub(crate) struct Setting {
     pub(crate) delays: usize,
 }
 
-impl Setting {
+impl Setup {
     pub(crate) fn random(seed: u64, rng: &mut Rng) -> Self {
         let mut tape_bytes = || [0, 300, 1_000, 3_000, 20_000, 1 << 20][rng.usize(..6)];
         Self {
@@ -120,9 +121,9 @@ impl Setting {
     }
 }
 
-/// So many steps.
+/// Random steps.
 pub(crate) fn ops(rng: &mut Rng, count: usize) -> Vec<Op> {
-    // Some cases have calm logs, so that all that is to be heard is heard.
+    // A calm log is never rewound, and keeps its epoch: its clients receive no gaps for that.
     let is_calm = rng.bool();
     (0..count).map(|_| op(rng, is_calm)).collect()
 }
@@ -146,7 +147,7 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
         310..313 => Op::AppendEnd { channel },
         313..323 => Op::End { hub, channel },
         323..328 => Op::Produce { hub, channel },
-        328..348 => Op::Say { producer },
+        328..348 => Op::PublishByProducer { producer },
         348..351 => Op::FinishProducer { producer },
         351..354 => Op::DropProducer { producer },
         354..360 => Op::Trim {
@@ -161,7 +162,7 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
         },
         371..394 => Op::Subscribe {
             hub,
-            wish: wish(rng),
+            spec: spec(rng),
         },
         394..620 => Op::Poll {
             client,
@@ -176,13 +177,13 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
         850..890 => Op::Connect {
             client,
             hub,
-            garbled: rng.u32(..40) == 0,
+            invalid_id: rng.u32(..40) == 0,
         },
         890..895 => Op::Leave { client },
         895..990 => Op::Run {
             turns: rng.usize(1..12),
         },
-        _ => Op::Pass {
+        _ => Op::Sleep {
             millis: rng.u64(1..40),
         },
     }
@@ -208,9 +209,9 @@ fn key(rng: &mut Rng) -> Option<u8> {
     (rng.u32(..6) == 0).then(|| rng.u8(..8))
 }
 
-fn wish(rng: &mut Rng) -> Wish {
+fn spec(rng: &mut Rng) -> ClientSpec {
     let count = rng.usize(1..=5);
-    // One in two is to names only, which may all end.
+    // Every second client subscribes to names only: such channels may all end.
     let names_only = rng.bool();
     let mut pattern = || {
         if names_only || rng.bool() {
@@ -227,11 +228,11 @@ fn wish(rng: &mut Rng) -> Wish {
         StartPoint::Snapshot(rng.u64(..4)),
     ];
     let max_lag = [None, Some(1), Some(3), Some(10), Some(50)][rng.usize(..5)];
-    Wish {
+    ClientSpec {
         patterns,
         start: starts[rng.usize(..4)],
         policy: [Policy::Skip, Policy::Disconnect, Policy::Latest][rng.usize(..3)],
         max_lag,
-        looks: rng.u32(..4) > 0,
+        opens_first: rng.u32(..4) > 0,
     }
 }

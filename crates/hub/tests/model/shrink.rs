@@ -1,9 +1,9 @@
-//! Owns the shrinking of a list that fails: what can be left out is left out.
+//! `shrink`: the reduction of a failing list of steps to a short one.
 
 use crate::Failed;
 
-/// The least it can be made: first halves are left out, then quarters, at last single steps, for as
-/// long as it still fails in some way.
+/// Leaves out halves of the list, then quarters, and finally single items, as long as the rest still
+/// fails in some way. Returns the shortest list that fails, and its failure.
 pub(crate) fn shrink<T: Clone>(
     list: Vec<T>,
     failed: Failed,

@@ -1,4 +1,4 @@
-//! Owns `World`: hubs over one log, their clients and publishers, and what is done to them.
+//! The `World`: hubs over one log with their clients and publishers, and the effect of each step.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,20 +16,21 @@ use tokio::time::sleep;
 use crate::client::{Client, Flag};
 use crate::judge::name_of;
 use crate::ledger::{Audience, Book};
-use crate::op::{CHANNELS, Op, Setting};
-use crate::told_log::ToldLog;
+use crate::op::{CHANNELS, Op, Setup};
+use crate::recording_log::RecordingLog;
 use crate::{Failed, Verdict};
 
 const MAX_CLIENTS: usize = 8;
 const MAX_PUBLISHES: usize = 24;
-/// Within this time a hub finds out what its log has become.
+/// Within this time a hub notices each change of its log.
 const REATTACH_MILLIS: u64 = 30;
-/// In how many rounds everybody has heard all.
+/// Within this many rounds each client must receive everything.
 const MAX_ROUNDS: usize = 3_000;
 
+/// Hubs over one log, with their clients and publishers.
 pub(crate) struct World {
-    setting: Setting,
-    log: ToldLog,
+    setup: Setup,
+    log: RecordingLog,
     book: Book,
     hubs: Vec<Hub>,
     clients: Vec<Client>,
@@ -41,7 +42,7 @@ pub(crate) struct World {
 
 type Outcome = Result<Position, Error>;
 
-/// A publisher who waits.
+/// A publisher that waits.
 struct Published {
     /// 0 for the end of a channel.
     token: u64,
@@ -49,7 +50,7 @@ struct Published {
     outcome: Driven<Outcome>,
 }
 
-/// A future that is polled when it was woken.
+/// A future that is polled only after it was woken.
 struct Driven<T> {
     future: Pin<Box<dyn Future<Output = T>>>,
     flag: Arc<Flag>,
@@ -73,12 +74,12 @@ impl<T> Driven<T> {
 }
 
 impl World {
-    pub(crate) fn new(setting: Setting) -> Self {
-        let retention = Retention::in_memory().max_events(setting.max_events);
+    pub(crate) fn new(setup: Setup) -> Self {
+        let retention = Retention::in_memory().max_events(setup.max_events);
         let log = MemoryLog::new(retention);
         let epoch = futures_util::FutureExt::now_or_never(tidings_hub::Log::bounds(&log));
-        let book = Book::new(epoch.unwrap().unwrap().epoch, setting.seed);
-        let log = ToldLog::new(log, book.clone(), setting.delays);
+        let book = Book::new(epoch.unwrap().unwrap().epoch, setup.seed);
+        let log = RecordingLog::new(log, book.clone(), setup.delays);
         let mut world = Self {
             log,
             book,
@@ -88,15 +89,15 @@ impl World {
             publishes: Vec::new(),
             drains: Vec::new(),
             token: 0,
-            setting,
+            setup,
         };
-        world.hubs = (0..world.setting.hubs).map(|n| world.hub(n)).collect();
+        world.hubs = (0..world.setup.hubs).map(|n| world.hub(n)).collect();
         world
     }
 
     fn hub(&self, n: usize) -> Hub {
         Hub::builder()
-            .tape_bytes(self.setting.tape_bytes[n])
+            .tape_bytes(self.setup.tape_bytes[n])
             .over(self.log.clone())
     }
 
@@ -110,9 +111,10 @@ impl World {
         self.judge().await
     }
 
-    /// Has the hubs reach their log: only from then on they know what is newer than a subscription.
+    /// Lets the hubs reach their log. Before that, they do not know which entries are newer than a
+    /// subscription.
     async fn reach(&self) {
-        for _ in 0..40 * self.setting.delays {
+        for _ in 0..40 * self.setup.delays {
             yield_now().await;
         }
     }
@@ -129,7 +131,7 @@ impl World {
             Op::AppendEnd { channel } => self.append_end(channel),
             Op::End { hub, channel } => self.end(hub, channel),
             Op::Produce { .. }
-            | Op::Say { .. }
+            | Op::PublishByProducer { .. }
             | Op::FinishProducer { .. }
             | Op::DropProducer { .. } => self.take_of_producer(op),
             Op::Trim { keep } => {
@@ -154,7 +156,7 @@ impl World {
                     yield_now().await;
                 }
             }
-            Op::Pass { millis } => {
+            Op::Sleep { millis } => {
                 sleep(Duration::from_millis(millis)).await;
                 if millis >= REATTACH_MILLIS {
                     let mut book = self.book.open();
@@ -167,11 +169,11 @@ impl World {
     }
 
     fn take_of_client(&mut self, op: &Op) -> Verdict {
-        if let Op::Subscribe { hub, wish } = op {
+        if let Op::Subscribe { hub, spec } = op {
             if self.clients.len() < MAX_CLIENTS {
-                let mut client = Client::new(wish.clone(), self.book.clone());
+                let mut client = Client::new(spec.clone(), self.book.clone());
                 let node = hub % self.hubs.len();
-                client.connect(&self.hubs[node], node, None, wish.looks);
+                client.connect(&self.hubs[node], node, None, spec.opens_first);
                 self.clients.push(client);
             }
             return Ok(());
@@ -195,11 +197,13 @@ impl World {
             Op::Receive { bytes, .. } => return client.receive(bytes),
             Op::Checkpoint { .. } => client.checkpoint(),
             Op::Cut { .. } => client.cut(),
-            Op::Connect { hub, garbled, .. } => {
+            Op::Connect {
+                hub, invalid_id, ..
+            } => {
                 let node = hub % self.hubs.len();
-                let garbled = garbled.then_some("no position");
-                let looks = client.wish.looks;
-                client.connect(&self.hubs[node], node, garbled, looks);
+                let invalid_id = invalid_id.then_some("no position");
+                let opens_first = client.spec.opens_first;
+                client.connect(&self.hubs[node], node, invalid_id, opens_first);
             }
             Op::Leave { .. } => {
                 self.clients.swap_remove(index);
@@ -238,7 +242,7 @@ impl World {
         channel: usize,
         outcome: impl Future<Output = Outcome> + 'static,
     ) {
-        // Whoever waits no more is no publisher of ours.
+        // Over the limit, the future is dropped: the publisher does not wait.
         if self.publishes.len() < MAX_PUBLISHES {
             self.publishes.push(Published {
                 token,
@@ -285,7 +289,7 @@ impl World {
                     self.producers.push(channel.producer(words).unwrap());
                 }
             }
-            Op::Say { producer } if producer < self.producers.len() => {
+            Op::PublishByProducer { producer } if producer < self.producers.len() => {
                 let (token, event) = self.event(5);
                 let publish = self.producers[producer].publish(event);
                 self.begin(token, 0, publish);
@@ -311,18 +315,18 @@ impl World {
         self.producers.clear();
         self.drains.clear();
         self.hubs.clear();
-        // Last words, and the ends of the hubs' own tasks.
+        // For last words, and the end of the hubs' tasks.
         sleep(Duration::from_secs(10)).await;
         let last = self.book.open().last();
         self.log.rewind(last.saturating_sub(by));
         for n in 0..grow {
             self.append(n % CHANNELS.len(), n);
         }
-        self.hubs = (0..self.setting.hubs).map(|n| self.hub(n)).collect();
+        self.hubs = (0..self.setup.hubs).map(|n| self.hub(n)).collect();
         self.reach().await;
     }
 
-    /// Drains a node; another one takes its place, to which its clients come.
+    /// Drains a hub, and replaces it by a new one. Its clients reconnect to any hub.
     fn drain(&mut self, hub: usize) {
         let node = hub % self.hubs.len();
         {
@@ -363,22 +367,22 @@ impl World {
         let position = match outcome {
             Ok(position) => position,
             Err(Error::Ended) => {
-                let is_heard = |&fact: &usize| book.facts[fact].audience == Audience::All;
+                let is_received = |&record: &usize| book.records[record].audience == Audience::All;
                 return match answers.last().filter(|_| token > 0).copied() {
-                    Some(fact) if is_heard(&fact) => {
-                        Err(Failed::new(format!("{:?}", book.facts[fact])))
+                    Some(record) if is_received(&record) => {
+                        Err(Failed::new(format!("{:?}", book.records[record])))
                     }
                     _ => Ok(()),
                 };
             }
             Err(Error::Unconfirmed) if book.last_break.max(book.last_trim) > 0 => return Ok(()),
-            // What was begun on a node that is drained.
+            // The publish began on a hub that was drained.
             Err(Error::Draining | Error::Unconfirmed) if book.last_drain > 0 => return Ok(()),
             Err(error) => return Err(Failed::new(error.to_string())),
         };
-        // What a repeat repeats may be forgotten, and with it its check.
-        let is_forgotten = |&&fact: &&usize| {
-            let seq = book.facts[fact].seq;
+        // The entry that a repeat refers to may be trimmed. Then its check is unknown.
+        let is_forgotten = |&&record: &&usize| {
+            let seq = book.records[record].seq;
             seq == position.seq && seq < book.first
         };
         if position.check == EntryCheck::from_hash(0) && answers.iter().any(|at| is_forgotten(&at))
@@ -386,26 +390,29 @@ impl World {
             return Ok(());
         }
         let found = book.find(position).map_err(Failed::new)?;
-        let fact = found.ok_or_else(|| Failed::new("no place"))?;
-        // A repeat that was under way when the log fell back may be told what stands there since.
+        let record = found.ok_or_else(|| Failed::new("the position is before the first entry"))?;
+        // A repeat that was in progress during a rewind may return the entry that has the `seq` since.
         let is_doubtful = |&answer: &usize| {
-            let answer = &book.facts[answer];
-            self.setting.delays > 0 && answer.token != token && answer.gone != u64::MAX
+            let answer = &book.records[answer];
+            self.setup.delays > 0 && answer.token != token && answer.lost != u64::MAX
         };
-        if token > 0 && !answers.contains(&fact) && !answers.iter().any(is_doubtful) {
-            return Err(Failed::new(format!("{:?} stands there", book.facts[fact])));
+        if token > 0 && !answers.contains(&record) && !answers.iter().any(is_doubtful) {
+            return Err(Failed::new(format!(
+                "the log holds {:?} there",
+                book.records[record]
+            )));
         }
-        let heard = book.facts[fact].audience;
-        if token > 0 && matches!(heard, Audience::NobodyBehind(end) if end >= book.first) {
-            return Err(Failed::new("nobody hears it"));
+        let audience = book.records[record].audience;
+        if token > 0 && matches!(audience, Audience::AfterEnd(end) if end >= book.first) {
+            return Err(Failed::new("no subscriber receives it"));
         }
         Ok(())
     }
 
-    /// Lets everybody hear all there is.
+    /// Lets all clients receive everything.
     async fn settle(&mut self) -> Verdict {
         self.producers.clear();
-        // The second time behind the checks that a hub makes every 15 s.
+        // The second time after the checks that a hub makes every 15 s.
         for pause in [Duration::from_millis(100), Duration::from_secs(40)] {
             self.come_to_rest().await?;
             sleep(pause).await;
@@ -428,7 +435,7 @@ impl World {
         Err(Failed::new("it does not come to rest"))
     }
 
-    /// Whether there was anything to do.
+    /// Drives everything once. Returns whether there was anything to do.
     fn settle_once(&mut self) -> Result<bool, Failed> {
         let is_driven = |flag: &Flag| flag.is_raised();
         let mut was_busy = self.publishes.iter().any(|p| is_driven(&p.outcome.flag))
@@ -444,7 +451,7 @@ impl World {
                 client.connect(&self.hubs[node], node, None, true);
                 was_busy = true;
             }
-            was_busy |= client.is_ready() || client.has_to_hear();
+            was_busy |= client.is_ready() || client.has_to_receive();
             client.poll(usize::MAX)?;
             client.receive(usize::MAX)?;
         }
@@ -454,11 +461,13 @@ impl World {
     async fn judge(&mut self) -> Verdict {
         if !self.publishes.is_empty() || !self.drains.is_empty() {
             let tokens: Vec<_> = self.publishes.iter().map(|publish| publish.token).collect();
-            return Err(Failed::new(format!("{tokens:?} wait for ever")));
+            return Err(Failed::new(format!(
+                "the publishers of {tokens:?} wait for ever"
+            )));
         }
         for (n, client) in self.clients.iter().enumerate() {
             let judged = client.judge_quiet();
-            judged.map_err(|failed| failed.of(format_args!("client {n}, {:?}", client.wish)))?;
+            judged.map_err(|failed| failed.of(format_args!("client {n}, {:?}", client.spec)))?;
         }
         self.judge_presence()?;
         for hub in &self.hubs {
@@ -474,16 +483,18 @@ impl World {
             let mut found = 0;
             for name in CHANNELS {
                 let pattern = Pattern::new(name).unwrap();
-                let is_there = |client: &&Client| {
+                let is_present = |client: &&Client| {
                     client.hub == node
                         && client.is_present()
-                        && client.wish.patterns.contains(&name)
+                        && client.spec.patterns.contains(&name)
                 };
-                expected += self.clients.iter().filter(is_there).count();
+                expected += self.clients.iter().filter(is_present).count();
                 found += hub.subscriber_count(&pattern);
             }
             if expected != found {
-                return Err(Failed::new(format!("{found} are there, of {expected}")));
+                return Err(Failed::new(format!(
+                    "{found} subscribers are counted instead of {expected}"
+                )));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Owns `ToldLog`: a log in memory that writes down all that is done to it, and takes its time.
+//! `RecordingLog`: a slow log in memory that records each change in the ledger.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -12,15 +12,16 @@ use tidings_proto::Epoch;
 
 use crate::ledger::Book;
 
+/// A log in memory that records each change in the ledger, and may be slow.
 #[derive(Clone)]
-pub(crate) struct ToldLog {
+pub(crate) struct RecordingLog {
     log: MemoryLog,
     book: Book,
-    /// How often a method may wait before and after it does what it does.
+    /// The maximum number of polls for which a method waits, before and again after its work.
     delays: usize,
 }
 
-impl ToldLog {
+impl RecordingLog {
     pub(crate) fn new(log: MemoryLog, book: Book, delays: usize) -> Self {
         Self { log, book, delays }
     }
@@ -77,7 +78,7 @@ impl ToldLog {
     }
 }
 
-impl Log for ToldLog {
+impl Log for RecordingLog {
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         Box::pin(self.slowly(async { Ok(self.bounds_now()) }))
     }
@@ -101,7 +102,7 @@ impl Log for ToldLog {
         patterns: &'a [Pattern],
         limit: usize,
     ) -> LogFuture<'a, Page> {
-        // Small pages, so that what is read changes between two of them.
+        // Small pages: the log may change between two of them.
         let limit = if self.delays > 0 { limit.min(7) } else { limit };
         Box::pin(self.slowly(async move { now(self.log.read(after, up_to, patterns, limit)) }))
     }
@@ -129,7 +130,7 @@ impl Log for ToldLog {
 
 type Batch = Result<Vec<Entry>, LogError>;
 
-/// A batch cut into smaller ones, if the log takes its time.
+/// Cuts a batch into smaller ones at random, if the log is slow.
 fn parts(book: &Book, delays: usize, batch: Batch) -> Vec<Batch> {
     let Ok(mut entries) = batch else {
         return vec![batch];
@@ -161,7 +162,7 @@ async fn wait(book: &Book, delays: usize) {
     .await;
 }
 
-/// What an event's text begins with; 0 for an end.
+/// The number in an event's text; 0 for an end.
 fn token_of(body: &[u8]) -> u64 {
     let body = std::str::from_utf8(body).unwrap();
     let text = body.split_once("data: t").map(|(_, text)| text);
@@ -169,7 +170,7 @@ fn token_of(body: &[u8]) -> u64 {
     digits.map_or(0, |digits| digits.parse().unwrap())
 }
 
-/// A log in memory never waits.
+/// The result of a method of the log in memory, which never waits.
 fn now<T>(future: LogFuture<'_, T>) -> Result<T, LogError> {
     future.now_or_never().unwrap()
 }
