@@ -1,4 +1,12 @@
-//! Compiles the Rust of the pages in `docs/`.
+//! The Rust code of the pages in `docs/`, compiled by the doctests.
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct Testing;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/browsers.md")]
+struct Browsers;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-axum-sse.md")]
