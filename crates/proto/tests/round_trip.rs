@@ -79,7 +79,7 @@ fn events_in_a_row_are_heard_with_the_id_in_effect() {
 #[test]
 fn a_relay_changes_nothing() {
     property::check(&vec(event(), 0..8), |sent| {
-        let heard = round_trip::heard(&sent);
+        let heard = round_trip::received(&sent);
         let relayed: EncodedEvents = heard.iter().collect();
         let heard_again = decode(&[relayed.bytes()], &Options::show_all());
         assert_eq!(heard_again.events, heard);

@@ -648,7 +648,7 @@ fn what_is_sent_typed_is_heard_typed() {
             .map(|value| Event::from_typed(value).unwrap())
             .collect();
         round_trip::check(&events);
-        let heard = round_trip::heard(&events)
+        let heard = round_trip::received(&events)
             .into_iter()
             .map(Event::into_typed::<Shop>);
         let heard: Vec<_> = heard.map(|event| event.data.unwrap().unwrap()).collect();

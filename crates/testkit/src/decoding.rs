@@ -1,4 +1,4 @@
-//! Owns what a decoder under test is given and what comes of it.
+//! Checks of a decoder: its options, its chunks, and its result beside the oracle's.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tidings_proto::{Comments, Decoder, Event, EventId, MAX_EVENT_BYTES};
 
 use crate::oracle;
 
-/// How a stream is read: what a [`Decoder`] can be told before it.
+/// The settings of a [`Decoder`] before it reads a stream.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// See [`Decoder::comments`].
@@ -31,7 +31,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Everything that can be shown is.
+    /// Options that show comments and retry events.
     #[must_use]
     pub fn show_all() -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Options {
         }
     }
 
-    /// A decoder of these options, at the beginning of a stream.
+    /// A decoder with these options, at the beginning of a stream.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
         let mut decoder = Decoder::new()
@@ -55,7 +55,7 @@ impl Options {
     }
 }
 
-/// All that a stream leaves behind.
+/// The result of decoding a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoded {
     /// The events, in order.
@@ -64,7 +64,7 @@ pub struct Decoded {
     pub last_event_id: Option<String>,
     /// The reconnection time at the end.
     pub reconnection_time: Option<Duration>,
-    /// Whether a block over the limit was the end.
+    /// Whether a block over the limit ended the stream.
     pub too_large: bool,
 }
 
@@ -85,11 +85,11 @@ pub fn decode(chunks: &[&[u8]], options: &Options) -> Decoded {
 /// Decodes by [`Events::try_next_ref`](tidings_proto::Events::try_next_ref).
 #[must_use]
 pub fn decode_borrowed(chunks: &[&[u8]], options: &Options) -> Decoded {
-    drive(chunks, options, |decoder, chunk, heard| {
+    drive(chunks, options, |decoder, chunk, decoded| {
         let mut events = decoder.decode(chunk);
         loop {
             match events.try_next_ref() {
-                Ok(Some(event)) => heard.push(event.to_event()),
+                Ok(Some(event)) => decoded.push(event.to_event()),
                 Ok(None) => return Fed::Whole,
                 Err(_) => return Fed::TooLarge,
             }
@@ -121,7 +121,7 @@ fn drive(
     }
 }
 
-/// Cuts a stream into chunks of these lengths; what is left over is the last chunk.
+/// Cuts a stream into chunks of these lengths; the rest is the last chunk.
 #[must_use]
 pub fn cut(stream: &[u8], lengths: impl IntoIterator<Item = usize>) -> Vec<&[u8]> {
     let mut rest = stream;
@@ -141,18 +141,18 @@ pub fn bytewise(stream: &[u8]) -> Vec<&[u8]> {
     stream.chunks(1).collect()
 }
 
-/// Asserts that both ways to take events give what the oracle reads in the whole stream.
+/// Asserts that owned and borrowed events both equal the oracle's, which reads the whole stream.
 ///
 /// # Panics
-/// If they do not.
+/// If they differ.
 pub fn check(chunks: &[&[u8]], options: &Options) {
     check_against(&oracle::decode(&chunks.concat(), options), chunks, options);
 }
 
-/// As [`check`], whole, byte by byte and cut in two at every offset.
+/// As [`check`]: whole, byte by byte, and cut in two at every offset.
 ///
 /// # Panics
-/// If a cut changes anything.
+/// If a cut changes the result.
 pub fn check_every_cut(stream: &[u8], options: &Options) {
     let expected = oracle::decode(stream, options);
     check_against(&expected, &[stream], options);

@@ -1,4 +1,4 @@
-//! Owns the fuzz targets: how bytes become a case, and what must hold for it.
+//! The bodies of the fuzz targets: how bytes become a case, and the property of each case.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use tidings_proto::{Comments, Event, EventId, EventName, MAX_EVENT_BYTES};
 use crate::decoding::{Options, bytewise, check, cut};
 use crate::round_trip;
 
-/// One byte of options, then a stream: it reads as the oracle reads it.
+/// The decoder reads each stream as the oracle does. Input: one byte of options, then the stream.
 ///
 /// # Panics
-/// If it does not.
+/// If the two differ.
 pub fn decode(input: &[u8]) {
     if let Some((&options, stream)) = input.split_first() {
         check(&[stream], &options_of(options));
     }
 }
 
-/// One byte of options, one that says how many bytes of chunk lengths follow, these, then a
-/// stream: no cut changes what is read.
+/// No cut changes the events of a stream. Input: one byte of options, one byte with the number of
+/// chunk lengths, one byte for each length, then the stream.
 ///
 /// # Panics
-/// If one does.
+/// If a cut changes the events.
 pub fn chunked(input: &[u8]) {
     let [options, cuts, rest @ ..] = input else {
         return;
@@ -35,11 +35,11 @@ pub fn chunked(input: &[u8]) {
     check(&bytewise(stream), &options);
 }
 
-/// Fields that end at 0xFF, which no text holds, of a byte for the kind and a value: the events
-/// they make are heard as they were sent.
+/// Encoded events read back as they were sent. Input: fields separated by 0xFF, which no text
+/// contains; each is one byte for the kind, then the value.
 ///
 /// # Panics
-/// If they are not.
+/// If the events differ.
 pub fn round_trip(input: &[u8]) {
     let mut events = vec![Event::default()];
     for field in input.split(|&byte| byte == 0xFF) {
@@ -55,8 +55,8 @@ pub fn round_trip(input: &[u8]) {
     round_trip::check(&events);
 }
 
-/// Bits 0 and 1 are what becomes of comments, bit 2 shows retry events, bit 3 sets an id before
-/// the stream, and the high half is a limit: 0 for the default, then 8, 16, 32 … bytes.
+/// Bits 0 and 1 select the handling of comments. Bit 2 shows retry events. Bit 3 sets an ID before
+/// the stream. The high half selects the limit: 0 for the default, then 8, 16, 32 … bytes.
 fn options_of(bits: u8) -> Options {
     Options {
         comments: match bits & 0b11 {

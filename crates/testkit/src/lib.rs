@@ -1,5 +1,5 @@
-//! What the tests of several crates share. Never published, and used from `tests/` only: a crate's
-//! inline tests would see another copy of its types.
+//! Helpers that the tests of several crates share. Never published. Use it from `tests/` only: the
+//! inline tests of a crate would see a second copy of the crate's types.
 
 pub mod decoding;
 pub mod fuzz;

@@ -1,16 +1,16 @@
-//! Owns `Log`: what is traced, as text.
+//! `Log`: the text that a tracing subscriber writes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What a subscriber of `tracing_subscriber::fmt` writes, kept. Clones keep it together.
+/// Keeps the text that a `tracing_subscriber::fmt` subscriber writes. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// All of it so far.
+    /// All text written so far.
     #[must_use]
     pub fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Owns `log_suite`: the laws that every log of a hub keeps.
+//! `log_suite`: the laws that every log of a hub must keep.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -22,15 +22,15 @@ use tidings_hub::{Log, Retention};
 
 use self::subject::Subject;
 
-/// What keeps all that the laws append.
+/// A retention that keeps all entries that the laws append.
 const ROOMY: Retention = Retention::in_memory();
 
-/// Holds a log against every law, each with a fresh one that `make` makes for a retention.
+/// Checks every law, each with a fresh log that `make` makes for a retention.
 ///
-/// Time is real, and no wait is longer than five seconds. To be called within a runtime.
+/// Time is real, and no wait is longer than five seconds. Call it within a tokio runtime.
 ///
 /// # Panics
-/// If a law does not hold; says which.
+/// If a law does not hold. The text names the law.
 pub async fn log_suite<F, Fut>(make: F)
 where
     F: Fn(Retention) -> Fut,
@@ -64,7 +64,7 @@ struct Law {
 
 type Holding = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A law by the function that holds a log against it, with a log that keeps all or this much.
+/// A law by the function that checks it, with a log that keeps everything or has this retention.
 macro_rules! law {
     ($law:ident) => {
         law!($law, crate::log_suite::ROOMY)
@@ -84,7 +84,7 @@ fn fail(law: &str, panic: &Option<Box<dyn Any + Send>>) -> ! {
     let text = panic.and_then(|panic| panic.downcast_ref::<String>().map(String::as_str));
     let text = text.or(panic.and_then(|panic| panic.downcast_ref::<&str>().copied()));
     panic!(
-        "it does not hold that {law}: {}",
+        "the log breaks the law `{law}`: {}",
         text.unwrap_or("it panicked")
     );
 }

@@ -1,7 +1,7 @@
-//! Owns the oracle: a decoder so plain that it can be checked against the standard by reading.
+//! The oracle: a decoder so simple that a reader can check it against the standard.
 //!
-//! It shares no code with the one it judges. It reads the whole stream at once, copies everything,
-//! and follows the text of the standard step by step:
+//! It shares no code with the decoder under test. It reads the whole stream at once, copies
+//! everything, and follows the text of the standard step by step:
 //! [parsing](https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream),
 //! [interpreting](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation),
 //! [UTF-8](https://encoding.spec.whatwg.org/#utf-8-decoder).
@@ -16,7 +16,7 @@ use crate::decoding::{Decoded, Options};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
-/// What a stream of these bytes means, if it ends after them.
+/// The meaning of a stream that consists of these bytes.
 #[must_use]
 pub fn decode(stream: &[u8], options: &Options) -> Decoded {
     let text = stream.strip_prefix(BOM).unwrap_or(stream);
@@ -42,7 +42,7 @@ fn utf8_decode(bytes: &[u8]) -> String {
     text
 }
 
-/// The character that begins with this byte; `None` once what follows cannot belong to one.
+/// The character that begins with this byte; `None` if the bytes form no character.
 fn decode_char(first: u8, rest: &mut Peekable<Copied<slice::Iter<'_, u8>>>) -> Option<char> {
     let (bits, needed, mut allowed) = match first {
         0x00..=0x7F => (first, 0, 0x80..=0xBF),
@@ -64,7 +64,7 @@ fn decode_char(first: u8, rest: &mut Peekable<Copied<slice::Iter<'_, u8>>>) -> O
     char::from_u32(code_point)
 }
 
-/// The lines that have an end, without it.
+/// The lines that have a line end, without it.
 fn whole_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
@@ -82,7 +82,7 @@ fn whole_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The bytes after the last line end. What may still become a BOM is not text yet.
+/// The bytes after the last line end. A prefix of a BOM does not count as text yet.
 fn unfinished_line(stream: &[u8]) -> &[u8] {
     if BOM.starts_with(stream) {
         return &[];
@@ -98,12 +98,12 @@ fn unfinished_line(stream: &[u8]) -> &[u8] {
 struct Interpreter<'a> {
     options: &'a Options,
 
-    /// The standard's buffers. Here and below, lines are appended with an LF each; the last is
-    /// stripped when they are used.
+    /// The standard's buffers. Here and below, each line is appended with an LF; the last LF is
+    /// stripped when the buffer is used.
     data: String,
     event_type: Option<String>,
     id: Option<String>,
-    /// What the options may show beside them.
+    /// Comments and the retry time, which the options may show.
     comments: String,
     retry: Option<Duration>,
 
@@ -145,7 +145,7 @@ impl<'a> Interpreter<'a> {
         Ok(())
     }
 
-    /// Says whether this line may be held on top of its block.
+    /// Fails if this line and the unfinished block together exceed the limit.
     fn hold(&mut self, line: &[u8]) -> Result<(), TooLarge> {
         if line.starts_with(b":") && self.options.comments == Comments::Skip {
             return Ok(());
@@ -190,7 +190,7 @@ impl<'a> Interpreter<'a> {
             "event" => self.event_type = Some(value.to_owned()),
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // The only way for digits not to parse is that they are too many.
+                // Digits fail to parse only if the number is too large.
                 let time = Duration::from_millis(value.parse().unwrap_or(u64::MAX));
                 self.retry = Some(time);
                 self.reconnection_time = Some(time);
@@ -229,7 +229,7 @@ impl<'a> Interpreter<'a> {
     }
 }
 
-/// Lines without the LF of the last; `None` if there are no lines.
+/// The lines without the last LF; `None` if there are no lines.
 fn joined(lines: &str) -> Option<&str> {
     lines.strip_suffix('\n')
 }

@@ -1,4 +1,4 @@
-//! Owns how properties are run: from a seed that is printed, for as many cases as asked.
+//! Property tests from a printed seed: `TIDINGS_TEST_SEED` and `TIDINGS_TEST_STEPS`.
 
 use std::env;
 use std::fmt::Display;
@@ -8,13 +8,13 @@ use std::str::FromStr;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-/// Enough to find what one change breaks, few enough for a debug build.
+/// Enough cases to find a mistake of one change, and few enough for a debug build.
 const DEFAULT_STEPS: u32 = 2_000;
 
-/// Runs a property over the values of a strategy, and shrinks what breaks it.
+/// Runs a property over the values of a strategy, and shrinks a value for which it fails.
 ///
-/// `TIDINGS_TEST_SEED` replays a run, by default every run has a new seed; `TIDINGS_TEST_STEPS` is
-/// how many cases it has, 2,000 by default. Both are printed.
+/// `TIDINGS_TEST_SEED` replays a run. Default: a new seed for each run. `TIDINGS_TEST_STEPS` is the
+/// number of cases. Default: 2,000. Both are printed.
 ///
 /// # Panics
 /// If the property does not hold.
@@ -36,7 +36,7 @@ pub fn check<S: Strategy>(values: &S, property: impl Fn(S::Value)) {
     }
 }
 
-/// The seed of this run: what `TIDINGS_TEST_SEED` says, or a new one. It is printed.
+/// The seed of this run: `TIDINGS_TEST_SEED`, or a new seed. It is printed.
 #[must_use]
 pub fn seed() -> u64 {
     let seed = setting("TIDINGS_TEST_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
@@ -44,7 +44,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// How many steps this run has: what `TIDINGS_TEST_STEPS` says, or so many. It is printed.
+/// The number of steps of this run: `TIDINGS_TEST_STEPS`, or `default`. It is printed.
 #[must_use]
 pub fn steps<N: FromStr + Display>(default: N) -> N {
     let steps = setting("TIDINGS_TEST_STEPS").unwrap_or(default);
@@ -60,7 +60,7 @@ fn setting<T: FromStr>(name: &str) -> Option<T> {
     Some(value)
 }
 
-#[allow(clippy::panic, reason = "a failed test is one")]
+#[allow(clippy::panic, reason = "a failed test is a panic")]
 fn fail(reason: &dyn Display) -> ! {
     panic!("{reason}");
 }

@@ -1,4 +1,4 @@
-//! Owns what encoding keeps: the law that what is encoded reads back.
+//! The round trip: encoded events read back as they were sent.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tidings_proto::{EncodedEvents, Event};
 
 use crate::decoding::{Decoded, Options, bytewise, decode, decode_borrowed};
 
-/// Asserts that a client which is shown everything hears what was sent.
+/// Asserts that a client that shows everything receives these events as they were sent.
 ///
 /// # Panics
-/// If it hears anything else.
+/// If the received events differ.
 pub fn check(sent: &[Event]) {
     let encoded: EncodedEvents = sent.iter().collect();
     let expected = Decoded {
-        events: heard(sent),
+        events: received(sent),
         last_event_id: encoded.last_event_id().map(|id| id.as_str().to_owned()),
         reconnection_time: sent
             .iter()
@@ -37,18 +37,19 @@ pub fn check(sent: &[Event]) {
     assert_eq!(one_by_one.as_bytes(), bytes, "Display");
 }
 
-/// What a client which is shown everything hears of these events: each line end of a text as LF,
-/// whole milliseconds, and the id in effect. An event of only a name or an id is not heard.
+/// The events that a client that shows everything receives: each line end of a text as LF, times in
+/// whole milliseconds, and the ID in effect. It does not receive an event that has only a name or
+/// an ID.
 #[must_use]
-pub fn heard(sent: &[Event]) -> Vec<Event> {
+pub fn received(sent: &[Event]) -> Vec<Event> {
     let mut id = None;
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for event in sent {
         if event.id.is_some() {
             id.clone_from(&event.id);
         }
         if event.data.is_some() || event.retry.is_some() || event.comments.is_some() {
-            heard.push(Event {
+            received.push(Event {
                 data: event.data.as_deref().map(lf_only),
                 event: event.event.clone(),
                 id: id.clone(),
@@ -57,7 +58,7 @@ pub fn heard(sent: &[Event]) -> Vec<Event> {
             });
         }
     }
-    heard
+    received
 }
 
 fn lf_only(text: &str) -> String {

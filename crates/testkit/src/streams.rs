@@ -1,4 +1,4 @@
-//! Owns the sample streams: what producers send, and what is to be read in it.
+//! Sample streams in the shape of real producers, and a summary of the events in each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -18,28 +18,28 @@ pub struct Sample {
     pub name: String,
     /// The stream.
     pub bytes: Vec<u8>,
-    /// What a right decoder gets from it.
+    /// The summary that a correct decoder arrives at.
     pub expected: Summary,
 }
 
-/// What is known of a stream's events, by a digest instead of all their text.
+/// A summary of a stream's events, with a digest instead of their text.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Summary {
     /// The stream's length.
     pub bytes: usize,
-    /// Tells a damaged file from a wrong decoder.
+    /// Distinguishes a damaged file from a wrong decoder.
     pub sha256_of_file: String,
-    /// How many events there are.
+    /// The number of events.
     pub events: usize,
-    /// How many of each type.
+    /// The number of events of each type.
     pub by_event: BTreeMap<String, usize>,
-    /// How many comment lines.
+    /// The number of comment lines.
     pub comments: usize,
     /// The length of the longest data.
     pub longest_data_bytes: usize,
-    /// Empty if there is none.
+    /// The last event ID at the end; empty if there is none.
     pub final_last_event_id: String,
-    /// `None` if there was no `retry`.
+    /// The reconnection time at the end; `None` without a `retry`.
     pub final_retry_ms: Option<u64>,
     /// SHA-256 over type, data and last event ID of each event: a big-endian `u32` of the length,
     /// then the text.
@@ -67,7 +67,7 @@ pub fn samples() -> Vec<Sample> {
 }
 
 impl Summary {
-    /// Decodes a stream and sums up what was heard.
+    /// Decodes a stream and summarises its events.
     #[must_use]
     pub fn of(chunks: &[&[u8]]) -> Self {
         let stream = chunks.concat();

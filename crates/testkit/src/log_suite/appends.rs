@@ -1,4 +1,4 @@
-//! What becomes of an entry that is appended.
+//! Laws of appending: order, sequence numbers, and each part of an entry.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,15 @@ use super::{Law, law};
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_fresh_log_is_empty),
-    law!(places_are_contiguous_from_one),
-    law!(calls_stand_in_their_order),
-    law!(what_is_read_is_what_was_appended),
+    law!(sequence_numbers_are_contiguous_from_one),
+    law!(appends_keep_the_order_of_their_calls),
+    law!(an_entry_reads_back_as_it_was_appended),
     law!(time_never_falls),
-    law!(appends_of_many_tasks_stand_once_each),
+    law!(appends_of_many_tasks_are_kept_once_each),
     law!(any_body_is_kept),
     law!(any_name_is_kept),
     law!(ends_are_listed),
-    law!(futures_that_are_dropped_hurt_nothing),
+    law!(dropped_futures_do_no_harm),
 ];
 
 async fn a_fresh_log_is_empty(log: Subject) {
@@ -29,7 +29,7 @@ async fn a_fresh_log_is_empty(log: Subject) {
     assert_eq!((page.entries, page.through), (vec![], 0));
 }
 
-async fn places_are_contiguous_from_one(log: Subject) {
+async fn sequence_numbers_are_contiguous_from_one(log: Subject) {
     for n in 1..=20 {
         assert_eq!(log.publish("a", "x").await, n);
         let bounds = log.bounds().await;
@@ -40,10 +40,10 @@ async fn places_are_contiguous_from_one(log: Subject) {
     assert_contiguous(&entries, 1);
 }
 
-async fn calls_stand_in_their_order(log: Subject) {
+async fn appends_keep_the_order_of_their_calls(log: Subject) {
     let drafts = (0..300).map(|n: u32| event(["a", "b"][n as usize % 2], n.to_string()));
     let calls: Vec<_> = drafts.map(|draft| log.0.append(draft)).collect();
-    // Whoever is awaited first.
+    // The order of the calls counts, not the order of the awaits.
     for (call, seq) in calls.into_iter().rev().zip((1..=300).rev()) {
         assert_eq!(must(call).await.seq, seq);
     }
@@ -52,7 +52,7 @@ async fn calls_stand_in_their_order(log: Subject) {
     }
 }
 
-async fn what_is_read_is_what_was_appended(log: Subject) {
+async fn an_entry_reads_back_as_it_was_appended(log: Subject) {
     let keyed = Draft {
         key: Some("key".into()),
         ..event("a/b", "data: 2\n\n")
@@ -63,7 +63,7 @@ async fn what_is_read_is_what_was_appended(log: Subject) {
         assert!(!appended.is_repeat);
         let page = log.read(appended.seq - 1, appended.seq, &[], 1).await;
         let [entry] = &page.unwrap().entries[..] else {
-            unreachable!("there is one entry between two places");
+            unreachable!("one entry lies between two sequence numbers");
         };
         assert_eq!(entry.seq, appended.seq);
         assert_eq!(
@@ -84,14 +84,14 @@ async fn time_never_falls(log: Subject) {
     log.fill(100).await;
     let entries = log.read_all(0, &[]).await;
     assert!(entries.is_sorted_by_key(|entry| entry.time));
-    // Nanoseconds since 1970: a moment of this century, and not in another unit.
+    // Nanoseconds since 1970: in another unit, the time would lie outside this century.
     for entry in entries {
         let of_this_century = 946_684_800_000_000_000..4_102_444_800_000_000_000;
         assert!(of_this_century.contains(&entry.time), "{}", entry.time);
     }
 }
 
-async fn appends_of_many_tasks_stand_once_each(log: Subject) {
+async fn appends_of_many_tasks_are_kept_once_each(log: Subject) {
     let mut tasks = Vec::new();
     for task in 0..8 {
         let log = log.clone();
@@ -106,7 +106,10 @@ async fn appends_of_many_tasks_stand_once_each(log: Subject) {
     let mut bodies = Vec::new();
     for (number, task) in tasks.into_iter().enumerate() {
         let seqs = task.await.unwrap();
-        assert!(seqs.is_sorted(), "who waits for each keeps their order");
+        assert!(
+            seqs.is_sorted(),
+            "a task that awaits each append keeps its order"
+        );
         let texts = (0..50).map(|n| format!("{number} {n}"));
         bodies.extend(seqs.into_iter().zip(texts));
     }
@@ -134,12 +137,12 @@ async fn any_body_is_kept(log: Subject) {
     let entries = log.tail(0).take(bodies.len()).await;
     assert_eq!(log.read_all(0, &[]).await, entries);
     for (entry, body) in entries.iter().zip(&bodies) {
-        // Not with `assert_eq`, which would print half a megabyte.
+        // Not `assert_eq`, which would print half a megabyte.
         assert!(entry.body == body, "a body of {} bytes", body.len());
     }
 }
 
-/// Names that a log which writes them in another way may take for one another.
+/// Names that a log could confuse if it encodes them.
 const NAMES: &[&str] = &[
     "a", "A", "a.b", "a/b", "a_b", "a-b", "a:b", "a~b", "a~2Fb", "a_2Fb", "a/b/c", "a/b.c",
     "a.b/c", "ab/c", "...", "a/...", "a/.b", "a/b.", "-", "_", "~", ":", "0", "con",
@@ -179,7 +182,7 @@ async fn ends_are_listed(log: Subject) {
     log.publish("a", "x").await;
     log.append(end("a")).await;
     log.append(end("b/c")).await;
-    // It is not the log that judges what comes behind an end.
+    // A log does not refuse entries after an end.
     log.publish("a", "y").await;
     log.append(end("a")).await;
     assert_eq!(
@@ -192,7 +195,7 @@ async fn ends_are_listed(log: Subject) {
     assert_eq!(kinds, [event, end, end, event, end]);
 }
 
-async fn futures_that_are_dropped_hurt_nothing(log: Subject) {
+async fn dropped_futures_do_no_harm(log: Subject) {
     for n in 0..50 {
         drop(log.0.append(event("dropped", n.to_string())));
         let polled = log.0.append(event("dropped", format!("polled {n}")));

@@ -1,4 +1,4 @@
-//! What an epoch is for, and who changes it.
+//! Laws of epochs: when an epoch changes, and when it does not.
 
 use tidings_hub::{LogError, Retention};
 use tidings_proto::Epoch;
@@ -9,14 +9,14 @@ use super::{Law, ROOMY, law};
 const TWO: Retention = ROOMY.max_events(2);
 
 pub(super) const LAWS: &[Law] = &[
-    law!(an_epoch_stays_while_the_log_goes_on, TWO),
-    law!(who_expects_another_epoch_changes_nothing),
-    law!(who_knows_the_epoch_renews_it),
-    law!(of_those_who_renew_it_at_once_one_does),
-    law!(no_tail_crosses_an_epoch),
+    law!(an_epoch_stays_while_the_log_grows, TWO),
+    law!(a_renewal_with_a_wrong_epoch_changes_nothing),
+    law!(a_renewal_with_the_current_epoch_succeeds),
+    law!(of_concurrent_renewals_one_succeeds),
+    law!(a_tail_fails_when_the_epoch_changes),
 ];
 
-async fn an_epoch_stays_while_the_log_goes_on(log: Subject) {
+async fn an_epoch_stays_while_the_log_grows(log: Subject) {
     let epoch = log.bounds().await.epoch;
     for _ in 0..5 {
         log.fill(1).await;
@@ -24,7 +24,7 @@ async fn an_epoch_stays_while_the_log_goes_on(log: Subject) {
     }
 }
 
-async fn who_expects_another_epoch_changes_nothing(log: Subject) {
+async fn a_renewal_with_a_wrong_epoch_changes_nothing(log: Subject) {
     log.fill(2).await;
     let mut tail = log.tail(1);
     let before = log.bounds().await;
@@ -35,7 +35,7 @@ async fn who_expects_another_epoch_changes_nothing(log: Subject) {
     assert_eq!(tail.take(2).await, log.read_all(1, &[]).await);
 }
 
-async fn who_knows_the_epoch_renews_it(log: Subject) {
+async fn a_renewal_with_the_current_epoch_succeeds(log: Subject) {
     log.fill(2).await;
     let before = log.bounds().await;
     let entries = log.read_all(0, &[]).await;
@@ -44,7 +44,7 @@ async fn who_knows_the_epoch_renews_it(log: Subject) {
     assert_eq!(
         renew(&log, &before.epoch).await,
         epoch,
-        "it knows no better"
+        "a second renewal expects the old epoch"
     );
     let after = log.bounds().await;
     assert_eq!(after.epoch, epoch);
@@ -53,7 +53,7 @@ async fn who_knows_the_epoch_renews_it(log: Subject) {
     assert_eq!(log.publish("a", "x").await, 3);
 }
 
-async fn of_those_who_renew_it_at_once_one_does(log: Subject) {
+async fn of_concurrent_renewals_one_succeeds(log: Subject) {
     for _ in 0..10 {
         let before = log.bounds().await.epoch;
         let tasks: Vec<_> = (0..8)
@@ -72,7 +72,7 @@ async fn of_those_who_renew_it_at_once_one_does(log: Subject) {
     }
 }
 
-async fn no_tail_crosses_an_epoch(log: Subject) {
+async fn a_tail_fails_when_the_epoch_changes(log: Subject) {
     log.fill(2).await;
     let mut tail = log.tail(0);
     assert_eq!(tail.take(2).await, log.read_all(0, &[]).await);

@@ -1,4 +1,4 @@
-//! What becomes of an append that is repeated. How long a key is remembered is too long to be waited for.
+//! Laws of keys: repeated appends. A key is remembered for too long to test when it is forgotten.
 
 use tidings_hub::{Appended, Draft, Retention};
 
@@ -8,16 +8,16 @@ use super::{Law, ROOMY, law};
 const TWO: Retention = ROOMY.max_events(2);
 
 pub(super) const LAWS: &[Law] = &[
-    law!(a_repeat_is_told_the_first_place),
-    law!(without_a_key_nothing_is_a_repeat),
-    law!(a_key_is_a_channels_own),
+    law!(a_repeat_returns_the_first_sequence_number),
+    law!(an_append_without_a_key_is_never_a_repeat),
+    law!(a_key_belongs_to_one_channel),
     law!(any_key_is_kept),
-    law!(a_repeat_of_what_is_in_flight_is_one),
+    law!(a_repeat_of_an_append_in_flight_is_a_repeat),
     law!(of_many_repeats_one_is_appended),
     law!(a_key_outlives_its_entry, TWO),
 ];
 
-async fn a_repeat_is_told_the_first_place(log: Subject) {
+async fn a_repeat_returns_the_first_sequence_number(log: Subject) {
     log.publish("a", "before").await;
     assert_eq!(log.append(keyed("a", "key")).await, first(2));
     log.publish("a", "between").await;
@@ -37,14 +37,14 @@ async fn a_repeat_is_told_the_first_place(log: Subject) {
     assert_eq!(log.ends().await, []);
 }
 
-async fn without_a_key_nothing_is_a_repeat(log: Subject) {
+async fn an_append_without_a_key_is_never_a_repeat(log: Subject) {
     for seq in 1..=3 {
         assert_eq!(log.append(event("a", "same")).await, first(seq));
     }
 }
 
-async fn a_key_is_a_channels_own(log: Subject) {
-    // The last ones differ only in where the channel ends and the key begins.
+async fn a_key_belongs_to_one_channel(log: Subject) {
+    // The last pairs differ only in the boundary between the channel and the key.
     let pairs = [
         ("a", "key"),
         ("b", "key"),
@@ -78,7 +78,7 @@ async fn any_key_is_kept(log: Subject) {
     }
 }
 
-async fn a_repeat_of_what_is_in_flight_is_one(log: Subject) {
+async fn a_repeat_of_an_append_in_flight_is_a_repeat(log: Subject) {
     let calls = [
         log.0.append(keyed("a", "key")),
         log.0.append(keyed("a", "key")),

@@ -1,4 +1,4 @@
-//! What a page holds.
+//! Laws of reading: the entries of a page.
 
 use tidings_hub::{Entry, LogError, PAGE_BYTES, Page, Pattern};
 
@@ -6,17 +6,17 @@ use super::subject::{Subject, event, must, patterns_of, seqs};
 use super::{Law, law};
 
 pub(super) const LAWS: &[Law] = &[
-    law!(a_page_holds_what_was_asked_for),
-    law!(pages_lead_to_everything),
-    law!(a_page_is_found_among_many_entries),
-    law!(at_the_end_a_page_is_empty),
-    law!(past_the_end_nothing_is_read),
-    law!(a_limit_of_none_is_one),
+    law!(a_page_contains_only_the_requested_entries),
+    law!(pages_together_contain_every_requested_entry),
+    law!(rare_entries_are_found_among_many),
+    law!(a_page_at_the_end_is_empty),
+    law!(a_read_past_the_end_fails),
+    law!(a_limit_of_zero_counts_as_one),
     law!(a_page_of_large_entries_is_short),
 ];
 
-/// What may be meant: nothing, all, one, several, some twice.
-const MEANT: &[&[&str]] = &[
+/// Patterns that match all channels, one, several, some twice, or none.
+const PATTERNS: &[&[&str]] = &[
     &[],
     &["a"],
     &["a/*"],
@@ -25,16 +25,16 @@ const MEANT: &[&[&str]] = &[
     &["b", "b/*"],
 ];
 
-async fn a_page_holds_what_was_asked_for(log: Subject) {
+async fn a_page_contains_only_the_requested_entries(log: Subject) {
     log.fill(24).await;
     let entries = log.read_all(0, &[]).await;
-    for meant in MEANT {
-        let patterns = patterns_of(meant);
+    for texts in PATTERNS {
+        let patterns = patterns_of(texts);
         for after in [0, 1, 7, 12, 23, 24] {
             for up_to in [0, after, after + 1, 13, 24, 25, u64::MAX] {
                 for limit in [1, 3, 100] {
                     let page = log.read(after, up_to, &patterns, limit).await.unwrap();
-                    let case = format!("{meant:?} {after} {up_to} {limit}: {page:?}");
+                    let case = format!("{texts:?} {after} {up_to} {limit}: {page:?}");
                     assert!(
                         is_right(&page, &entries, after, up_to, &patterns, limit),
                         "{case}"
@@ -45,7 +45,7 @@ async fn a_page_holds_what_was_asked_for(log: Subject) {
     }
 }
 
-/// Whether the page is one of those that may be given.
+/// Whether a log may return this page.
 fn is_right(
     page: &Page,
     all: &[Entry],
@@ -55,36 +55,36 @@ fn is_right(
     limit: usize,
 ) -> bool {
     let end = up_to.min(all.len() as u64).max(after);
-    let is_meant =
+    let matches =
         |entry: &&Entry| patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel));
-    let found = all.iter().filter(is_meant);
+    let found = all.iter().filter(matches);
     let found = found.filter(|entry| after < entry.seq && entry.seq <= page.through);
-    let leads_on = page.through > after || end == after;
-    leads_on && page.through <= end && page.entries.len() <= limit && found.eq(&page.entries)
+    let makes_progress = page.through > after || end == after;
+    makes_progress && page.through <= end && page.entries.len() <= limit && found.eq(&page.entries)
 }
 
-async fn pages_lead_to_everything(log: Subject) {
+async fn pages_together_contain_every_requested_entry(log: Subject) {
     log.fill(50).await;
-    for meant in MEANT {
-        let patterns = patterns_of(meant);
+    for texts in PATTERNS {
+        let patterns = patterns_of(texts);
         for limit in [1, 2, 7, 1000] {
             let mut found = Vec::new();
             let mut at = 0;
             while at < 50 {
                 let page = log.read(at, u64::MAX, &patterns, limit).await.unwrap();
-                assert!(page.through > at, "a page leads on");
+                assert!(page.through > at, "a page makes progress");
                 at = page.through;
                 found.extend(page.entries);
             }
-            let expected = log.read_all(0, meant).await;
-            assert_eq!(found, expected, "{meant:?} by {limit}");
+            let expected = log.read_all(0, texts).await;
+            assert_eq!(found, expected, "{texts:?} by {limit}");
         }
     }
     let below: Vec<_> = (2..=50).step_by(3).collect();
     assert_eq!(seqs(&log.read_all(0, &["a/*"]).await), below);
 }
 
-async fn a_page_is_found_among_many_entries(log: Subject) {
+async fn rare_entries_are_found_among_many(log: Subject) {
     log.publish("rare", "first").await;
     let calls: Vec<_> = (0..10_000)
         .map(|_| log.0.append(event("much", "x")))
@@ -98,7 +98,7 @@ async fn a_page_is_found_among_many_entries(log: Subject) {
     assert_eq!(log.read_all(0, &["none", "much/*"]).await, []);
 }
 
-async fn at_the_end_a_page_is_empty(log: Subject) {
+async fn a_page_at_the_end_is_empty(log: Subject) {
     log.fill(5).await;
     for patterns in [patterns_of(&[]), patterns_of(&["a"])] {
         let page = log.read(5, u64::MAX, &patterns, 10).await.unwrap();
@@ -106,7 +106,7 @@ async fn at_the_end_a_page_is_empty(log: Subject) {
     }
 }
 
-async fn past_the_end_nothing_is_read(log: Subject) {
+async fn a_read_past_the_end_fails(log: Subject) {
     for last in 0..3 {
         for after in [last + 1, last + 2, u64::MAX - 1, u64::MAX] {
             let page = log.read(after, u64::MAX, &[], 10).await;
@@ -119,7 +119,7 @@ async fn past_the_end_nothing_is_read(log: Subject) {
     }
 }
 
-async fn a_limit_of_none_is_one(log: Subject) {
+async fn a_limit_of_zero_counts_as_one(log: Subject) {
     log.fill(3).await;
     let page = log.read(0, u64::MAX, &[], 0).await.unwrap();
     assert_eq!((seqs(&page.entries), page.through), (vec![1], 1));

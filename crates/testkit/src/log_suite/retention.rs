@@ -1,4 +1,4 @@
-//! What a log forgets, and what it still knows then.
+//! Laws of retention: the entries that a log forgets, and the facts that it keeps about them.
 
 use std::time::Duration;
 
@@ -13,16 +13,22 @@ const FOUR_KIB: Retention = ROOMY.max_bytes(4096);
 const SHORT: Retention = ROOMY.max_age(Some(Duration::from_millis(300)));
 
 pub(super) const LAWS: &[Law] = &[
-    law!(no_more_entries_are_kept_than_asked, TEN),
-    law!(no_more_bytes_are_kept_than_asked, FOUR_KIB),
-    law!(the_newest_stays_where_none_may_be_kept, ROOMY.max_events(0)),
-    law!(the_newest_stays_however_large, ROOMY.max_bytes(1)),
-    law!(what_is_too_old_is_forgotten_but_the_newest, SHORT),
-    law!(what_was_forgotten_is_not_read, TEN),
+    law!(the_limit_on_entries_is_kept, TEN),
+    law!(the_limit_on_bytes_is_kept, FOUR_KIB),
+    law!(
+        the_newest_entry_stays_with_a_limit_of_zero_entries,
+        ROOMY.max_events(0)
+    ),
+    law!(
+        the_newest_entry_stays_however_large_it_is,
+        ROOMY.max_bytes(1)
+    ),
+    law!(old_entries_are_forgotten_except_the_newest, SHORT),
+    law!(a_read_of_forgotten_entries_fails, TEN),
     law!(ends_are_forgotten_with_their_entries, TEN),
 ];
 
-async fn no_more_entries_are_kept_than_asked(log: Subject) {
+async fn the_limit_on_entries_is_kept(log: Subject) {
     let mut appended = Vec::new();
     for seq in 1_u64..=35 {
         appended.push(publish(&log, 1).await);
@@ -30,7 +36,7 @@ async fn no_more_entries_are_kept_than_asked(log: Subject) {
     }
 }
 
-async fn no_more_bytes_are_kept_than_asked(log: Subject) {
+async fn the_limit_on_bytes_is_kept(log: Subject) {
     let mut appended: Vec<Entry> = Vec::new();
     for n in 0..60 {
         appended.push(publish(&log, n * 277 % 1500).await);
@@ -43,18 +49,18 @@ async fn no_more_bytes_are_kept_than_asked(log: Subject) {
         let first = appended.len() - kept.count() + 1;
         assert_kept(&log, &appended, first as u64).await;
     }
-    // One that pushes out all others, and leaves no room itself.
+    // An entry over the limit pushes out all others, and the next entry pushes it out.
     appended.push(publish(&log, 10_000).await);
     assert_kept(&log, &appended, 61).await;
     appended.push(publish(&log, 1).await);
     assert_kept(&log, &appended, 62).await;
 }
 
-async fn the_newest_stays_where_none_may_be_kept(log: Subject) {
+async fn the_newest_entry_stays_with_a_limit_of_zero_entries(log: Subject) {
     only_the_newest_stays(&log).await;
 }
 
-async fn the_newest_stays_however_large(log: Subject) {
+async fn the_newest_entry_stays_however_large_it_is(log: Subject) {
     only_the_newest_stays(&log).await;
 }
 
@@ -66,7 +72,7 @@ async fn only_the_newest_stays(log: &Subject) {
     }
 }
 
-async fn what_is_too_old_is_forgotten_but_the_newest(log: Subject) {
+async fn old_entries_are_forgotten_except_the_newest(log: Subject) {
     let mut appended = Vec::new();
     for _ in 0..5 {
         appended.push(publish(&log, 1).await);
@@ -81,12 +87,12 @@ async fn what_is_too_old_is_forgotten_but_the_newest(log: Subject) {
 async fn wait_for_first(log: &Subject, first: u64) {
     let start = Instant::now();
     while log.bounds().await.first < first {
-        assert!(start.elapsed() < PATIENCE, "it never forgets what is old");
+        assert!(start.elapsed() < PATIENCE, "old entries are not forgotten");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn what_was_forgotten_is_not_read(log: Subject) {
+async fn a_read_of_forgotten_entries_fails(log: Subject) {
     log.fill(25).await;
     for after in [0, 1, 14] {
         for up_to in [after, 20, u64::MAX] {
@@ -109,19 +115,19 @@ async fn ends_are_forgotten_with_their_entries(log: Subject) {
     assert_eq!(log.ends().await, [("b".to_owned(), 2)]);
     log.fill(1).await;
     assert_eq!(log.ends().await, []);
-    // The name is a new channel's, which may end as well.
+    // The name now belongs to a new channel, which may end too.
     log.append(end("a")).await;
     assert_eq!(log.ends().await, [("a".to_owned(), 13)]);
 }
 
-/// Appends a body of so many bytes, and reads it back before it can be forgotten.
+/// Appends a body of this many bytes, and reads it back before the log can forget it.
 async fn publish(log: &Subject, bytes: usize) -> Entry {
     let seq = log.publish("a", vec![b'x'; bytes]).await;
     let page = log.read(seq - 1, seq, &[], 1).await.unwrap();
     page.entries[0].clone()
 }
 
-/// That of all that was appended just what stands from `first` on is kept, and the floor known.
+/// Asserts that the log keeps exactly the entries from `first` on, and knows the floor.
 async fn assert_kept(log: &Subject, appended: &[Entry], first: u64) {
     let bounds = log.bounds().await;
     assert_eq!((bounds.first, bounds.last), (first, appended.len() as u64));

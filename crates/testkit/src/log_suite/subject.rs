@@ -1,4 +1,4 @@
-//! Owns `Subject`: a log under test, for which nobody waits for ever.
+//! `Subject`: a log under test, with a limit on each wait.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use tidings_hub::{
 };
 use tokio::time::timeout;
 
-/// How long anything of a log may take.
+/// The limit on each operation of a log.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
@@ -29,7 +29,7 @@ impl Subject {
         appended.seq
     }
 
-    /// Appends so many events, to three channels by turns.
+    /// Appends this many events to three channels in turn.
     pub(super) async fn fill(&self, count: usize) {
         for n in 0..count {
             let channel = ["a", "a/b", "c"][n % 3];
@@ -58,7 +58,7 @@ impl Subject {
         within(self.0.read(after, up_to, patterns, limit)).await
     }
 
-    /// All that is behind `after` of these channels, page by page.
+    /// All entries of these channels after `after`, page by page.
     pub(super) async fn read_all(&self, after: u64, patterns: &[&str]) -> Vec<Entry> {
         let patterns = patterns_of(patterns);
         let last = self.bounds().await.last;
@@ -66,28 +66,28 @@ impl Subject {
         let mut at = after;
         while at < last {
             let page = self.read(at, last, &patterns, 100).await.unwrap();
-            assert!(page.through > at, "a page leads on");
+            assert!(page.through > at, "a page makes progress");
             at = page.through;
             entries.extend(page.entries);
         }
         entries
     }
 
-    pub(super) fn tail(&self, after: u64) -> Heard {
-        Heard {
+    pub(super) fn tail(&self, after: u64) -> TailReader {
+        TailReader {
             tail: self.0.tail(after),
             batch: VecDeque::new(),
         }
     }
 }
 
-/// A tail, taken entry by entry.
-pub(super) struct Heard {
+/// Reads a tail entry by entry.
+pub(super) struct TailReader {
     pub(super) tail: Tail,
     batch: VecDeque<Entry>,
 }
 
-impl Heard {
+impl TailReader {
     pub(super) async fn next(&mut self) -> Result<Entry, LogError> {
         if self.batch.is_empty() {
             let batch = within(self.tail.next()).await;
@@ -104,9 +104,9 @@ impl Heard {
         entries
     }
 
-    /// The error it ends with, once nothing is left to hear, and that it is the last item.
+    /// The error that ends the tail. Checks that no item follows it.
     pub(super) async fn error(&mut self) -> LogError {
-        let error = self.next().await.expect_err("a tail that must fail");
+        let error = self.next().await.expect_err("this tail must fail");
         assert!(
             within(self.tail.next()).await.is_none(),
             "an error is the last item of a tail"
@@ -116,7 +116,7 @@ impl Heard {
 }
 
 pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes for ever")
+    timeout(PATIENCE, future).await.expect("it takes over 5 s")
 }
 
 pub(super) async fn must<T, E: Debug>(future: impl Future<Output = Result<T, E>>) -> T {
@@ -148,7 +148,7 @@ pub(super) fn seqs(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq).collect()
 }
 
-/// That the places of these are all those from `first` on.
+/// Asserts that the sequence numbers of these entries are contiguous from `first`.
 #[track_caller]
 pub(super) fn assert_contiguous(entries: &[Entry], first: u64) {
     let expected = (first..).take(entries.len());

@@ -1,4 +1,4 @@
-//! What a tail gives.
+//! Laws of tails: the entries that a tail returns, its wake-ups and its errors.
 
 use std::hint::spin_loop;
 
@@ -6,35 +6,35 @@ use futures_util::{FutureExt, StreamExt};
 use tidings_hub::{LogError, Retention};
 use tokio::sync::watch;
 
-use super::subject::{Heard, Subject, assert_contiguous, event, must, within};
+use super::subject::{Subject, TailReader, assert_contiguous, event, must, within};
 use super::{Law, ROOMY, law};
 
 const SMALL: Retention = ROOMY.max_events(10);
 
 pub(super) const LAWS: &[Law] = &[
-    law!(a_tail_gives_what_is_read),
-    law!(a_tail_hears_what_comes_later),
-    law!(a_tail_that_waits_is_woken),
-    law!(several_tails_hear_everything),
+    law!(a_tail_returns_the_entries_that_reads_return),
+    law!(a_tail_returns_later_entries),
+    law!(a_waiting_tail_is_woken),
+    law!(several_tails_return_every_entry),
     law!(a_tail_misses_nothing_while_others_append),
     law!(no_wake_up_is_lost),
-    law!(a_long_past_is_told_in_order),
+    law!(a_long_history_is_returned_in_order),
     law!(a_tail_past_the_end_fails),
-    law!(a_tail_from_what_was_forgotten_fails, SMALL),
-    law!(a_tail_that_is_too_slow_has_no_hole, SMALL),
+    law!(a_tail_from_forgotten_entries_fails, SMALL),
+    law!(a_tail_that_is_too_slow_skips_nothing_silently, SMALL),
 ];
 
-async fn a_tail_gives_what_is_read(log: Subject) {
+async fn a_tail_returns_the_entries_that_reads_return(log: Subject) {
     log.fill(30).await;
     let read = log.read_all(0, &[]).await;
     for after in [0, 1, 17, 29] {
         let expected = &read[after..];
-        let heard = log.tail(after as u64).take(expected.len()).await;
-        assert_eq!(heard, expected);
+        let entries = log.tail(after as u64).take(expected.len()).await;
+        assert_eq!(entries, expected);
     }
 }
 
-async fn a_tail_hears_what_comes_later(log: Subject) {
+async fn a_tail_returns_later_entries(log: Subject) {
     let mut fresh = log.tail(0);
     log.fill(10).await;
     let (mut start, mut middle, mut end) = (log.tail(0), log.tail(4), log.tail(10));
@@ -50,22 +50,22 @@ async fn a_tail_hears_what_comes_later(log: Subject) {
     }
 }
 
-async fn a_tail_that_waits_is_woken(log: Subject) {
+async fn a_waiting_tail_is_woken(log: Subject) {
     let mut tail = log.tail(0);
     for seq in 1..=10 {
         assert!(
             tail.tail.next().now_or_never().is_none(),
-            "nothing has come yet"
+            "no entry was appended yet"
         );
-        let (heard, ()) = tokio::join!(tail.next(), async {
+        let (entry, ()) = tokio::join!(tail.next(), async {
             tokio::task::yield_now().await;
             log.publish("a", "x").await;
         });
-        assert_eq!(heard.unwrap().seq, seq);
+        assert_eq!(entry.unwrap().seq, seq);
     }
 }
 
-async fn several_tails_hear_everything(log: Subject) {
+async fn several_tails_return_every_entry(log: Subject) {
     log.fill(5).await;
     let mut tails: Vec<_> = (0..16).map(|_| log.tail(0)).collect();
     let mut first = tails.remove(0);
@@ -85,43 +85,44 @@ async fn a_tail_misses_nothing_while_others_append(log: Subject) {
             tokio::spawn(async move { log.fill(250).await })
         })
         .collect();
-    let mut heard = Vec::new();
-    // Attached again and again, wherever the log is by then.
-    while heard.len() < 1_000 {
-        let mut tail = log.tail(heard.len() as u64);
-        let count = 100.min(1_000 - heard.len());
-        heard.extend(tail.take(count).await);
+    let mut entries = Vec::new();
+    // A new tail again and again, while the log grows.
+    while entries.len() < 1_000 {
+        let mut tail = log.tail(entries.len() as u64);
+        let count = 100.min(1_000 - entries.len());
+        entries.extend(tail.take(count).await);
     }
     for task in appending {
         task.await.unwrap();
     }
-    assert_contiguous(&heard, 1);
-    assert_eq!(heard, log.read_all(0, &[]).await);
+    assert_contiguous(&entries, 1);
+    assert_eq!(entries, log.read_all(0, &[]).await);
 }
 
-/// Tails that wait at the same time, of which each is to be woken by each append.
+/// Several tails wait at the same time; each append must wake each of them.
 async fn no_wake_up_is_lost(log: Subject) {
-    let mut hearing: Vec<_> = (0..4).map(|_| count_heard(log.tail(0))).collect();
+    let mut readers: Vec<_> = (0..4).map(|_| newest_seq(log.tail(0))).collect();
     for round in 0..1_000 {
         log.publish("a", "x").await;
-        // The second comes at any moment while the first is heard, and nothing behind it tells of it.
+        // The second append happens at any moment while the first is read. No later append would
+        // make up for a lost wake-up.
         for _ in 0..10 * round {
             spin_loop();
         }
         let last = log.publish("a", "x").await;
-        for heard in &mut hearing {
-            within(heard.wait_for(|seq| *seq == last)).await.unwrap();
+        for newest in &mut readers {
+            within(newest.wait_for(|seq| *seq == last)).await.unwrap();
         }
     }
 }
 
-/// The place of the newest entry that a tail gave to a task of its own.
-fn count_heard(mut heard: Heard) -> watch::Receiver<u64> {
-    let (told, newest) = watch::channel(0);
+/// The sequence number of the newest entry that a tail has returned to a task of its own.
+fn newest_seq(mut reader: TailReader) -> watch::Receiver<u64> {
+    let (sender, newest) = watch::channel(0);
     tokio::spawn(async move {
-        while let Some(batch) = heard.tail.next().await {
+        while let Some(batch) = reader.tail.next().await {
             let newest = batch.unwrap().last().map(|entry| entry.seq);
-            if told.send(newest.unwrap()).is_err() {
+            if sender.send(newest.unwrap()).is_err() {
                 break;
             }
         }
@@ -129,7 +130,7 @@ fn count_heard(mut heard: Heard) -> watch::Receiver<u64> {
     newest
 }
 
-async fn a_long_past_is_told_in_order(log: Subject) {
+async fn a_long_history_is_returned_in_order(log: Subject) {
     let body = vec![b'x'; 1_000];
     let calls: Vec<_> = (0..5_000)
         .map(|_| log.0.append(event("a", body.clone())))
@@ -137,8 +138,8 @@ async fn a_long_past_is_told_in_order(log: Subject) {
     for call in calls {
         must(call).await;
     }
-    let heard = log.tail(0).take(5_000).await;
-    assert_contiguous(&heard, 1);
+    let entries = log.tail(0).take(5_000).await;
+    assert_contiguous(&entries, 1);
 }
 
 async fn a_tail_past_the_end_fails(log: Subject) {
@@ -154,7 +155,7 @@ async fn a_tail_past_the_end_fails(log: Subject) {
     }
 }
 
-async fn a_tail_from_what_was_forgotten_fails(log: Subject) {
+async fn a_tail_from_forgotten_entries_fails(log: Subject) {
     log.fill(25).await;
     for after in [0, 1, 14] {
         let error = log.tail(after).error().await;
@@ -163,22 +164,22 @@ async fn a_tail_from_what_was_forgotten_fails(log: Subject) {
             "{after}: {error:?}"
         );
     }
-    let heard = log.tail(15).take(10).await;
-    assert_contiguous(&heard, 16);
+    let entries = log.tail(15).take(10).await;
+    assert_contiguous(&entries, 16);
 }
 
-async fn a_tail_that_is_too_slow_has_no_hole(log: Subject) {
+async fn a_tail_that_is_too_slow_skips_nothing_silently(log: Subject) {
     log.fill(1).await;
     let mut tail = log.tail(0);
     assert_eq!(tail.next().await.unwrap().seq, 1);
     log.fill(99).await;
-    // What it has at hand it may still give.
+    // It may still return entries that it has already fetched.
     let mut at = 1;
     while at < 100 {
         match tail.next().await {
             Ok(entry) => assert_eq!(entry.seq, at + 1),
             Err(LogError::Trimmed { first }) => {
-                assert!(first > at + 1, "{first} could be heard");
+                assert!(first > at + 1, "entry {first} was available");
                 assert!(within(tail.tail.next()).await.is_none());
                 return;
             }

@@ -1,9 +1,9 @@
-//! Owns `ScriptedServer`: a server that does to each connection exactly what a test says.
+//! `ScriptedServer`: a server that plays the script of a test on each connection.
 #![allow(
     missing_debug_implementations,
     clippy::exhaustive_enums,
     clippy::exhaustive_structs,
-    reason = "only tests know these"
+    reason = "only tests use these types"
 )]
 
 mod received;
@@ -25,7 +25,7 @@ pub use wire::Pipe;
 
 use wire::Wire;
 
-/// Plays one script a connection, over pipes in memory or over sockets, and keeps the requests.
+/// Plays one script per connection, over pipes in memory or over sockets, and keeps the requests.
 #[derive(Clone)]
 pub struct ScriptedServer(Arc<Shared>);
 
@@ -36,9 +36,9 @@ struct Shared {
     open: AtomicUsize,
 }
 
-/// A server on a port of its own, until it is dropped.
+/// A server on a free port. It stops accepting connections when this is dropped.
 pub struct Listening {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
 }
@@ -50,14 +50,14 @@ impl Drop for Listening {
 }
 
 impl ScriptedServer {
-    /// Plays these, and refuses all further connections.
+    /// Plays these scripts, one per connection, and refuses all further connections.
     pub fn plays(scripts: impl IntoIterator<Item = Script>) -> Self {
         let mut scripts: Vec<Script> = scripts.into_iter().collect();
         scripts.reverse();
         Self::directed(move |_| scripts.pop().unwrap_or(Script::Refuse))
     }
 
-    /// Plays what it is told for each connection, counted from 0.
+    /// Plays the script that `director` returns for each connection, counted from 0.
     pub fn directed(director: impl FnMut(usize) -> Script + Send + 'static) -> Self {
         Self(Arc::new(Shared {
             director: Mutex::new(Box::new(director)),
@@ -73,18 +73,18 @@ impl ScriptedServer {
         lock(&self.0.requests).clone()
     }
 
-    /// Forgets the requests that were read.
+    /// Forgets the requests read so far.
     pub fn clear_requests(&self) {
         *lock(&self.0.requests) = Vec::new();
     }
 
-    /// How many connections were made or refused.
+    /// The number of connections that were made or refused.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.load(Ordering::SeqCst)
     }
 
-    /// How many connections are not closed by the client yet, nor by the script.
+    /// The number of connections that neither the client nor the script has closed.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.0.open.load(Ordering::SeqCst)
@@ -93,7 +93,7 @@ impl ScriptedServer {
     /// A connection in memory, served by a task.
     ///
     /// # Errors
-    /// The script refuses it.
+    /// `ConnectionRefused` if the script refuses the connection.
     pub fn connect(&self) -> io::Result<Pipe> {
         let script = self.next_script();
         if matches!(script, Script::Refuse) {
@@ -107,7 +107,7 @@ impl ScriptedServer {
     /// Listens on a free port of this machine. A script that refuses resets the connection instead.
     ///
     /// # Errors
-    /// There is no port.
+    /// If there is no free port.
     pub async fn listen(&self) -> io::Result<Listening> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -131,7 +131,7 @@ impl ScriptedServer {
         let server = self.clone();
         server.0.open.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
-            // A client that goes away in between is what a test may want.
+            // A test may want a client that disconnects in between.
             let _gone = server.play(&mut wire, script).await;
             drop(wire);
             server.0.open.fetch_sub(1, Ordering::SeqCst);
@@ -149,7 +149,7 @@ impl ScriptedServer {
             }
         };
         script::play(wire, steps).await?;
-        // A socket that is closed before all was read is reset, and what was sent may be lost.
+        // Closing a socket with unread bytes resets it, and bytes sent before could be lost.
         let mut rest = [0; 1024];
         while wire.read(&mut rest).await? > 0 {}
         Ok(())

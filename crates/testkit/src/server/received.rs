@@ -1,4 +1,4 @@
-//! Owns `Received`: a request as it came.
+//! `Received`: a request as the server read it.
 
 use std::io;
 
@@ -7,19 +7,19 @@ use tokio::time::Instant;
 
 use super::wire::Wire;
 
-/// A request as it came, and when.
+/// A request as the server read it, and when.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// The request line and the header lines. What is not UTF-8 is replaced.
+    /// The request line and the header lines. Bytes that are not UTF-8 are replaced.
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
-    /// When the whole of it was read.
+    /// When the last byte was read.
     pub at: Instant,
 }
 
 impl Received {
-    /// The values of the headers of this name, in any case.
+    /// The values of the headers with this name, in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1);
@@ -30,7 +30,7 @@ impl Received {
             .collect()
     }
 
-    /// The request target: what stands between method and version.
+    /// The request target, between the method and the version.
     #[must_use]
     pub fn target(&self) -> &str {
         self.head.split(' ').nth(1).unwrap_or_default()

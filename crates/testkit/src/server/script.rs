@@ -1,4 +1,4 @@
-//! Owns `Script` and `Step`: what a server does with one connection.
+//! `Script` and `Step`: the behaviour of a server on one connection.
 
 use std::io;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use tokio::time::sleep;
 use super::received::Received;
 use super::wire::Wire;
 
-/// What a server does with one connection.
+/// The behaviour of a server on one connection.
 pub enum Script {
-    /// Does not take it.
+    /// Refuses the connection.
     Refuse,
-    /// Does this without reading the request.
+    /// Takes these steps without reading the request.
     Unread(Vec<Step>),
-    /// Reads the request, and does what this says.
+    /// Reads the request, and takes the steps that this returns.
     Answer(Answer),
 }
 
-/// What a request is answered by.
+/// The steps that answer a request.
 pub type Answer = Box<dyn FnOnce(&Received) -> Vec<Step> + Send>;
 
-/// What a server does next. After the last step it closes its half of the connection.
+/// One step of a server. After the last step it closes its half of the connection.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Sends these bytes, in one write.
     Send(Vec<u8>),
     /// Waits.
     Wait(Duration),
-    /// Sends nothing more, and waits until the client goes.
+    /// Sends nothing more, and waits until the client closes.
     Stall,
     /// Breaks the connection.
     Reset,
@@ -44,14 +44,14 @@ impl Script {
         Self::Answer(Box::new(move |_| steps))
     }
 
-    /// A whole answer of this status, with these header lines and no body.
+    /// A complete answer with this status, these header lines and no body.
     #[must_use]
     pub fn status(status: u16, headers: &str) -> Self {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n{headers}\r\n");
         Self::answer([Step::send(head)])
     }
 
-    /// An event stream of this text, that ends with the connection.
+    /// An event stream with this text, which ends with the connection.
     pub fn stream(text: impl AsRef<str>) -> Self {
         Self::answer([Step::head(), Step::send(text.as_ref())])
     }
@@ -75,13 +75,13 @@ impl Step {
         Self::send(format!("{HEAD}transfer-encoding: chunked\r\n\r\n"))
     }
 
-    /// Sends this text as a chunk; an empty one is the last.
+    /// Sends this text as a chunk; an empty chunk is the last one.
     pub fn chunk(text: impl AsRef<str>) -> Self {
         let text = text.as_ref();
         Self::send(format!("{:x}\r\n{text}\r\n", text.len()))
     }
 
-    /// Waits for so many milliseconds.
+    /// Waits for this many milliseconds.
     #[must_use]
     pub fn wait(millis: u64) -> Self {
         Self::Wait(Duration::from_millis(millis))
@@ -93,7 +93,7 @@ pub(super) async fn play<W: Wire>(wire: &mut W, steps: Vec<Step>) -> io::Result<
         match step {
             Step::Send(bytes) => wire.write_all(&bytes).await?,
             Step::Wait(time) => {
-                // A client that goes meanwhile is noticed.
+                // Notices a client that closes meanwhile.
                 tokio::select! {
                     () = sleep(time) => {}
                     gone = until_gone(wire) => return gone,
@@ -106,7 +106,7 @@ pub(super) async fn play<W: Wire>(wire: &mut W, steps: Vec<Step>) -> io::Result<
     wire.shutdown().await
 }
 
-/// Fails once the client has closed its half; what it sends is thrown away.
+/// Discards all bytes from the client, and fails after the client has closed its half.
 async fn until_gone<W: Wire>(wire: &mut W) -> io::Result<()> {
     let mut rest = [0; 1024];
     while wire.read(&mut rest).await? > 0 {}

@@ -1,4 +1,4 @@
-//! Owns `Wire`: a connection that can be broken, in memory or over a socket.
+//! `Wire`: a connection that can be broken, in memory or over a socket.
 
 use std::io;
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
 
-/// How many bytes a pipe holds in each direction.
+/// The capacity of a pipe in each direction.
 const PIPE_BYTES: usize = 64 * 1024;
 
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Breaks it, so that the client gets an error where it would read the end.
+    /// Breaks the connection: the client reads an error and not the end.
     fn reset(&mut self) -> io::Result<()>;
 }
 

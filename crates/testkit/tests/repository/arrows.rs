@@ -1,4 +1,4 @@
-//! Who may depend on whom, and what every manifest says, over `cargo metadata`.
+//! The arrows between crates, and the settings that every manifest inherits, by `cargo metadata`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Each crate, and the crates of ours that users of it also get.
+/// Each crate, and our crates that its users also get.
 const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-proto", &[]),
     ("tidings-client", &["tidings-proto"]),
@@ -48,8 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-examples", &["tidings"]),
 ];
 
-/// Crates of others whose major version still moves, or that are a whole HTTP stack, and the
-/// libraries of ours that may use them.
+/// Foreign crates with an unstable major version, or with a whole HTTP stack, and our libraries
+/// that may use them.
 const FENCED: &[(&str, &[&str])] = &[
     ("axum", &["tidings-axum"]),
     ("axum-core", &["tidings-axum"]),
@@ -66,7 +66,7 @@ const FENCED: &[(&str, &[&str])] = &[
     ("redb", &[]),
 ];
 
-/// Others' crates that the wire may use.
+/// Foreign crates that `tidings-proto` may use.
 const OF_PROTO: &[&str] = &[
     "bytes",
     "httpdate",
@@ -77,7 +77,7 @@ const OF_PROTO: &[&str] = &[
     "wide",
 ];
 
-/// What every manifest takes from the workspace, so that it stands in one place.
+/// Settings that every manifest inherits from the workspace.
 const INHERITED: &[&str] = &[
     "version.workspace = true",
     "edition.workspace = true",
@@ -107,24 +107,24 @@ fn arrows_run_down_only() {
 }
 
 #[test]
-fn proto_knows_only_bytes_and_text() {
+fn proto_depends_on_bytes_and_text_only() {
     let members = workspace().packages;
     for dependency in needed_by(member(&members, "tidings-proto")) {
         assert!(
             OF_PROTO.contains(&dependency),
-            "crates/proto/Cargo.toml: {dependency}: only {OF_PROTO:?} may stand here",
+            "crates/proto/Cargo.toml: {dependency}: expected only {OF_PROTO:?}",
         );
     }
 }
 
 #[test]
-fn a_crate_whose_major_moves_stays_behind_its_own_crate() {
+fn unstable_crates_are_used_only_by_their_own_library() {
     for package in published_libraries() {
         for dependency in needed_by(&package) {
             let fence = FENCED.iter().find(|(name, _)| *name == dependency);
             assert!(
                 fence.is_none_or(|(_, users)| users.contains(&package.name.as_str())),
-                "{}: {dependency} may not stand here, only in {fence:?}",
+                "{}: {dependency} is not allowed here, only in {fence:?}",
                 package.manifest_path,
             );
         }
@@ -181,7 +181,7 @@ fn published_crates_carry_their_licences() {
             let theirs = fs::read(folder.join(licence)).unwrap_or_default();
             assert!(
                 ours == theirs,
-                "{}: not the text of {licence} at the root",
+                "{}: its text differs from {licence} at the root",
                 folder.join(licence)
             );
         }
@@ -219,7 +219,7 @@ fn published() -> impl Iterator<Item = Package> {
     })
 }
 
-/// Those with signatures: what the command line is built of is its own affair.
+/// Published crates with an API: the command line may use any dependency.
 fn published_libraries() -> impl Iterator<Item = Package> {
     published().filter(|package| package.targets.iter().any(cargo_metadata::Target::is_lib))
 }
@@ -228,10 +228,10 @@ fn member<'a>(members: &'a [Package], name: &str) -> &'a Package {
     members
         .iter()
         .find(|package| package.name.as_str() == name)
-        .unwrap_or_else(|| panic!("{name} is no member of the workspace"))
+        .unwrap_or_else(|| panic!("{name} is not a member of the workspace"))
 }
 
-/// What else is built for who depends on `package`: all but what only its tests need.
+/// The dependencies that users of `package` also build: all except those of its tests.
 fn needed_by(package: &Package) -> impl Iterator<Item = &str> {
     let needed = |dependency: &&Dependency| dependency.kind != DependencyKind::Development;
     package

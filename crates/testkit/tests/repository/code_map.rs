@@ -18,7 +18,7 @@ fn the_code_map_names_every_source_file() {
 }
 
 #[test]
-fn the_check_sees_what_is_left_out() {
+fn the_check_finds_a_missing_file() {
     let files = [
         "crates/a/src/lib.rs",
         "crates/a/src/b/line.rs",

@@ -1,7 +1,7 @@
-//! Every path, link and test that a document names exists, the documents being all `*.md`.
+//! Every path, link and test that a document (`*.md`) names exists.
 //!
-//! A path is what stands in backticks, or in a `sh` block, and has a known extension, begins with
-//! a folder of the repository's root or ends with `/`; `*` and `{a,b}` stand for what they do in a
+//! A path is a word in backticks or in a `sh` block that has a known extension, begins with a
+//! folder of the repository's root, or ends with `/`; `*` and `{a,b}` work as in a
 //! shell. A test is named `path/to/file.rs::name_of_the_function`.
 
 use crate::markdown::{headings, lines, links};
@@ -20,7 +20,7 @@ const EXTENSIONS: &[&str] = &[
 ];
 
 #[test]
-fn what_the_documents_name_exists() {
+fn everything_that_documents_name_exists() {
     let tree = repo::tree();
     let mut found: Vec<String> = MUST_EXIST
         .iter()
@@ -33,9 +33,9 @@ fn what_the_documents_name_exists() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// Each case: a document at the root, and what is to be said of it.
+/// Each case: a document at the root, and the expected complaints.
 #[test]
-fn the_checks_see_what_is_wrong() {
+fn the_checks_find_each_kind_of_mistake() {
     let check = |text: &str, expected: &[&str]| {
         let mut tree = sample();
         tree.insert("DOC.md".into(), text.into());
@@ -83,7 +83,7 @@ fn the_checks_see_what_is_wrong() {
     );
     check(
         "a `span that",
-        &["DOC.md:1: a code span may not go on in the next line"],
+        &["DOC.md:1: a code span must end in its line"],
     );
     check(
         "# A b: `c`!\n[x](#a-b-c) [y](README.md#two-1) [z](crates/a) [w](https://x.org/#q)",
@@ -114,7 +114,7 @@ fn sample() -> Tree {
     files.map(|(path, text)| (path.into(), text.into())).into()
 }
 
-/// What `document` names and `tree` has not, each with its line.
+/// The names in `document` that do not exist in `tree`, each with its line.
 fn complaints(tree: &Tree, document: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in lines(&tree[document]) {
@@ -135,7 +135,7 @@ fn complaints(tree: &Tree, document: &str) -> Vec<String> {
 fn complaints_of_prose(tree: &Tree, document: &str, line: &str) -> Vec<String> {
     let pieces: Vec<&str> = line.split('`').collect();
     if pieces.len().is_multiple_of(2) {
-        return vec!["a code span may not go on in the next line".into()];
+        return vec!["a code span must end in its line".into()];
     }
     let code = pieces.iter().skip(1).step_by(2);
     let text: String = pieces.iter().copied().step_by(2).collect();
@@ -210,7 +210,7 @@ fn is_path(tree: &Tree, word: &str) -> bool {
         || extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
-/// What git is told to ignore is there only once something made it.
+/// Whether git ignores the path: such a file exists only after a build.
 fn is_generated(tree: &Tree, path: &str) -> bool {
     let ignored = tree.get(".gitignore").map_or("", String::as_str).lines();
     ignored
@@ -218,7 +218,7 @@ fn is_generated(tree: &Tree, path: &str) -> bool {
         .any(|line| path == line || (line.ends_with('/') && path.starts_with(line)))
 }
 
-/// The files that are meant: from the root, beside the document or, for a bare name, anywhere.
+/// The files that the path names: from the root, beside the document or, for a bare name, anywhere.
 fn resolve<'a>(tree: &'a Tree, document: &str, path: &str) -> Vec<&'a str> {
     let path = path.trim_start_matches("./").trim_end_matches('/');
     let beside = join(folder_of(document), path).unwrap_or_default();

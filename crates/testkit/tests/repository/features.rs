@@ -1,4 +1,4 @@
-//! Every row of `docs/features.md` names a test, and ours can be found by the name it has there.
+//! Every row of `docs/features.md` names a test, and each Ktor name finds our item.
 
 use crate::markdown::lines;
 use crate::repo::{self, Tree};
@@ -12,9 +12,9 @@ fn every_feature_has_a_test_and_its_old_name() {
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
-/// Each case: the rows of the page's one table, and what is to be said of them.
+/// Each case: the rows of the page's one table, and the expected complaints.
 #[test]
-fn the_check_sees_what_is_wrong() {
+fn the_check_finds_each_kind_of_mistake() {
     let check = |rows: &str, expected: &[&str]| {
         let page = format!("# Features\n| Ktor | tidings | test |\n| --- | --- | --- |\n{rows}");
         let files = [
@@ -72,7 +72,7 @@ fn complaints(tree: &Tree) -> Vec<String> {
     }
     let mut found = Vec::new();
     for row in rows {
-        let mut complain = |what: &str| found.push(format!("{PAGE}:{}: {what}", row.number));
+        let mut complain = |text: &str| found.push(format!("{PAGE}:{}: {text}", row.number));
         let cells: Vec<&str> = row.text.trim_matches('|').split('|').collect();
         let (first, last) = (cells[0], cells[cells.len() - 1]);
         if !spans(last).any(|span| is_test(tree, span)) {
@@ -102,7 +102,7 @@ fn is_test(tree: &Tree, span: &str) -> bool {
     above.starts_with("#[test]") || above.starts_with("#[tokio::test")
 }
 
-/// Of an item, as code has it, and not a value or a piece of the wire.
+/// Whether the span is the name of an item, and not a value or a piece of the wire format.
 fn is_name(span: &str) -> bool {
     span.starts_with(|c: char| c.is_ascii_alphabetic())
         && span

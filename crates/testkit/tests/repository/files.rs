@@ -1,12 +1,12 @@
-//! What holds for every file of the repository.
+//! Rules for every file of the repository.
 
 use crate::repo;
 
-/// In two halves, or this file would be found.
+/// In two halves, so that this file does not contain them.
 const FORBIDDEN: &[&str] = &[concat!("../sha", "red"), concat!("/wor", "k/")];
 
 #[test]
-fn no_file_names_the_machine_it_was_written_on() {
+fn no_file_names_a_path_of_its_authors_machine() {
     let mut found = Vec::new();
     for (path, text) in repo::tree() {
         for (number, line) in (1..).zip(text.lines()) {
@@ -30,7 +30,7 @@ fn scripts_are_executable() {
         .collect();
     assert!(
         scripts.iter().any(|path| *path == "scripts/test"),
-        "scripts/test is no script: {scripts:?}"
+        "scripts/test is not a script: {scripts:?}"
     );
     for path in scripts {
         let metadata = repo::root()
@@ -44,7 +44,7 @@ fn scripts_are_executable() {
     }
 }
 
-/// Not inside of a longer path or address, which may hold the same letters.
+/// Whether the line contains the word, and not as a part of a longer path or address.
 fn names(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         !line[..at].ends_with(|before: char| before.is_alphanumeric() || "._-~%".contains(before))

@@ -1,6 +1,6 @@
-//! What holds for the repository as a whole.
+//! Rules for the repository as a whole.
 
-#![expect(clippy::panic, reason = "how a test says what is wrong")]
+#![expect(clippy::panic, reason = "a test reports a mistake by a panic")]
 
 mod arrows;
 mod code_map;

@@ -1,4 +1,4 @@
-//! As much of Markdown as links and names need.
+//! The parts of Markdown that the checks of links and names need.
 
 pub(crate) struct Line<'a> {
     pub(crate) number: usize,
@@ -7,7 +7,7 @@ pub(crate) struct Line<'a> {
     pub(crate) block: Option<&'a str>,
 }
 
-/// Without the fences themselves.
+/// The lines of a document, without the fences of code blocks.
 pub(crate) fn lines(text: &str) -> Vec<Line<'_>> {
     let mut block = None;
     let mut lines = Vec::new();

@@ -1,14 +1,14 @@
-//! The repository as its own tests see it.
+//! The files of the repository.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each file's text by its path from the root; what is no text is empty. A link stands in the tree
-/// as what it leads to.
+/// The text of each file by its path from the root; empty for a file that is not text. A link
+/// counts as the file that it points to.
 pub(crate) type Tree = BTreeMap<String, String>;
 
-/// What is built or measured, and git's own.
+/// Built and measured files, and git's own folder.
 const NOT_OURS: &[&str] = &[
     ".git",
     "target",
