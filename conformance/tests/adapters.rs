@@ -102,7 +102,7 @@ fn encoded(test: &str, items: &Value) -> Vec<Event> {
     assert_eq!(answer[0]["name"], test);
     let bytes = answer[0]["bytes_base64"].as_str().expect("HERE");
     let mut decoder = Decoder::new()
-        .comments(Comments::Show)
+        .comments(Comments::Shown)
         .show_retry_events(true);
     decoder
         .decode(&BASE64_STANDARD.decode(bytes).expect("HERE"))

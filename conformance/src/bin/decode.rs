@@ -38,7 +38,7 @@ fn main() -> Result<(), BoxError> {
 
 fn read(vector: Vector) -> Result<Reading, BoxError> {
     let mut decoder = Decoder::new()
-        .comments(Comments::AtOnce)
+        .comments(Comments::Immediate)
         .max_event_bytes(MAX_EVENT_BYTES);
     if let Some(id) = vector.initial_last_event_id.filter(|id| !id.is_empty()) {
         decoder.set_last_event_id(&EventId::new(id)?);

@@ -263,9 +263,10 @@ impl Driver {
                 let error = self.error.take();
                 Err(self.fail(error.unwrap_or_else(|| Error::of(failure, None))))
             }
-            // `Finish`, the only other one.
-            _ if self.until.is_some() => Err(self.fail(Error::ended_early())),
-            _ => {
+            EventSourceAction::Finish if self.until.is_some() => {
+                Err(self.fail(Error::ended_early()))
+            }
+            EventSourceAction::Finish => {
                 self.end();
                 self.tell(Lifecycle::Ended);
                 Ok(())
@@ -430,9 +431,7 @@ impl Driver {
             }
             self.tell(Lifecycle::Open { response: &head });
         } else if let Some(failure) = self.state.failure().cloned() {
-            // The one network error that a response can be.
-            let source = (head.status.is_redirection()).then(|| "too many redirects".into());
-            self.error = Some(Error::of(failure, source));
+            self.error = Some(Error::of(failure, None));
             let refusal = Refusal::new(body, self.settings.max_error_body_bytes);
             self.connection = Connection::Refused(refusal);
         }

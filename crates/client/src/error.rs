@@ -118,7 +118,12 @@ impl Error {
             EventSourceFailure::EventTooLarge(error) => {
                 Self::new(ErrorKind::EventTooLarge, Some(error.into()))
             }
-            _ => Self::new(ErrorKind::Network, network_error),
+            EventSourceFailure::TooManyRedirects => {
+                Self::new(ErrorKind::Network, Some("too many redirects".into()))
+            }
+            EventSourceFailure::Connect
+            | EventSourceFailure::Interrupted
+            | EventSourceFailure::Request => Self::new(ErrorKind::Network, network_error),
         }
     }
 
@@ -158,7 +163,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
             ErrorKind::Network | ErrorKind::EndedEarly => true,
-            ErrorKind::Status(status) => tidings_proto::is_temporary(status.as_u16()),
+            ErrorKind::Status(status) => tidings_proto::is_temporary_status(status.as_u16()),
             _ => false,
         }
     }

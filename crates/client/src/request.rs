@@ -221,10 +221,10 @@ impl Subscription {
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
         let mut state = EventSourceState::new(reconnect, decoder, seed);
         if settings.strategy.is_some() && !is_sent_once {
-            state = state.ask();
+            state = state.ask(true);
         }
         if settings.dedupe {
-            state = state.dedupe();
+            state = state.dedupe(true);
         }
         Driver::new(state, self.transport, self.template, self.until, settings)
     }

@@ -111,9 +111,9 @@ impl Settings {
 
     pub(crate) fn decoder(&self) -> Decoder {
         let comments = match (self.comments_at_once, self.show_comment_events) {
-            (true, _) => Comments::AtOnce,
-            (false, true) => Comments::Show,
-            (false, false) => Comments::Keep,
+            (true, _) => Comments::Immediate,
+            (false, true) => Comments::Shown,
+            (false, false) => Comments::Attached,
         };
         Decoder::new()
             .max_event_bytes(self.max_event_bytes)

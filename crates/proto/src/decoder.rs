@@ -61,7 +61,7 @@ impl Decoder {
         self
     }
 
-    /// What becomes of comment lines; [`Comments::Skip`] by default.
+    /// How comments are delivered. Default: [`Comments::Attached`].
     #[must_use]
     pub fn comments(mut self, comments: Comments) -> Self {
         self.reader.comments = comments;

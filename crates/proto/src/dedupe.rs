@@ -27,7 +27,7 @@ impl Dedupe {
     }
 
     /// Whether this id stands before the last event that passed.
-    pub(crate) fn is_behind(&self, id: &EventId) -> bool {
+    pub(crate) fn is_before_last(&self, id: &EventId) -> bool {
         let position = id.as_str().parse::<Position>();
         position.is_ok_and(|position| self.last.as_ref().is_some_and(|last| position < *last))
     }

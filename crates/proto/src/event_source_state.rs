@@ -1,4 +1,4 @@
-//! Owns `EventSourceState`: what a client does next, without doing it.
+//! `EventSourceState`: the next step of a client, over all connections of a session.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,21 +9,25 @@ use crate::headers::is_event_stream;
 use crate::incoming::Incoming;
 use crate::instant::after;
 use crate::jitter::Jitter;
-use crate::reconnect::{Outage, parse_retry_after};
-use crate::{Decoder, Event, EventId, EventTooLarge, Reconnect, ResponseHead};
+use crate::reconnect::{NextAttempt, parse_retry_after};
+use crate::{
+    Decoder, Event, EventId, EventSourceAction, EventSourceFailure, EventTooLarge, Reconnect,
+    ResponseHead,
+};
 
-/// The most redirects that are followed in a row: 20, as browsers do. The next one is a network
-/// error.
+/// The maximum redirects in a row: 20, as in browsers. The next one is
+/// [`EventSourceFailure::TooManyRedirects`].
 ///
 /// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
 pub const MAX_REDIRECTS: u32 = 20;
 
-/// One subscription over all of its connections: parses, remembers where it is, and decides when
-/// to connect, to wait and to stop.
+/// A client session over all of its connections. It decodes the stream, keeps the last event ID,
+/// and decides when to connect, to wait and to stop.
 ///
-/// Whoever drives it takes [`poll_event`](Self::poll_event) until `None`, does what
-/// [`poll_action`](Self::poll_action) says, and else waits for the network or
-/// [`poll_timeout`](Self::poll_timeout), telling what came by a `handle_*`.
+/// It does no I/O. Its driver does, in this order: take events from
+/// [`poll_event`](Self::poll_event) until it returns `None`; do what
+/// [`poll_action`](Self::poll_action) returns; otherwise wait for the network or for
+/// [`poll_timeout`](Self::poll_timeout), and report the result to the `handle_*` method for it.
 ///
 /// ```
 /// use std::time::{Duration, Instant, SystemTime};
@@ -51,21 +55,25 @@ pub struct EventSourceState {
     jitter: Jitter,
     decoder: Decoder,
     phase: Phase,
-    /// What to do now, until it is taken.
+    /// The next action, until the driver takes it.
     action: Option<EventSourceAction>,
-    /// Received, not handed out.
+    /// The received part of the stream that the driver has not taken yet.
     incoming: Incoming,
-    /// As of the last event handed out.
+    /// As of the last event that the driver took.
     last_event_id: Option<EventId>,
     /// Attempts in this outage.
     attempts: u32,
     /// Redirects followed in this attempt.
     redirects: u32,
+    /// Attempts in a row that a 401 led to.
+    unauthorized_retries: u32,
+    max_unauthorized_retries: u32,
     opened_before: bool,
-    /// Whether each attempt is decided on by who drives this.
+    /// Whether the request may be sent again after a stream was open.
+    repeats_after_open: bool,
+    /// Whether the driver decides on each attempt, in place of the policy.
     asks: bool,
     dedupe: Option<Dedupe>,
-    /// Why the last connection failed; `None` if it came to its end, or another is tried since.
     failure: Option<EventSourceFailure>,
 }
 
@@ -78,59 +86,11 @@ enum Phase {
     Over,
 }
 
-/// What the state machine wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EventSourceAction {
-    /// Send the request, with this `Last-Event-ID` or none, over a new connection.
-    Connect {
-        /// The id to resume after; only ever one that a header can carry.
-        last_event_id: Option<EventId>,
-    },
-    /// Send the request to where this leads, with the same `Last-Event-ID`; and all further ones
-    /// too, once a stream is open there.
-    Redirect {
-        /// The redirect's status.
-        status: u16,
-        /// What the `Location` says.
-        location: String,
-        /// The id to resume after.
-        last_event_id: Option<EventId>,
-    },
-    /// Decide whether and when to connect again, and tell it by
-    /// [`handle_decision`](EventSourceState::handle_decision). Only asked by
-    /// [`ask`](EventSourceState::ask).
-    Decide {
-        /// Which attempt in this outage it would be, counted from 1.
-        attempt: u32,
-        /// The server's `retry`, if it ever sent one.
-        reconnection_time: Option<Duration>,
-        /// The wait that the server's last answer asks for.
-        retry_after: Option<Duration>,
-    },
-    /// It is over, as it should be: the server said so, or nobody wants more.
-    Finish,
-    /// It is over: never again a request.
-    Fail(EventSourceFailure),
-}
-
-/// Why a subscription failed for good.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EventSourceFailure {
-    /// The server answered another status than 200 and 204.
-    Status(u16),
-    /// The server answered 200 with another media type, or with none.
-    ContentType(Option<String>),
-    /// The connection failed or broke, and the policy allows no further attempt.
-    Network,
-    /// A block was over the limit.
-    EventTooLarge(EventTooLarge),
-}
-
 impl EventSourceState {
-    /// A subscription that begins with a connection. A last event ID that is set on the decoder is
-    /// sent with the first request. Jitter comes from the seed.
+    /// A session that begins with a connection.
+    ///
+    /// The first request sends the last event ID of the decoder, if one is set. The seed determines
+    /// the jitter of the waits.
     #[must_use]
     pub fn new(reconnect: Reconnect, mut decoder: Decoder, seed: u64) -> Self {
         let last_event_id = decoder.owned_last_event_id();
@@ -144,7 +104,10 @@ impl EventSourceState {
             last_event_id,
             attempts: 0,
             redirects: 0,
+            unauthorized_retries: 0,
+            max_unauthorized_retries: 0,
             opened_before: false,
+            repeats_after_open: true,
             asks: false,
             dedupe: None,
             failure: None,
@@ -153,31 +116,57 @@ impl EventSourceState {
         state
     }
 
-    /// Asks by [`EventSourceAction::Decide`] whether and when to connect again, in place of what the policy
-    /// says; but for the first connection, which must succeed unless the policy covers it. A
-    /// refusal is asked about if it may be temporary: the statuses 408, 425, 429 and 5xx.
+    /// Whether the driver decides when to reconnect, by [`EventSourceAction::Decide`], in place of
+    /// the policy. Default: `false`.
+    ///
+    /// The policy still decides whether a first connection that fails may be tried again. A refusal
+    /// leads to a decision only if its status [may be temporary](is_temporary_status).
     #[must_use]
-    pub fn ask(mut self) -> Self {
-        self.asks = true;
+    pub fn ask(mut self, ask: bool) -> Self {
+        self.asks = ask;
         self
     }
 
-    /// Drops events that were heard before: those whose id is a [`Position`](crate::Position) not
-    /// after that of the last event, in the same epoch. What stands at the last event ID of the
-    /// decoder was heard. A [`Gap`](crate::Gap) begins the order anew.
+    /// Whether events that were received before are dropped. Default: `false`.
+    ///
+    /// An event was received before if its ID is a [`Position`](crate::Position) in the same epoch
+    /// as the last event and not after it. The event at the decoder's last event ID counts as
+    /// received. After a [`Gap`](crate::Gap) the order starts anew.
     #[must_use]
-    pub fn dedupe(mut self) -> Self {
-        self.dedupe = Some(Dedupe::after(self.decoder.last_event_id()));
+    pub fn dedupe(mut self, dedupe: bool) -> Self {
+        self.dedupe = dedupe.then(|| Dedupe::after(self.decoder.last_event_id()));
         self
     }
 
-    /// What is to be done now, once.
+    /// Whether the request may be sent again after a stream was open. Default: `true`.
+    ///
+    /// With `false`, only failures and refusals before a stream opens lead to another attempt, as
+    /// the policy allows. Then the end of the stream ends the session, and a cut fails it. This is
+    /// for a request that has effects, such as a prompt to a language model.
+    #[must_use]
+    pub fn repeat_after_open(mut self, repeat: bool) -> Self {
+        self.repeats_after_open = repeat;
+        self
+    }
+
+    /// The maximum attempts in a row that answers of 401 lead to. Default: 0.
+    ///
+    /// Such an attempt waits for nothing and needs no permission from the policy or the driver. The
+    /// next 401 fails the session. The count starts anew when a stream opens and when the policy
+    /// decides on an attempt.
+    #[must_use]
+    pub fn retry_unauthorized(mut self, attempts: u32) -> Self {
+        self.max_unauthorized_retries = attempts;
+        self
+    }
+
+    /// The next action. Each action is returned once.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<EventSourceAction> {
         self.action.take()
     }
 
-    /// The next event of what was received.
+    /// The next event of the received part of the stream.
     #[inline]
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -187,16 +176,13 @@ impl EventSourceState {
         self.poll_new_event()
     }
 
-    /// The next event that was not heard before.
+    /// The next event that was not received before.
     #[inline(never)]
     fn poll_new_event(&mut self) -> Option<Event> {
         loop {
             let Some(event) = self.incoming.next(&mut self.decoder) else {
-                self.move_to(
-                    self.decoder
-                        .last_event_id()
-                        .and_then(|id| EventId::new(id).ok()),
-                );
+                let id = self.decoder.owned_last_event_id();
+                self.move_to(id);
                 return None;
             };
             match event {
@@ -219,11 +205,11 @@ impl EventSourceState {
         }
     }
 
-    /// A block without data has moved the id, unless it leads back to what was heard.
+    /// Takes over the ID that a block without data has set, unless it is before the last event.
     fn move_to(&mut self, id: Option<EventId>) {
         let dedupe = self.dedupe.as_ref();
         if let Some(id) = id
-            && !dedupe.is_some_and(|dedupe| dedupe.is_behind(&id))
+            && !dedupe.is_some_and(|dedupe| dedupe.is_before_last(&id))
         {
             self.last_event_id = Some(id);
         }
@@ -241,7 +227,7 @@ impl EventSourceState {
                 None
             }
             None => {
-                // A block without data may have moved it since.
+                // A block without data may have set another ID since.
                 if self.last_event_id.as_deref() != self.decoder.last_event_id() {
                     self.last_event_id = self.decoder.owned_last_event_id();
                 }
@@ -250,7 +236,7 @@ impl EventSourceState {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    /// The time at which the driver must call [`handle_timeout`](Self::handle_timeout).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
@@ -259,27 +245,27 @@ impl EventSourceState {
         }
     }
 
-    /// The head of the response has come; ignored unless one is awaited. The wall time is for a `Retry-After` that is a date.
+    /// Reports the head of the response. Ignored unless the state machine waits for one.
+    ///
+    /// The wall-clock time is for a `Retry-After` that is a date.
     pub fn handle_response(&mut self, head: ResponseHead<'_>, now: Instant, wall: SystemTime) {
         if self.phase != Phase::Connecting {
             return;
         }
         match (head.status, head.location) {
-            (200, _) if head.content_type.is_some_and(is_event_stream) => {
-                self.phase = Phase::OpenSince(now);
-                self.opened_before = true;
-                if let Some(dedupe) = &mut self.dedupe {
-                    dedupe.handle_open();
-                    // So that an event without an id of its own is known.
-                    self.decoder.clear_last_event_id();
-                }
-            }
+            (200, _) if head.content_type.is_some_and(is_event_stream) => self.handle_open(now),
             (200, _) => self.fail(EventSourceFailure::ContentType(
                 head.content_type.map(str::to_owned),
             )),
             (204, _) => self.finish(EventSourceAction::Finish),
             (status @ (301 | 302 | 303 | 307 | 308), Some(location)) if !location.is_empty() => {
                 self.handle_redirect(status, location, now);
+            }
+            (401, _) if self.unauthorized_retries < self.max_unauthorized_retries => {
+                self.unauthorized_retries += 1;
+                self.attempts = self.attempts.saturating_add(1);
+                self.failure = Some(EventSourceFailure::Status(401));
+                self.phase = Phase::WaitingUntil(now);
             }
             (status, _) if self.may_retry(status) => {
                 let retry_after = head
@@ -291,13 +277,25 @@ impl EventSourceState {
         }
     }
 
+    fn handle_open(&mut self, now: Instant) {
+        self.phase = Phase::OpenSince(now);
+        self.opened_before = true;
+        self.unauthorized_retries = 0;
+        if let Some(dedupe) = &mut self.dedupe {
+            dedupe.handle_open();
+            // Then an event has an ID only if this connection sent one.
+            self.decoder.clear_last_event_id();
+        }
+    }
+
     fn may_retry(&self, status: u16) -> bool {
-        (self.asks || self.reconnect.retries_refusals()) && is_temporary(status)
+        (self.asks || self.reconnect.retries_refusals()) && is_temporary_status(status)
     }
 
     fn handle_redirect(&mut self, status: u16, location: &str, now: Instant) {
         if self.redirects == MAX_REDIRECTS {
-            return self.handle_network_error(now);
+            let failure = EventSourceFailure::TooManyRedirects;
+            return self.handle_loss(Some(failure), None, now);
         }
         self.redirects += 1;
         self.action = Some(EventSourceAction::Redirect {
@@ -307,8 +305,9 @@ impl EventSourceState {
         });
     }
 
-    /// A part of the body has come; ignored unless the connection is open. Whoever has not taken
-    /// all events of the part before makes them wait in memory.
+    /// Reports a part of the body. Ignored unless the connection is open.
+    ///
+    /// Events of an earlier chunk that the driver has not taken are decoded and wait in memory.
     pub fn handle_chunk(&mut self, chunk: Bytes) {
         self.settle();
         if self.is_open() {
@@ -316,32 +315,63 @@ impl EventSourceState {
         }
     }
 
-    /// The body has ended as HTTP says it should.
+    /// Reports that the body ended as HTTP specifies.
     pub fn handle_end(&mut self, now: Instant) {
         self.handle_loss(None, None, now);
     }
 
-    /// The connection could not be made, or broke.
+    /// Reports that the connection failed: [`EventSourceFailure::Connect`] before a response head,
+    /// [`EventSourceFailure::Interrupted`] after it.
     pub fn handle_network_error(&mut self, now: Instant) {
-        self.handle_loss(Some(EventSourceFailure::Network), None, now);
+        let failure = if self.is_open() {
+            EventSourceFailure::Interrupted
+        } else {
+            EventSourceFailure::Connect
+        };
+        self.handle_loss(Some(failure), None, now);
     }
 
-    /// What [`EventSourceAction::Decide`] asked for: how long to wait before the attempt, or `None` if it is
-    /// not to be made.
+    /// Reports that the driver could not make the request: a failed attempt, as
+    /// [`EventSourceFailure::Request`]. Ignored unless the state machine waits for a response.
+    pub fn handle_request_error(&mut self, now: Instant) {
+        if self.phase == Phase::Connecting {
+            self.handle_loss(Some(EventSourceFailure::Request), None, now);
+        }
+    }
+
+    /// Answers [`EventSourceAction::Decide`]: the wait before the attempt, or `None` to end the
+    /// session. Ignored at any other time.
     pub fn handle_decision(&mut self, delay: Option<Duration>, now: Instant) {
         if self.phase == Phase::Deciding {
             self.wait_or_end(delay, now);
         }
     }
 
-    /// Time has passed.
+    /// Reports that time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|until| until <= now) {
             self.connect();
         }
     }
 
-    /// Nobody wants more. What was received and not taken is dropped.
+    /// Drops the connection or the wait, and connects again now. Neither the policy nor the driver
+    /// is asked. Ignored once the session is over.
+    ///
+    /// Received events that the driver has not taken are still returned, and the new connection
+    /// resumes after them: the wait ends at `now`, so take the events first, as always.
+    pub fn handle_reconnect(&mut self, now: Instant) {
+        self.settle();
+        match self.phase {
+            Phase::Over => return,
+            Phase::Connecting | Phase::OpenSince(_) => self.count_attempt(now),
+            Phase::Deciding | Phase::WaitingUntil(_) => {}
+        }
+        self.action = None;
+        self.failure = None;
+        self.phase = Phase::WaitingUntil(now);
+    }
+
+    /// Ends the session. Received events that the driver has not taken are dropped.
     pub fn handle_close(&mut self) {
         self.incoming = Incoming::default();
         if self.phase != Phase::Over {
@@ -349,26 +379,30 @@ impl EventSourceState {
         }
     }
 
-    /// The last event ID, as of the last event handed out. An id-only block counts once the events
-    /// before it have been taken.
+    /// The last event ID, as of the last event that the driver took.
+    ///
+    /// A block that has only an ID counts once the events before it are taken.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.last_event_id.as_ref()
     }
 
-    /// Whether the connection is open: its head was good, and it has not been lost since.
+    /// Whether a stream is open: its head was good, and the connection was not lost since.
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::OpenSince(_))
     }
 
-    /// Which attempt of the last outage is made or waited for, counted from 1; 0 before any.
+    /// The number of the current or next attempt in this outage, counted from 1; 0 before the first
+    /// outage. After an outage it keeps the number of the attempt that succeeded.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempts
     }
 
-    /// Why the last connection failed; `None` if it came to its end, or another is tried since.
+    /// Why the last connection or attempt failed.
+    ///
+    /// `None` if it ended as HTTP specifies, and from the next attempt on.
     #[must_use]
     pub fn failure(&self) -> Option<&EventSourceFailure> {
         self.failure.as_ref()
@@ -388,29 +422,26 @@ impl EventSourceState {
         self.last_event_id.clone().filter(|id| id.is_resumable())
     }
 
-    /// The connection is gone, for this reason or because it came to its end.
+    /// Handles the end of a connection or an attempt: a failure, or `None` for a clean end.
     fn handle_loss(
         &mut self,
-        why: Option<EventSourceFailure>,
+        failure: Option<EventSourceFailure>,
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        // What was received before goes on to be heard, and does not mix with what comes after.
+        // The events received before are still returned, and do not mix with those of the next
+        // connection.
         self.settle();
-        let is_live = matches!(self.phase, Phase::Connecting | Phase::OpenSince(_));
-        if !is_live {
+        let was_open = self.is_open();
+        if !was_open && self.phase != Phase::Connecting {
             return;
         }
-        if let Phase::OpenSince(opened) = self.phase
-            && self
-                .reconnect
-                .is_stable(now.saturating_duration_since(opened))
-        {
-            self.attempts = 0;
+        self.count_attempt(now);
+        self.failure = failure;
+        self.unauthorized_retries = 0;
+        if was_open && !self.repeats_after_open {
+            return self.wait_or_end(None, now);
         }
-        self.attempts = self.attempts.saturating_add(1);
-        self.failure = why;
-        self.decoder.reset();
         let reconnection_time = self.decoder.reconnection_time();
         if self.asks && self.reconnect.covers(self.opened_before) {
             self.phase = Phase::Deciding;
@@ -421,14 +452,26 @@ impl EventSourceState {
             });
             return;
         }
-        let delay = self.reconnect.delay(Outage {
-            attempt: self.attempts,
+        let delay = self.reconnect.delay(NextAttempt {
+            number: self.attempts,
             opened_before: self.opened_before,
             server_time: reconnection_time,
             retry_after,
             jitter: self.jitter.next(),
         });
         self.wait_or_end(delay, now);
+    }
+
+    /// Counts the next attempt. It is the first of a new outage if the connection was stable.
+    fn count_attempt(&mut self, now: Instant) {
+        if let Phase::OpenSince(opened) = self.phase {
+            let open_for = now.saturating_duration_since(opened);
+            if self.reconnect.is_stable(open_for) {
+                self.attempts = 0;
+            }
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.decoder.reset();
     }
 
     fn wait_or_end(&mut self, delay: Option<Duration>, now: Instant) {
@@ -445,7 +488,7 @@ impl EventSourceState {
         self.fail(EventSourceFailure::EventTooLarge(error));
     }
 
-    /// What has come is decoded, though nobody has taken it yet.
+    /// Decodes the received chunk, although the driver has not taken its events yet.
     fn settle(&mut self) {
         if let Err(error) = self.incoming.settle(&mut self.decoder) {
             self.fail(EventSourceFailure::EventTooLarge(error));
@@ -463,9 +506,9 @@ impl EventSourceState {
     }
 }
 
-/// Whether a refusal with this status may be over soon: 408, 425, 429 and 5xx.
+/// Whether a refusal with this status may be temporary: 408, 425, 429 and 5xx.
 #[must_use]
-pub fn is_temporary(status: u16) -> bool {
+pub fn is_temporary_status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..600)
 }
 
@@ -504,16 +547,37 @@ mod tests {
         state
     }
 
+    #[track_caller]
+    fn assert_connects(state: &mut EventSourceState) {
+        let action = state.poll_action();
+        assert!(
+            matches!(action, Some(EventSourceAction::Connect { .. })),
+            "{action:?}"
+        );
+    }
+
+    #[track_caller]
+    fn assert_fails(state: &mut EventSourceState, failure: EventSourceFailure) {
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Fail(failure)));
+    }
+
+    /// Lets the current wait pass.
+    #[track_caller]
+    fn wait(state: &mut EventSourceState) {
+        let until = state.poll_timeout().expect("a wait");
+        state.handle_timeout(until);
+    }
+
     fn texts(state: &mut EventSourceState) -> Vec<String> {
         std::iter::from_fn(|| state.poll_event())
             .map(|event| event.text().into())
             .collect()
     }
 
-    /// Loses the connection by its end and says what is resumed after.
+    /// Ends the connection, and returns the ID that the next one resumes after.
     fn resumed_after(state: &mut EventSourceState) -> Option<EventId> {
         state.handle_end(some_instant());
-        state.handle_timeout(state.poll_timeout().unwrap());
+        wait(state);
         match state.poll_action() {
             Some(EventSourceAction::Connect { last_event_id }) => last_event_id,
             other => panic!("expected to connect, not {other:?}"),
@@ -521,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_for_good() {
+    fn a_refusal_ends_the_session() {
         for (status, content_type, failure) in [
             (404, STREAM, EventSourceFailure::Status(404)),
             (206, STREAM, EventSourceFailure::Status(206)),
@@ -535,33 +599,27 @@ mod tests {
         ] {
             let mut state = connecting(Reconnect::standard());
             respond(&mut state, status, content_type);
-            assert_eq!(state.poll_action(), Some(EventSourceAction::Fail(failure)));
+            assert_fails(&mut state, failure);
             assert_eq!((state.poll_action(), state.poll_timeout()), (None, None));
         }
     }
 
     #[test]
-    fn a_refusal_that_may_be_temporary_is_repeated_when_asked_for() {
+    fn the_policy_may_retry_a_temporary_refusal() {
         let mut state = open(Reconnect::fixed(2, Duration::from_secs(1)).retry_refusals(true));
         state.handle_end(some_instant());
-        state.handle_timeout(state.poll_timeout().unwrap());
+        wait(&mut state);
         let asked = some_instant();
         respond(&mut state, 503, None);
         assert!(state.poll_timeout().unwrap() >= asked + Duration::from_secs(2));
-        state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(
-            state.poll_action(),
-            Some(EventSourceAction::Connect { .. })
-        ));
+        wait(&mut state);
+        assert_connects(&mut state);
         respond(&mut state, 503, None);
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Status(503)))
-        );
+        assert_fails(&mut state, EventSourceFailure::Status(503));
     }
 
     #[test]
-    fn only_refusals_that_may_be_temporary_are_repeated() {
+    fn only_a_temporary_refusal_is_retried() {
         let state = connecting(Reconnect::standard().retry_refusals(true));
         for status in [408, 425, 429, 500, 503, 599] {
             assert!(state.may_retry(status), "{status}");
@@ -576,15 +634,10 @@ mod tests {
     }
 
     #[test]
-    fn who_is_asked_decides_and_not_the_policy() {
+    fn the_driver_decides_in_place_of_the_policy() {
         let now = some_instant();
-        let mut state = open(Reconnect::standard()).ask();
-        state.handle_chunk(
-            "retry: 1500
-
-"
-            .into(),
-        );
+        let mut state = open(Reconnect::standard()).ask(true);
+        state.handle_chunk("retry: 1500\n\n".into());
         assert_eq!(state.poll_event(), None);
         state.handle_network_error(now);
         assert_eq!(
@@ -600,10 +653,7 @@ mod tests {
         assert_eq!(state.poll_timeout(), Some(now + Duration::from_secs(7)));
         state.handle_timeout(now + Duration::from_secs(7));
         assert_eq!(state.attempt(), 1);
-        assert!(matches!(
-            state.poll_action(),
-            Some(EventSourceAction::Connect { .. })
-        ));
+        assert_connects(&mut state);
         respond(&mut state, 503, None);
         assert_eq!(
             state.poll_action(),
@@ -614,17 +664,14 @@ mod tests {
             })
         );
         state.handle_decision(None, now);
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Status(503)))
-        );
+        assert_fails(&mut state, EventSourceFailure::Status(503));
         state.handle_decision(Some(Duration::ZERO), now);
         assert_eq!(state.poll_timeout(), None);
     }
 
     #[test]
-    fn who_is_asked_after_an_end_may_let_it_be_the_end() {
-        let mut state = open(Reconnect::off()).ask();
+    fn a_decision_may_end_the_session_after_a_clean_end() {
+        let mut state = open(Reconnect::off()).ask(true);
         state.handle_end(some_instant());
         assert!(matches!(
             state.poll_action(),
@@ -635,36 +682,27 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_about_a_first_connection_that_must_succeed_or_about_a_refusal_for_good() {
-        let mut state = connecting(Reconnect::off()).ask();
+    fn a_first_connection_and_a_permanent_refusal_need_no_decision() {
+        let mut state = connecting(Reconnect::off()).ask(true);
         state.handle_network_error(some_instant());
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Network))
-        );
+        assert_fails(&mut state, EventSourceFailure::Connect);
 
-        let mut state = open(Reconnect::off()).ask();
+        let mut state = open(Reconnect::off()).ask(true);
         state.handle_end(some_instant());
         state.handle_decision(Some(Duration::ZERO), some_instant());
-        state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(
-            state.poll_action(),
-            Some(EventSourceAction::Connect { .. })
-        ));
+        wait(&mut state);
+        assert_connects(&mut state);
         respond(&mut state, 404, None);
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Status(404)))
-        );
+        assert_fails(&mut state, EventSourceFailure::Status(404));
     }
 
     #[test]
-    fn a_reconnection_repeats_nothing_when_asked_for() {
-        let mut state = open(Reconnect::standard()).dedupe();
+    fn dedupe_drops_events_that_a_reconnection_repeats() {
+        let mut state = open(Reconnect::standard()).dedupe(true);
         state.handle_chunk("id: e.1.AAAA\ndata: a\n\nid: e.2.BBBB\ndata: b\n\n".into());
         assert_eq!(texts(&mut state), ["a", "b"]);
         state.handle_end(some_instant());
-        state.handle_timeout(state.poll_timeout().unwrap());
+        wait(&mut state);
         assert!(state.poll_action().is_some());
         respond(&mut state, 200, STREAM);
         state.handle_chunk("id: e.2.BBBB\ndata: b\n\nid: e.3.CCCC\ndata: c\n\n".into());
@@ -672,8 +710,8 @@ mod tests {
     }
 
     #[test]
-    fn with_dedupe_the_id_goes_forward_and_what_has_none_is_heard() {
-        let mut state = open(Reconnect::standard()).dedupe();
+    fn with_dedupe_the_id_only_moves_forward_and_events_without_one_pass() {
+        let mut state = open(Reconnect::standard()).dedupe(true);
         state.handle_chunk("id: e.1.AAAA\ndata: a\n\nid: e.5.BBBB\ndata: b\n\n".into());
         assert_eq!(texts(&mut state), ["a", "b"]);
         let b = Some(EventId::from_static("e.5.BBBB"));
@@ -699,21 +737,15 @@ mod tests {
             open(Reconnect::fixed(1, Duration::ZERO).stable_after(Duration::from_secs(9)));
         let opened = some_instant();
         state.handle_end(opened + Duration::from_secs(10));
-        state.handle_timeout(state.poll_timeout().unwrap());
-        assert!(matches!(
-            state.poll_action(),
-            Some(EventSourceAction::Connect { .. })
-        ));
+        wait(&mut state);
+        assert_connects(&mut state);
         respond(&mut state, 200, STREAM);
         state.handle_network_error(some_instant());
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Network))
-        );
+        assert_fails(&mut state, EventSourceFailure::Interrupted);
     }
 
     #[test]
-    fn twenty_redirects_are_followed_and_the_next_is_a_network_error() {
+    fn twenty_redirects_are_followed_and_no_more() {
         let mut state = connecting(Reconnect::off());
         let redirect = |state: &mut EventSourceState| {
             assert!(state.poll_action().is_some());
@@ -721,10 +753,7 @@ mod tests {
             state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
         };
         (0..=MAX_REDIRECTS).for_each(|_| redirect(&mut state));
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Network))
-        );
+        assert_fails(&mut state, EventSourceFailure::TooManyRedirects);
 
         let mut state = connecting(Reconnect::off());
         (0..MAX_REDIRECTS).for_each(|_| redirect(&mut state));
@@ -737,38 +766,32 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_nowhere_is_a_refusal() {
+    fn a_redirect_without_a_target_is_a_refusal() {
         for location in [None, Some("")] {
             let mut state = connecting(Reconnect::standard());
             assert!(state.poll_action().is_some());
             let head = ResponseHead::new(301).location(location);
             state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
-            assert_eq!(
-                state.poll_action(),
-                Some(EventSourceAction::Fail(EventSourceFailure::Status(301)))
-            );
+            assert_fails(&mut state, EventSourceFailure::Status(301));
         }
     }
 
     #[test]
-    fn no_content_stops_without_an_error() {
+    fn no_content_ends_the_session_without_an_error() {
         let mut state = connecting(Reconnect::standard());
         respond(&mut state, 204, None);
         assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
     }
 
     #[test]
-    fn without_a_policy_an_end_is_the_end_and_a_break_an_error() {
+    fn without_a_policy_a_clean_end_finishes_and_a_cut_fails() {
         let mut state = open(Reconnect::off());
         state.handle_end(some_instant());
         assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
 
         let mut state = open(Reconnect::off());
         state.handle_network_error(some_instant());
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Network))
-        );
+        assert_fails(&mut state, EventSourceFailure::Interrupted);
     }
 
     #[test]
@@ -776,24 +799,18 @@ mod tests {
         let mut state = open(Reconnect::fixed(2, Duration::from_secs(1)));
         for _ in 0..3 {
             state.handle_end(some_instant());
-            state.handle_timeout(state.poll_timeout().unwrap());
+            wait(&mut state);
             state.handle_network_error(some_instant());
-            state.handle_timeout(state.poll_timeout().unwrap());
+            wait(&mut state);
             respond(&mut state, 200, STREAM);
         }
         for _ in 0..2 {
             state.handle_network_error(some_instant());
-            state.handle_timeout(state.poll_timeout().unwrap());
-            assert!(matches!(
-                state.poll_action(),
-                Some(EventSourceAction::Connect { .. })
-            ));
+            wait(&mut state);
+            assert_connects(&mut state);
         }
         state.handle_network_error(some_instant());
-        assert_eq!(
-            state.poll_action(),
-            Some(EventSourceAction::Fail(EventSourceFailure::Network))
-        );
+        assert_fails(&mut state, EventSourceFailure::Connect);
     }
 
     #[test]
@@ -804,7 +821,7 @@ mod tests {
         let now = some_instant();
         state.handle_end(now);
         assert_eq!(state.poll_timeout(), Some(now + Duration::from_millis(500)));
-        state.handle_timeout(state.poll_timeout().unwrap());
+        wait(&mut state);
         assert_eq!(
             state.poll_action(),
             Some(EventSourceAction::Connect {
@@ -818,7 +835,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_moves_as_events_are_handed_out() {
+    fn the_last_event_id_is_that_of_the_last_event_taken() {
         let mut state = open(Reconnect::standard());
         state.handle_chunk("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\n\n".into());
         for id in ["1", "2"] {
@@ -840,7 +857,7 @@ mod tests {
     }
 
     #[test]
-    fn events_before_one_that_is_too_large_are_handed_out() {
+    fn events_before_one_that_is_too_large_are_delivered() {
         let decoder = Decoder::new().max_event_bytes(20);
         let mut state = EventSourceState::new(Reconnect::standard(), decoder, 42);
         respond(&mut state, 200, STREAM);
@@ -860,7 +877,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_that_no_clock_reaches_is_waited_for_up_to_the_ceiling() {
+    fn an_endless_retry_is_limited_to_the_ceiling() {
         let mut state = open(Reconnect::standard());
         state.handle_chunk("retry: 99999999999999999999999\n".into());
         assert_eq!(state.poll_event(), None);
@@ -870,7 +887,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_after_close() {
+    fn nothing_follows_a_close() {
         let mut state = open(Reconnect::standard());
         state.handle_chunk("data: a\n\ndata: b\n\n".into());
         assert_eq!(state.poll_event().unwrap().text(), "a");
@@ -885,5 +902,136 @@ mod tests {
         respond(&mut state, 200, STREAM);
         assert_eq!((state.poll_event(), state.poll_action()), (None, None));
         assert_eq!(state.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_made_is_a_failed_attempt() {
+        let mut state = connecting(Reconnect::off());
+        state.handle_request_error(some_instant());
+        assert_fails(&mut state, EventSourceFailure::Request);
+
+        let mut state =
+            connecting(Reconnect::fixed(1, Duration::ZERO).retry_first_connection(true));
+        assert_connects(&mut state);
+        state.handle_request_error(some_instant());
+        assert_eq!(state.failure(), Some(&EventSourceFailure::Request));
+        wait(&mut state);
+        assert_connects(&mut state);
+        assert_eq!((state.attempt(), state.failure()), (1, None));
+        state.handle_request_error(some_instant());
+        assert_fails(&mut state, EventSourceFailure::Request);
+
+        let mut state = open(Reconnect::off());
+        state.handle_request_error(some_instant());
+        assert!(state.is_open());
+    }
+
+    #[test]
+    fn a_401_is_retried_at_once_as_often_as_allowed() {
+        let mut state = connecting(Reconnect::off()).retry_unauthorized(2);
+        for attempt in [1, 2] {
+            assert_connects(&mut state);
+            respond(&mut state, 401, None);
+            assert_eq!(state.failure(), Some(&EventSourceFailure::Status(401)));
+            assert_eq!(state.attempt(), attempt);
+            wait(&mut state);
+        }
+        assert_connects(&mut state);
+        respond(&mut state, 401, None);
+        assert_fails(&mut state, EventSourceFailure::Status(401));
+    }
+
+    #[test]
+    fn unauthorized_retries_count_anew_after_an_open_stream_or_another_failure() {
+        let policy = Reconnect::fixed(9, Duration::ZERO).retry_first_connection(true);
+        let mut state = connecting(policy).retry_unauthorized(1);
+        for between in ["open", "connect error", "open"] {
+            respond(&mut state, 401, None);
+            wait(&mut state);
+            assert_connects(&mut state);
+            if between == "open" {
+                respond(&mut state, 200, STREAM);
+            }
+            state.handle_network_error(some_instant());
+            wait(&mut state);
+            assert_connects(&mut state);
+        }
+        respond(&mut state, 401, None);
+        wait(&mut state);
+        assert_connects(&mut state);
+        // A redirect is no other answer: the target refuses the same token.
+        let head = ResponseHead::new(307).location(Some("/next"));
+        state.handle_response(head, some_instant(), SystemTime::UNIX_EPOCH);
+        assert!(state.poll_action().is_some());
+        respond(&mut state, 401, None);
+        assert_fails(&mut state, EventSourceFailure::Status(401));
+    }
+
+    #[test]
+    fn a_request_with_effects_is_repeated_only_until_a_stream_opens() {
+        let connecting = || {
+            let mut state = connecting(Reconnect::persistent()).repeat_after_open(false);
+            assert_connects(&mut state);
+            state.handle_network_error(some_instant());
+            wait(&mut state);
+            assert_connects(&mut state);
+            respond(&mut state, 503, None);
+            wait(&mut state);
+            assert_connects(&mut state);
+            respond(&mut state, 200, STREAM);
+            state.handle_chunk("data: a\n\n".into());
+            state
+        };
+        let mut state = connecting();
+        state.handle_network_error(some_instant());
+        assert_eq!(texts(&mut state), ["a"]);
+        assert_fails(&mut state, EventSourceFailure::Interrupted);
+
+        let mut state = connecting();
+        state.handle_end(some_instant());
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
+
+        let mut state = connecting().ask(true);
+        state.handle_end(some_instant());
+        assert_eq!(state.poll_action(), Some(EventSourceAction::Finish));
+    }
+
+    #[test]
+    fn a_reconnection_on_request_waits_for_nothing_and_resumes_after_what_was_received() {
+        let now = some_instant();
+        let mut state = open(Reconnect::off());
+        state.handle_chunk("id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n".into());
+        assert_eq!(state.poll_event().unwrap().text(), "a");
+        state.handle_reconnect(now);
+        assert_eq!((state.poll_timeout(), state.attempt()), (Some(now), 1));
+        assert_eq!(texts(&mut state), ["b"]);
+        state.handle_timeout(now);
+        let resumed = Some(EventSourceAction::Connect {
+            last_event_id: Some(2.into()),
+        });
+        assert_eq!(state.poll_action(), resumed);
+        respond(&mut state, 200, STREAM);
+        state.handle_chunk("id: 3\ndata: c\n\n".into());
+        assert_eq!(texts(&mut state), ["c"]);
+    }
+
+    #[test]
+    fn a_reconnection_on_request_replaces_a_wait_a_decision_and_an_attempt() {
+        let now = some_instant();
+        let mut waiting = open(Reconnect::standard());
+        waiting.handle_end(now);
+        let mut deciding = open(Reconnect::standard()).ask(true);
+        deciding.handle_network_error(now);
+        let connecting = connecting(Reconnect::off());
+        for mut state in [waiting, deciding, connecting] {
+            state.handle_reconnect(now);
+            assert_eq!((state.poll_action(), state.failure()), (None, None));
+            assert_eq!((state.poll_timeout(), state.attempt()), (Some(now), 1));
+        }
+        let mut over = open(Reconnect::off());
+        over.handle_close();
+        over.handle_reconnect(now);
+        assert_eq!(over.poll_action(), Some(EventSourceAction::Finish));
+        assert_eq!(over.poll_timeout(), None);
     }
 }

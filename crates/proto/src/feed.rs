@@ -63,7 +63,10 @@ pub struct FeedError {
 
 /// Who has to change what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a server answers each kind with its own status"
+)]
 pub enum FeedErrorKind {
     /// What was asked for cannot be: 400.
     Invalid,

@@ -1,4 +1,4 @@
-//! Owns `Heartbeat`: what a server sends so that a quiet connection is seen to be alive.
+//! `Heartbeat`: the event or comment that a server sends on a quiet connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,19 +7,21 @@ use std::time::{Duration, Instant};
 use crate::instant::after;
 use crate::{EncodedEvents, Event};
 
-/// The shortest period: 1 ms, the grain of the timers that serve it.
+/// The minimum period: 1 ms, the resolution of timers.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// An event sent again and again while a session is open.
+/// An event or comment that a server sends at intervals while a session is open.
 ///
-/// By default a comment `heartbeat` after every 15 s in which nothing else was sent: enough for the
-/// proxies that cut what is quiet for 30 or 60 s, and invisible to `EventSource`.
+/// Default: the comment `heartbeat` after each 15 s in which the server sent nothing else. Proxies
+/// that cut connections after 30 or 60 s of silence then keep them, and an `EventSource` ignores
+/// comments.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tidings_proto::{Event, Heartbeat};
 ///
-/// let ktors = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat")).always();
+/// let beat = Event::new("heartbeat");
+/// let like_ktor = Heartbeat::every(Duration::from_millis(10)).event(beat).always(true);
 /// ```
 #[doc(alias = "heartbeat")]
 #[doc(alias = "KeepAlive")]
@@ -31,7 +33,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// A comment `heartbeat` after each period of quiet. A period under 1 ms is 1 ms.
+    /// The comment `heartbeat` after each period of silence. A period under 1 ms counts as 1 ms.
     #[must_use]
     pub fn every(period: Duration) -> Self {
         Self {
@@ -41,14 +43,15 @@ impl Heartbeat {
         }
     }
 
-    /// Sends this event in place of the comment.
+    /// The event to send. Default: the comment `heartbeat`.
     #[must_use]
     pub fn event(mut self, event: impl Into<EncodedEvents>) -> Self {
         self.beat = HeartbeatEvent(Source::Event(event.into()));
         self
     }
 
-    /// Sends in its place what this returns, asked anew for each beat; nothing if that is empty.
+    /// A function that makes the event to send. It is called for each heartbeat. If it returns an
+    /// event without any field, that heartbeat sends nothing.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,10 +71,11 @@ impl Heartbeat {
         self
     }
 
-    /// Sends it once a period whatever else is sent, as Ktor does.
+    /// Whether a heartbeat is sent in each period, as in Ktor, even if the server sent other events.
+    /// Default: `false`.
     #[must_use]
-    pub fn always(mut self) -> Self {
-        self.always = true;
+    pub fn always(mut self, always: bool) -> Self {
+        self.always = always;
         self
     }
 }
@@ -82,7 +86,7 @@ impl Default for Heartbeat {
     }
 }
 
-/// What a heartbeat sends when it is due.
+/// The event of a heartbeat that is due.
 #[derive(Debug, Clone)]
 pub struct HeartbeatEvent(Source);
 
@@ -93,7 +97,7 @@ enum Source {
 }
 
 impl HeartbeatEvent {
-    /// The event, which a provider makes now.
+    /// The event. A function set by [`Heartbeat::with`] is called now.
     #[must_use]
     pub fn encode(&self) -> EncodedEvents {
         match &self.0 {
@@ -112,15 +116,15 @@ impl fmt::Debug for Source {
     }
 }
 
-/// A heartbeat that runs.
+/// The heartbeat of an open session.
 #[derive(Debug)]
-pub(crate) struct Pulse {
+pub(crate) struct RunningHeartbeat {
     heartbeat: Heartbeat,
     due: Instant,
     last_sent: Instant,
 }
 
-impl Pulse {
+impl RunningHeartbeat {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         Self {
             due: after(now, heartbeat.period),
@@ -129,7 +133,8 @@ impl Pulse {
         }
     }
 
-    /// Something was sent. Moves no timer: that is done when it fires, so that events cost nothing.
+    /// Reports that the session sent something. It does not move the timer, so events cost nothing:
+    /// a timer that fires too early is set again.
     pub(crate) fn handle_sent(&mut self, now: Instant) {
         self.last_sent = now;
     }
@@ -142,7 +147,7 @@ impl Pulse {
         self.due
     }
 
-    /// What is due by now.
+    /// The heartbeat, if it is due.
     pub(crate) fn poll_heartbeat(&mut self, now: Instant) -> Option<HeartbeatEvent> {
         if now < self.due {
             return None;
@@ -157,7 +162,7 @@ impl Pulse {
             self.due = quiet_until;
             return None;
         }
-        // Beats that were missed are not made up for.
+        // Missed heartbeats are not sent later.
         let next = after(self.due, *period);
         self.due = if *always && next > now {
             next
@@ -173,24 +178,19 @@ impl Pulse {
 mod tests {
     use super::*;
 
-    /// The milliseconds at which a heartbeat of 10 ms beats while something is sent at `sent`.
+    /// The milliseconds at which a heartbeat of 10 ms is sent, while events are sent at `sent`.
     fn beats(always: bool, sent: &[u64]) -> Vec<u64> {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let start = Instant::now();
-        let heartbeat = Heartbeat::every(Duration::from_millis(10));
-        let heartbeat = if always {
-            heartbeat.always()
-        } else {
-            heartbeat
-        };
-        let mut pulse = Pulse::new(heartbeat, start);
+        let heartbeat = Heartbeat::every(Duration::from_millis(10)).always(always);
+        let mut running = RunningHeartbeat::new(heartbeat, start);
         let mut beats = Vec::new();
         for millis in 0..=50 {
             let now = start + Duration::from_millis(millis);
             if sent.contains(&millis) {
-                pulse.handle_sent(now);
+                running.handle_sent(now);
             }
-            if pulse.poll_heartbeat(now).is_some() {
+            if running.poll_heartbeat(now).is_some() {
                 beats.push(millis);
             }
         }
@@ -198,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn it_beats_after_quiet_only() {
+    fn a_heartbeat_follows_only_silence() {
         assert_eq!(beats(false, &[]), [10, 20, 30, 40, 50]);
         assert_eq!(beats(false, &[5, 12, 19]), [29, 39, 49]);
     }
 
     #[test]
-    fn a_provider_is_asked_for_each_beat() {
+    fn a_function_is_called_for_each_heartbeat() {
         let asked = std::sync::atomic::AtomicU32::new(0);
         let heartbeat = Heartbeat::default().with(move || {
             Event::new(
@@ -221,19 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn a_period_that_no_clock_reaches_never_beats() {
+    fn an_endless_period_never_sends() {
         #[allow(clippy::disallowed_methods, reason = "any instant will do")]
         let start = Instant::now();
-        let mut pulse = Pulse::new(Heartbeat::every(Duration::MAX).always(), start);
+        let mut running =
+            RunningHeartbeat::new(Heartbeat::every(Duration::MAX).always(true), start);
         assert!(
-            pulse
+            running
                 .poll_heartbeat(start + Duration::from_secs(1 << 30))
                 .is_none()
         );
     }
 
     #[test]
-    fn always_beats_whatever_is_sent() {
+    fn with_always_a_heartbeat_is_sent_in_each_period() {
         assert_eq!(beats(true, &[5, 12, 19]), [10, 20, 30, 40, 50]);
     }
 }

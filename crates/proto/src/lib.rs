@@ -25,6 +25,7 @@ mod dedupe;
 mod encoder;
 mod event;
 mod event_ref;
+mod event_source_action;
 mod event_source_state;
 mod events;
 mod feed;
@@ -56,9 +57,8 @@ pub use decoder::Decoder;
 pub use encoder::EncodedEvents;
 pub use event::Event;
 pub use event_ref::EventRef;
-pub use event_source_state::{
-    EventSourceAction, EventSourceFailure, EventSourceState, MAX_REDIRECTS, is_temporary,
-};
+pub use event_source_action::{EventSourceAction, EventSourceFailure};
+pub use event_source_state::{EventSourceState, MAX_REDIRECTS, is_temporary_status};
 pub use events::Events;
 pub use feed::{Feed, FeedError, FeedErrorKind, Opened};
 pub use gap::{Gap, GapReason};

@@ -22,24 +22,32 @@ use crate::splitter::Splitter;
 /// an attack.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// How many bytes of comments an event carries that came for its data: 64 KiB.
+/// The maximum bytes of comments that an event carries under [`Comments::Attached`]: 64 KiB.
 pub const MAX_KEPT_COMMENT_BYTES: usize = 64 * 1024;
 
-/// What becomes of comment lines.
+/// How the comments of a stream are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Comments {
-    /// They are skipped, and not even held. The default.
+    /// Comments are dropped, and never held in memory.
+    Skipped,
+    /// An event with data carries the comments of its block. A block without data is no event. The
+    /// default.
+    ///
+    /// The event carries at most [`MAX_KEPT_COMMENT_BYTES`] of comments, and no more than its own limit
+    /// leaves room for. Older ones are dropped, so even years of comments between two events do not
+    /// end the stream. A single comment line over the limit does.
     #[default]
-    Skip,
-    /// An event with data carries those of its block; where they are more than
-    /// [`MAX_KEPT_COMMENT_BYTES`], or than the limit on an event has room for, the newest: years of
-    /// comments between two events end no stream.
-    Keep,
-    /// As `Keep`, and a block that has comments and no data is an event too.
-    Show,
-    /// Each is an event of its own as soon as its line ends, also inside a block.
-    AtOnce,
+    Attached,
+    /// As [`Attached`](Self::Attached), and a block that has comments and no data is an event too.
+    ///
+    /// Then comments count toward the limit of an event, and none are dropped.
+    Shown,
+    /// Each comment is an event of its own, as soon as its line ends, also inside a block.
+    ///
+    /// This suits notes and heartbeats that no empty line follows, such as Mastodon's `:thump`. With
+    /// the other modes they wait for the next event.
+    Immediate,
 }
 
 /// What a decoder knows between two chunks.
@@ -92,7 +100,7 @@ impl Reader {
         line: Range<usize>,
     ) -> Result<bool, EventTooLarge> {
         let (field, value_at) = Field::of(&text.as_bytes()[line.clone()]);
-        if field == Field::Comment && self.comments == Comments::Skip {
+        if field == Field::Comment && self.comments == Comments::Skipped {
             return Ok(false);
         }
         self.check_limit(line.len())?;
@@ -115,11 +123,11 @@ impl Reader {
             }
             Field::Comment => {
                 let kept = self.block.comments.len + value.len();
-                if self.comments == Comments::Keep && kept > MAX_KEPT_COMMENT_BYTES {
+                if self.comments == Comments::Attached && kept > MAX_KEPT_COMMENT_BYTES {
                     self.block.comments.clear();
                 }
                 self.block.comments.add_line(text, value, limit);
-                return Ok(self.comments == Comments::AtOnce);
+                return Ok(self.comments == Comments::Immediate);
             }
             Field::Unknown => {}
         }
@@ -184,7 +192,7 @@ impl Reader {
         if tail.is_empty() {
             return Ok(());
         }
-        if self.comments == Comments::Skip {
+        if self.comments == Comments::Skipped {
             self.splitter.skip_comment(tail);
         }
         if !self.splitter.skips {
@@ -200,7 +208,7 @@ impl Reader {
             return Ok(());
         }
         // Comments that came for an event's data end no stream.
-        if self.comments == Comments::Keep {
+        if self.comments == Comments::Attached {
             self.block.comments.clear();
             if self.block.len() + line <= self.max_event_bytes {
                 return Ok(());
@@ -222,7 +230,7 @@ impl Reader {
             self.last_event_id.commit(&mut self.block.id, text);
         }
         let shown = self.block.data.is_set()
-            || (self.comments == Comments::Show && self.block.comments.is_set())
+            || (self.comments == Comments::Shown && self.block.comments.is_set())
             || (self.show_retry_events && self.block.retry.is_some());
         if !shown {
             self.block.clear();

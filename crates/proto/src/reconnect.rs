@@ -1,48 +1,56 @@
-//! Owns `Reconnect`: whether and when a client that lost its connection tries again.
+//! The `Reconnect` policy: whether and when to reconnect.
 
 use std::time::{Duration, SystemTime};
 
 use crate::instant::FOR_EVER;
 
-/// The reconnection time before the server names one: 3 s.
+/// The reconnection time before the server sends one: 3 s.
 ///
-/// The standard leaves it to the client, "probably in the region of a few seconds".
+/// The standard leaves the number to the client, "probably in the region of a few seconds".
 pub const RECONNECTION_TIME: Duration = Duration::from_secs(3);
 
-/// The least a server's `retry` is taken for: 200 ms. A server that closes at once and says
-/// `retry: 0` would otherwise be asked as fast as the network allows.
+/// The minimum of a server's `retry`: 200 ms. A shorter one counts as this.
+///
+/// Otherwise a server that closes each connection and sends `retry: 0` would receive requests as
+/// fast as the network allows.
 pub const RECONNECTION_FLOOR: Duration = Duration::from_millis(200);
 
-/// The most a server's `retry` or `Retry-After` is taken for, unless the caller says else: 1 h.
+/// The default maximum of a server's `retry` and `Retry-After`: 1 h. See
+/// [`Reconnect::max_reconnection_time`].
 pub const RECONNECTION_CEILING: Duration = Duration::from_secs(60 * 60);
 
-/// The longest wait between failed attempts, unless the caller says else: 30 s.
+/// The default maximum wait between failed attempts: 30 s. See [`Reconnect::max_delay`].
 pub const MAX_RECONNECTION_DELAY: Duration = Duration::from_secs(30);
 
-/// Whether and when to connect again after a network error or the end of a stream.
+/// Whether and when to reconnect after a network error or the end of a stream.
 ///
-/// The first attempt in an outage comes after the reconnection time: that of the policy until the
-/// server sends `retry`, which is taken for no less than [`RECONNECTION_FLOOR`]; a zero of the
-/// caller's own is obeyed. Each failed attempt may lengthen the wait before the next, with jitter,
-/// so that the clients of a server that fell do not all come back at once. A connection that opens
-/// ends the outage.
+/// Such a loss begins an outage, and the next open connection ends it. The first attempt of an
+/// outage waits for the reconnection time: that of the policy until the server sends `retry`. Each
+/// failed attempt may lengthen the wait before the next one, with jitter, so that the clients of a
+/// restarted server do not all reconnect at once.
 ///
-/// A refusal (any status but 200 and 204, or another media type) is never repeated unless
-/// [`retry_refusals`](Self::retry_refusals) says so.
+/// | policy | attempts in one outage | first connection | refusals |
+/// | --- | --- | --- | --- |
+/// | [`off`](Self::off), the default | none | must succeed | end the session |
+/// | [`fixed(n, time)`](Self::fixed) | `n` | must succeed | end the session |
+/// | [`standard`](Self::standard) | no limit | is retried | end the session |
+/// | [`persistent`](Self::persistent) | no limit | is retried | are retried if they may be temporary |
+///
+/// A refusal is any status other than 200 and 204, or another media type than `text/event-stream`.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tidings_proto::Reconnect;
 ///
 /// let patient = Reconnect::standard().max_delay(Duration::from_secs(300));
-/// let ktors = Reconnect::fixed(4, Duration::from_secs(2));
+/// let like_ktor = Reconnect::fixed(4, Duration::from_secs(2));
 /// ```
 ///
 /// Spec: [reestablish the connection](https://html.spec.whatwg.org/multipage/server-sent-events.html#reestablish-the-connection).
 #[doc(alias = "backoff")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconnect {
-    /// Most attempts in one outage; `None` is for ever.
+    /// `None` is no limit.
     max_attempts: Option<u32>,
     covers_first_connection: bool,
     retries_refusals: bool,
@@ -53,30 +61,30 @@ pub struct Reconnect {
     stable_after: Duration,
 }
 
-/// What is known when an attempt is to be decided on.
+/// The facts on which the policy decides about the next attempt.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outage {
-    /// The attempt in this outage, counted from 1.
-    pub(crate) attempt: u32,
-    /// Whether a connection of the session was ever open.
+pub(crate) struct NextAttempt {
+    /// Its number in this outage, counted from 1.
+    pub(crate) number: u32,
+    /// Whether a connection of the session was open at any time.
     pub(crate) opened_before: bool,
     /// The server's `retry`.
     pub(crate) server_time: Option<Duration>,
-    /// The server's `Retry-After`, with its last answer.
+    /// The `Retry-After` of the last response.
     pub(crate) retry_after: Option<Duration>,
-    /// Random, from 0 up to and without 1.
+    /// Random: at least 0 and less than 1.
     pub(crate) jitter: f64,
 }
 
 impl Reconnect {
-    /// Never: a stream that ends is over, and a connection that breaks is an error. The default.
+    /// Never reconnects. The end of a stream ends the session, and a cut fails it. The default.
     #[must_use]
     pub const fn off() -> Self {
         Self::fixed(0, RECONNECTION_TIME)
     }
 
-    /// At most this many attempts in one outage, this long after each loss. The first connection
-    /// must succeed.
+    /// At most this many attempts in one outage, each after this wait. The first connection must
+    /// succeed.
     #[must_use]
     pub const fn fixed(attempts: u32, delay: Duration) -> Self {
         Self {
@@ -91,8 +99,10 @@ impl Reconnect {
         }
     }
 
-    /// For ever, as a browser does, from the first connection on; 3 s until the server names
-    /// another time, and up to 30 s after failed attempts.
+    /// Reconnects without a limit, as a browser does, and retries the first connection too.
+    ///
+    /// Waits 3 s until the server sends another time, and up to 30 s after failed attempts. A
+    /// refusal ends the session.
     #[must_use]
     pub const fn standard() -> Self {
         Self {
@@ -103,7 +113,19 @@ impl Reconnect {
         }
     }
 
-    /// Most attempts in one outage.
+    /// [`standard`](Self::standard), and also retries a refusal that may be temporary: the statuses
+    /// 408, 425, 429 and 5xx, after their `Retry-After`.
+    ///
+    /// This suits a client that runs for months. Any other refusal still ends the session.
+    ///
+    /// Differs from the standard: there, each refusal is final.
+    #[must_use]
+    pub const fn persistent() -> Self {
+        Self::standard().retry_refusals(true)
+    }
+
+    /// The maximum attempts in one outage. The session ends or fails after the last one.
+    /// Default: that of the policy.
     #[doc(alias = "maxReconnectionAttempts")]
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
@@ -111,64 +133,67 @@ impl Reconnect {
         self
     }
 
-    /// Whether a first connection that fails is tried again; `true` only under
-    /// [`Reconnect::standard`].
+    /// Whether a first connection that fails is retried. Default: that of the policy.
     #[must_use]
     pub const fn retry_first_connection(mut self, retry: bool) -> Self {
         self.covers_first_connection = retry;
         self
     }
 
-    /// Whether a refusal that may be temporary is tried again as a failed attempt: the statuses
-    /// 408, 425, 429 and 5xx, after the time of their `Retry-After` if that is longer; `false` by
-    /// default.
+    /// Whether a refusal that may be temporary is retried, as a failed attempt: the statuses 408,
+    /// 425, 429 and 5xx. A `Retry-After` can lengthen the wait. Default: that of the policy.
     ///
-    /// Differs from the standard: there, a refusal is for good.
+    /// Differs from the standard: there, each refusal is final.
     #[must_use]
     pub const fn retry_refusals(mut self, retry: bool) -> Self {
         self.retries_refusals = retry;
         self
     }
 
-    /// The reconnection time until the server names another.
+    /// The reconnection time until the server sends another. Default: 3 s, or the delay of
+    /// [`fixed`](Self::fixed).
+    ///
+    /// A zero is obeyed, unlike one from the server.
     #[must_use]
     pub const fn reconnection_time(mut self, time: Duration) -> Self {
         self.reconnection_time = time;
         self
     }
 
-    /// The most a server's `retry` or `Retry-After` is taken for; 1 h by default.
+    /// The maximum of a server's `retry` and `Retry-After`. Default: 1 h. A longer one counts as
+    /// this.
     #[must_use]
     pub const fn max_reconnection_time(mut self, time: Duration) -> Self {
         self.max_reconnection_time = time;
         self
     }
 
-    /// How much longer the wait may get with each failed attempt; 2 under
-    /// [`Reconnect::standard`], else 1.
+    /// The factor by which each failed attempt may lengthen the wait. Default: 2 under
+    /// [`standard`](Self::standard) and [`persistent`](Self::persistent), otherwise 1.
     ///
-    /// The wait before attempt *n* is random between the reconnection time and that times the
-    /// multiplier to the power of *n* − 1, at most [`max_delay`](Self::max_delay). A time under
-    /// [`RECONNECTION_FLOOR`] grows as that does.
+    /// The wait before attempt *n* is random between the reconnection time and that time multiplied
+    /// by the factor to the power of *n* − 1, at most [`max_delay`](Self::max_delay). After a failed
+    /// attempt, a reconnection time under [`RECONNECTION_FLOOR`] grows from that floor.
     #[must_use]
     pub const fn multiplier(mut self, multiplier: u32) -> Self {
         self.multiplier = multiplier;
         self
     }
 
-    /// The longest wait that failed attempts may lead to; 30 s by default. A reconnection time or
-    /// a `Retry-After` that is longer is waited for all the same.
+    /// The maximum wait that failed attempts can lead to. Default: 30 s.
+    ///
+    /// It does not shorten a reconnection time or a `Retry-After`.
     #[must_use]
     pub const fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
-    /// How long a connection must stay open to end an outage; zero by default, so that any open
-    /// connection does.
+    /// The time that a connection must stay open to end an outage. Default: zero, so any open
+    /// connection ends it.
     ///
-    /// With a time here, a server that takes every connection and drops it soon is asked more and
-    /// more seldom, and no more often than [`max_attempts`](Self::max_attempts).
+    /// A server may accept each connection and drop it soon. With a time here, the waits grow then
+    /// too, and [`max_attempts`](Self::max_attempts) applies.
     #[must_use]
     pub const fn stable_after(mut self, time: Duration) -> Self {
         self.stable_after = time;
@@ -184,24 +209,26 @@ impl Reconnect {
         self.retries_refusals
     }
 
-    /// Whether a lost connection may be tried again, as far as it is the first or not.
+    /// Whether a loss may be retried: always after a first open connection, otherwise if the policy
+    /// covers that too.
     pub(crate) fn covers(&self, opened_before: bool) -> bool {
         opened_before || self.covers_first_connection
     }
 
-    /// How long to wait before this attempt; `None` if it is not to be made.
-    pub(crate) fn delay(&self, outage: Outage) -> Option<Duration> {
-        let allowed = self.max_attempts.is_none_or(|most| outage.attempt <= most)
-            && self.covers(outage.opened_before);
+    /// The wait before this attempt. `None` if the policy does not allow it.
+    pub(crate) fn delay(&self, next: NextAttempt) -> Option<Duration> {
+        let allowed = self.max_attempts.is_none_or(|most| next.number <= most)
+            && self.covers(next.opened_before);
         if !allowed {
             return None;
         }
-        let time = match outage.server_time {
+        let time = match next.server_time {
             Some(time) => time.min(self.max_reconnection_time).max(RECONNECTION_FLOOR),
             None => self.reconnection_time,
         };
-        let failed_attempts = outage.attempt.saturating_sub(1);
-        // A caller's zero grows too: else a server that is down would be asked without a pause.
+        let failed_attempts = next.number.saturating_sub(1);
+        // Even a zero from the caller grows. Otherwise a client would send requests without a pause
+        // to a server that is down.
         let growing = if failed_attempts > 0 && self.multiplier > 1 {
             time.max(RECONNECTION_FLOOR)
         } else {
@@ -211,8 +238,8 @@ impl Reconnect {
             .saturating_mul(self.multiplier.saturating_pow(failed_attempts))
             .min(self.max_delay)
             .max(time);
-        let delay = time + (longest - time).mul_f64(outage.jitter);
-        let retry_after = outage.retry_after.unwrap_or_default();
+        let delay = time + (longest - time).mul_f64(next.jitter);
+        let retry_after = next.retry_after.unwrap_or_default();
         Some(delay.max(retry_after.min(self.max_reconnection_time)))
     }
 }
@@ -223,14 +250,14 @@ impl Default for Reconnect {
     }
 }
 
-/// The wait that a `Retry-After` asks for: seconds, or a date, of which nothing is left once it
-/// has passed. `None` if it is neither.
+/// The wait that a `Retry-After` asks for: seconds, or the time until a date, zero once the date has
+/// passed. `None` if it is neither.
 ///
 /// Spec: [RFC 9110, section 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim_matches([' ', '\t']);
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // As many digits as overflow are a long time, to which others can still be added.
+        // A number that overflows is a long time, to which other times can still be added.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(FOR_EVER));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -243,8 +270,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    const OUTAGE: Outage = Outage {
-        attempt: 1,
+    const NEXT: NextAttempt = NextAttempt {
+        number: 1,
         opened_before: true,
         server_time: None,
         retry_after: None,
@@ -252,24 +279,24 @@ mod tests {
     };
 
     #[test]
-    fn off_never_tries() {
-        assert_eq!(Reconnect::default().delay(OUTAGE), None);
+    fn off_never_retries() {
+        assert_eq!(Reconnect::default().delay(NEXT), None);
     }
 
     #[test]
-    fn fixed_counts_attempts_and_always_waits_the_same() {
+    fn fixed_limits_attempts_and_always_waits_the_same() {
         let reconnect = Reconnect::fixed(2, SECOND);
-        let at = |attempt| Outage {
-            attempt,
+        let at = |attempt| NextAttempt {
+            number: attempt,
             jitter: 0.9,
-            ..OUTAGE
+            ..NEXT
         };
         assert_eq!(reconnect.delay(at(1)), Some(SECOND));
         assert_eq!(reconnect.delay(at(2)), Some(SECOND));
         assert_eq!(reconnect.delay(at(3)), None);
-        let first = Outage {
+        let first = NextAttempt {
             opened_before: false,
-            ..OUTAGE
+            ..NEXT
         };
         assert_eq!(reconnect.delay(first), None);
         assert_eq!(
@@ -282,13 +309,13 @@ mod tests {
     fn standard_waits_longer_only_after_failed_attempts() {
         let reconnect = Reconnect::standard().reconnection_time(SECOND);
         let delay = |attempt, jitter| {
-            let outage = Outage {
-                attempt,
+            let next = NextAttempt {
+                number: attempt,
                 jitter,
                 opened_before: false,
-                ..OUTAGE
+                ..NEXT
             };
-            reconnect.delay(outage).unwrap().as_secs_f64()
+            reconnect.delay(next).unwrap().as_secs_f64()
         };
         assert_eq!(delay(1, 0.5), 1.0);
         assert_eq!(delay(2, 0.0), 1.0);
@@ -299,36 +326,36 @@ mod tests {
     }
 
     #[test]
-    fn a_zero_of_the_callers_grows_after_failed_attempts() {
+    fn a_zero_from_the_caller_grows_after_failed_attempts() {
         let reconnect = Reconnect::standard().reconnection_time(Duration::ZERO);
         let delay = |attempt| {
-            let outage = Outage {
-                attempt,
+            let next = NextAttempt {
+                number: attempt,
                 jitter: 0.5,
-                ..OUTAGE
+                ..NEXT
             };
-            reconnect.delay(outage).unwrap()
+            reconnect.delay(next).unwrap()
         };
         assert_eq!(delay(1), Duration::ZERO);
         assert_eq!(delay(2), RECONNECTION_FLOOR);
         assert_eq!(delay(3), 2 * RECONNECTION_FLOOR);
         assert_eq!(delay(100), MAX_RECONNECTION_DELAY / 2);
         let fixed = Reconnect::fixed(5, Duration::ZERO);
-        let outage = Outage {
-            attempt: 3,
+        let next = NextAttempt {
+            number: 3,
             jitter: 0.9,
-            ..OUTAGE
+            ..NEXT
         };
-        assert_eq!(fixed.delay(outage), Some(Duration::ZERO));
+        assert_eq!(fixed.delay(next), Some(Duration::ZERO));
     }
 
     #[test]
-    fn a_servers_time_is_kept_within_limits_and_a_callers_is_obeyed() {
+    fn a_time_from_the_server_has_limits_and_one_from_the_caller_has_none() {
         let reconnect = Reconnect::standard().reconnection_time(Duration::ZERO);
         let delay = |server_time| {
-            reconnect.delay(Outage {
+            reconnect.delay(NextAttempt {
                 server_time,
-                ..OUTAGE
+                ..NEXT
             })
         };
         assert_eq!(delay(None), Some(Duration::ZERO));
@@ -339,25 +366,33 @@ mod tests {
             Some(10 * MAX_RECONNECTION_DELAY)
         );
         let none = reconnect.max_reconnection_time(Duration::ZERO);
-        let outage = Outage {
+        let next = NextAttempt {
             server_time: Some(SECOND),
-            ..OUTAGE
+            ..NEXT
         };
-        assert_eq!(none.delay(outage), Some(RECONNECTION_FLOOR));
+        assert_eq!(none.delay(next), Some(RECONNECTION_FLOOR));
     }
 
     #[test]
     fn retry_after_only_lengthens_the_wait() {
         let reconnect = Reconnect::fixed(1, SECOND);
         let delay = |retry_after| {
-            reconnect.delay(Outage {
+            reconnect.delay(NextAttempt {
                 retry_after: Some(retry_after),
-                ..OUTAGE
+                ..NEXT
             })
         };
         assert_eq!(delay(Duration::ZERO), Some(SECOND));
         assert_eq!(delay(5 * SECOND), Some(5 * SECOND));
         assert_eq!(delay(Duration::MAX), Some(RECONNECTION_CEILING));
+    }
+
+    #[test]
+    fn persistent_is_standard_with_refusals() {
+        assert_eq!(
+            Reconnect::persistent(),
+            Reconnect::standard().retry_refusals(true)
+        );
     }
 
     #[test]

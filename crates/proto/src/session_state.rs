@@ -1,22 +1,23 @@
-//! Owns `SessionState`: what a server's session sends next, without sending it.
+//! `SessionState`: the frames that a server's session sends next.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::heartbeat::Pulse;
+use crate::heartbeat::RunningHeartbeat;
 use crate::{EncodedEvents, Heartbeat, HeartbeatEvent};
 
-/// The most a session queues before who sends has to wait: 64 KiB. One larger event goes alone.
+/// The maximum bytes that a session queues: 64 KiB. A sender waits beyond it. A larger event is queued
+/// alone.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024;
 
-/// About how large the frames are that several small sends are gathered into: 16 KiB, the size of
-/// a TLS record.
+/// The maximum bytes of a frame that gathers several small sends: 16 KiB, the size of a TLS record.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// One session: a queue of encoded events, its heartbeat and its end. Whoever fills the queue sees to
-/// its bound, [`MAX_QUEUED_BYTES`].
+/// A server's session: a queue of encoded events, a heartbeat, a lifetime and an end.
+///
+/// It does no I/O. The queue itself has no limit: its driver keeps it within [`MAX_QUEUED_BYTES`].
 ///
 /// ```
 /// use std::time::Instant;
@@ -32,12 +33,12 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// ```
 #[derive(Debug, Default)]
 pub struct SessionState {
-    /// Most often the only one queued, so that a session that sends now and then allocates no queue.
+    /// Usually the only one, so that a session with few events allocates no queue.
     first: Option<Queued>,
     rest: VecDeque<Queued>,
     queued_bytes: usize,
-    pulse: Option<Box<Pulse>>,
-    /// Its lifetime is over then.
+    heartbeat: Option<Box<RunningHeartbeat>>,
+    /// The end of its lifetime.
     ends_at: Option<Instant>,
     end: Option<End>,
 }
@@ -48,15 +49,18 @@ enum End {
     Broken,
 }
 
-/// What leaves a session next.
+/// The next part of a session's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
+#[allow(
+    clippy::exhaustive_enums,
+    reason = "a body must handle each frame; a new one is a breaking change"
+)]
 pub enum SessionFrame {
-    /// Bytes of whole events.
+    /// The bytes of whole events.
     Data(Bytes),
     /// The clean end of the response.
     End,
-    /// The response is cut, so that the client sees that it is not whole.
+    /// A cut of the response, so that the client can tell that the stream is not complete.
     Break,
 }
 
@@ -67,7 +71,7 @@ impl SessionState {
         Self::default()
     }
 
-    /// Queues events. What comes after the end is dropped.
+    /// Queues events. Events after the end are dropped.
     pub fn handle_events(&mut self, events: EncodedEvents) {
         if self.is_ended() || events.is_empty() {
             return;
@@ -81,62 +85,67 @@ impl SessionState {
         }
     }
 
-    /// How many bytes are queued.
+    /// The number of queued bytes.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.queued_bytes
     }
 
-    /// Starts a heartbeat in place of the one before, and returns that: its provider may do
-    /// something of its own when it is dropped. Its time is [`poll_timeout`](Self::poll_timeout)'s.
+    /// Starts this heartbeat in place of the previous one, and returns the previous one.
+    ///
+    /// The caller drops that where it suits, because its function can run code of its own then.
     pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) -> Option<Heartbeat> {
-        let before = self.pulse.replace(Box::new(Pulse::new(heartbeat, now)));
-        before.map(|pulse| pulse.into_heartbeat())
+        let running = Box::new(RunningHeartbeat::new(heartbeat, now));
+        let previous = self.heartbeat.replace(running);
+        previous.map(|running| running.into_heartbeat())
     }
 
-    /// The session is to end at this time.
+    /// Sets the time at which the session ends.
     pub fn handle_lifetime(&mut self, ends_at: Instant) {
         self.ends_at = Some(ends_at);
     }
 
-    /// Nothing more is sent: after what is queued the response ends.
+    /// Ends the response after the queued events.
     pub fn handle_end(&mut self) {
         self.end.get_or_insert(End::Clean);
     }
 
-    /// The handler failed: after what is queued the response is cut, unless it was to end anyway.
+    /// Cuts the response after the queued events, because the handler failed. Ignored if the session
+    /// has ended.
     pub fn handle_failure(&mut self) {
         self.end.get_or_insert(End::Broken);
     }
 
-    /// Time has passed: the session may be over.
+    /// Reports that time has passed. The session ends if its lifetime is over.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.ends_at.is_some_and(|ends_at| ends_at <= now) {
             self.handle_end();
         }
     }
 
-    /// The heartbeat that is due. What it makes is queued as any other event; for a peer that reads
-    /// nothing, whose queue has no room for it, it is left out.
+    /// The heartbeat, if it is due.
+    ///
+    /// The driver queues its event like any other. If the queue has no room, because the peer does
+    /// not read, the driver drops it.
     pub fn poll_heartbeat(&mut self, now: Instant) -> Option<HeartbeatEvent> {
         if self.is_ended() {
             return None;
         }
-        self.pulse.as_mut()?.poll_heartbeat(now)
+        self.heartbeat.as_mut()?.poll_heartbeat(now)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_heartbeat`](Self::poll_heartbeat) are to be
-    /// called.
+    /// The time at which the driver must call [`handle_timeout`](Self::handle_timeout) and
+    /// [`poll_heartbeat`](Self::poll_heartbeat).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.is_ended() {
             return None;
         }
-        let beat = self.pulse.as_ref().map(|pulse| pulse.due());
+        let beat = self.heartbeat.as_ref().map(|running| running.due());
         beat.into_iter().chain(self.ends_at).min()
     }
 
-    /// What leaves now; `None` if there is nothing yet. An end stays the end.
+    /// The next frame. `None` if nothing is queued. After the end it returns the end again.
     #[must_use]
     pub fn poll_frame(&mut self, now: Instant) -> Option<SessionFrame> {
         let Some(bytes) = self.first.take().map(Bytes::from) else {
@@ -144,13 +153,13 @@ impl SessionState {
         };
         self.first = self.rest.pop_front();
         self.queued_bytes -= bytes.len();
-        if let Some(pulse) = &mut self.pulse {
-            pulse.handle_sent(now);
+        if let Some(running) = &mut self.heartbeat {
+            running.handle_sent(now);
         }
         Some(SessionFrame::Data(bytes))
     }
 
-    /// Whether nothing more can be sent.
+    /// Whether the session has ended. Events that are queued then are still sent.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.end.is_some()
@@ -166,8 +175,8 @@ impl From<End> for SessionFrame {
     }
 }
 
-/// What leaves in one frame: one send as it came, or several small ones gathered, so that a queue
-/// of many small events takes no more memory than their bytes.
+/// One frame: a single send, or several small ones, so that a queue of many small events needs no more
+/// memory than their bytes.
 #[derive(Debug)]
 enum Queued {
     Ready(Bytes),
@@ -217,7 +226,7 @@ mod tests {
         EncodedEvents::from_parts(vec![b'x'; bytes].into(), None, 1)
     }
 
-    /// The lengths of the frames that sends of these lengths leave in.
+    /// The lengths of the frames that sends of these lengths become.
     fn frames(sends: &[usize]) -> Vec<usize> {
         let mut session = SessionState::new();
         sends
@@ -249,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_leaves_before_the_end() {
+    fn queued_events_are_sent_before_the_end() {
         for (end, frame) in [
             (
                 SessionState::handle_end as fn(&mut SessionState),
@@ -271,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_an_end_does_not_break_it() {
+    fn a_failure_after_the_end_does_not_cut_the_response() {
         let mut session = SessionState::new();
         session.handle_end();
         session.handle_failure();
@@ -279,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_sends_take_no_more_memory_than_their_bytes() {
+    fn many_small_sends_need_no_more_memory_than_their_bytes() {
         let mut session = SessionState::new();
         (0..5_000).for_each(|_| session.handle_events(event_of(10)));
         assert!(
@@ -307,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lifetime_ends_a_session_after_what_is_queued() {
+    fn a_lifetime_ends_a_session_after_its_queued_events() {
         let start = some_instant();
         let millis = Duration::from_millis;
         let mut session = SessionState::new();

@@ -28,54 +28,62 @@ fn check_bytes(comments: Comments, stream: &[u8], needs: usize) {
 
 #[test]
 fn a_line_counts_whole() {
-    check(Comments::Skip, "data: abc\n\n", "data: abc".len());
-    check(Comments::Skip, "data:abc\r\n\r\n", "data:abc".len());
-    check(Comments::Skip, "data\r\r", "data".len());
-    check(Comments::Skip, "event: abc\n\n", "event: abc".len());
-    check(Comments::Skip, "id: abc\n\n", "id: abc".len());
-    check(Comments::Skip, "id: a\0c\n\n", "id: a\0c".len());
-    check(Comments::Skip, "retry: 250\n\n", "retry: 250".len());
-    check(Comments::Skip, "unknown: abc\n\n", "unknown: abc".len());
-    check(Comments::Skip, " \n\n", " ".len());
+    check(Comments::Skipped, "data: abc\n\n", "data: abc".len());
+    check(Comments::Skipped, "data:abc\r\n\r\n", "data:abc".len());
+    check(Comments::Skipped, "data\r\r", "data".len());
+    check(Comments::Skipped, "event: abc\n\n", "event: abc".len());
+    check(Comments::Skipped, "id: abc\n\n", "id: abc".len());
+    check(Comments::Skipped, "id: a\0c\n\n", "id: a\0c".len());
+    check(Comments::Skipped, "retry: 250\n\n", "retry: 250".len());
+    check(Comments::Skipped, "unknown: abc\n\n", "unknown: abc".len());
+    check(Comments::Skipped, " \n\n", " ".len());
 }
 
 #[test]
 fn an_unfinished_line_counts_as_far_as_it_came() {
-    check(Comments::Skip, "data: ab", "data: ab".len());
-    check(Comments::Skip, "data: ab\n\ndata: abc", "data: abc".len());
-    check(Comments::Skip, "data: ab\ndat", "data: ab".len());
-    check(Comments::Skip, "data: abcdefgh\nda", "data: abcdefgh".len());
+    check(Comments::Skipped, "data: ab", "data: ab".len());
+    check(
+        Comments::Skipped,
+        "data: ab\n\ndata: abc",
+        "data: abc".len(),
+    );
+    check(Comments::Skipped, "data: ab\ndat", "data: ab".len());
+    check(
+        Comments::Skipped,
+        "data: abcdefgh\nda",
+        "data: abcdefgh".len(),
+    );
 }
 
 #[test]
 fn a_block_counts_what_it_holds_and_the_line_being_read() {
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "data: abc\ndata: d\n\n",
         3 + "data: d".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "data: abc\ndata: d\ndata: e\n\n",
         "abc\nd".len() + "data: e".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "data\ndata\ndata\ndata\n\n",
         2 + "data".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "event: ab\nid: cde\ndata: f\n\n",
         "ab".len() + "cde".len() + "data: f".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "data: abcd\nunknown: e\n\n",
         "abcd".len() + "unknown: e".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "data: abcdef\nevent: g",
         6 + "event: g".len(),
     );
@@ -84,12 +92,12 @@ fn a_block_counts_what_it_holds_and_the_line_being_read() {
 #[test]
 fn a_replaced_value_no_longer_counts() {
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "event: abcdefgh\nevent: i\ndata: jklmnop\n\n",
         "abcdefgh".len() + "event: i".len(),
     );
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "id: abcdefgh\nid:\ndata: ijklmnop\n\n",
         "data: ijklmnop".len(),
     );
@@ -98,7 +106,7 @@ fn a_replaced_value_no_longer_counts() {
 #[test]
 fn an_ignored_id_is_not_held() {
     check(
-        Comments::Skip,
+        Comments::Skipped,
         "id: abc\0defgh\ndata: ijklmn\n\n",
         "id: abc\0defgh".len(),
     );
@@ -106,45 +114,53 @@ fn an_ignored_id_is_not_held() {
 
 #[test]
 fn the_last_event_id_does_not_count() {
-    check(Comments::Skip, "id: abcdefgh\n\ndata: abcdefg\n\n", 13);
+    check(Comments::Skipped, "id: abcdefgh\n\ndata: abcdefg\n\n", 13);
 }
 
 #[test]
 fn a_finished_block_no_longer_counts() {
-    check(Comments::Skip, "data: abc\n\ndata: abc\n\ndata: abc\n\n", 9);
-    check(Comments::Skip, "event: abcd\n\ndata: abcde\n\n", 11);
+    check(
+        Comments::Skipped,
+        "data: abc\n\ndata: abc\n\ndata: abc\n\n",
+        9,
+    );
+    check(Comments::Skipped, "event: abcd\n\ndata: abcde\n\n", 11);
 }
 
 #[test]
 fn a_skipped_comment_does_not_count() {
-    check(Comments::Skip, ": as long as it likes\ndata\n\n", 4);
-    check(Comments::Skip, "data\n\n: as long as it likes", 4);
-    check(Comments::Skip, "\u{feff}: as long as it likes\ndata\n\n", 4);
+    check(Comments::Skipped, ": as long as it likes\ndata\n\n", 4);
+    check(Comments::Skipped, "data\n\n: as long as it likes", 4);
+    check(
+        Comments::Skipped,
+        "\u{feff}: as long as it likes\ndata\n\n",
+        4,
+    );
 }
 
 #[test]
 fn a_shown_comment_counts() {
-    check(Comments::Show, ": abc\n\n", 5);
+    check(Comments::Shown, ": abc\n\n", 5);
     check(
-        Comments::Show,
+        Comments::Shown,
         ": abc\n: d\ndata: e\n\n",
         "abc\nd".len() + 7,
     );
-    check(Comments::Show, ":\n:\n:\n:\n\n", 2 + ":".len());
+    check(Comments::Shown, ":\n:\n:\n:\n\n", 2 + ":".len());
 }
 
 #[test]
 fn a_kept_comment_counts_only_as_a_line() {
-    check(Comments::Keep, ": abc\n\n", 5);
-    check(Comments::Keep, ": abc\n: d\ndata: e\n\n", 7);
-    check(Comments::Keep, ":\n:\n:\n:\n\n", ":".len());
+    check(Comments::Attached, ": abc\n\n", 5);
+    check(Comments::Attached, ": abc\n: d\ndata: e\n\n", 7);
+    check(Comments::Attached, ":\n:\n:\n:\n\n", ":".len());
 }
 
 #[test]
 fn a_comment_handed_out_at_once_counts_only_as_a_line() {
-    check(Comments::AtOnce, ": abcdef\n: abcdef\ndata: e\n\n", 8);
+    check(Comments::Immediate, ": abcdef\n: abcdef\ndata: e\n\n", 8);
     check(
-        Comments::AtOnce,
+        Comments::Immediate,
         "data: a\n: b\n: cdefg\n\n",
         1 + ": cdefg".len(),
     );
@@ -152,20 +168,20 @@ fn a_comment_handed_out_at_once_counts_only_as_a_line() {
 
 #[test]
 fn a_byte_that_is_not_utf_8_counts_as_its_replacement() {
-    check_bytes(Comments::Skip, b"data: \xFF\n\n", "data: \u{fffd}".len());
-    check_bytes(Comments::Skip, b"data: \xE2\x82\n\n", 6 + 3);
-    check_bytes(Comments::Skip, b"\xFF\xFF\xFF\n\n", 9);
-    check_bytes(Comments::Skip, b"data: \xFF\xFF\ndata: \xFF\n\n", 6 + 9);
-    check_bytes(Comments::Skip, b"data: \xFF\xFF", 6 + 2);
+    check_bytes(Comments::Skipped, b"data: \xFF\n\n", "data: \u{fffd}".len());
+    check_bytes(Comments::Skipped, b"data: \xE2\x82\n\n", 6 + 3);
+    check_bytes(Comments::Skipped, b"\xFF\xFF\xFF\n\n", 9);
+    check_bytes(Comments::Skipped, b"data: \xFF\xFF\ndata: \xFF\n\n", 6 + 9);
+    check_bytes(Comments::Skipped, b"data: \xFF\xFF", 6 + 2);
 }
 
 #[test]
 fn a_bom_and_line_ends_do_not_count() {
-    check(Comments::Skip, "\u{feff}data\n\n", 4);
-    check(Comments::Skip, "\u{feff}\u{feff}data\n\n", 3 + 4);
-    check(Comments::Skip, "\r\n\n\r\r\n\n", 0);
-    check_bytes(Comments::Skip, b"\xEF\xBB", 0);
-    check_bytes(Comments::Skip, b"\xEF\xBBx", 3);
+    check(Comments::Skipped, "\u{feff}data\n\n", 4);
+    check(Comments::Skipped, "\u{feff}\u{feff}data\n\n", 3 + 4);
+    check(Comments::Skipped, "\r\n\n\r\r\n\n", 0);
+    check_bytes(Comments::Skipped, b"\xEF\xBB", 0);
+    check_bytes(Comments::Skipped, b"\xEF\xBBx", 3);
 }
 
 #[test]
@@ -189,7 +205,7 @@ fn what_came_before_the_limit_is_heard_and_nothing_after_it() {
 fn comments_of_years_without_an_empty_line_end_no_stream() {
     let limit = 1024 * 1024;
     let mut decoder = Decoder::new()
-        .comments(Comments::Keep)
+        .comments(Comments::Attached)
         .max_event_bytes(limit);
     for _ in 0..1_000_000 {
         assert!(decoder.decode(b":thump\n").next().is_none());

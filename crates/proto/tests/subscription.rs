@@ -68,7 +68,7 @@ fn check(chunks: &[&[u8]], options: &Options, taken: &[usize], breaks: bool) {
     };
     match failure {
         Some(EventSourceFailure::EventTooLarge(_)) => assert!(expected.too_large),
-        Some(EventSourceFailure::Network) => assert!(breaks && !expected.too_large),
+        Some(EventSourceFailure::Interrupted) => assert!(breaks && !expected.too_large),
         None => assert!(!breaks && !expected.too_large),
         other => panic!("{other:?}"),
     }

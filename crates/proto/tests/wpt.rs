@@ -35,7 +35,7 @@ fn texts(values: &Value) -> Vec<&str> {
 fn options(vector: &Value) -> Options {
     let id = vector["initial_last_event_id"].as_str().expect("an id");
     Options {
-        comments: Comments::AtOnce,
+        comments: Comments::Immediate,
         last_event_id: (!id.is_empty()).then(|| EventId::new(id).expect(id)),
         ..Options::default()
     }
@@ -100,7 +100,7 @@ fn each_vector_is_read_as_the_oracle_does_wherever_it_is_cut() {
 #[test]
 fn each_event_is_there_as_soon_as_its_chunk_is() {
     for (vector, chunks) in vectors() {
-        let mut decoder = options(&vector).decoder().comments(Comments::Skip);
+        let mut decoder = options(&vector).decoder().comments(Comments::Skipped);
         let mut count = 0;
         let counts: Vec<usize> = chunks
             .iter()

@@ -104,7 +104,7 @@ impl Body for SessionBody {
                 this.state = State::Over;
                 Some(Err(BrokenSession::new()))
             }
-            _ => {
+            SessionFrame::End => {
                 this.state = State::Over;
                 None
             }

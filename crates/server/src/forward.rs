@@ -130,7 +130,7 @@ impl SseRequest {
         match error.kind() {
             FeedErrorKind::Invalid => Answer::NoStream(StatusCode::BAD_REQUEST, None),
             FeedErrorKind::Forbidden => Answer::NoStream(StatusCode::FORBIDDEN, None),
-            _ => {
+            FeedErrorKind::Unavailable => {
                 let limits = self.options.limits.clone().unwrap_or_default();
                 let retry_after = limits.jittered_retry_after();
                 Answer::NoStream(StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))

@@ -143,7 +143,7 @@
 //!
 //! // Every second, whatever else is sent, an event that pages hear.
 //! # fn start(session: &Session) {
-//! session.heartbeat(Heartbeat::every(Duration::from_secs(1)).event(Event::new("beat")).always());
+//! session.heartbeat(Heartbeat::every(Duration::from_secs(1)).event(Event::new("beat")).always(true));
 //! # }
 //! ```
 //!

@@ -683,7 +683,7 @@ async fn a_heartbeat_beats_while_the_handler_waits() {
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_does_not_pile_up_on_a_client_that_does_not_read() {
     let mut connection = Connection::open(async |session| {
-        session.heartbeat(Heartbeat::every(Duration::from_millis(1)).always());
+        session.heartbeat(Heartbeat::every(Duration::from_millis(1)).always(true));
         session
             .send(Event::new("x".repeat(MAX_QUEUED_BYTES)))
             .await?;

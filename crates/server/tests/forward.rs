@@ -471,7 +471,7 @@ async fn a_checkpoint_goes_with_the_heartbeat_if_there_is_news() {
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_that_sends_nothing_still_takes_a_checkpoint_along() {
     let script = Script::open();
-    let beat = Heartbeat::every(SECOND).with(Event::default).always();
+    let beat = Heartbeat::every(SECOND).with(Event::default).always(true);
     let options = SessionOptions::new().heartbeat(beat);
     let response = request("/").options(options).forward(script.clone()).await;
     let mut connection = Connection::on(response);

@@ -35,7 +35,7 @@ impl Options {
     #[must_use]
     pub fn show_all() -> Self {
         Self {
-            comments: Comments::Show,
+            comments: Comments::Shown,
             show_retry_events: true,
             ..Self::default()
         }

@@ -60,10 +60,10 @@ pub fn round_trip(input: &[u8]) {
 fn options_of(bits: u8) -> Options {
     Options {
         comments: match bits & 0b11 {
-            0 => Comments::Skip,
-            1 => Comments::Keep,
-            2 => Comments::Show,
-            _ => Comments::AtOnce,
+            0 => Comments::Skipped,
+            1 => Comments::Attached,
+            2 => Comments::Shown,
+            _ => Comments::Immediate,
         },
         show_retry_events: bits & 0b100 != 0,
         last_event_id: (bits & 0b1000 != 0).then_some(EventId::from_static("before")),

@@ -147,7 +147,7 @@ impl<'a> Interpreter<'a> {
 
     /// Fails if this line and the unfinished block together exceed the limit.
     fn hold(&mut self, line: &[u8]) -> Result<(), TooLarge> {
-        if line.starts_with(b":") && self.options.comments == Comments::Skip {
+        if line.starts_with(b":") && self.options.comments == Comments::Skipped {
             return Ok(());
         }
         let text = |value: &Option<String>| value.as_ref().map_or(0, String::len);
@@ -157,7 +157,7 @@ impl<'a> Interpreter<'a> {
             + text(&self.id)
             + line.len();
         let limit = self.options.max_event_bytes;
-        let may_forget = self.options.comments == Comments::Keep;
+        let may_forget = self.options.comments == Comments::Attached;
         if needed > limit || (needed + comments > limit && !may_forget) {
             return Err(TooLarge);
         }
@@ -169,8 +169,8 @@ impl<'a> Interpreter<'a> {
 
     fn comment(&mut self, text: &str) {
         match self.options.comments {
-            Comments::Skip => {}
-            Comments::AtOnce => self.events.push(Event {
+            Comments::Skipped => {}
+            Comments::Immediate => self.events.push(Event {
                 id: self.id_in_effect(),
                 ..Event::comment(text)
             }),
@@ -216,7 +216,7 @@ impl<'a> Interpreter<'a> {
         self.data.clear();
         self.comments.clear();
         let shown = event.data.is_some()
-            || (event.comments.is_some() && self.options.comments == Comments::Show)
+            || (event.comments.is_some() && self.options.comments == Comments::Shown)
             || (event.retry.is_some() && self.options.show_retry_events);
         if shown {
             self.events.push(event);

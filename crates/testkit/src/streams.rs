@@ -72,7 +72,7 @@ impl Summary {
     pub fn of(chunks: &[&[u8]]) -> Self {
         let stream = chunks.concat();
         let options = Options {
-            comments: Comments::AtOnce,
+            comments: Comments::Immediate,
             ..Options::default()
         };
         let Decoded {

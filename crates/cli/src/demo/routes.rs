@@ -93,7 +93,7 @@ async fn events(session: Session, pace: Pace) -> Result<(), HandlerError> {
 
 async fn heartbeat(session: Session, pace: Pace) -> Result<(), HandlerError> {
     let heartbeat = Heartbeat::every(Duration::from_millis(10)).event(Event::new("heartbeat"));
-    session.heartbeat(heartbeat.always());
+    session.heartbeat(heartbeat.always(true));
     for n in 0..SLOW_EVENTS {
         sleep(pace.slow_sender).await;
         session.send(Event::new(format!("slow #{n}"))).await?;

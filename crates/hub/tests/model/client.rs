@@ -111,7 +111,8 @@ impl Client {
         let forever = Reconnect::fixed(u32::MAX, Duration::ZERO).retry_first_connection(true);
         let patterns = spec.patterns.iter().map(|p| Pattern::new(p).unwrap());
         Self {
-            state: EventSourceState::new(forever.retry_refusals(true), Decoder::new(), 1).dedupe(),
+            state: EventSourceState::new(forever.retry_refusals(true), Decoder::new(), 1)
+                .dedupe(true),
             judge: Judge::new(spec.clone(), patterns.collect(), book),
             spec,
             flag: Flag::raised(),

@@ -10,10 +10,10 @@ use tidings_testkit::decoding::Options;
 
 pub(crate) fn options() -> impl Strategy<Value = Options> {
     let comments = prop_oneof![
-        Just(Comments::Skip),
-        Just(Comments::Keep),
-        Just(Comments::Show),
-        Just(Comments::AtOnce),
+        Just(Comments::Skipped),
+        Just(Comments::Attached),
+        Just(Comments::Shown),
+        Just(Comments::Immediate),
     ];
     let limit = prop_oneof![
         4 => Just(MAX_EVENT_BYTES),

@@ -20,7 +20,7 @@ fn is_beat(event: &Event) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_heartbeat_of_a_millisecond_splits_and_delays_no_event() {
     const EVENTS: usize = 20_000;
-    let options = SessionOptions::new().heartbeat(Heartbeat::every(MILLISECOND).always());
+    let options = SessionOptions::new().heartbeat(Heartbeat::every(MILLISECOND).always(true));
     let heard = hear_all(options, async |session| {
         for n in 0..EVENTS {
             let text = format!("{n}\n{}", "y".repeat(n % 700));
@@ -82,7 +82,7 @@ async fn a_heartbeat_is_heard_in_quiet_only_and_always_at_its_cadence() {
     assert!((8..=10).contains(&quiet[0]), "{quiet:?}");
     assert_eq!(quiet[1], 0, "{quiet:?}");
     assert!((8..=10).contains(&quiet[2]), "{quiet:?}");
-    let always = beats_beside_events(Heartbeat::every(10 * MILLISECOND).always()).await;
+    let always = beats_beside_events(Heartbeat::every(10 * MILLISECOND).always(true)).await;
     assert!((9..=10).contains(&always[0]), "{always:?}");
     // 500 ms, and up to 100 more for the grain of the sleeps between.
     assert!((48..=61).contains(&always[1]), "{always:?}");
@@ -119,7 +119,7 @@ async fn a_heartbeat_that_is_replaced_a_thousand_times_is_one() {
 async fn a_provider_slower_than_its_period_keeps_nobody_from_the_handler() {
     let beats = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&beats);
-    let slow = Heartbeat::every(MILLISECOND).always().with(move || {
+    let slow = Heartbeat::every(MILLISECOND).always(true).with(move || {
         counter.fetch_add(1, Ordering::SeqCst);
         let start = Instant::now();
         while start.elapsed() < 5 * MILLISECOND {

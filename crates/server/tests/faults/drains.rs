@@ -41,7 +41,7 @@ async fn a_drain_while_all_send_ends_each_stream_after_whole_events_and_a_retry(
         .retry(Duration::from_millis(100)..=Duration::from_millis(200));
     let options = SessionOptions::new()
         .drain(&drain)
-        .heartbeat(Heartbeat::every(Duration::from_millis(1)).always());
+        .heartbeat(Heartbeat::every(Duration::from_millis(1)).always(true));
     let address = serve(options, async |session| {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {

@@ -204,7 +204,7 @@ async fn nothing_that_runs_without_end_keeps_the_timer_or_others_from_their_turn
         let mut other = get(TcpStream::connect(other.await).await.unwrap()).await;
         read_until(&mut other, "other").await;
         let options = SessionOptions::new()
-            .heartbeat(Heartbeat::every(Duration::from_millis(5)).always())
+            .heartbeat(Heartbeat::every(Duration::from_millis(5)).always(true))
             .max_lifetime(Duration::from_millis(200));
         let greedy = serve(options, move |session| async move {
             match greed {
