@@ -19,3 +19,11 @@ struct FromKtor;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-reqwest-eventsource.md")]
 struct FromReqwestEventsource;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/synchronous.md")]
+struct Synchronous;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/lazy-streams.md")]
+struct LazyStreams;
