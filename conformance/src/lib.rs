@@ -1,5 +1,5 @@
-//! What the adapters share: a file of cases in and a line of JSON for each out, errors on one line,
-//! and the service that the last of them is.
+//! Adapters that the judges of other projects run. This library holds their common parts: the loop
+//! over a file of cases, errors on one line, and the contract service.
 
 pub mod service;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Why there is no answer to a case.
+/// The error of a case, or of a program.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// An error and its causes on one line.
@@ -35,11 +35,11 @@ struct Refusal {
     error: String,
 }
 
-/// Answers each case of the file that the last argument names. A case that cannot be answered gets
-/// an `error`, and the next one its turn.
+/// Prints a line of JSON for each case of the file that the last argument names. A case that cannot
+/// be answered gets an `error`, and the next case follows.
 ///
 /// # Errors
-/// If the file is no array, or standard output is closed.
+/// If the file is not a JSON array, or standard output is closed.
 pub fn answer_each<C: DeserializeOwned, A: Serialize>(
     answer: impl Fn(C) -> Result<A, BoxError>,
 ) -> Result<(), BoxError> {

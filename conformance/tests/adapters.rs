@@ -1,4 +1,4 @@
-//! The adapters as a judge runs them: a file of cases in, a line of JSON for each out.
+//! `decode` and `encode` as a judge runs them: a file of cases in, a line of JSON for each out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn vectors() -> PathBuf {
 }
 
 #[test]
-fn each_vector_is_decoded_as_it_says() {
+fn each_vector_decodes_to_its_expected_events() {
     let expected: Vec<Value> = serde_json::from_slice(&fs::read(vectors()).unwrap()).unwrap();
     let decoded = run(DECODE, &vectors());
     assert_eq!(decoded.len(), expected.len());
@@ -64,7 +64,7 @@ fn each_vector_is_decoded_as_it_says() {
 }
 
 #[test]
-fn a_bad_vector_does_not_keep_others_from_being_decoded() {
+fn a_bad_vector_does_not_stop_the_others() {
     let good = json!({
         "name": "good",
         "level": "must",
@@ -96,7 +96,7 @@ fn a_line_over_the_default_limit_is_decoded() {
     assert_eq!(data.len(), 20_000_000);
 }
 
-/// What a client that is shown everything hears of these items.
+/// The events that a client that shows everything receives of these items.
 fn encoded(test: &str, items: &Value) -> Vec<Event> {
     let answer = run_on(ENCODE, test, &json!([{ "name": test, "items": items }]));
     assert_eq!(answer[0]["name"], test);
@@ -120,7 +120,7 @@ fn each_item_reads_back() {
         { "id": "", "data": " x", "unknown": 1 },
         {},
     ]);
-    let heard = encoded("each_item", &items);
+    let events = encoded("each_item", &items);
     let note = Event::new("a\nb")
         .event(EventName::from_static("note"))
         .id(1)
@@ -135,7 +135,7 @@ fn each_item_reads_back() {
         Event::new("…\0").id(1),
         Event::new(" x").id(EventId::EMPTY),
     ];
-    assert_eq!(heard, expected);
+    assert_eq!(events, expected);
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn every_line_end_begins_a_line() {
 }
 
 #[test]
-fn what_no_line_can_carry_is_refused_and_the_next_case_encoded() {
+fn a_value_that_no_line_can_carry_is_refused_and_the_next_case_encoded() {
     let refused = [
         json!([{ "data": "a", "id": "a\0b" }]),
         json!([{ "data": "a", "id": "a\rb" }]),

@@ -8,7 +8,7 @@ use tidings_conformance::service::serve;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-/// Where that harness looks for it unless told otherwise.
+/// The port that the harness uses by default.
 const PORT: u16 = 8000;
 
 fn main() -> Result<(), BoxError> {
@@ -19,13 +19,13 @@ fn main() -> Result<(), BoxError> {
     };
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(run(port));
-    // A name lookup that hangs does not keep it.
+    // Does not wait for a name lookup that hangs.
     runtime.shutdown_background();
     Ok(served?)
 }
 
 async fn run(port: u16) -> io::Result<()> {
-    // This machine alone: it sends requests to wherever it is told.
+    // Only this machine may reach it: it sends requests to any URL that a caller names.
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     writeln!(io::stdout(), "listening on http://{address}")?;

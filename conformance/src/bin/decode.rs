@@ -1,4 +1,4 @@
-//! `decode VECTORS.json`: what the decoder reads in each vector.
+//! `decode VECTORS.json`: prints the events that the decoder reads in each vector.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -7,7 +7,7 @@ use tidings::proto::{Comments, Decoder};
 use tidings::{Event, EventId};
 use tidings_conformance::{BoxError, answer_each};
 
-/// Above the default, as vectors have lines that no server should send.
+/// Above the default, because vectors have lines that no server should send.
 const MAX_EVENT_BYTES: usize = 1 << 30;
 
 #[derive(Deserialize)]
@@ -18,7 +18,7 @@ struct Vector {
 
 #[derive(Default, Serialize)]
 struct Reading {
-    events: Vec<Heard>,
+    events: Vec<EventJson>,
     comments: Vec<String>,
     events_after_chunk: Vec<usize>,
     final_last_event_id: String,
@@ -26,7 +26,7 @@ struct Reading {
 }
 
 #[derive(Serialize)]
-struct Heard {
+struct EventJson {
     event: String,
     data: String,
     id: String,
@@ -46,7 +46,7 @@ fn read(vector: Vector) -> Result<Reading, BoxError> {
     let mut reading = Reading::default();
     for chunk in vector.chunks_base64 {
         for event in decoder.decode(&BASE64_STANDARD.decode(chunk)?) {
-            reading.hear(event?);
+            reading.add(event?);
         }
         reading.events_after_chunk.push(reading.events.len());
     }
@@ -56,13 +56,13 @@ fn read(vector: Vector) -> Result<Reading, BoxError> {
 }
 
 impl Reading {
-    fn hear(&mut self, event: Event) {
+    fn add(&mut self, event: Event) {
         if let Some(comment) = event.comments {
-            // The decoder has taken the space that vectors keep.
+            // The decoder removes the leading space, which vectors keep.
             self.comments.push(format!(" {comment}"));
             return;
         }
-        self.events.push(Heard {
+        self.events.push(EventJson {
             event: event.event_type().to_owned(),
             id: event.id.as_deref().unwrap_or_default().to_owned(),
             data: event.data.unwrap_or_default(),

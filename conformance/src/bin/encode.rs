@@ -1,4 +1,4 @@
-//! `encode CASES.json`: the bytes of each case's events, one after the other.
+//! `encode CASES.json`: prints the bytes of each case's events, one after the other.
 
 use std::time::Duration;
 

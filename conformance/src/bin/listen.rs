@@ -1,4 +1,4 @@
-//! `listen URL`: a client in its strictest standard mode, and what becomes of it as lines of JSON.
+//! `listen URL`: a client that follows the standard strictly, and prints its events as lines of JSON.
 
 use std::env;
 use std::io::{self, Write};
@@ -13,11 +13,11 @@ use tidings_conformance::{BoxError, chain};
 const USAGE: &str = "\
 Usage: listen URL
 
-Hears the event stream there as the standard says, and prints a line of JSON for each thing that
-becomes of it; the last is {\"t\":\"error\",\"fatal\":true}.
+Reads the event stream at URL as the standard describes, and prints a line of JSON for each open,
+event and lost connection. The last line is {\"t\":\"error\",\"fatal\":true}.
 
-  SSE_INITIAL_DELAY_MS  the reconnection time until the server names another; 3000 by default
-  SSE_LAST_EVENT_ID     the event to resume after";
+  SSE_INITIAL_DELAY_MS  the reconnection time until the server sends another. Default: 3000.
+  SSE_LAST_EVENT_ID     the ID of the event to resume after";
 
 #[derive(Serialize)]
 #[serde(tag = "t", rename_all = "lowercase")]
@@ -35,29 +35,29 @@ enum Line<'a> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let request = match asked_for() {
+    let request = match request() {
         Ok(request) => request,
         Err(error) => {
             eprintln!("listen: {}\n{USAGE}", chain(&*error));
             return ExitCode::from(2);
         }
     };
-    if let Err(error) = hear(request).await {
+    if let Err(error) = read(request).await {
         eprintln!("listen: {}", chain(&error));
     }
-    // However it ended: there will be no other connection.
-    say(&Line::Error { fatal: true });
+    // No other connection follows, however the session ended.
+    print(&Line::Error { fatal: true });
     ExitCode::SUCCESS
 }
 
-fn asked_for() -> Result<RequestBuilder, BoxError> {
+fn request() -> Result<RequestBuilder, BoxError> {
     let mut arguments = env::args().skip(1);
     let (Some(url), None) = (arguments.next(), arguments.next()) else {
-        return Err("one URL is expected".into());
+        return Err("expected one URL".into());
     };
     let request = tidings::client().get(url).reconnect(Reconnect::standard());
-    // A refusal is one at its head, however long its body takes.
-    let mut request = request.max_error_body_bytes(0).on_lifecycle(tell);
+    // A refusal is reported at its head, and does not wait for its body.
+    let mut request = request.max_error_body_bytes(0).on_lifecycle(report);
     if let Some(millis) = variable("SSE_INITIAL_DELAY_MS")? {
         request = request.reconnection_time(Duration::from_millis(millis.parse()?));
     }
@@ -67,7 +67,7 @@ fn asked_for() -> Result<RequestBuilder, BoxError> {
     Ok(request)
 }
 
-/// What the environment says; nothing is as good as unset.
+/// The value of an environment variable. An empty one counts as unset.
 fn variable(name: &str) -> Result<Option<String>, BoxError> {
     match env::var(name) {
         Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
@@ -76,10 +76,10 @@ fn variable(name: &str) -> Result<Option<String>, BoxError> {
     }
 }
 
-async fn hear(request: RequestBuilder) -> Result<(), Error> {
+async fn read(request: RequestBuilder) -> Result<(), Error> {
     let mut session = request.open().await?;
     while let Some(event) = session.try_next().await? {
-        say(&Line::Event {
+        print(&Line::Event {
             event: event.event_type(),
             data: event.text(),
             id: event.id.as_deref().unwrap_or_default(),
@@ -88,18 +88,18 @@ async fn hear(request: RequestBuilder) -> Result<(), Error> {
     Ok(())
 }
 
-fn tell(lifecycle: Lifecycle<'_>) {
+fn report(lifecycle: Lifecycle<'_>) {
     match lifecycle {
-        Lifecycle::Open { .. } => say(&Line::Open),
-        Lifecycle::Waiting { .. } => say(&Line::Error { fatal: false }),
-        // The end is told by whoever takes the events.
+        Lifecycle::Open { .. } => print(&Line::Open),
+        Lifecycle::Waiting { .. } => print(&Line::Error { fatal: false }),
+        // `main` prints the end.
         _ => {}
     }
 }
 
-fn say(line: &Line<'_>) {
+fn print(line: &Line<'_>) {
     if write_line(line).is_err() {
-        // Whoever read this has had enough of it.
+        // The reader of the output has closed it.
         exit(1);
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `Callbacks`: what a stream reports to who asked for it, one after the other.
+//! `Callbacks`: reports the events of a stream to the harness, one after the other.
 
 use std::time::Duration;
 
@@ -15,21 +15,20 @@ use tokio::time::timeout;
 
 use crate::{BoxError, chain};
 
-/// How long the answer to a callback is waited for: 5 s, which is also as long as the harness waits
-/// for a callback.
+/// The limit on the wait for the answer to a callback. The harness also waits 5 s for a callback.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is reported.
+/// The body of a callback.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Message {
-    Event { event: Heard },
+    Event { event: EventJson },
     Comment { comment: String },
     Error { error: String },
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Heard {
+pub(crate) struct EventJson {
     #[serde(rename = "type")]
     event_type: String,
     data: String,
@@ -48,7 +47,7 @@ impl From<Event> for Message {
                 },
             ) => Self::Comment { comment },
             (event_type, event) => Self::Event {
-                event: Heard {
+                event: EventJson {
                     event_type,
                     id: event.id.as_deref().unwrap_or_default().to_owned(),
                     data: event.data.unwrap_or_default(),
@@ -58,7 +57,7 @@ impl From<Event> for Message {
     }
 }
 
-/// The callbacks of one stream, which are numbered.
+/// The callbacks of one stream. They are numbered from 1.
 #[derive(Debug)]
 pub(crate) struct Callbacks {
     url: String,
@@ -68,7 +67,8 @@ pub(crate) struct Callbacks {
 
 impl Callbacks {
     pub(crate) fn to(url: String) -> Self {
-        // A connection each: one that is kept may be closed just when it is wanted.
+        // Each callback has a connection of its own: the harness could close a kept one just when
+        // it is used.
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build_http();
@@ -79,7 +79,8 @@ impl Callbacks {
         }
     }
 
-    /// Returns once it is answered, or will not be: what is lost is said, and the next has its turn.
+    /// Sends a callback, and waits for its answer. A callback that fails is reported on standard
+    /// error and dropped.
     pub(crate) async fn post(&mut self, message: &Message) {
         self.made += 1;
         let url = format!("{}/{}", self.url, self.made);

@@ -1,4 +1,4 @@
-//! Owns the REST interface of the contract service: streams are made, commanded and closed.
+//! The REST interface of the contract service: it makes streams, commands them and closes them.
 
 mod callbacks;
 mod params;
@@ -24,7 +24,7 @@ use tokio::time::sleep;
 use params::Params;
 use stream::Stream;
 
-/// What the harness may test beyond the standard.
+/// The capabilities beyond the standard that the harness may test.
 const CAPABILITIES: [&str; 9] = [
     "bom",
     "comments",
@@ -37,7 +37,7 @@ const CAPABILITIES: [&str; 9] = [
     "server-directed-shutdown-request",
 ];
 
-/// How long a connection may keep a service from ending that was told to.
+/// The longest time that open connections delay the end of the service after a DELETE.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -57,22 +57,22 @@ struct Command {
     command: String,
 }
 
-/// A request that makes no sense, and why.
+/// The answer to an invalid request: a status and the reason.
 type Refused = (StatusCode, String);
 
-/// Serves until it is told to stop, or the listener fails.
+/// Serves until a DELETE stops it, or the listener fails.
 ///
 /// # Errors
-/// The listener failed.
+/// If the listener fails.
 pub async fn serve(listener: TcpListener) -> io::Result<()> {
     let (is_over, mut over) = watch::channel(false);
-    let mut told_to_stop = over.clone();
+    let mut stopped = over.clone();
     let service = Arc::new(Service {
         streams: Mutex::default(),
         is_over,
     });
     let served = axum::serve(listener, router(service)).with_graceful_shutdown(async move {
-        told_to_stop.wait_for(|is_over| *is_over).await.ok();
+        stopped.wait_for(|is_over| *is_over).await.ok();
     });
     let patience = async {
         over.wait_for(|is_over| *is_over).await.ok();
@@ -124,7 +124,7 @@ async fn command(
     let stream = streams.open.get(&number).ok_or_else(|| missing(number))?;
     match command.as_str() {
         "restart" => stream.restart(),
-        // Such as `listen`: every event is heard, whatever its type.
+        // Such as `listen`: the service reports events of every type anyway.
         command => eprintln!("contract-service: no such command: {command:?}"),
     }
     Ok(StatusCode::ACCEPTED)
@@ -145,7 +145,7 @@ impl Service {
     }
 }
 
-/// Whatever media type it is said to have.
+/// Reads a body as JSON, and ignores its media type.
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Owns `Params`: what stream is asked for.
+//! `Params`: the parameters of a stream.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use tidings::{EventId, Reconnect};
 
 use crate::BoxError;
 
-/// A stream that can be asked for: what is no URL, no method or no header is no `Params`.
+/// The parameters of a stream, with a valid URL, method and headers.
 #[derive(Debug, Deserialize)]
-#[serde(try_from = "Asked")]
+#[serde(try_from = "JsonParams")]
 pub(crate) struct Params {
     method: Method,
     stream_url: Uri,
@@ -21,14 +21,14 @@ pub(crate) struct Params {
     pub(crate) last_event_id: Option<EventId>,
     initial_delay: Option<Duration>,
     read_timeout: Option<Duration>,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     pub(crate) callback_url: String,
 }
 
-/// The same in the harness's words. It sends `null` for what is not set.
+/// The parameters as the harness sends them, with `null` for an unset one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct JsonParams {
     stream_url: String,
     callback_url: String,
     initial_delay_ms: Option<u64>,
@@ -44,7 +44,7 @@ impl Params {
     pub(crate) fn request(&self, last_event_id: Option<EventId>) -> RequestBuilder {
         let client = tidings::client();
         let request = client.request(self.method.clone(), self.stream_url.clone());
-        // Comments are reported as they come; what refuses is reported without its body.
+        // Comments are reported as they arrive, and a refusal without its body.
         let mut request = request
             .reconnect(Reconnect::standard())
             .may_be_repeated()
@@ -58,7 +58,7 @@ impl Params {
             request = request.reconnection_time(time);
         }
         if let Some(time) = self.read_timeout {
-            // Neither the head nor a byte behind it may be longer in coming.
+            // The limit applies to the head and to each silence after it.
             request = request.response_timeout(time).idle_timeout(time);
         }
         match last_event_id {
@@ -68,27 +68,27 @@ impl Params {
     }
 }
 
-impl TryFrom<Asked> for Params {
+impl TryFrom<JsonParams> for Params {
     type Error = BoxError;
 
-    fn try_from(asked: Asked) -> Result<Self, BoxError> {
+    fn try_from(json: JsonParams) -> Result<Self, BoxError> {
         let mut headers = HeaderMap::new();
-        for (name, value) in asked.headers.unwrap_or_default() {
+        for (name, value) in json.headers.unwrap_or_default() {
             headers.insert(name.parse::<HeaderName>()?, value.try_into()?);
         }
-        let method = given(asked.method).map_or(Ok(Method::GET), |method| method.parse())?;
-        let callback_url = asked.callback_url.trim_end_matches('/');
+        let method = given(json.method).map_or(Ok(Method::GET), |method| method.parse())?;
+        let callback_url = json.callback_url.trim_end_matches('/');
         if callback_url.parse::<Uri>()?.scheme_str() != Some("http") {
-            return Err("callbackUrl is no http URL".into());
+            return Err("callbackUrl must be an http URL".into());
         }
         Ok(Self {
             method,
-            stream_url: asked.stream_url.into_url()?,
+            stream_url: json.stream_url.into_url()?,
             headers,
-            body: asked.body.unwrap_or_default(),
-            last_event_id: given(asked.last_event_id).map(EventId::new).transpose()?,
-            initial_delay: asked.initial_delay_ms.map(Duration::from_millis),
-            read_timeout: asked
+            body: json.body.unwrap_or_default(),
+            last_event_id: given(json.last_event_id).map(EventId::new).transpose()?,
+            initial_delay: json.initial_delay_ms.map(Duration::from_millis),
+            read_timeout: json
                 .read_timeout_ms
                 .filter(|&millis| millis > 0)
                 .map(Duration::from_millis),
@@ -97,7 +97,7 @@ impl TryFrom<Asked> for Params {
     }
 }
 
-/// Nothing is as good as unset.
+/// An empty text counts as unset.
 fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }

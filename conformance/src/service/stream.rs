@@ -1,4 +1,4 @@
-//! Owns `Stream`: a session, and the callbacks that tell what becomes of it.
+//! `Stream`: a session, and the callbacks that report its events.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use super::callbacks::{Callbacks, Message};
 use super::params::Params;
 use crate::chain;
 
-/// How many messages wait for the callbacks before them.
+/// The most messages that wait for the callbacks before them.
 const QUEUED: usize = 16;
 
-/// A stream that is heard, until it is dropped.
+/// A stream that is read until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Stream {
     task: AbortHandle,
@@ -31,8 +31,8 @@ impl Stream {
         Self { task, restart }
     }
 
-    /// Drops the connection and connects again at once, as one that has been lost. Nothing becomes
-    /// of a stream that is over.
+    /// Drops the connection and reconnects at once, as after a lost connection. Does nothing to a
+    /// stream that is over.
     pub(crate) fn restart(&self) {
         self.restart.notify_one();
     }
@@ -52,33 +52,33 @@ async fn run(params: Params, restart: Arc<Notify>) {
             callbacks.post(&message).await;
         }
     };
-    tokio::join!(hear(params, restart, queue), report);
+    tokio::join!(read(params, restart, queue), report);
 }
 
-/// Queues what becomes of a session, and the next one after a restart, until one is over. While
-/// the queue is full nothing is heard.
-async fn hear(params: Params, restart: Arc<Notify>, queue: Sender<Message>) {
-    let mut hearing = Hearing::start(&params, params.last_event_id.clone());
+/// Queues the messages of a session, and of the next one after a restart, until one is over. While
+/// the queue is full, nothing is read.
+async fn read(params: Params, restart: Arc<Notify>, queue: Sender<Message>) {
+    let mut reading = Reading::start(&params, params.last_event_id.clone());
     loop {
         let mut is_over = false;
         let message = tokio::select! {
             biased;
             () = restart.notified() => {
-                let id = hearing.last_event_id();
-                hearing = Hearing::start(&params, id);
+                let id = reading.last_event_id();
+                reading = Reading::start(&params, id);
                 continue;
             }
-            Some(lost) = hearing.lost.recv() => lost,
-            next = hearing.session.next() => {
-                // In the same poll it may have lost a connection before.
-                while let Ok(lost) = hearing.lost.try_recv() {
+            Some(lost) = reading.lost.recv() => lost,
+            next = reading.session.next() => {
+                // The same poll may have lost a connection before this item.
+                while let Ok(lost) = reading.lost.try_recv() {
                     queue.send(lost).await.ok();
                 }
                 is_over = !matches!(next, Ok(Some(_)));
-                told(next)
+                message_of(next)
             }
         };
-        // It is closed only together with this.
+        // The queue closes only together with this future.
         queue.send(message).await.ok();
         if is_over {
             return;
@@ -86,36 +86,36 @@ async fn hear(params: Params, restart: Arc<Notify>, queue: Sender<Message>) {
     }
 }
 
-/// What a session's next item, or its end, is reported as.
-fn told(next: Result<Option<Event>, Error>) -> Message {
+/// The message that reports a session's next item or its end.
+fn message_of(next: Result<Option<Event>, Error>) -> Message {
     let error = match next {
         Ok(Some(event)) => return event.into(),
-        Ok(None) => "the server has nothing more to say".into(),
+        Ok(None) => "the server ended the stream for good".into(),
         Err(error) => chain(&error),
     };
     Message::Error { error }
 }
 
 /// A session, and the connections that it lost.
-struct Hearing {
+struct Reading {
     session: Opening,
-    /// Without a limit, but what comes of one poll: there is no other before it is queued.
+    /// Unbounded, but it holds only the messages of one poll: they are queued before the next poll.
     lost: UnboundedReceiver<Message>,
     resumed_after: Option<EventId>,
 }
 
-/// A session that is opened before its first event.
+/// A session that opens, or is open.
 enum Opening {
     Opens(Pin<Box<dyn Future<Output = Result<Session, Error>> + Send>>),
     Open(Session),
 }
 
-impl Hearing {
+impl Reading {
     fn start(params: &Params, last_event_id: Option<EventId>) -> Self {
         let (sender, lost) = unbounded_channel();
         let request = params
             .request(last_event_id.clone())
-            .on_lifecycle(tell(sender));
+            .on_lifecycle(report_losses(sender));
         Self {
             session: Opening::Opens(Box::pin(request.open())),
             lost,
@@ -145,9 +145,9 @@ impl Opening {
     }
 }
 
-/// Sends a message for each connection that is lost and will be made again; the end of a session is
-/// told by whoever takes its events.
-fn tell(lost: UnboundedSender<Message>) -> impl Fn(Lifecycle<'_>) + Send + Sync {
+/// Sends a message for each lost connection after which the session reconnects. `read` reports the
+/// end of the session.
+fn report_losses(lost: UnboundedSender<Message>) -> impl Fn(Lifecycle<'_>) + Send + Sync {
     let why = Mutex::new(String::new());
     move |lifecycle| {
         let mut why = why.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,7 +157,7 @@ fn tell(lost: UnboundedSender<Message>) -> impl Fn(Lifecycle<'_>) + Send + Sync 
             }
             Lifecycle::Waiting { attempt, delay } => {
                 let error = format!("{why}; attempt {attempt} follows in {delay:?}");
-                // Nobody is told of a stream that is closed.
+                // A closed stream reports nothing.
                 lost.send(Message::Error { error }).ok();
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! `scripts/contract-tests` with a harness that only asks what the service can do.
+//! `scripts/contract-tests` with a harness that sends one request to the service.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -18,7 +18,7 @@ fn run(service: &str, arguments: &[&str]) -> Output {
         .expect("bash")
 }
 
-/// Who plays the harness exits with this code, having sent a request of this method.
+/// Runs a harness that sends a request with this method and exits with this code.
 fn check(harness: &str, method: &str, code: i32) {
     let service = env!("CARGO_BIN_EXE_contract-service");
     let output = run(service, &[harness, method, &code.to_string()]);
@@ -32,18 +32,21 @@ fn check(harness: &str, method: &str, code: i32) {
     assert_eq!((given, given_code), (method, code.to_string().as_str()));
     assert!(status.starts_with("HTTP/1.1 20"), "{status}");
     let address = url.strip_prefix("http://").unwrap();
-    assert!(TcpStream::connect(address).is_err(), "the service goes on");
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "the service still runs"
+    );
 }
 
 #[test]
-fn the_exit_code_is_the_harness_s_and_the_service_ends() {
+fn the_exit_code_of_the_harness_is_returned_and_the_service_stops() {
     check(HARNESS, "GET", 0);
     check("contract_tests/harness", "GET", 7);
     check(HARNESS, "DELETE", 3);
 }
 
 #[test]
-fn it_says_how_it_is_used() {
+fn wrong_arguments_print_the_usage() {
     let cases: [&[&str]; 4] = [&[], &["-url"], &["gone"], &["."]];
     for arguments in cases {
         let output = run("/bin/true", arguments);

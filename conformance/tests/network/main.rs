@@ -1,4 +1,4 @@
-//! The adapters that speak HTTP, against servers that play a script.
+//! `listen` and `contract-service` against scripted servers.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod contract;
@@ -8,8 +8,8 @@ mod server;
 
 use std::time::Duration;
 
-/// What may take this long has not come.
+/// The limit on each wait for something that must happen.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What is to stay away would have come in this time: it would come at once.
+/// The wait for something that must not happen: it would happen at once.
 const NEVER: Duration = Duration::from_millis(50);

@@ -37,22 +37,22 @@ impl Process {
         line.expect("a line, or the end")
     }
 
-    /// How it ended, having printed nothing else.
+    /// Waits for the end. Checks that no further line is printed.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         assert_eq!(self.line().await, None);
-        self.child.wait().expect("a child of ours")
+        self.child.wait().expect("our child process")
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Neither does anything to a process that has ended.
+        // Both do nothing to a process that has ended.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
-/// Until the output ends.
+/// Calls `take` with each line until the output ends.
 fn each_line(output: impl Read + Send + 'static, take: impl Fn(String) + Send + 'static) {
     thread::spawn(move || {
         for line in BufReader::new(output).lines() {

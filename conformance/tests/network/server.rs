@@ -1,4 +1,4 @@
-//! A server whose every connection is one request, answered as the test says.
+//! A server with one request per connection. The test decides each answer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::{DEADLINE, NEVER};
 
-/// The head of an event stream whose every chunk is read by itself.
+/// The head of an event stream in chunks, which a client reads one by one.
 const STREAM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
@@ -19,12 +19,12 @@ pub(crate) struct Server {
     listener: TcpListener,
 }
 
-/// A port that is taken, and where nobody listens yet.
+/// A port that is reserved, but does not listen yet.
 pub(crate) struct ClosedPort {
     socket: TcpSocket,
 }
 
-/// A connection, and the request that came on it.
+/// A connection and its request.
 pub(crate) struct Connection {
     pub(crate) request: Request,
     reader: BufReader<ReadHalf<TcpStream>>,
@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: String,
-    /// Names in small letters.
+    /// Names in lower case.
     headers: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
@@ -101,7 +101,7 @@ impl Connection {
         let line = read_line(&mut reader).await?;
         let line = String::from_utf8(line).unwrap();
         let [method, target, "HTTP/1.1"] = line.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{line:?} begins no request");
+            panic!("{line:?} is not a request line");
         };
         let mut request = Request {
             method: method.to_owned(),
@@ -130,7 +130,7 @@ impl Connection {
         })
     }
 
-    /// A client may close before it has read all: what it does not hear it does not tell.
+    /// Writes the text, and ignores errors: a client may close before it has read everything.
     pub(crate) async fn write(&mut self, text: impl AsRef<[u8]>) {
         self.writer.write_all(text.as_ref()).await.ok();
     }
@@ -144,7 +144,7 @@ impl Connection {
         self.write(bytes).await;
     }
 
-    /// Ends the stream as HTTP says it should. Without it, dropping is a cut.
+    /// Ends the stream with its last chunk. A connection dropped without it is cut.
     pub(crate) async fn end(mut self) {
         self.write("0\r\n\r\n").await;
     }

@@ -1,11 +1,11 @@
-//! Owns what is printed: one line an event, coloured on a terminal.
+//! The output: one line per event, coloured on a terminal.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
 use tidings::Event;
 
-/// Standard output. Every line is flushed, so that it is read when it is written.
+/// Standard output. Each line is flushed, so that a reader receives it at once.
 #[derive(Debug)]
 pub(crate) struct Output {
     colours: bool,
@@ -18,7 +18,7 @@ impl Output {
         }
     }
 
-    /// What begins now.
+    /// Prints the title of the next part.
     pub(crate) fn title(&self, text: impl Display) -> io::Result<()> {
         if self.colours {
             line(|out| writeln!(out, "\x1b[1m{text}\x1b[0m"))
@@ -51,7 +51,7 @@ fn line(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::R
     out.flush()
 }
 
-/// A stranger's text, whose control characters are shown and not obeyed: it cannot move the cursor.
+/// A stranger's text with its control characters escaped: it cannot move the cursor.
 struct Plain<'a>(&'a str);
 
 impl Display for Plain<'_> {
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_characters_are_shown_and_not_obeyed() {
+    fn control_characters_are_shown_and_not_executed() {
         for (text, shown) in [
             ("größe \"…\"", "größe \"…\""),
             ("a\nb\tc", "a\\nb\\tc"),

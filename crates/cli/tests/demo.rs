@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 fn demo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     command.args(["demo", "--fast"]);
-    // Nothing is there: whoever looks at these fails.
+    // No proxy listens there: a client that uses one fails.
     for variable in [
         "http_proxy",
         "HTTP_PROXY",
@@ -20,7 +20,7 @@ fn demo() -> Command {
 }
 
 #[test]
-fn every_event_arrives_and_the_proxy_is_not_asked() {
+fn every_event_arrives_without_the_proxy() {
     let output = demo().output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
@@ -42,21 +42,21 @@ fn every_event_arrives_and_the_proxy_is_not_asked() {
         );
     }
     assert!(
-        text.ends_with(" events heard, each once and in order\n"),
+        text.ends_with(" events received, each once and in order\n"),
         "{text}"
     );
     assert!(!text.contains('\x1b'), "a pipe gets no colours");
 }
 
 #[test]
-fn a_reader_that_has_had_enough_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let mut demo = demo().stdout(Stdio::piped()).spawn().unwrap();
     drop(demo.stdout.take());
     assert!(demo.wait().unwrap().success());
 }
 
 #[test]
-fn a_wrong_option_is_a_wrong_usage() {
+fn a_wrong_option_exits_with_the_usage_code() {
     let status = demo().arg("--slow").stderr(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }

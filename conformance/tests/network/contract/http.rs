@@ -1,4 +1,4 @@
-//! What is requested, and what becomes of answers other than a stream.
+//! The requests of a stream, and answers that are not a stream.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::Service;
 use crate::server::Server;
 
 #[tokio::test]
-async fn a_request_is_what_the_standard_says_unless_told_otherwise() {
+async fn a_request_without_parameters_is_the_standards() {
     let service = Service::start().await;
     let none = json!({
         "initialDelayMs": null, "readTimeoutMs": null, "lastEventId": null,
@@ -49,7 +49,7 @@ async fn headers_method_body_and_last_event_id_are_sent() {
             "body": body,
         });
         let stream = service.stream(params).await;
-        // And again.
+        // The reconnection sends the same request.
         for _ in 0..2 {
             let request = stream.server.open().await.request;
             assert_eq!(request.method, method);
@@ -80,7 +80,7 @@ async fn a_refusal_is_an_error_and_one_request() {
         stream.expect_error().await;
         stream.server.expect_no_request().await;
         stream.callbacks.expect_no_request().await;
-        // It is closed as any other.
+        // It can be closed as any other stream.
         service.close(stream).await;
     }
 }
@@ -102,7 +102,7 @@ async fn a_redirect_is_followed() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_nowhere_is_an_error() {
+async fn a_redirect_without_a_location_is_an_error() {
     let service = Service::start().await;
     for status in [301, 307] {
         for location in ["", "location: \r\n"] {

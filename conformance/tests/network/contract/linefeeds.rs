@@ -1,12 +1,12 @@
-//! Every line end, however the stream is cut.
+//! Each kind of line end, in streams cut at many places.
 
 use serde_json::Value;
 
 use super::{Service, message};
 
 #[tokio::test]
-async fn each_line_end_is_one_wherever_chunks_are_cut() {
-    // A line end stands for each `/`.
+async fn each_line_end_counts_once_wherever_chunks_are_cut() {
+    // Each `/` stands for a line end.
     let cases: [(&str, &[&str]); 6] = [
         ("data: event 1//", &["event 1"]),
         (

@@ -1,5 +1,4 @@
-//! `contract-service`: what LaunchDarkly's sse-contract-tests expect of a client, restated, and
-//! what its interface promises beyond that.
+//! `contract-service`: LaunchDarkly's sse-contract-tests restated, and the service's interface.
 
 mod http;
 mod linefeeds;
@@ -18,14 +17,14 @@ use crate::DEADLINE;
 use crate::process::Process;
 use crate::server::{Connection, Server};
 
-/// The program, on a port of its own.
+/// The program, on a free port.
 struct Service {
     process: Process,
-    /// Host and port.
+    /// `host:port`.
     address: String,
 }
 
-/// What it answered.
+/// An answer of the service.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -93,7 +92,7 @@ impl Service {
         (stream, connection)
     }
 
-    /// A stream of these chunks is reported so.
+    /// Expects these callbacks for a stream of these chunks.
     async fn check(&self, chunks: &[impl AsRef<[u8]>], expected: &[Value]) {
         let (mut stream, mut connection) = self.open().await;
         for chunk in chunks {
@@ -119,11 +118,11 @@ impl Answer {
     }
 }
 
-/// A stream of the service, where it connects to and where it reports.
+/// A stream of the service, with the server that it reads and the server that receives its callbacks.
 struct Stream {
     server: Server,
     callbacks: Server,
-    /// Of its resource.
+    /// The path of its resource.
     path: String,
     called: u64,
 }

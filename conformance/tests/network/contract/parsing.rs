@@ -63,7 +63,7 @@ async fn many_messages_keep_their_order() {
     Service::start().await.check(&[all], &expected).await;
 }
 
-/// The harness's two, and the sizes about which clients' buffers end.
+/// The two sizes of the harness, and sizes near the limits of usual buffers.
 #[tokio::test]
 async fn a_large_message_is_reported_in_time() {
     let service = Service::start().await;
@@ -78,7 +78,7 @@ async fn a_large_message_is_reported_in_time() {
         connection.send("\n\n").await;
         let callback = stream.callback().await;
         assert!(began.elapsed() < Duration::from_secs(5), "{sizes:?}");
-        // Not `assert_eq`, which would print it.
+        // Not `assert_eq`, which would print the message.
         assert!(callback == message(&parts.concat()), "{sizes:?}");
         service.close(stream).await;
     };
@@ -120,7 +120,7 @@ async fn comments_are_reported_as_their_lines_end() {
 }
 
 #[tokio::test]
-async fn one_bom_is_taken_off() {
+async fn one_bom_is_removed() {
     let service = Service::start().await;
     let check = async |chunks: &[&[u8]], expected: &[Value]| service.check(chunks, expected).await;
     let hello = || message("Hello");

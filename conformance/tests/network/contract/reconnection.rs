@@ -1,11 +1,11 @@
-//! Connections that are lost, and restarts.
+//! Lost connections, and restarts.
 
 use serde_json::json;
 
 use super::{Service, Stream, event};
 use crate::server::Connection;
 
-/// A stream whose connections follow one another at once.
+/// A stream whose connections follow one another without a wait.
 async fn open(service: &Service) -> (Stream, Connection) {
     let stream = service.stream(json!({ "initialDelayMs": 0 })).await;
     let connection = stream.server.open().await;
@@ -32,7 +32,7 @@ async fn a_restart_connects_again_and_is_no_error() {
     second.send("data: Thanks\n\n").await;
     stream.expect_event("Thanks", "1").await;
 
-    // While it connects, too.
+    // A restart also works while the stream connects.
     service
         .call("POST", &stream.path, r#"{"command":"restart"}"#)
         .await;
@@ -50,7 +50,7 @@ async fn a_restart_connects_again_and_is_no_error() {
 #[tokio::test]
 async fn a_reconnection_resumes_after_the_last_id() {
     let service = Service::start().await;
-    for (text, heard, id) in [
+    for (text, events, id) in [
         (
             "id: abc\ndata: Hello\n\n",
             &[("Hello", "abc")][..],
@@ -74,10 +74,10 @@ async fn a_reconnection_resumes_after_the_last_id() {
     ] {
         let (mut stream, mut first) = open(&service).await;
         first.send(text).await;
-        for (data, id) in heard {
+        for (data, id) in events {
             stream.expect_event(data, id).await;
         }
-        // A cut.
+        // Cuts the connection.
         drop(first);
         stream.expect_error().await;
         let mut second = stream.server.open().await;
@@ -113,7 +113,7 @@ async fn silence_is_an_error_and_then_another_request() {
     first.send("data: Hello\n\n").await;
     stream.expect_event("Hello", "").await;
     stream.expect_error().await;
-    // No head either.
+    // The timeout also applies to the head.
     let second = stream.server.accept().await;
     stream.expect_error().await;
     let third = stream.server.open().await;

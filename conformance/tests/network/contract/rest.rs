@@ -1,4 +1,4 @@
-//! The interface itself, and a callback server that misbehaves.
+//! The REST interface, and a callback server that misbehaves.
 
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -7,7 +7,7 @@ use super::Service;
 use crate::server::Server;
 
 #[tokio::test]
-async fn it_says_what_it_can_do() {
+async fn the_service_lists_its_capabilities() {
     let service = Service::start().await;
     let answer = service.call("GET", "/", "").await;
     assert_eq!(answer.status, 200);
@@ -28,10 +28,10 @@ async fn it_says_what_it_can_do() {
 }
 
 #[tokio::test]
-async fn it_ends_when_it_is_told_to() {
+async fn a_delete_stops_the_service() {
     let mut service = Service::start().await;
     let (_stream, connection) = service.open().await;
-    // Who begins a request and does not go on keeps nothing open.
+    // A connection with an unfinished request does not delay the end.
     let idle = TcpStream::connect(&service.address).await.unwrap();
     idle.writable().await.unwrap();
     idle.try_write(b"GET / HTTP/1.1\r\n").unwrap();
@@ -42,7 +42,7 @@ async fn it_ends_when_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_closed_is_heard_no_more() {
+async fn a_closed_stream_reports_nothing_more() {
     let service = Service::start().await;
     let (mut stream, mut connection) = service.open().await;
     connection.send("data: a\n\n").await;
@@ -94,7 +94,7 @@ async fn an_unknown_command_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_makes_no_stream_is_refused() {
+async fn invalid_parameters_are_refused() {
     let service = Service::start().await;
     let url = "http://127.0.0.1:1/";
     let with = |name: &str, value: Value| {
@@ -124,11 +124,11 @@ async fn what_makes_no_stream_is_refused() {
 }
 
 #[tokio::test]
-async fn a_callback_that_fails_is_lost_and_the_next_one_made() {
+async fn a_failed_callback_is_dropped_and_the_next_one_is_sent() {
     let service = Service::start().await;
     let (mut stream, mut connection) = service.open().await;
     connection.send("data: 1\n\ndata: 2\n\ndata: 3\n\n").await;
-    // No answer, and one that refuses.
+    // The first callback gets no answer, and the second one is refused.
     drop(stream.callbacks.accept().await);
     stream
         .callbacks
@@ -139,14 +139,14 @@ async fn a_callback_that_fails_is_lost_and_the_next_one_made() {
 }
 
 #[tokio::test]
-async fn a_callback_that_is_not_answered_holds_up_the_next_one_for_a_while() {
+async fn an_unanswered_callback_delays_the_next_one_for_at_most_five_seconds() {
     let mut service = Service::start().await;
     let (mut stream, mut connection) = service.open().await;
     connection.send("data: 1\n\ndata: 2\n\n").await;
     let hanging = stream.callbacks.accept().await;
-    // One at a time.
+    // Callbacks are sent one at a time.
     stream.callbacks.expect_no_request().await;
-    // Its stream goes on, and another has nothing to do with it.
+    // The stream continues, and the other stream is not affected.
     drop(connection);
     let mut connection = stream.server.open().await;
     let (mut other, mut to_other) = service.open().await;

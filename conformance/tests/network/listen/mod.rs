@@ -1,4 +1,4 @@
-//! `listen`: what it prints, and what it asks a server.
+//! `listen`: its output, and its requests.
 
 mod reconnection;
 mod redirects;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::process::Process;
 
-/// The program, whose connections follow one another at once.
+/// The program. Its connections follow one another without a wait.
 struct Listen {
     process: Process,
 }
@@ -21,7 +21,7 @@ impl Listen {
         Self::with(url, &[("SSE_INITIAL_DELAY_MS", "0")])
     }
 
-    /// With nothing else in its environment.
+    /// With only these variables in its environment.
     fn with(url: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_listen"));
         let command = command.arg(url).env_clear();
@@ -44,12 +44,12 @@ impl Listen {
             .await;
     }
 
-    /// It will connect again.
+    /// A lost connection after which it reconnects.
     async fn expect_loss(&mut self) {
         self.expect(json!({ "t": "error", "fatal": false })).await;
     }
 
-    /// It will never connect again.
+    /// A failure after which it ends.
     async fn expect_failure(mut self) {
         self.expect(json!({ "t": "error", "fatal": true })).await;
         assert!(self.process.end().await.success());

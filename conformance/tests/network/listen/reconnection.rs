@@ -1,4 +1,4 @@
-//! What is printed in which order, and how long it waits.
+//! Reconnections: the order of the output, and the wait before each attempt.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::Listen;
 use crate::server::{Connection, Server};
 
 #[tokio::test]
-async fn all_that_becomes_of_a_stream_is_printed_in_order() {
+async fn a_stream_is_printed_in_order() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/"));
     for round in 0..3 {
@@ -32,7 +32,7 @@ async fn all_that_becomes_of_a_stream_is_printed_in_order() {
 }
 
 #[tokio::test]
-async fn an_event_is_printed_as_it_comes() {
+async fn an_event_is_printed_as_it_arrives() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/"));
     let mut connection = server.open().await;
@@ -44,7 +44,7 @@ async fn an_event_is_printed_as_it_comes() {
 }
 
 #[tokio::test]
-async fn every_end_of_a_body_is_tried_again() {
+async fn every_end_of_a_body_leads_to_a_reconnection() {
     async fn by_length(mut connection: Connection) {
         let head =
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 9\r\n\r\n";
@@ -83,7 +83,7 @@ async fn every_end_of_a_body_is_tried_again() {
     }
 }
 
-/// From the end of each stream to the next request.
+/// The time from the end of each stream to the next request.
 async fn waits(server: &Server, streams: &[&str]) -> Vec<Duration> {
     let mut waits = Vec::new();
     let mut ended: Option<Instant> = None;
@@ -100,7 +100,7 @@ async fn waits(server: &Server, streams: &[&str]) -> Vec<Duration> {
 }
 
 #[tokio::test]
-async fn it_waits_the_time_that_the_server_names_and_keeps_it() {
+async fn the_retry_time_of_the_server_is_kept() {
     let server = Server::start();
     let mut listen = Listen::with(&server.url("/"), &[("SSE_INITIAL_DELAY_MS", "60")]);
     let streams = [
@@ -122,7 +122,7 @@ async fn it_waits_the_time_that_the_server_names_and_keeps_it() {
 }
 
 #[tokio::test]
-async fn without_a_time_it_waits_three_seconds() {
+async fn without_a_retry_time_the_wait_is_three_seconds() {
     let server = Server::start();
     let _listen = Listen::with(&server.url("/"), &[]);
     let wait = waits(&server, &["data: a\n\n"]).await[0];
@@ -131,7 +131,7 @@ async fn without_a_time_it_waits_three_seconds() {
 }
 
 #[tokio::test]
-async fn the_time_outlives_a_connection_and_a_redirect() {
+async fn the_retry_time_outlives_a_connection_and_a_redirect() {
     let server = Server::start();
     let _listen = Listen::to(&server.url("/"));
     let mut connection = server.open().await;
@@ -142,7 +142,7 @@ async fn the_time_outlives_a_connection_and_a_redirect() {
         .answer("HTTP/1.1 307 X\r\nlocation: /b\r\ncontent-length: 0\r\n\r\n")
         .await;
     assert!(ended.elapsed() >= Duration::from_millis(300));
-    // No wait before a redirect is followed.
+    // A redirect is followed without a wait.
     let connection = server.open().await;
     let ended = Instant::now();
     connection.end().await;

@@ -1,4 +1,4 @@
-//! Where redirects lead.
+//! Redirects: followed ones, endless ones and invalid ones.
 
 use super::Listen;
 use crate::server::Server;
@@ -8,7 +8,7 @@ fn redirect(status: u16, location: &str) -> String {
 }
 
 #[tokio::test]
-async fn each_kind_is_followed_and_the_final_url_kept() {
+async fn each_kind_of_redirect_is_followed_and_the_final_url_kept() {
     for status in [301, 302, 303, 307, 308] {
         let (server, other) = (Server::start(), Server::start());
         let mut listen = Listen::to(&server.url("/a/b?c"));
@@ -37,7 +37,7 @@ async fn each_kind_is_followed_and_the_final_url_kept() {
 }
 
 #[tokio::test]
-async fn an_id_is_sent_along_the_chain() {
+async fn a_redirected_request_keeps_its_last_event_id() {
     let server = Server::start();
     let _listen = Listen::with(&server.url("/"), &[("SSE_LAST_EVENT_ID", "1")]);
     for location in ["/b", "/c"] {
@@ -48,7 +48,7 @@ async fn an_id_is_sent_along_the_chain() {
 }
 
 #[tokio::test]
-async fn twenty_in_a_row_are_followed() {
+async fn twenty_redirects_in_a_row_are_followed() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/0"));
     for hop in 1..=20 {
@@ -59,7 +59,7 @@ async fn twenty_in_a_row_are_followed() {
 }
 
 #[tokio::test]
-async fn the_twenty_first_is_a_network_error_and_the_next_attempt_begins_anew() {
+async fn the_twenty_first_redirect_is_an_error_and_the_next_attempt_starts_over() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/0"));
     for _ in 0..2 {
@@ -73,7 +73,7 @@ async fn the_twenty_first_is_a_network_error_and_the_next_attempt_begins_anew() 
 }
 
 #[tokio::test]
-async fn one_that_leads_nowhere_is_for_good() {
+async fn a_redirect_without_a_valid_location_is_fatal() {
     for status in [301, 302, 303, 307, 308] {
         for location in [
             "",

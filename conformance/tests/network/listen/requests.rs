@@ -1,4 +1,4 @@
-//! What it sends, and what it does not.
+//! The requests of `listen`, and its arguments.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn expect_of_a_stream(request: &Request, last_event_id: &[&str]) {
 }
 
 #[tokio::test]
-async fn it_asks_for_an_event_stream_and_resumes_after_nothing() {
+async fn the_first_request_asks_for_an_event_stream_without_an_id() {
     let server = Server::start();
     let listen = Listen::to(&server.url("/a%20b?c=d&e#f"));
     let request = server.answer("HTTP/1.1 204 No Content\r\n\r\n").await;
@@ -24,9 +24,9 @@ async fn it_asks_for_an_event_stream_and_resumes_after_nothing() {
     listen.expect_failure().await;
 }
 
-/// What is sent after each of these streams, one after the other.
+/// Each case: a stream, and the `Last-Event-ID` of the request after it.
 #[tokio::test]
-async fn it_resumes_after_the_last_id() {
+async fn each_reconnection_resumes_after_the_last_id() {
     let long = format!("{{\"offset\":\"{}\"}}", "…".repeat(300));
     let with_long = format!("id: {long}\ndata: a\n\n");
     let cases: [(&str, &[&str]); 10] = [
@@ -59,7 +59,7 @@ async fn it_resumes_after_the_last_id() {
 }
 
 #[tokio::test]
-async fn an_event_has_the_id_that_it_was_told_to_resume_after() {
+async fn an_event_without_an_id_has_the_given_last_event_id() {
     let server = Server::start();
     let mut listen = Listen::with(&server.url("/"), &[("SSE_LAST_EVENT_ID", "…")]);
     let mut connection = server.open().await;
@@ -71,7 +71,7 @@ async fn an_event_has_the_id_that_it_was_told_to_resume_after() {
 }
 
 #[tokio::test]
-async fn what_is_set_to_nothing_is_not_set() {
+async fn an_empty_variable_counts_as_unset() {
     let server = Server::start();
     let environment = [("SSE_INITIAL_DELAY_MS", ""), ("SSE_LAST_EVENT_ID", "")];
     let _listen = Listen::with(&server.url("/"), &environment);
@@ -79,7 +79,7 @@ async fn what_is_set_to_nothing_is_not_set() {
 }
 
 #[tokio::test]
-async fn it_says_how_it_is_used() {
+async fn wrong_arguments_print_the_usage() {
     let url = "http://127.0.0.1:1/";
     let cases: [(&[&str], &str, &str); 5] = [
         (&[], "SSE_LAST_EVENT_ID", "1"),

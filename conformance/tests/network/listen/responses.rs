@@ -1,4 +1,4 @@
-//! What opens a stream, what ends it for good, and what is tried again.
+//! Responses that open a stream, that are fatal, and that lead to a reconnection.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn a_stream_of_the_media_type_opens() {
 }
 
 #[tokio::test]
-async fn a_head_before_the_head_is_passed_over() {
+async fn an_interim_response_is_skipped() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/"));
     server
@@ -37,9 +37,9 @@ async fn a_head_before_the_head_is_passed_over() {
     listen.expect_open().await;
 }
 
-/// At once, however long the body takes.
+/// It fails at the head, and does not wait for the body.
 #[tokio::test]
-async fn another_status_or_media_type_is_for_good() {
+async fn another_status_or_media_type_is_fatal() {
     let mut heads: Vec<String> = [
         201, 202, 205, 206, 300, 304, 305, 400, 401, 403, 404, 408, 410, 425, 429, 500, 502, 503,
         504, 599,
@@ -90,7 +90,7 @@ async fn a_refusal_ends_a_stream_that_was_open() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_tried_again() {
+async fn an_invalid_response_leads_to_a_reconnection() {
     for response in [
         "",
         "HTTP/1.1 200",
@@ -108,7 +108,7 @@ async fn what_is_no_answer_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_yet_is_tried_for_ever() {
+async fn a_server_that_does_not_listen_yet_is_tried_again() {
     let port = ClosedPort::new();
     let environment = [("SSE_INITIAL_DELAY_MS", "5")];
     let mut listen = Listen::with(&port.url("/"), &environment);
@@ -116,19 +116,19 @@ async fn a_server_that_is_not_there_yet_is_tried_for_ever() {
         listen.expect_loss().await;
     }
     port.open().open().await;
-    // It may have been refused some more before.
+    // Some more attempts may have failed before.
     while listen.process.line().await.expect("an open") != r#"{"t":"open"}"# {}
 }
 
 #[tokio::test]
-async fn what_no_request_can_be_made_of_is_for_good() {
+async fn an_invalid_url_is_fatal() {
     for url in ["", "nowhere", "/path", "http://", "ftp://localhost/"] {
         Listen::to(url).expect_failure().await;
     }
 }
 
 #[tokio::test]
-async fn an_event_over_the_limit_is_for_good() {
+async fn an_event_over_the_limit_is_fatal() {
     let server = Server::start();
     let mut listen = Listen::to(&server.url("/"));
     let mut connection = server.open().await;

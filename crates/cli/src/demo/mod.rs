@@ -1,6 +1,6 @@
-//! Owns `tidings demo`: a server and a client in one process, over real sockets.
+//! `tidings demo`: a server and a client in one process, over real sockets.
 
-mod hear;
+mod listener;
 mod routes;
 
 use std::error::Error;
@@ -9,10 +9,10 @@ use tidings::axum::serve;
 use tokio::net::TcpListener;
 
 use crate::output::Output;
-use hear::Listener;
+use listener::Listener;
 use routes::Pace;
 
-/// Runs a server on a free port and hears it; fails unless every event arrives once and in order.
+/// Runs a server on a free port and reads its events; fails unless each arrives once and in order.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Do not wait between events.
@@ -27,8 +27,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}", listener.local_addr()?);
     output.title(format_args!("serving on {url}"))?;
     let server = tokio::spawn(serve(listener, routes::router(pace)).into_future());
-    let heard = Listener::new(url, &output).hear_all().await?;
+    let received = Listener::new(url, &output).read_all().await?;
     server.abort();
-    output.note(format_args!("{heard} events heard, each once and in order"))?;
+    output.note(format_args!(
+        "{received} events received, each once and in order"
+    ))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Owns what the demo serves.
+//! The routes of the demo's server.
 
 use std::io;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use tidings::server::{HandlerError, Session};
 use tidings::{Event, Heartbeat};
 use tokio::time::sleep;
 
-/// How many events `/events` sends.
+/// The number of events of `/events`.
 pub(crate) const EVENTS: u64 = 6;
-/// How many events the slow sender of `/heartbeat` sends.
+/// The number of events of `/heartbeat`, without the heartbeats.
 pub(crate) const SLOW_EVENTS: u64 = 5;
-/// How many events `/flaky` has.
+/// The number of events of `/flaky`.
 pub(crate) const FLAKY_EVENTS: u64 = 10;
-/// After how many events `/flaky` cuts the connection.
+/// `/flaky` cuts each connection after this many events.
 pub(crate) const FLAKY_CUT: u64 = 3;
 
-/// How long the routes wait between two events.
+/// The time that the routes wait between two events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     events: Duration,
-    /// Never nothing: the heartbeats are to be heard beside it.
+    /// Never zero, so that heartbeats arrive between the events.
     slow_sender: Duration,
 }
 
@@ -119,12 +119,12 @@ async fn flaky(session: Session, connections: Arc<AtomicU64>) -> Result<(), Hand
     Ok(())
 }
 
-/// An event of `/flaky`: says over which connection it came, so that a cut that never was is seen.
+/// An event of `/flaky`. It names its connection, so that a missing cut is noticed.
 pub(crate) fn survivor(n: u64, connection: u64) -> Event {
     Event::new(format!("survivor #{n} of connection #{connection}")).id(n)
 }
 
-/// The number of the event after the one that the client heard last.
+/// The number of the event after the last one that the client received.
 fn next_after(session: &Session) -> u64 {
     session
         .last_event_id()

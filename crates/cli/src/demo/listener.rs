@@ -1,4 +1,4 @@
-//! Owns what the demo must hear.
+//! `Listener`: reads each route of the demo, and checks its events.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -14,7 +14,7 @@ use super::routes::{
 };
 use crate::output::Output;
 
-/// Nothing here is silent for as long as this, unless it hangs.
+/// The limit on each wait: only a stream that hangs is silent for so long.
 const SILENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Listener<'o> {
@@ -22,39 +22,39 @@ pub(crate) struct Listener<'o> {
     client: SseClient,
     url: String,
     output: &'o Output,
-    heard: usize,
+    received: usize,
 }
 
 impl<'o> Listener<'o> {
     pub(crate) fn new(url: String, output: &'o Output) -> Self {
         Self {
-            // The server is in this process: no proxy leads to it.
+            // The server is in this process: a proxy could not reach it.
             client: SseClient::over(DirectTransport::new().no_proxy()),
             url,
             output,
-            heard: 0,
+            received: 0,
         }
     }
 
-    /// Hears every route, and says how many events came.
-    pub(crate) async fn hear_all(mut self) -> Result<usize, Box<dyn Error>> {
-        self.hear_events().await?;
-        self.hear_heartbeat().await?;
-        self.hear_json().await?;
-        self.hear_flaky().await?;
-        Ok(self.heard)
+    /// Reads every route, and returns the number of events received.
+    pub(crate) async fn read_all(mut self) -> Result<usize, Box<dyn Error>> {
+        self.read_events().await?;
+        self.read_heartbeat().await?;
+        self.read_json().await?;
+        self.read_flaky().await?;
+        Ok(self.received)
     }
 
-    async fn hear_events(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn read_events(&mut self) -> Result<(), Box<dyn Error>> {
         let mut session = self.open("/events").await?;
         for n in 0..EVENTS {
             let event = self.next(&mut session).await?;
             expect(&event, &Event::new(format!("this is SSE #{n}")).id(n))?;
         }
-        self.hear_end(session).await
+        self.expect_end(session).await
     }
 
-    async fn hear_heartbeat(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn read_heartbeat(&mut self) -> Result<(), Box<dyn Error>> {
         let mut session = self.open("/heartbeat").await?;
         let (mut beats, mut slow) = (0, 0);
         while slow < SLOW_EVENTS {
@@ -67,12 +67,15 @@ impl<'o> Listener<'o> {
             }
         }
         if beats < SLOW_EVENTS {
-            return Err(format!("only {beats} heartbeats beside {slow} events").into());
+            return Err(format!(
+                "expected at least {SLOW_EVENTS} heartbeats between {slow} events, but received {beats}"
+            )
+            .into());
         }
-        self.hear_end(session).await
+        self.expect_end(session).await
     }
 
-    async fn hear_json(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn read_json(&mut self) -> Result<(), Box<dyn Error>> {
         let mut session = self.open("/json").await?;
         expect(
             &self.next(&mut session).await?.json::<Customer>()?,
@@ -82,12 +85,12 @@ impl<'o> Listener<'o> {
             &self.next(&mut session).await?.json::<Product>()?,
             &product(),
         )?;
-        self.hear_end(session).await
+        self.expect_end(session).await
     }
 
-    /// The server cuts this one again and again. One attempt each time: a connection that is cut
-    /// is resumed, and one that fails is an error.
-    async fn hear_flaky(&mut self) -> Result<(), Box<dyn Error>> {
+    /// The server cuts this stream again and again. The client makes one attempt each time: it
+    /// resumes a cut connection, and an attempt that fails is an error.
+    async fn read_flaky(&mut self) -> Result<(), Box<dyn Error>> {
         let reconnect = Reconnect::fixed(1, Duration::from_millis(100));
         let mut session = self.open_with("/flaky", reconnect).await?;
         for n in 0..FLAKY_EVENTS {
@@ -107,33 +110,33 @@ impl<'o> Listener<'o> {
         let session = client.get(format!("{}{path}", self.url)).open();
         Ok(timeout(SILENCE, session)
             .await
-            .map_err(|_| format!("{path} gave no answer"))??)
+            .map_err(|_| format!("expected an answer of {path} within {SILENCE:?}"))??)
     }
 
     async fn next(&mut self, session: &mut Session) -> Result<Event, Box<dyn Error>> {
         let event = timeout(SILENCE, session.try_next())
             .await
-            .map_err(|_| "no event came")??;
-        let event = event.ok_or("the stream ended too early")?;
+            .map_err(|_| format!("expected an event within {SILENCE:?}"))??;
+        let event = event.ok_or("expected an event, but the stream ended")?;
         self.output.event(&event)?;
-        self.heard += 1;
+        self.received += 1;
         Ok(event)
     }
 
-    async fn hear_end(&self, mut session: Session) -> Result<(), Box<dyn Error>> {
+    async fn expect_end(&self, mut session: Session) -> Result<(), Box<dyn Error>> {
         match timeout(SILENCE, session.try_next())
             .await
-            .map_err(|_| "no end came")??
+            .map_err(|_| format!("expected the end of the stream within {SILENCE:?}"))??
         {
             None => Ok(()),
-            Some(event) => Err(format!("expected the end, but heard {event:?}").into()),
+            Some(event) => Err(format!("expected the end, but received {event:?}").into()),
         }
     }
 }
 
-fn expect<T: PartialEq + Debug>(heard: &T, expected: &T) -> Result<(), Box<dyn Error>> {
-    if heard == expected {
+fn expect<T: PartialEq + Debug>(received: &T, expected: &T) -> Result<(), Box<dyn Error>> {
+    if received == expected {
         return Ok(());
     }
-    Err(format!("expected {expected:?}, but heard {heard:?}").into())
+    Err(format!("expected {expected:?}, but received {received:?}").into())
 }
