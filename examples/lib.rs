@@ -1,4 +1,4 @@
-//! The Rust code of the pages in `docs/`, compiled by the doctests.
+//! The Rust code of the pages in `docs/` and of the client's README, compiled by the doctests.
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/testing.md")]
@@ -27,3 +27,7 @@ struct Synchronous;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/lazy-streams.md")]
 struct LazyStreams;
+
+#[cfg(doctest)]
+#[doc = include_str!("../crates/client/README.md")]
+struct ClientReadme;
