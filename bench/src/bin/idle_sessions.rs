@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tidings_client::{
-    ConnectError, Connecting, ResponseBody, Session, SseClient, Transport, TransportError,
+    ConnectError, ResponseBody, ResponseFuture, Session, SseClient, Transport, TransportError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, Handle};
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 async fn measure() -> ExitCode {
-    let in_process = SseClient::over(Silence);
+    let in_process = SseClient::over_service(Silence);
     let alone = cost_of(async || idle(&in_process).await).await;
 
     let bare = cost_of(async || {
@@ -146,7 +146,7 @@ impl Piped {
 }
 
 impl Transport for Piped {
-    fn connect(&self, request: Request<Bytes>) -> Connecting {
+    fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
         let pipe = self.0.lock().expect("nobody panics").take();
         let pipe = pipe.expect("one for each session");
         Box::pin(async move {

@@ -66,7 +66,7 @@ impl Client {
         Ok(match name {
             DIRECT => Self::Tidings(tidings_hyper::client()),
             REQWEST => Self::Tidings(tidings_reqwest::client()),
-            IN_PROCESS => Self::Tidings(SseClient::over(InProcess(
+            IN_PROCESS => Self::Tidings(SseClient::over_service(InProcess(
                 traffic.frames(quick).leak().iter(),
             ))),
             REQWEST_EVENTSOURCE => Self::ReqwestEventsource(reqwest_0_12::Client::new()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, Method, Uri};
 use serde::Deserialize;
-use tidings::client::{IntoUrl as _, RequestBuilder};
+use tidings::client::{Comments, IntoUrl as _, RequestBuilder};
 use tidings::{EventId, Reconnect};
 
 use crate::BoxError;
@@ -47,8 +47,8 @@ impl Params {
         // Comments are reported as they arrive, and a refusal without its body.
         let mut request = request
             .reconnect(Reconnect::standard())
-            .may_be_repeated()
-            .comments_at_once(true)
+            .may_be_repeated(true)
+            .comments(Comments::Immediate)
             .max_error_body_bytes(0)
             .body(self.body.clone());
         for (name, value) in &self.headers {

@@ -1,4 +1,4 @@
-//! Owns `Attempt`: a request that a caller's hook may change before it is sent.
+//! `Attempt`: a request that the `before_connect` hook may change before it is sent.
 
 use std::fmt;
 use std::future::Future;
@@ -7,47 +7,69 @@ use std::pin::Pin;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 
+use crate::Error;
 use crate::credentials;
 use crate::transport::TransportError;
 use crate::url::IntoUrl;
 
-/// What is about to be requested, as [`before_connect`](crate::RequestBuilder::before_connect) may
-/// change it.
+/// A request that is about to be sent. Your
+/// [`before_connect`](crate::RequestBuilder::before_connect) hook may change it.
 ///
 /// Each attempt begins with the URL and the headers of the [`RequestBuilder`](crate::RequestBuilder),
-/// so a change is for this attempt and for the redirects that it follows. What the session itself
-/// sends (`Accept`, `Cache-Control`, `Last-Event-ID`) cannot be changed here.
+/// so a change applies to this attempt and to the redirects that it follows. The headers that the
+/// session itself sends (`Accept`, `Cache-Control`, `Last-Event-ID`) cannot be changed here.
 pub struct Attempt {
     pub(crate) number: u32,
     pub(crate) url: Uri,
     pub(crate) headers: HeaderMap,
+    pub(crate) last_error: Option<Error>,
 }
 
-/// Who changes it.
-pub(crate) type BeforeConnect = dyn Fn(Attempt) -> Changing + Send + Sync;
+/// The `before_connect` hook of a client or a request.
+pub(crate) type BeforeConnect = dyn Fn(Attempt) -> AttemptFuture + Send + Sync;
 
-/// A caller's change to an attempt, on its way.
-pub(crate) type Changing = Pin<Box<dyn Future<Output = Result<Attempt, TransportError>> + Send>>;
+/// The attempt that the hook returns, or its error.
+pub(crate) type AttemptFuture =
+    Pin<Box<dyn Future<Output = Result<Attempt, TransportError>> + Send>>;
 
 impl Attempt {
-    /// Which attempt in this outage it is, counted from 1; 0 for the first connection.
+    /// The number of this attempt in the current outage, counted from 1; 0 for the first connection.
     #[must_use]
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// The URL that was asked for. Where a redirect has led since is kept as long as this is not
-    /// changed.
+    /// Why the connection or the attempt before this one failed. `None` for the first attempt, and
+    /// after a stream that the server ended in the regular way.
+    ///
+    /// With [`retry_unauthorized`](crate::RequestBuilder::retry_unauthorized), this is where the hook
+    /// learns that the server refused its last token:
+    ///
+    /// ```
+    /// use tidings_client::{Attempt, ErrorKind, http::StatusCode};
+    ///
+    /// fn must_renew(attempt: &Attempt) -> bool {
+    ///     let error = attempt.last_error().map(|error| error.kind());
+    ///     error == Some(&ErrorKind::Status(StatusCode::UNAUTHORIZED))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    /// The URL of the request, as you asked for it. While it is not changed, the request goes to
+    /// the URL that the last stream was redirected to.
     #[must_use]
     pub fn url(&self) -> &Uri {
         &self.url
     }
 
-    /// Asks for another URL. Credentials then go to its origin, and to no other; a name and a
+    /// Requests another URL. Credentials then go to its origin, and to no other; a name and a
     /// password in it are sent as `Authorization`.
     ///
     /// # Errors
-    /// It is no URL.
+    /// The URL is invalid.
     pub fn set_url(&mut self, url: impl IntoUrl) -> Result<(), http::Error> {
         let (url, authorization) = credentials::take_from(url.into_url()?);
         self.url = url;
@@ -57,13 +79,13 @@ impl Attempt {
         Ok(())
     }
 
-    /// The headers.
+    /// The headers of the request.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The headers, to be changed.
+    /// The headers of the request, to change them.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.headers
     }
@@ -71,7 +93,7 @@ impl Attempt {
     /// Sends this token as `Authorization: Bearer …`.
     ///
     /// # Errors
-    /// No header can carry it.
+    /// A header cannot carry the token.
     pub fn set_bearer(&mut self, token: impl AsRef<str>) -> Result<(), http::Error> {
         let value = credentials::bearer(token.as_ref())?;
         self.headers.insert(AUTHORIZATION, value);
@@ -79,7 +101,7 @@ impl Attempt {
     }
 }
 
-// Neither the query nor the headers: both may hold secrets.
+// Shows neither the query nor the headers: both may hold secrets.
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")

@@ -1,15 +1,15 @@
-//! Owns `BufferPolicy`: how much of what was read an error carries, and the buffer that keeps it.
+//! `BufferPolicy`: how much text an error carries, and the buffer that keeps it.
 
-/// How much of what was read before a failure the error carries, as
-/// [`Error::buffer`](crate::Error::buffer).
+/// How much of the text before a failure the error carries, as
+/// [`Error::buffer`](crate::Error::buffer). Default: [`Off`](Self::Off).
 ///
-/// Kept is the text of the last connection as it came, at most
-/// [`max_event_bytes`](crate::RequestBuilder::max_event_bytes) of it, the newest.
+/// The session keeps the text of the last connection as it arrived, at most
+/// [`max_event_bytes`](crate::RequestBuilder::max_event_bytes). At the limit it drops the oldest.
 #[doc(alias = "SSEBufferPolicy")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BufferPolicy {
-    /// Nothing; the default.
+    /// No text. The default.
     #[default]
     Off,
     /// The last lines.
@@ -18,25 +18,25 @@ pub enum BufferPolicy {
     LastEvent,
     /// The last events.
     LastEvents(usize),
-    /// Everything, the unfinished event at the end too.
+    /// All text, including an unfinished event at the end.
     All,
 }
 
-/// What is kept of one connection.
+/// The text kept of one connection.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     policy: BufferPolicy,
     limit: usize,
     bytes: Vec<u8>,
-    /// Look at what can go once there are so many bytes.
+    /// Trims once there are this many bytes.
     trim_at: usize,
 }
 
-/// What is kept beyond what is needed, so that not every chunk moves what is.
+/// Bytes kept beyond the policy, so that not every chunk moves the rest.
 const SLACK: usize = 4 * 1024;
 
 impl Buffer {
-    /// `None` if nothing is to be kept.
+    /// `None` if the policy keeps nothing.
     pub(crate) fn new(policy: BufferPolicy, limit: usize) -> Option<Self> {
         (policy != BufferPolicy::Off).then(|| Self {
             policy,
@@ -46,7 +46,7 @@ impl Buffer {
         })
     }
 
-    /// Another connection begins.
+    /// Begins another connection.
     pub(crate) fn clear(&mut self) {
         self.bytes = Vec::new();
         self.trim_at = SLACK;
@@ -64,7 +64,7 @@ impl Buffer {
         }
     }
 
-    /// What the policy keeps, as text.
+    /// The text that the policy keeps.
     pub(crate) fn text(&self) -> String {
         let kept = &self.bytes[self.kept()];
         let kept = &kept[kept.len().saturating_sub(self.limit)..];
@@ -83,7 +83,7 @@ impl Buffer {
     }
 }
 
-/// The range of the last `count` pieces, where pieces end, from the last to the first.
+/// The range of the last `count` pieces, given the ends of all pieces from the last to the first.
 fn last(mut ends: impl Iterator<Item = usize>, count: usize) -> std::ops::Range<usize> {
     let Some(end) = ends.next().filter(|_| count > 0) else {
         return 0..0;
@@ -91,7 +91,7 @@ fn last(mut ends: impl Iterator<Item = usize>, count: usize) -> std::ops::Range<
     ends.nth(count - 1).unwrap_or(0)..end
 }
 
-/// Behind each line end, from the last to the first. An LF after a CR belongs to it.
+/// The offset after each line end, from the last to the first. CRLF is one line end.
 fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let is_end = |at: &usize| match bytes[*at] {
         b'\n' => true,
@@ -101,7 +101,7 @@ fn line_ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     (0..bytes.len()).rev().filter(is_end).map(|at| at + 1)
 }
 
-/// Behind each empty line that ends a block, from the last to the first.
+/// The offset after each empty line that ends a block, from the last to the first.
 fn block_ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let ends_a_block = |end: &usize| {
         let before = without_line_end(&bytes[..*end]);
@@ -131,7 +131,7 @@ mod tests {
         for cut in 0..=text.len() {
             let mut buffer = Buffer::new(policy, 1000).unwrap();
             buffer.push(&text.as_bytes()[..cut]);
-            // Trims at each step.
+            // Trim at each step.
             buffer.trim_at = 0;
             for byte in text[cut..].bytes() {
                 buffer.push(&[byte]);
@@ -143,7 +143,7 @@ mod tests {
     const TEXT: &str = "data: a\n\nid: 2\r\ndata: b\r\n\r\ndata: c\r\rdata: d\n";
 
     #[test]
-    fn lines_are_kept_from_the_last() {
+    fn the_last_lines_are_kept() {
         check(BufferPolicy::LastLines(0), TEXT, "");
         check(BufferPolicy::LastLines(1), TEXT, "data: d\n");
         check(BufferPolicy::LastLines(3), TEXT, "data: c\r\rdata: d\n");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_unless_asked_for() {
+    fn no_text_is_kept_by_default() {
         assert!(Buffer::new(BufferPolicy::default(), 1000).is_none());
     }
 }

@@ -1,18 +1,18 @@
-//! Owns credentials: a bearer token, and the name and password that a URL may hold.
+//! Credentials: a bearer token, and the name and password in a URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-/// A bearer token as the value of `Authorization`.
+/// The value of `Authorization` for a bearer token.
 pub(crate) fn bearer(token: &str) -> Result<HeaderValue, http::Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {token}"))?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// A URL without what stands before an `@`, and that as the value of `Authorization`.
+/// A URL without its name and password, and the value of `Authorization` that carries them.
 ///
 /// Spec: [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2).
 pub(crate) fn take_from(url: Uri) -> (Uri, Option<HeaderValue>) {
@@ -33,7 +33,7 @@ pub(crate) fn take_from(url: Uri) -> (Uri, Option<HeaderValue>) {
     let host = host.parse().ok();
     let mut parts = url.clone().into_parts();
     parts.authority = host;
-    // What was a URL with it is one without it.
+    // A URL stays valid without its user information.
     let bare = Uri::from_parts(parts).unwrap_or(url);
     (bare, value.filter(|_| pair != b":"))
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_and_a_password_are_taken_out_of_a_url() {
+    fn a_name_and_a_password_are_moved_from_the_url_to_a_header() {
         let check = |url: &str, bare: &str, pair: Option<&str>| {
             let (taken, value) = take_from(url.parse().unwrap());
             assert_eq!(taken.to_string(), bare, "{url}");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_sensitive() {
+    fn credentials_are_marked_sensitive() {
         let (_, value) = take_from("http://a:b@c.test/".parse().unwrap());
         assert!(value.unwrap().is_sensitive());
         assert!(bearer("token").unwrap().is_sensitive());

@@ -1,36 +1,34 @@
-//! Owns `Driver`: does what a session's state machine says; the only place that sleeps.
+//! `Driver`: performs the actions of a session's state machine. The only place that waits.
 
-use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::response::Parts;
-use http::{HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame};
-use tidings_proto::{Event, EventId, EventSourceAction, EventSourceState, ResponseHead};
+use http::{Response, StatusCode};
+use tidings_proto::{Event, EventId, EventSourceAction, EventSourceFailure, EventSourceState};
 #[cfg(feature = "json")]
 use tidings_proto::{Gap, Position};
-use tokio::time::Instant;
 
 use crate::Error;
-use crate::attempt::{Attempt, Changing};
+use crate::attempt::AttemptFuture;
 use crate::buffer::Buffer;
+use crate::ending::Ending;
+use crate::error::EndedEarly;
 use crate::lifecycle::{ConnectionState, Lifecycle};
 use crate::refusal::Refusal;
+use crate::response_reader::ResponseReader;
 use crate::settings::Settings;
-use crate::strategy::{Deciding, Question};
+use crate::strategy::{DecisionFuture, OwnedContext};
 use crate::template::RequestTemplate;
-use crate::timer::{Timer, after};
-use crate::transport::{
-    ConnectError, ConnectTimeout, Connecting, FinalUrl, ResponseBody, Transport, TransportError,
-};
+use crate::timer::Timer;
+use crate::transport::{ConnectTimeout, ResponseBody, ResponseFuture, Transport};
+use crate::url::host_and_port;
 
-/// How many steps without an event are made before others have their turn: a body that is always
-/// ready, or attempts that fail at once, would else keep their task for themselves.
+mod network;
+
+/// How many steps without an event the session takes in one poll. A body that is always ready, or
+/// attempts that fail at once, would otherwise block the other work of their task.
 const STEPS_IN_A_ROW: usize = 32;
 
 pub(crate) struct Driver {
@@ -38,34 +36,38 @@ pub(crate) struct Driver {
     transport: Arc<dyn Transport>,
     pub(crate) template: RequestTemplate,
     settings: Settings,
-    until: Option<Until>,
+    ending: Option<Ending>,
     connection: Connection,
-    /// Of the wait for the next attempt, for the head, or for bytes.
+    /// Of the wait for the next attempt, for the response head, or for bytes.
     timer: Timer,
     /// The head of the last response.
     pub(crate) response: Option<Parts>,
-    /// Why the last connection was lost; `None` if it ended as it should, or another is open.
+    /// Why the last connection or attempt failed; `None` after a regular end, or once another
+    /// connection is open.
     pub(crate) error: Option<Error>,
     buffer: Option<Buffer>,
+    /// Whether a first response that is no stream is for the caller.
+    accepts_responses: bool,
+    /// That response.
+    accepted_response: Option<Response<Bytes>>,
     span: tracing::Span,
     is_over: bool,
-    /// Whether an event may end the session, or be told as a gap.
+    /// Whether an event may end the session, or be reported as a gap.
     looks_at_events: bool,
 }
 
-/// Whether an event is the one that ends its stream.
-pub(crate) type Until = Arc<dyn Fn(&Event) -> bool + Send + Sync>;
-
 enum Connection {
     Closed,
-    /// The caller may change the request.
-    Preparing(Changing, Option<EventId>),
-    Connecting(Connecting),
+    /// The `before_connect` hook runs; then the request is sent with this ID.
+    Preparing(AttemptFuture, Option<EventId>),
+    Connecting(ResponseFuture),
     Open(ResponseBody),
-    /// Its error is not told before its body is read.
+    /// The body of a refusal is read before its error is reported.
     Refused(Refusal),
-    /// The caller says whether there will be another.
-    Deciding(Deciding),
+    /// A response that is no stream is read for the caller.
+    Response(ResponseReader),
+    /// The strategy decides whether there is another attempt.
+    Deciding(DecisionFuture),
 }
 
 impl Driver {
@@ -73,7 +75,7 @@ impl Driver {
         state: EventSourceState,
         transport: Arc<dyn Transport>,
         template: RequestTemplate,
-        until: Option<Until>,
+        ending: Option<Ending>,
         settings: Settings,
     ) -> Self {
         let span = tracing::debug_span!(
@@ -83,28 +85,40 @@ impl Driver {
             port = template.url().port_u16(),
         );
         #[cfg(feature = "json")]
-        let looks_at_events = until.is_some() || settings.gaps;
+        let looks_at_events = ending.is_some() || settings.gaps;
         #[cfg(not(feature = "json"))]
-        let looks_at_events = until.is_some();
+        let looks_at_events = ending.is_some();
         let buffer = Buffer::new(settings.buffer_policy, settings.max_event_bytes);
         Self {
             state,
             transport,
             template,
             settings,
-            until,
+            ending,
             connection: Connection::Closed,
             timer: Timer::default(),
             response: None,
             error: None,
             buffer,
+            accepts_responses: false,
+            accepted_response: None,
             span,
             is_over: false,
             looks_at_events,
         }
     }
 
-    /// Ready once the first good head is there.
+    /// Reads a first response that is no stream, in place of an error.
+    pub(crate) fn accept_responses(&mut self) {
+        self.accepts_responses = true;
+    }
+
+    /// The response that the server sent in place of a stream.
+    pub(crate) fn take_accepted_response(&mut self) -> Option<Response<Bytes>> {
+        self.accepted_response.take()
+    }
+
+    /// Ready once a stream is open, or the session is over.
     pub(crate) fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         for _ in 0..STEPS_IN_A_ROW {
             if self.state.is_open() || self.is_over {
@@ -112,7 +126,7 @@ impl Driver {
             }
             ready!(self.poll_step(cx))?;
         }
-        give_way(cx)
+        yield_to_others(cx)
     }
 
     // Always: an event that is built where it is used is not moved, and the processor need not wait
@@ -133,10 +147,11 @@ impl Driver {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        give_way(cx)
+        yield_to_others(cx)
     }
 
-    /// As `poll_item`, where an event may be the last or a gap: apart, as looking at one moves it.
+    /// `poll_item` for a session in which an event may be the last or a gap. Apart, as looking at an
+    /// event moves it.
     #[inline(never)]
     fn poll_item_for_caller(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event, Error>>> {
         for _ in 0..STEPS_IN_A_ROW {
@@ -151,32 +166,35 @@ impl Driver {
                 return Poll::Ready(Some(Err(error)));
             }
         }
-        give_way(cx)
+        yield_to_others(cx)
     }
 
-    /// Whether it is neither the one that ends the stream nor a gap.
+    /// Whether the session delivers the event. Ends the session at its last one.
     fn is_for_caller(&mut self, event: &Event) -> bool {
-        if self.until.as_ref().is_some_and(|until| until(event)) {
+        if let Some(ending) = &self.ending
+            && (ending.is_last)(event)
+        {
+            let is_delivered = ending.is_delivered;
             self.close();
-            self.tell(Lifecycle::Ended);
-            return false;
+            self.report(Lifecycle::Ended);
+            return is_delivered;
         }
         #[cfg(feature = "json")]
-        if self.tells_gap(event) {
+        if self.reports_gap(event) {
             return false;
         }
         true
     }
 
     #[cfg(feature = "json")]
-    fn tells_gap(&self, event: &Event) -> bool {
+    fn reports_gap(&self, event: &Event) -> bool {
         let has_position = |id: &EventId| id.as_str().parse::<Position>().is_ok();
         if !self.settings.gaps || !event.id.as_ref().is_some_and(has_position) {
             return false;
         }
         let gap = Gap::from_event(event);
         if let Some(gap) = &gap {
-            self.tell(Lifecycle::Gap(gap));
+            self.report(Lifecycle::Gap(gap));
         }
         gap.is_some()
     }
@@ -184,6 +202,21 @@ impl Driver {
     pub(crate) fn close(&mut self) {
         self.state.handle_close();
         self.end();
+    }
+
+    /// Drops the connection, the attempt or the wait. The next poll delivers the events received
+    /// before, and then connects.
+    pub(crate) fn reconnect(&mut self) {
+        if self.is_over {
+            return;
+        }
+        self.state.handle_reconnect(network::now());
+        self.connection = Connection::Closed;
+        self.timer = Timer::default();
+        // Unless it failed before, and the next poll returns that error.
+        if self.state.poll_timeout().is_some() {
+            self.error = None;
+        }
     }
 
     pub(crate) fn state(&self) -> ConnectionState {
@@ -203,15 +236,15 @@ impl Driver {
         self.timer = Timer::default();
     }
 
-    fn tell(&self, lifecycle: Lifecycle<'_>) {
-        lifecycle.trace();
+    fn report(&self, step: Lifecycle<'_>) {
+        step.trace();
         if let Some(hook) = &self.settings.on_lifecycle {
-            hook(lifecycle);
+            hook(step);
         }
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // To enter a span that nobody sees costs as much as a chunk.
+        // To enter a disabled span costs as much as a chunk.
         let _entered = (!self.span.is_disabled()).then(|| self.span.clone().entered());
         if let Connection::Refused(refusal) = &mut self.connection {
             let text = ready!(refusal.poll_text(cx));
@@ -234,7 +267,9 @@ impl Driver {
                 location,
                 last_event_id,
             } => {
-                let status = StatusCode::from_u16(status).unwrap_or_default();
+                let Ok(status) = StatusCode::from_u16(status) else {
+                    unreachable!("the status of a redirect is that of a response");
+                };
                 if let Err(error) = self.template.redirect(status, &location) {
                     return Err(self.fail(Error::invalid_redirect(error)));
                 }
@@ -246,57 +281,74 @@ impl Driver {
                 reconnection_time,
                 retry_after,
             } => {
-                let question = Question {
+                let Some(strategy) = &self.settings.reconnect.strategy else {
+                    unreachable!("the state machine asks only if there is a strategy");
+                };
+                let context = OwnedContext {
                     attempt,
-                    error: self.error.take(),
+                    error: self.error.clone(),
                     reconnection_time,
                     retry_after,
                 };
-                // Without a strategy nothing is asked.
-                if let Some(strategy) = &self.settings.strategy {
-                    let deciding = Arc::clone(&strategy.0).decide(question);
-                    self.connection = Connection::Deciding(deciding);
-                }
+                let deciding = Arc::clone(&strategy.0).decide(context);
+                self.connection = Connection::Deciding(deciding);
                 Ok(())
             }
             EventSourceAction::Fail(failure) => {
-                let error = self.error.take();
-                Err(self.fail(error.unwrap_or_else(|| Error::of(failure, None))))
+                let error = match (failure, self.error.take()) {
+                    (EventSourceFailure::EventTooLarge(source), _) => {
+                        Error::event_too_large(source)
+                    }
+                    (_, Some(error)) => error,
+                    (failure, None) => {
+                        unreachable!("the driver keeps the error of a connection: {failure:?}")
+                    }
+                };
+                Err(self.fail(error))
             }
-            EventSourceAction::Finish if self.until.is_some() => {
-                Err(self.fail(Error::ended_early()))
-            }
-            EventSourceAction::Finish => {
-                self.end();
-                self.tell(Lifecycle::Ended);
-                Ok(())
-            }
+            EventSourceAction::Finish => self.finish(),
         }
     }
 
-    /// The session is over with this error.
+    /// The stream came to its end.
+    fn finish(&mut self) -> Result<(), Error> {
+        if self.ending.is_some() {
+            let error = Error::interrupted(self.server(), EndedEarly.into());
+            return Err(self.fail(error));
+        }
+        self.end();
+        self.report(Lifecycle::Ended);
+        Ok(())
+    }
+
+    /// Ends the session with this error.
     pub(crate) fn fail(&mut self, error: Error) -> Error {
         let buffer = self.buffer.as_ref().map(Buffer::text);
         let error = error.at(self.state.last_event_id(), buffer);
         self.close();
-        self.tell(Lifecycle::Failed { error: &error });
+        self.report(Lifecycle::Failed { error: &error });
         error
     }
 
-    /// Lets the caller change the request, if it wants to, and connects.
+    /// Host and port of the current request, for an error.
+    fn server(&self) -> Option<String> {
+        host_and_port(self.template.url())
+    }
+
+    /// Lets the `before_connect` hook change the request, if there is one, and connects.
     fn prepare(&mut self, last_event_id: Option<EventId>) {
         self.template.begin();
         let attempt = self.state.attempt();
-        self.tell(Lifecycle::Connecting { attempt });
+        self.report(Lifecycle::Connecting { attempt });
         if let Some(id) = self.state.last_event_id()
             && last_event_id.is_none()
             && !id.as_str().is_empty()
         {
-            self.tell(Lifecycle::NotResumable { id });
+            self.report(Lifecycle::NotResumable { id });
         }
         match &self.settings.before_connect {
             Some(hook) => {
-                let changing = hook(self.template.attempt(attempt));
+                let changing = hook(self.template.attempt(attempt, self.error.clone()));
                 self.connection = Connection::Preparing(changing, last_event_id);
             }
             None => self.connect(last_event_id.as_ref()),
@@ -311,224 +363,24 @@ impl Driver {
         self.connection = Connection::Connecting(self.transport.connect(request));
     }
 
-    /// Waits for whatever comes next, and tells the state machine.
-    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match &mut self.connection {
-            Connection::Open(body) => {
-                if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-                    self.timer.clear();
-                    self.handle_frame(frame);
-                    return Poll::Ready(Ok(()));
-                }
-                self.poll_timeout(cx, self.settings.timeouts.idle).map(Ok)
-            }
-            Connection::Connecting(connecting) => {
-                if let Poll::Ready(response) = connecting.as_mut().poll(cx) {
-                    self.timer.clear();
-                    return Poll::Ready(self.handle_connected(response));
-                }
-                let timeout = self.settings.timeouts.response;
-                self.poll_timeout(cx, timeout).map(Ok)
-            }
-            Connection::Preparing(changing, last_event_id) => {
-                let attempt = ready!(changing.as_mut().poll(cx));
-                let last_event_id = last_event_id.take();
-                Poll::Ready(self.handle_attempt(attempt, last_event_id.as_ref()))
-            }
-            Connection::Deciding(deciding) => {
-                let (delay, error) = ready!(deciding.as_mut().poll(cx));
-                self.connection = Connection::Closed;
-                self.error = error;
-                self.state.handle_decision(delay, now());
-                self.tell_waiting();
-                Poll::Ready(Ok(()))
-            }
-            Connection::Closed | Connection::Refused(_) => self.poll_reconnection(cx).map(Ok),
-        }
-    }
-
-    /// Nothing came yet: a network error once that has been so for too long.
-    fn poll_timeout(&mut self, cx: &mut Context<'_>, timeout: Option<Duration>) -> Poll<()> {
-        let Some(timeout) = timeout else {
-            return Poll::Pending;
-        };
-        ready!(self.timer.poll(cx, || after(timeout)));
-        self.timer.clear();
-        self.handle_network_error(TimedOut(timeout).into());
-        Poll::Ready(())
-    }
-
-    /// Waits until the state machine wants to connect again.
-    fn poll_reconnection(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = self.state.poll_timeout() else {
-            // Closed, with nothing to wait for and nothing to do: over.
-            self.end();
-            return Poll::Ready(());
-        };
-        ready!(self.timer.poll(cx, || until.into()));
-        self.timer.clear();
-        self.state.handle_timeout(now());
-        Poll::Ready(())
-    }
-
-    fn handle_attempt(
-        &mut self,
-        attempt: Result<Attempt, TransportError>,
-        last_event_id: Option<&EventId>,
-    ) -> Result<(), Error> {
-        match attempt {
-            Ok(attempt) => {
-                self.template.change(attempt);
-                self.connect(last_event_id);
-                Ok(())
-            }
-            Err(error) => Err(self.fail(Error::before_connect(error))),
-        }
-    }
-
-    fn handle_connected(
-        &mut self,
-        response: Result<Response<ResponseBody>, ConnectError>,
-    ) -> Result<(), Error> {
-        match response {
-            Ok(response) => self.handle_response(response),
-            Err(ConnectError::Network(error)) => self.handle_network_error(error),
-            Err(ConnectError::InvalidRequest(error)) => {
-                return Err(self.fail(if self.template.is_redirected() {
-                    Error::invalid_redirect(error)
-                } else {
-                    Error::invalid_request(error)
-                }));
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_response(&mut self, response: Response<ResponseBody>) {
-        let (mut head, body) = response.into_parts();
-        detach(&mut head);
-        if let Some(FinalUrl(url)) = head.extensions.get() {
-            self.template.follow(url.clone());
-        }
-        let header = |name| {
-            let value = head.headers.get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()))
-        };
-        let content_type = header(CONTENT_TYPE);
-        let (location, retry_after) = (header(LOCATION), header(RETRY_AFTER));
-        let what_matters = ResponseHead::new(head.status.as_u16())
-            .content_type(content_type.as_deref())
-            .location(location.as_deref())
-            .retry_after(retry_after.as_deref());
-        self.state.handle_response(what_matters, now(), wall_time());
-        self.connection = Connection::Closed;
-        if self.state.is_open() {
-            self.connection = Connection::Open(body);
-            self.template.handle_open();
-            self.error = None;
-            if let Some(buffer) = &mut self.buffer {
-                buffer.clear();
-            }
-            self.tell(Lifecycle::Open { response: &head });
-        } else if let Some(failure) = self.state.failure().cloned() {
-            self.error = Some(Error::of(failure, None));
-            let refusal = Refusal::new(body, self.settings.max_error_body_bytes);
-            self.connection = Connection::Refused(refusal);
-        }
-        self.response = Some(head);
-    }
-
-    /// The body of a refusal was read as far as it came.
-    fn handle_refusal(&mut self, text: String) {
-        self.connection = Connection::Closed;
-        if let (Some(error), Some(head)) = (&mut self.error, &self.response) {
-            error.set_response(Response::from_parts(head.clone(), text));
-        }
-        self.tell_lost();
-    }
-
-    fn handle_frame(&mut self, frame: Option<Result<Frame<Bytes>, TransportError>>) {
-        match frame {
-            Some(Ok(frame)) => {
-                if let Ok(chunk) = frame.into_data() {
-                    if let Some(buffer) = &mut self.buffer {
-                        buffer.push(&chunk);
-                    }
-                    self.state.handle_chunk(chunk);
-                }
-            }
-            Some(Err(error)) => self.handle_network_error(error),
-            None => {
-                self.connection = Connection::Closed;
-                self.state.handle_end(now());
-                self.tell_lost();
-            }
-        }
-    }
-
-    fn handle_network_error(&mut self, error: TransportError) {
-        self.connection = Connection::Closed;
-        self.state.handle_network_error(now());
-        self.error = self
-            .state
-            .failure()
-            .map(|failure| Error::of(failure.clone(), Some(error)));
-        self.tell_lost();
-    }
-
-    fn tell_lost(&self) {
+    fn report_lost(&self) {
         let error = self.error.as_ref();
-        self.tell(Lifecycle::Lost { error });
-        self.tell_waiting();
+        self.report(Lifecycle::Lost { error });
+        self.report_waiting();
     }
 
-    fn tell_waiting(&self) {
+    fn report_waiting(&self) {
         if let Some(until) = self.state.poll_timeout() {
-            self.tell(Lifecycle::Waiting {
+            self.report(Lifecycle::Waiting {
                 attempt: self.state.attempt(),
-                delay: until.saturating_duration_since(now()),
+                delay: until.saturating_duration_since(network::now()),
             });
         }
     }
 }
 
-/// There is more to do, but others of the same task are to have their turn.
-fn give_way<T>(cx: &Context<'_>) -> Poll<T> {
+/// Lets other work of the same task run before the rest of this.
+fn yield_to_others<T>(cx: &Context<'_>) -> Poll<T> {
     cx.waker().wake_by_ref();
     Poll::Pending
-}
-
-/// Copies the values of headers that are slices of what was read: as long as a session keeps them,
-/// its transport could not use that buffer again, and a quiet session would hold two.
-fn detach(head: &mut Parts) {
-    for value in head.headers.values_mut() {
-        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
-            copy.set_sensitive(value.is_sensitive());
-            *value = copy;
-        }
-    }
-}
-
-/// The server was silent for this long.
-#[derive(Debug)]
-struct TimedOut(Duration);
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the server was silent for {:?}", self.0)
-    }
-}
-
-impl std::error::Error for TimedOut {}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tokio has no wall clock; a date in a Retry-After is held against it"
-)]
-fn wall_time() -> std::time::SystemTime {
-    std::time::SystemTime::now()
 }

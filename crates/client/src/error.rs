@@ -1,23 +1,32 @@
-//! Owns `Error`: why a session could not be opened, or is over.
+//! `Error`: why a session could not be opened, or why it ended.
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::iter::successors;
+use std::sync::Arc;
+use std::time::Duration;
 
-use http::Response;
-use tidings_proto::{EventId, EventSourceFailure};
+use http::{Response, StatusCode};
+use tidings_proto::{EventId, EventTooLarge};
 
 use crate::transport::TransportError;
 
-/// Why a session could not be opened, or is over. It comes once, and ends the session.
+/// Why a session could not be opened, or why it ended. A session returns it once, as its last item.
+///
+/// [`kind`](Self::kind) is for code, `Display` is for people, and the cause is
+/// [`source`](StdError::source). No text of an error names a path, a query or a header. Cheap to
+/// clone.
 ///
 /// ```no_run
-/// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+/// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
 /// use tidings_client::ErrorKind;
 ///
 /// match client.get("http://localhost:8080/events").open().await {
 ///     Err(error) if error.kind() == &ErrorKind::Status(http::StatusCode::UNAUTHORIZED) => {
 ///         eprintln!("{error}: {}", error.response().map_or("", |refusal| refusal.body()));
 ///     }
+///     Err(error) if error.is_connect() => eprintln!("is the server running? {error}"),
 ///     opened => drop(opened?),
 /// }
 /// # Ok(())
@@ -25,62 +34,83 @@ use crate::transport::TransportError;
 /// ```
 #[doc(alias = "SSEClientException")]
 #[doc(alias = "SSEConnectionException")]
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
-    source: Option<TransportError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    /// Host and port that a network error is about, if the URL has any.
+    server: Option<String>,
     response: Option<Response<String>>,
+    retry_after: Option<Duration>,
     last_event_id: Option<EventId>,
     buffer: Option<String>,
 }
 
-/// What kind of failure an [`Error`] is.
+/// The kind of failure that an [`Error`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The request cannot be made as it was asked for: its URL or a header is no such thing.
+    /// The request cannot be made as you asked: its URL, a header or a setting is invalid. The
+    /// source says which.
     InvalidRequest,
-    /// The hook that the caller set by
-    /// [`before_connect`](crate::RequestBuilder::before_connect) failed. The source is its error.
+    /// Your [`before_connect`](crate::RequestBuilder::before_connect) hook failed. The source is its
+    /// error.
     BeforeConnect,
-    /// The connection failed or broke, and the policy allows no further attempt.
-    Network,
-    /// The server answered with this status and not with 200.
-    Status(http::StatusCode),
-    /// The server answered with this media type, or with none, and not with `text/event-stream`.
+    /// No stream began: the name lookup, TCP, the proxy or TLS failed, the connection broke or timed
+    /// out before the response head, or the server redirected more than 20 times.
+    Connect,
+    /// The server began the response, then it was cut: a reset, a malformed chunk, the
+    /// [idle timeout](crate::RequestBuilder::idle_timeout), or an end before the event that
+    /// [`until`](crate::RequestBuilder::until) waits for.
+    Interrupted,
+    /// The server answered with this status instead of 200.
+    Status(StatusCode),
+    /// The server answered with this media type, or with none, instead of `text/event-stream`.
+    /// [`open_or_response`](crate::RequestBuilder::open_or_response) accepts other types.
     ContentType(Option<String>),
-    /// The server redirected to where no request can be sent, or from https to http.
+    /// The server redirected to a URL that cannot be requested, or from https to http.
     InvalidRedirect,
-    /// The server sent an event over the limit.
+    /// The server sent an event over the
+    /// [limit](crate::RequestBuilder::max_event_bytes). The source is the
+    /// [`EventTooLarge`](crate::EventTooLarge).
     EventTooLarge,
-    /// The stream ended before the event that
-    /// [`until`](crate::RequestBuilder::until) waits for: the answer is not whole.
-    EndedEarly,
-    /// The server sent an event that is not of the type that a strict
-    /// [`TypedSession`](crate::TypedSession) reads. The source is the
-    /// [`Undecodable`](crate::Undecodable), which holds the event.
+    /// The server sent a response without a stream, over the
+    /// [limit](crate::RequestBuilder::max_response_bytes).
+    ResponseTooLarge,
+    /// Data is not JSON of the type that you asked for, as returned by
+    /// [`Event::json`](crate::Event::json) and converted by `?`. The source is the error of
+    /// serde_json.
+    #[cfg(feature = "json")]
+    Json,
+    /// The server sent an event that is not of the type that a
+    /// [strict](crate::TypedSession::strict) [`TypedSession`](crate::TypedSession) reads. The source
+    /// is the [`Undecodable`](crate::Undecodable), which holds the event.
     #[cfg(feature = "json")]
     Undecodable,
-    /// A block of [`run`](crate::RequestBuilder::run) failed by itself. The source is its error.
-    Block,
+    /// An error of your own, made by [`Error::other`]. It is the source.
+    Other,
 }
 
 impl Error {
     fn new(kind: ErrorKind, source: Option<TransportError>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
-            source,
+            source: source.map(Arc::from),
+            server: None,
             response: None,
+            retry_after: None,
             last_event_id: None,
             buffer: None,
         }))
     }
 
-    /// An error of the caller's own, to leave a block of [`run`](crate::RequestBuilder::run) by; of
-    /// the kind [`ErrorKind::Block`]. An error of serde_json becomes one by `?`.
+    /// An error of your own, to leave a block of [`run`](crate::RequestBuilder::run) with; its kind
+    /// is [`ErrorKind::Other`].
     pub fn other(source: impl Into<TransportError>) -> Self {
-        Self::new(ErrorKind::Block, Some(source.into()))
+        Self::new(ErrorKind::Other, Some(source.into()))
     }
 
     pub(crate) fn invalid_request(source: impl Into<TransportError>) -> Self {
@@ -91,12 +121,34 @@ impl Error {
         Self::new(ErrorKind::BeforeConnect, Some(source))
     }
 
+    pub(crate) fn connect(server: Option<String>, source: TransportError) -> Self {
+        Self::new(ErrorKind::Connect, Some(source)).about(server)
+    }
+
+    pub(crate) fn interrupted(server: Option<String>, source: TransportError) -> Self {
+        Self::new(ErrorKind::Interrupted, Some(source)).about(server)
+    }
+
+    pub(crate) fn status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        let mut error = Self::new(ErrorKind::Status(status), None);
+        error.inner_mut().retry_after = retry_after;
+        error
+    }
+
+    pub(crate) fn content_type(found: Option<String>) -> Self {
+        Self::new(ErrorKind::ContentType(found), None)
+    }
+
     pub(crate) fn invalid_redirect(source: TransportError) -> Self {
         Self::new(ErrorKind::InvalidRedirect, Some(source))
     }
 
-    pub(crate) fn ended_early() -> Self {
-        Self::new(ErrorKind::EndedEarly, None)
+    pub(crate) fn event_too_large(source: EventTooLarge) -> Self {
+        Self::new(ErrorKind::EventTooLarge, Some(source.into()))
+    }
+
+    pub(crate) fn response_too_large() -> Self {
+        Self::new(ErrorKind::ResponseTooLarge, None)
     }
 
     #[cfg(feature = "json")]
@@ -104,80 +156,93 @@ impl Error {
         Self::new(ErrorKind::Undecodable, Some(source.into()))
     }
 
-    /// The error of a session that failed like this, after this network error if there was one.
-    pub(crate) fn of(failure: EventSourceFailure, network_error: Option<TransportError>) -> Self {
-        match failure {
-            EventSourceFailure::Status(status) => {
-                // Only a status that came as a `StatusCode` gets here.
-                let status = http::StatusCode::from_u16(status).unwrap_or_default();
-                Self::new(ErrorKind::Status(status), None)
-            }
-            EventSourceFailure::ContentType(found) => {
-                Self::new(ErrorKind::ContentType(found), None)
-            }
-            EventSourceFailure::EventTooLarge(error) => {
-                Self::new(ErrorKind::EventTooLarge, Some(error.into()))
-            }
-            EventSourceFailure::TooManyRedirects => {
-                Self::new(ErrorKind::Network, Some("too many redirects".into()))
-            }
-            EventSourceFailure::Connect
-            | EventSourceFailure::Interrupted
-            | EventSourceFailure::Request => Self::new(ErrorKind::Network, network_error),
-        }
+    fn inner_mut(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
     }
 
-    /// With the response that is the failure.
-    pub(crate) fn set_response(&mut self, response: Response<String>) {
-        self.0.response = Some(response);
-    }
-
-    /// With where the session was.
-    pub(crate) fn at(mut self, last_event_id: Option<&EventId>, buffer: Option<String>) -> Self {
-        self.0.last_event_id = last_event_id.cloned();
-        self.0.buffer = buffer;
+    fn about(mut self, server: Option<String>) -> Self {
+        self.inner_mut().server = server;
         self
     }
 
-    /// What kind of failure it is.
+    /// Adds the response that is the failure.
+    pub(crate) fn set_response(&mut self, response: Response<String>) {
+        self.inner_mut().response = Some(response);
+    }
+
+    /// Adds where the session was.
+    pub(crate) fn at(mut self, last_event_id: Option<&EventId>, buffer: Option<String>) -> Self {
+        let inner = self.inner_mut();
+        inner.last_event_id = last_event_id.cloned();
+        inner.buffer = buffer;
+        self
+    }
+
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
     }
 
-    /// The response that is the failure: one that refuses the request by its status or its media
-    /// type. `None` if it is something else.
+    /// Whether no stream began: the kind is [`ErrorKind::Connect`].
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        self.0.kind == ErrorKind::Connect
+    }
+
+    /// Whether a timeout caused the failure: one of yours, one of the transport, or one of the
+    /// operating system.
     ///
-    /// Its body is what came of it within 5 s, at most
-    /// [`max_error_body_bytes`](crate::RequestBuilder::max_error_body_bytes), as text: what is not
-    /// UTF-8 is replaced.
+    /// A transport reports its timeout by an [`io::Error`] of the kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut) among the sources.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let mut causes = successors(self.source(), |cause| (*cause).source());
+        causes.any(|cause| {
+            let cause = cause.downcast_ref::<io::Error>();
+            cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+        })
+    }
+
+    /// The response that is the failure: one that refuses the request by its status or its media
+    /// type. `None` for any other failure.
+    ///
+    /// Its body is text: the part that arrived within 5 s, at most
+    /// [`max_error_body_bytes`](crate::RequestBuilder::max_error_body_bytes). Invalid UTF-8 is
+    /// replaced.
     #[must_use]
     pub fn response(&self) -> Option<&Response<String>> {
         self.0.response.as_ref()
     }
 
-    /// Whether the same request may succeed when it is sent again: the connection failed, the
-    /// stream ended early, or the server refused with a status that may be over soon (408, 425,
-    /// 429, 5xx).
+    /// How long the server asks you to wait before another request, by the `Retry-After` of its
+    /// refusal.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the same request may succeed when it is sent again: the connection or your
+    /// `before_connect` hook failed, or the server refused with a temporary status (408, 425, 429,
+    /// 5xx).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::Network | ErrorKind::EndedEarly => true,
+            ErrorKind::BeforeConnect | ErrorKind::Connect | ErrorKind::Interrupted => true,
             ErrorKind::Status(status) => tidings_proto::is_temporary_status(status.as_u16()),
             _ => false,
         }
     }
 
-    /// The last event ID when it happened: what another session may
-    /// [resume after](crate::RequestBuilder::last_event_id).
+    /// The last event ID when the failure happened. Another session can
+    /// [resume after it](crate::RequestBuilder::last_event_id).
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.0.last_event_id.as_ref()
     }
 
-    /// What was read before it happened, as much as the
-    /// [`BufferPolicy`](crate::BufferPolicy) keeps; `None` if that is off. What is not UTF-8 is
-    /// replaced.
+    /// The text read before the failure, as much as the [`BufferPolicy`](crate::BufferPolicy)
+    /// keeps; `None` if that is off. Invalid UTF-8 is replaced.
     #[must_use]
     pub fn buffer(&self) -> Option<&str> {
         self.0.buffer.as_deref()
@@ -190,34 +255,42 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = self.0.server.as_deref().unwrap_or("the server");
         match self.kind() {
-            ErrorKind::InvalidRequest => f.write_str("the request cannot be made"),
-            ErrorKind::BeforeConnect => {
-                f.write_str("the hook that runs before each request failed")
+            ErrorKind::InvalidRequest => {
+                f.write_str("the request cannot be sent: its URL, a header or a setting is invalid")
             }
-            ErrorKind::Network => f.write_str("the connection to the server failed"),
+            ErrorKind::BeforeConnect => f.write_str("the before_connect hook failed"),
+            ErrorKind::Connect => write!(f, "could not connect to {server}"),
+            ErrorKind::Interrupted => write!(f, "the stream from {server} was interrupted"),
             ErrorKind::Status(status) => {
                 write!(f, "expected status 200, but the server answered {status}")
             }
-            ErrorKind::ContentType(Some(content_type)) => {
-                write!(
-                    f,
-                    "expected text/event-stream, but the server sent {content_type:?}"
-                )
-            }
-            ErrorKind::ContentType(None) => {
-                f.write_str("expected text/event-stream, but the server named no content type")
-            }
+            ErrorKind::ContentType(Some(content_type)) => write!(
+                f,
+                "expected text/event-stream, but the server sent {content_type:?}; \
+                 open_or_response accepts other types"
+            ),
+            ErrorKind::ContentType(None) => f.write_str(
+                "expected text/event-stream, but the server named no content type; \
+                 open_or_response accepts such a response",
+            ),
             ErrorKind::InvalidRedirect => {
-                f.write_str("the server redirected to where no request can be sent")
+                f.write_str("the server redirected to a URL that cannot be requested")
             }
-            ErrorKind::EndedEarly => f.write_str("the stream ended before its last event"),
-            ErrorKind::Block => f.write_str("the block that runs over the session failed"),
-            ErrorKind::EventTooLarge => f.write_str("the server sent too large an event"),
+            ErrorKind::EventTooLarge => {
+                f.write_str("the server sent an event over the limit; max_event_bytes changes it")
+            }
+            ErrorKind::ResponseTooLarge => f.write_str(
+                "the server sent a response over the limit; max_response_bytes changes it",
+            ),
+            #[cfg(feature = "json")]
+            ErrorKind::Json => f.write_str("the data is not JSON of the expected type"),
             #[cfg(feature = "json")]
             ErrorKind::Undecodable => {
                 f.write_str("the server sent an event that is not of the expected type")
             }
+            ErrorKind::Other => f.write_str("the code that uses the session failed"),
         }
     }
 }
@@ -231,17 +304,56 @@ impl StdError for Error {
 #[cfg(feature = "json")]
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
-        Self::other(error)
+        Self::new(ErrorKind::Json, Some(error.into()))
     }
 }
 
-// Neither the response nor the buffer, nor what a source holds beside its text: they may be secrets.
+// Shows neither the response nor the buffer, and only the text of the source: they may hold secrets.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", self.kind())
             .field("source", &self.0.source.as_ref().map(ToString::to_string))
+            .field("server", &self.0.server)
             .field("last_event_id", &self.0.last_event_id)
             .finish_non_exhaustive()
     }
 }
+
+/// A timeout of the session: nothing arrived for this long.
+#[derive(Debug)]
+pub(crate) struct TimedOut {
+    pub(crate) waited_for: &'static str,
+    pub(crate) timeout: Duration,
+}
+
+impl TimedOut {
+    /// The error in the form by which [`Error::is_timeout`] recognizes it.
+    pub(crate) fn into_source(self) -> TransportError {
+        io::Error::new(io::ErrorKind::TimedOut, self).into()
+    }
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            waited_for,
+            timeout,
+        } = self;
+        write!(f, "the server sent no {waited_for} within {timeout:?}")
+    }
+}
+
+impl StdError for TimedOut {}
+
+/// A stream ended before the event that `until` waits for.
+#[derive(Debug)]
+pub(crate) struct EndedEarly;
+
+impl fmt::Display for EndedEarly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server ended the stream before the event that `until` waits for")
+    }
+}
+
+impl StdError for EndedEarly {}

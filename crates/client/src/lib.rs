@@ -1,49 +1,58 @@
-//! A client of Server-Sent Events, over any transport.
+//! A client of Server-Sent Events over any transport.
 //!
-//! It resumes where it stopped, ends with one clear error, and holds bounded memory whatever the
-//! server sends. A [`Session`] is a stream without a task: it reads while it is polled. Waits run
-//! on tokio's timer, so it needs a tokio runtime with time enabled.
+//! It resumes where it stopped, ends with one clear error, and holds bounded memory for any
+//! stream. A [`Session`] is a stream without a task: it reads while you poll it. Its timers
+//! need a tokio runtime with time enabled.
 //!
-//! The examples run against an `axum::Router` in the same process, as any tower service is a
-//! [`Transport`]. Over the network, `tidings::client()` stands for `SseClient::over(transport)`;
-//! the rest is the same.
-//!
-//! # Hear a stream
+//! # The first program
 //!
 //! ```
 //! # use axum::{Router, response::IntoResponse, routing::get};
 //! # use axum::http::{HeaderMap, StatusCode};
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let transport = Router::new().route("/events", get(async |headers: HeaderMap| {
+//! # let router = Router::new().route("/events", get(async |headers: HeaderMap| {
 //! #     match headers.get("last-event-id") {
 //! #         None => ([("content-type", "text/event-stream")], "id: 1\ndata: a\n\n").into_response(),
 //! #         Some(_) => StatusCode::NO_CONTENT.into_response(),
 //! #     }
 //! # }));
-//! # let mut heard = 0;
-//! use tidings_client::{Reconnect, SseClient};
+//! # let mut read = 0;
+//! use tidings_client::{Lifecycle, Reconnect, SseClient};
 //!
-//! let client = SseClient::over(transport).reconnect(Reconnect::standard());
+//! // Over the network: `let client = tidings::client()`, or `tidings_hyper::client()`.
+//! let client = SseClient::over_service(router)
+//!     .reconnect(Reconnect::standard())
+//!     .on_lifecycle(|step| match step {
+//!         Lifecycle::Open { .. } => eprintln!("connected"),
+//!         Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
+//!         Lifecycle::Waiting { delay, .. } => eprintln!("reconnecting in {delay:?}"),
+//!         _ => {}
+//!     });
 //!
 //! let mut session = client.get("http://localhost:8080/events").open().await?;
 //! while let Some(event) = session.try_next().await? {
 //!     println!("{}: {}", event.event_type(), event.text());
-//! #   heard += 1;
+//! #   read += 1;
 //! }
-//! # assert_eq!(heard, 1);
+//! # assert_eq!(read, 1);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! An `Err` comes once and is the last: whatever can be mended is mended before. Without a policy
-//! nothing is: [`Reconnect::off`] is the default.
+//! An `Err` comes once, and is the last item: the session has already tried everything that its
+//! policy allows. The default policy is [`Reconnect::off`], which never reconnects. Under
+//! `standard()`, `open` waits until there is a connection, if need be for ever; the hook of
+//! [`on_lifecycle`](SseClient::on_lifecycle) shows each attempt.
+//!
+//! The examples on this page run against an `axum::Router` in the same process, so that they are
+//! tested; any tower service of `http` types is a [`Transport`].
 //!
 //! # Resume
 //!
-//! A session that loses its connection makes another by itself and says `Last-Event-ID`, so the
-//! server can go on where it was. What to keep over a restart is [`Session::last_event_id`]: it
-//! moves as events are handed out, and not as they arrive.
+//! A session that loses its connection reconnects by itself and sends `Last-Event-ID`, so that the
+//! server can continue after the last event. To resume after a restart, store
+//! [`Session::last_event_id`]. It moves when you read an event, not when the event arrives.
 //!
 //! ```
 //! # use axum::{Router, response::IntoResponse, routing::get};
@@ -51,7 +60,7 @@
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # // Three events, one a connection.
-//! # let transport = Router::new().route("/events", get(async |headers: HeaderMap| {
+//! # let router = Router::new().route("/events", get(async |headers: HeaderMap| {
 //! #     let last = headers.get("last-event-id").map_or("0", |id| id.to_str().unwrap());
 //! #     match last.parse::<u32>().unwrap() + 1 {
 //! #         next @ ..=3 => {
@@ -61,31 +70,33 @@
 //! #         _ => StatusCode::NO_CONTENT.into_response(),
 //! #     }
 //! # }));
-//! # let client = tidings_client::SseClient::over(transport)
+//! # let client = tidings_client::SseClient::over_service(router)
 //! #     .reconnect(tidings_client::Reconnect::standard());
-//! # let mut heard = Vec::new();
-//! # let stored = "1";
-//! use tidings_client::EventId;
+//! # let mut read = Vec::new();
+//! let mut stored = String::from("1");
 //!
-//! let mut last = EventId::new(stored)?;
-//! let request = client.get("http://localhost:8080/events").last_event_id(last.clone());
+//! let request = client.get("http://localhost:8080/events").last_event_id(stored.as_str());
 //! let mut session = request.open().await?;
 //! while let Some(event) = session.try_next().await? {
 //!     println!("{}", event.text());
-//! #   heard.push(event.text().to_owned());
+//! #   read.push(event.text().to_owned());
 //!     if let Some(id) = session.last_event_id() {
-//!         last = id.clone();
+//!         stored = id.to_string();
 //!     }
 //! }
-//! # assert_eq!((heard.join(", ").as_str(), last.as_str()), ("event 2, event 3", "3"));
+//! # assert_eq!((read.join(", ").as_str(), stored.as_str()), ("event 2, event 3", "3"));
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! [`Session::reconnect`] drops the connection and resumes at once, for a client that learns that
+//! its network has changed.
+//!
 //! # Typed events
 //!
-//! A serde enum is the protocol: a variant is an event's name, what it holds is the data as JSON.
-//! The server sends the same enum. What is no value of it is kept whole, and the session goes on.
+//! A serde enum is the protocol: an event's name chooses the variant, and its data is the content
+//! as JSON. The server sends the same enum. An event that is no value of the enum is kept whole, and
+//! the session continues.
 //!
 //! ```
 //! # #[cfg(not(feature = "json"))]
@@ -93,13 +104,13 @@
 //! # #[cfg(feature = "json")]
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let transport = axum::Router::new().route("/shop", axum::routing::get(async || {
+//! # let router = axum::Router::new().route("/shop", axum::routing::get(async || {
 //! #     let events = "event: product\ndata: {\"id\":0,\"prices\":[100,200]}\n\n\
 //! #         event: weather\ndata: rain\n\nevent: resync\ndata:\n\n";
 //! #     ([("content-type", "text/event-stream")], events)
 //! # }));
-//! # let client = tidings_client::SseClient::over(transport);
-//! # let mut heard = Vec::new();
+//! # let client = tidings_client::SseClient::over_service(router);
+//! # let mut read = Vec::new();
 //! #[derive(serde::Deserialize)]
 //! #[serde(rename_all = "snake_case")]
 //! enum Shop {
@@ -110,7 +121,7 @@
 //! let session = client.get("http://localhost:8080/shop").open().await?;
 //! let mut shop = session.typed::<Shop>();
 //! while let Some(event) = shop.try_next().await? {
-//! #   heard.push(matches!(event.data, Some(Ok(_))));
+//! #   read.push(matches!(event.data, Some(Ok(_))));
 //!     match event.data {
 //!         Some(Ok(Shop::Product { id, prices })) => println!("product {id}: {prices:?}"),
 //!         Some(Ok(Shop::Resync)) => println!("from the beginning"),
@@ -118,18 +129,22 @@
 //!         None => {}
 //!     }
 //! }
-//! # assert_eq!(heard, [true, false, true]);
+//! # assert_eq!(read, [true, false, true]);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! One event at a time, [`Event::json`] reads the data as any type.
+//! For a single event, [`Event::json`] reads the data as any type.
 //!
-//! # An answer of a language model
+//! # The answer of a language model
 //!
-//! [`until`](RequestBuilder::until) tells a whole answer from a cut one. A request that is no GET
-//! is sent once, whatever the policy, unless it [may be
-//! repeated](RequestBuilder::may_be_repeated).
+//! [`until`](RequestBuilder::until) distinguishes a whole answer from a cut one;
+//! [`until_inclusive`](RequestBuilder::until_inclusive) also delivers the last event. A request that
+//! is no GET is sent once under every policy, but you can change that:
+//!
+//! * [`may_be_repeated`](RequestBuilder::may_be_repeated) lets it be sent again at any time;
+//! * [`repeat_refusals`](RequestBuilder::repeat_refusals) lets it be sent again until the stream
+//!   begins.
 //!
 //! ```
 //! # #[cfg(not(feature = "json"))]
@@ -137,11 +152,11 @@
 //! # #[cfg(feature = "json")]
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let transport = axum::Router::new().route("/v1/chat", axum::routing::post(async || {
+//! # let router = axum::Router::new().route("/v1/chat", axum::routing::post(async || {
 //! #     let events = "data: {\"token\":\"Good \"}\n\ndata: {\"token\":\"day\"}\n\ndata: [DONE]\n\n";
 //! #     ([("content-type", "text/event-stream")], events)
 //! # }));
-//! # let client = tidings_client::SseClient::over(transport);
+//! # let client = tidings_client::SseClient::over_service(router);
 //! # let key = "secret";
 //! #[derive(serde::Deserialize)]
 //! struct Chunk {
@@ -161,32 +176,35 @@
 //! # }
 //! ```
 //!
+//! An endpoint that answers with JSON or with a stream, as it chooses, is opened by
+//! [`open_or_response`](RequestBuilder::open_or_response).
+//!
 //! # Tokens that expire
 //!
-//! [`before_connect`](SseClient::before_connect) runs before each attempt, so a session that lives
-//! for days connects again with a token of today. Credentials go to the origin that you named, and
-//! nowhere else that a redirect leads.
+//! [`before_connect`](SseClient::before_connect) runs before each attempt, so that a session that
+//! lives for days reconnects with a fresh token. Credentials go to the origin that you named, and to
+//! no other that a redirect leads to.
 //!
 //! ```
 //! # use axum::{Router, response::IntoResponse, routing::get};
 //! # use axum::http::{HeaderMap, StatusCode};
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let transport = Router::new().route("/private", get(async |headers: HeaderMap| {
+//! # let router = Router::new().route("/private", get(async |headers: HeaderMap| {
 //! #     match headers["authorization"].to_str().unwrap() {
 //! #         "Bearer 1" => ([("content-type", "text/event-stream")], "data: a\n\n").into_response(),
 //! #         "Bearer 2" => StatusCode::NO_CONTENT.into_response(),
 //! #         _ => StatusCode::UNAUTHORIZED.into_response(),
 //! #     }
 //! # }));
-//! # let client = tidings_client::SseClient::over(transport)
+//! # let client = tidings_client::SseClient::over_service(router)
 //! #     .reconnect(tidings_client::Reconnect::standard());
 //! # use std::sync::atomic::{AtomicU32, Ordering};
 //! # static TOKEN: AtomicU32 = AtomicU32::new(0);
 //! # async fn fresh_token() -> std::io::Result<String> {
 //! #     Ok((TOKEN.fetch_add(1, Ordering::Relaxed) + 1).to_string())
 //! # }
-//! let client = client.before_connect(|mut attempt| async {
+//! let client = client.before_connect(async |mut attempt| {
 //!     attempt.set_bearer(fresh_token().await?)?;
 //!     Ok(attempt)
 //! });
@@ -197,25 +215,28 @@
 //! # }
 //! ```
 //!
+//! [`before_connect_with`](SseClient::before_connect_with) gives the hook data of yours. With
+//! [`retry_unauthorized`](SseClient::retry_unauthorized), a 401 runs it again.
+//!
 //! # Errors
 //!
-//! There is one [`Error`]. It says what [kind](ErrorKind) it is, whether [another try may
-//! help](Error::is_retryable), [how the server refused](Error::response), [where the session
-//! was](Error::last_event_id) and, by [`BufferPolicy`], [what was read](Error::buffer).
+//! There is one [`Error`]. It reports its [kind](ErrorKind), whether [another try may
+//! help](Error::is_retryable), [the server's refusal](Error::response), [the last event
+//! ID](Error::last_event_id) and, by [`BufferPolicy`], [the text that was read](Error::buffer).
 //!
 //! ```
 //! # use axum::{Router, http::StatusCode, routing::get};
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
-//! # let transport = Router::new()
-//! #     .route("/private", get((StatusCode::UNAUTHORIZED, "who are you?")))
+//! # let router = Router::new()
+//! #     .route("/private", get((StatusCode::UNAUTHORIZED, "log in first")))
 //! #     .route("/answer", get(([("content-type", "text/event-stream")], "data: Good \n\n")));
-//! # let client = tidings_client::SseClient::over(transport);
+//! # let client = tidings_client::SseClient::over_service(router);
 //! use tidings_client::{BufferPolicy, ErrorKind};
 //!
 //! let error = client.get("http://localhost:8080/private").open().await.unwrap_err();
 //! assert!(matches!(error.kind(), ErrorKind::Status(status) if *status == 401));
-//! assert_eq!(error.response().unwrap().body(), "who are you?");
+//! assert_eq!(error.response().unwrap().body(), "log in first");
 //! assert!(!error.is_retryable());
 //!
 //! let request = client.get("http://localhost:8080/answer").buffer_policy(BufferPolicy::All);
@@ -223,74 +244,88 @@
 //! let mut chunks = request.open().await.unwrap();
 //! assert_eq!(chunks.try_next().await.unwrap().unwrap().text(), "Good ");
 //! let error = chunks.try_next().await.unwrap_err();
-//! assert_eq!(error.kind(), &ErrorKind::EndedEarly);
+//! assert_eq!(error.kind(), &ErrorKind::Interrupted);
+//! assert_eq!(error.to_string(), "the stream from localhost:8080 was interrupted");
 //! assert_eq!(error.buffer(), Some("data: Good \n\n"));
 //! assert!(error.is_retryable());
 //! # }
 //! ```
 //!
-//! # What else to know
+//! # Reference
 //!
-//! **A session costs no task.** It connects, reads and waits while it is polled, by
-//! [`try_next`](Session::try_next) or as a `futures_core::Stream`. Not polling it stops reading,
-//! and the server feels that: backpressure. Dropping it, or the future that opens it, closes the
-//! connection.
+//! **A session costs no task.** It connects, reads and waits while you poll it, by
+//! [`try_next`](Session::try_next) or as a `futures_core::Stream`. If you do not poll it, it stops
+//! reading, which slows the server down: backpressure. Dropping it, or the future that opens it,
+//! closes the connection.
 //!
-//! **Policies** say whether and when to connect again:
+//! **Policies** decide whether and when to reconnect:
 //!
 //! | policy | attempts in one outage | the wait before each |
 //! | --- | --- | --- |
-//! | [`Reconnect::off`] | none: an end is `None`, a break an `Err` | |
-//! | [`Reconnect::fixed`], or [two numbers](SseClient::max_reconnection_attempts) | as many as you say, the first connection not included | always what you say, or the server's `retry` |
-//! | [`Reconnect::standard`] | for ever, the first connection included | 3 s or the server's `retry`; after failed attempts up to 30 s, with jitter |
-//! | your own [`ReconnectionStrategy`] | as its async method says | as it says |
+//! | [`Reconnect::off`] | none: an end is `None`, a break is an `Err` | |
+//! | [`Reconnect::fixed`], or [two numbers](SseClient::max_reconnection_attempts) | as many as you set, the first connection not included | the time that you set, or the server's `retry` |
+//! | [`Reconnect::standard`] | no limit, the first connection included | 3 s or the server's `retry`; after failed attempts up to 30 s, with jitter |
+//! | [`Reconnect::persistent`] | as `standard`, and after 408, 425, 429 and 5xx | as `standard`, or the `Retry-After` of the refusal if that is longer |
+//! | your own [`ReconnectionStrategy`] | as its async method returns | as it returns |
 //!
-//! A refusal is never repeated, unless [`Reconnect::retry_refusals`] lets 408, 425, 429 and 5xx
-//! be, after their `Retry-After`.
+//! Any other refusal ends the session.
 //!
-//! **Timeouts** are three, none is set, and none cuts a stream that flows:
-//! [`connect_timeout`](SseClient::connect_timeout),
-//! [`response_timeout`](SseClient::response_timeout) until the head, and
-//! [`idle_timeout`](SseClient::idle_timeout) between two bytes, those of a comment included.
+//! **Timeouts**: there are three, none is set by default, and none cuts a stream that flows.
+//! [`connect_timeout`](SseClient::connect_timeout) limits the time until there is a connection,
+//! [`response_timeout`](SseClient::response_timeout) the time until the response head, and
+//! [`idle_timeout`](SseClient::idle_timeout) the time between two bytes, including those of comments.
 //!
-//! **Limits**: an event has at most [16 MiB](SseClient::max_event_bytes), a refusal's body [64
-//! KiB](SseClient::max_error_body_bytes) within 5 s, a redirect leads on 20 times, and a server's
-//! `retry` is taken for 200 ms to 1 h.
+//! **Limits**: an event has at most [16 MiB](SseClient::max_event_bytes), and a refusal's body [64
+//! KiB](SseClient::max_error_body_bytes) within 5 s. A session follows 20 redirects in a row. A
+//! server's `retry` counts as 200 ms at least and 1 h at most.
 //!
-//! **What happens between events** is told by [`on_lifecycle`](SseClient::on_lifecycle), in order
-//! as a [`Lifecycle`], and by [`Session::state`] and [`Session::last_error`] at any time.
+//! **Steps between events** are reported by [`on_lifecycle`](SseClient::on_lifecycle), in order, as
+//! a [`Lifecycle`]. [`Session::state`] and [`Session::last_error`] return the current state.
 //!
-//! **A block over a session** is [`run`](RequestBuilder::run); what is to happen beside the
-//! stream, and to end with it, stands in a `tokio::select!` or `tokio::join!` within the block.
-//! [`run_with_retry`](RequestBuilder::run_with_retry) makes the whole call again.
+//! **A block over a session** is [`run`](RequestBuilder::run). Work that must end with the stream
+//! belongs in a `tokio::select!` or `tokio::join!` within the block.
+//! [`run_with_retry`](RequestBuilder::run_with_retry) repeats the whole call.
 //!
-//! **Transports** are three: `tidings_hyper::client()`, one connection a session and no pool;
-//! `tidings_reqwest`, over a `reqwest::Client` that you have; and any tower service of `http`
-//! types, as in the examples. [`Transport`] is one method.
+//! **Transports**: `tidings_hyper::client()` has one connection per session and no pool;
+//! `tidings_reqwest` uses a `reqwest::Client` of yours; any tower service of `http` types works, as in
+//! the examples. [`Transport`] is one method. This crate does not run on WebAssembly; the decoder of
+//! `tidings-proto` does.
 //!
-//! **Hubs** number their events by position. Of such a stream, [`gaps`](SseClient::gaps) tells
-//! what is missing as [`Lifecycle::Gap`], and [`dedupe`](SseClient::dedupe) drops what a
-//! reconnection repeats.
+//! **Hubs** number their events by [`Position`]. For such a stream, [`gaps`](SseClient::gaps)
+//! reports missing events as [`Lifecycle::Gap`], and [`dedupe`](SseClient::dedupe) drops events that
+//! a reconnection repeats.
 //!
-//! **Traced** is each step of the lifecycle, at level debug, or warn where events are lost, in a
-//! span of method, host and port: never a path, a query or a header.
+//! **Traces**: each step of the lifecycle, in a span of method, host and port. A lost connection, a
+//! wait and lost events are at level `warn`, all others at `debug`. No trace names a path, a query or
+//! a header.
 //!
 //! # Features
-//! * `json`: `Session::typed`; `Event::json` on what is heard, JSON bodies, and gaps.
+//! * `json`: `Session::typed`, `Event::json`, JSON bodies, and gaps.
 #![cfg_attr(
     not(feature = "json"),
-    allow(rustdoc::broken_intra_doc_links, reason = "they name what `json` adds")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "some items exist only with `json`"
+    )
 )]
+
+#[cfg(target_family = "wasm")]
+compile_error!(
+    "tidings-client does not run on WebAssembly: use the decoder of tidings-proto there"
+);
 
 mod attempt;
 mod buffer;
 mod client;
 mod credentials;
 mod driver;
+mod ending;
 mod error;
 mod lifecycle;
+mod reconnect_settings;
 mod refusal;
 mod request;
+mod response_reader;
 mod run;
 mod service;
 mod session;
@@ -303,7 +338,7 @@ mod transport;
 mod typed;
 mod url;
 
-/// The types of requests and responses, as they stand in signatures here.
+/// The types of requests and responses that signatures here use.
 pub use http;
 
 pub use attempt::Attempt;
@@ -311,17 +346,18 @@ pub use buffer::BufferPolicy;
 pub use client::SseClient;
 pub use error::{Error, ErrorKind};
 pub use lifecycle::{ConnectionState, Lifecycle};
-pub use request::RequestBuilder;
-pub use service::RequestBody;
+pub use request::{RequestBuilder, StreamOrResponse};
+pub use service::{RequestBody, ServiceTransport};
 pub use session::Session;
-pub use strategy::{Outage, ReconnectionStrategy};
+pub use strategy::{ReconnectionContext, ReconnectionStrategy};
 pub use tidings_proto::{
-    Event, EventId, EventName, Gap, GapReason, InvalidEventId, InvalidEventName, Reconnect,
+    Comments, Event, EventId, EventName, EventTooLarge, Gap, GapReason, InvalidEventId,
+    InvalidEventName, Position, Reconnect,
 };
 #[cfg(feature = "json")]
 pub use tidings_proto::{Format, Json, Undecodable};
 pub use transport::{
-    ConnectError, ConnectTimeout, Connecting, FinalUrl, ResponseBody, Transport, TransportError,
+    ConnectError, ConnectTimeout, FinalUrl, ResponseBody, ResponseFuture, Transport, TransportError,
 };
 #[cfg(feature = "json")]
 pub use typed::TypedSession;

@@ -1,4 +1,4 @@
-//! Owns `Lifecycle` and `ConnectionState`: what becomes of a session between its events.
+//! `Lifecycle` and `ConnectionState`: the steps of a session between its events, and its state.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,104 +10,108 @@ use tidings_proto::Gap;
 
 use crate::Error;
 
-/// What becomes of a session, as [`on_lifecycle`](crate::RequestBuilder::on_lifecycle) hears it.
+/// A step of a session between its events, as [`on_lifecycle`](crate::RequestBuilder::on_lifecycle)
+/// receives it.
 ///
-/// A session that loses its connection tells [`Lost`](Self::Lost), then [`Waiting`](Self::Waiting)
-/// and [`Connecting`](Self::Connecting) if it tries again, and else [`Failed`](Self::Failed) or
-/// [`Ended`](Self::Ended), which are the last.
+/// A session that loses its connection reports [`Lost`](Self::Lost). If it tries again,
+/// [`Waiting`](Self::Waiting) and [`Connecting`](Self::Connecting) follow; otherwise
+/// [`Failed`](Self::Failed) or [`Ended`](Self::Ended), which are the last.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum Lifecycle<'a> {
-    /// A request is about to be sent.
+    /// The session is about to send a request. Reported once for each attempt, not for redirects.
     Connecting {
-        /// Which attempt in this outage it is, counted from 1; 0 for the first connection.
+        /// The number of this attempt in the current outage, counted from 1; 0 for the first
+        /// connection.
         attempt: u32,
     },
-    /// The request goes without this last event ID, as no header can carry it: what was missed
-    /// since is lost. Comes after `Connecting`.
+    /// The request is sent without this last event ID, as a header cannot carry it. Events since
+    /// then are lost. Follows `Connecting`.
     NotResumable {
         /// The last event ID.
         id: &'a EventId,
     },
-    /// The server answers with an event stream.
+    /// The server answered with an event stream.
     Open {
-        /// The head of its response.
+        /// The head of the response.
         response: &'a Parts,
     },
-    /// The connection was lost, or could not be made.
+    /// The connection was lost, or an attempt failed.
     Lost {
-        /// Why; `None` if the server ended the stream as it should.
+        /// The reason; `None` if the server ended the stream in the regular way.
         error: Option<&'a Error>,
     },
-    /// There will be another attempt.
+    /// The session waits before the next attempt.
     Waiting {
-        /// Which one in this outage, counted from 1.
+        /// The number of that attempt in the current outage, counted from 1.
         attempt: u32,
-        /// In how long.
+        /// The time until it begins.
         delay: Duration,
     },
-    /// A hub tells that events are missing, before it hands out the next one; with
-    /// [`gaps`](crate::RequestBuilder::gaps).
+    /// A hub reports that events are missing. Comes before the next event, with
+    /// [`gaps`](crate::RequestBuilder::gaps) only.
     #[cfg(feature = "json")]
     Gap(&'a Gap),
-    /// The session is over, with this error, which whoever takes its events gets next.
+    /// The session failed with this error, which the next read of the session returns.
     Failed {
-        /// Why.
+        /// The error.
         error: &'a Error,
     },
-    /// The session is over: the stream came to its end. Not told of a session that its user
-    /// closes or drops.
+    /// The session ended: the stream is complete. Not reported when you close or drop the session.
     Ended,
 }
 
-/// What a session is doing, as [`Session::state`](crate::Session::state) tells it.
+/// The state of a session, from [`Session::state`](crate::Session::state).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// It is connecting, or waits for the head of the response.
+    /// The session connects, or waits for the response head.
     Connecting {
-        /// Which attempt in this outage it is, counted from 1; 0 for the first connection.
+        /// The number of this attempt in the current outage, counted from 1; 0 for the first
+        /// connection.
         attempt: u32,
     },
-    /// It hears the stream.
+    /// The stream is open.
     Open,
-    /// It has lost its connection, and its
-    /// [`ReconnectionStrategy`](crate::ReconnectionStrategy) has not said yet what to do.
+    /// The connection is lost, and the [`ReconnectionStrategy`](crate::ReconnectionStrategy) has
+    /// not decided yet.
     Lost {
-        /// Which attempt in this outage there may be, counted from 1.
+        /// The number of the next attempt in the current outage, counted from 1.
         attempt: u32,
     },
-    /// It waits before it connects again.
+    /// The session waits before the next attempt.
     Waiting {
-        /// Which attempt in this outage it waits for, counted from 1.
+        /// The number of that attempt in the current outage, counted from 1.
         attempt: u32,
-        /// Until when.
+        /// The time at which it begins.
         until: Instant,
     },
-    /// It is over.
+    /// The session is over.
     Closed,
 }
 
-/// Who hears it.
+/// The `on_lifecycle` hook of a client or a request.
 pub(crate) type OnLifecycle = dyn Fn(Lifecycle<'_>) + Send + Sync;
 
 impl Lifecycle<'_> {
-    /// One trace event each. Neither a URL nor a header is in any.
+    /// Traces the step, without any URL or header. A loss is traced at `warn`, so that a client whose
+    /// server is down is not silent.
     pub(crate) fn trace(self) {
         match self {
             Self::Connecting { attempt } => tracing::debug!(attempt, "connecting"),
             Self::NotResumable { .. } => {
-                tracing::warn!("the last event ID is not resumable: no header can carry it");
+                tracing::warn!("the last event ID is not resumable: a header cannot carry it");
             }
             Self::Open { response } => {
                 tracing::debug!(status = response.status.as_u16(), "the stream is open");
             }
+            // The regular end of a response is no fault; `Waiting` warns if the session reconnects.
             Self::Lost { error: None } => tracing::debug!("the server ended the stream"),
             Self::Lost { error: Some(error) } => {
-                tracing::debug!(error = error.as_dyn(), "the connection is lost");
+                tracing::warn!(error = error.as_dyn(), "the connection is lost");
             }
             Self::Waiting { attempt, delay } => {
-                tracing::debug!(attempt, ?delay, "waiting to connect again");
+                tracing::warn!(attempt, ?delay, "waiting to reconnect");
             }
             #[cfg(feature = "json")]
             Self::Gap(gap) => tracing::warn!(
@@ -121,7 +125,7 @@ impl Lifecycle<'_> {
     }
 }
 
-// Of a response its status alone: its headers may hold secrets.
+// Shows only the status of a response: its headers may hold secrets.
 impl fmt::Debug for Lifecycle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Owns `Refusal`: the body of a response that is no event stream, as its error is to tell it.
+//! `Refusal`: the body of a response that refuses the stream, for its error.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use crate::timer::{Timer, after};
 use crate::transport::ResponseBody;
 
-/// How long a refusal's body is read: who refuses and then trickles must not hold the error back.
+/// How long a refusal's body is read. A server that trickles must not delay the error.
 const READ_FOR: Duration = Duration::from_secs(5);
 
-/// How many frames are read before others have their turn.
+/// How many frames are read in one poll, so that other work of the task can run.
 const FRAMES_IN_A_ROW: usize = 32;
 
 pub(crate) struct Refusal {
     body: ResponseBody,
     bytes: Vec<u8>,
-    /// How many more bytes may be read; a frame counts for one at least.
+    /// How many more bytes may be read. A frame counts as one byte at least.
     left: usize,
     deadline: Instant,
     timer: Timer,
@@ -36,10 +36,10 @@ impl Refusal {
         }
     }
 
-    /// What came of the body until its end, an error, the limit or the deadline.
+    /// The body up to its end, an error, the limit or the deadline.
     pub(crate) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         for _ in 0..FRAMES_IN_A_ROW {
-            // A body that is always ready lets no timer have its turn.
+            // A body that is always ready would never let the timer be polled.
             if self.left == 0 || Instant::now() >= self.deadline {
                 return Poll::Ready(self.text());
             }

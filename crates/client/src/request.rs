@@ -1,37 +1,44 @@
-//! Owns `RequestBuilder`: a request for an event stream, before it is sent.
+//! `RequestBuilder`: a request for an event stream, before it is sent.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderName};
-use http::{HeaderValue, Method};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use http::{HeaderValue, Method, Response};
 use tidings_proto::headers::LAST_EVENT_ID;
 use tidings_proto::{Event, EventId, EventSourceState, Reconnect};
 
 use crate::credentials::bearer;
-use crate::driver::{Driver, Until};
+use crate::driver::Driver;
+use crate::ending::{Ending, Until};
 use crate::settings::{Settings, settings_methods};
-use crate::template::RequestTemplate;
-use crate::transport::Transport;
+use crate::template::{RequestTemplate, parse_header};
+use crate::transport::{Transport, TransportError};
 use crate::url::{IntoUrl, with_parameter};
 use crate::{Error, Session};
 
-/// A request for an event stream. What is wrong with it is told by [`open`](Self::open).
-#[must_use = "nothing is sent before it is opened"]
+/// A request for an event stream, before it is sent. [`open`](Self::open) sends it, and reports
+/// anything that is wrong with it.
+///
+/// Each setting of [`SseClient`](crate::SseClient) is a setting here too, for this request alone.
+#[must_use = "nothing is sent before the request is opened"]
 pub struct RequestBuilder {
     transport: Arc<dyn Transport>,
     settings: Settings,
     template: Result<RequestTemplate, Error>,
     last_event_id: Option<EventId>,
-    may_be_repeated: bool,
-    until: Option<Until>,
+    /// `None` means only if it is a GET.
+    may_be_repeated: Option<bool>,
+    repeat_refusals: bool,
+    ending: Option<Ending>,
 }
 
 impl RequestBuilder {
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         settings: Settings,
+        headers: Result<HeaderMap, Error>,
         method: Method,
         url: impl IntoUrl,
     ) -> Self {
@@ -39,47 +46,42 @@ impl RequestBuilder {
         Self {
             transport,
             settings,
-            template: url.map(|url| RequestTemplate::new(method, url)),
+            template: headers.and_then(|headers| Ok(RequestTemplate::new(method, url?, headers))),
             last_event_id: None,
-            may_be_repeated: false,
-            until: None,
+            may_be_repeated: None,
+            repeat_refusals: false,
+            ending: None,
         }
     }
 
     settings_methods!();
 
-    /// Sends this header with every request, in place of one of the same name.
+    /// Sends this header with every request of the session, in place of one of the same name.
     ///
-    /// A `Last-Event-ID` is what the first request resumes after. `Accept` and `Cache-Control` are
-    /// what they must be for an event stream, whatever is set here; no header is ever sent twice.
-    /// `Authorization`, `Cookie`, `Proxy-Authorization` and values marked sensitive go to the
-    /// origin of the request's URL, and nowhere else that a redirect leads.
+    /// A `Last-Event-ID` is the same as [`last_event_id`](Self::last_event_id). `Accept`
+    /// and `Cache-Control` are always those of an event stream; only
+    /// [`open_or_response`](Self::open_or_response) sends an `Accept` of yours. No header is sent
+    /// twice. `Authorization`, `Cookie`, `Host`, `Proxy-Authorization` and values marked sensitive go
+    /// to the origin of the request's URL, and to no other that a redirect leads to.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         HeaderName: TryFrom<N, Error: Into<http::Error>>,
         HeaderValue: TryFrom<V, Error: Into<http::Error>>,
     {
-        let name = HeaderName::try_from(name).map_err(|error| Error::invalid_request(error.into()));
-        let value =
-            HeaderValue::try_from(value).map_err(|error| Error::invalid_request(error.into()));
-        match (name, value) {
-            (Ok(name), Ok(value)) if name == LAST_EVENT_ID => self.last_event_id_header(&value),
-            (Ok(name), Ok(value)) => self.change(|template| {
+        match parse_header(name, value) {
+            Ok((name, value)) if name == LAST_EVENT_ID => self.last_event_id_header(&value),
+            Ok((name, value)) => self.change(|template| {
                 template.headers.insert(name, value);
                 Ok(())
             }),
-            (Err(error), _) | (_, Err(error)) => self.change(|_| Err(error)),
+            Err(error) => self.change(|_| Err(Error::invalid_request(error))),
         }
     }
 
-    fn last_event_id_header(mut self, value: &HeaderValue) -> Self {
-        let text = std::str::from_utf8(value.as_bytes()).map_err(Error::invalid_request);
-        match text.and_then(|text| EventId::new(text).map_err(Error::invalid_request)) {
-            Ok(id) => {
-                self.last_event_id = Some(id);
-                self
-            }
-            Err(error) => self.change(|_| Err(error)),
+    fn last_event_id_header(self, value: &HeaderValue) -> Self {
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(text) => self.last_event_id(text),
+            Err(error) => self.change(|_| Err(Error::invalid_request(error))),
         }
     }
 
@@ -93,7 +95,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Adds a parameter to the query of the URL.
+    /// Adds a parameter to the query of the URL, percent-encoded.
     #[doc(alias = "parameter")]
     pub fn query(self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.change(|template| {
@@ -111,7 +113,7 @@ impl RequestBuilder {
         })
     }
 
-    /// Sends this value as JSON, with the `Content-Type` that says so.
+    /// Sends this value as a JSON body, with the `Content-Type` of JSON.
     #[cfg(feature = "json")]
     pub fn json<T: serde::Serialize + ?Sized>(self, value: &T) -> Self {
         self.change(|template| {
@@ -124,30 +126,106 @@ impl RequestBuilder {
         })
     }
 
-    /// Lets a request that is no GET be sent again, so that its session reconnects as the policy
-    /// says; without this it is sent once, as under
+    /// Whether the request may be sent again, so that its session reconnects as the policy decides.
+    /// Default: `true` for a GET, otherwise `false`.
+    ///
+    /// With `false`, the request is sent once, as under
     /// [`Reconnect::off`](tidings_proto::Reconnect::off).
-    pub fn may_be_repeated(mut self) -> Self {
-        self.may_be_repeated = true;
+    pub fn may_be_repeated(mut self, may_be_repeated: bool) -> Self {
+        self.may_be_repeated = Some(may_be_repeated);
         self
     }
 
-    /// Ends the session at the first event of which this is true, such as an LLM's `[DONE]`.
+    /// Whether a request that [may not be repeated](Self::may_be_repeated) is sent again until its
+    /// stream begins: after a temporary refusal (408, 425, 429, 5xx), and after a failure before the
+    /// response head. Default: `false`.
     ///
-    /// That event is not handed out: it is the end, and nothing reconnects after it. A stream that
-    /// ends for good before it is [`ErrorKind::EndedEarly`](crate::ErrorKind::EndedEarly), which
-    /// tells a cut answer from a whole one.
+    /// The policy sets how often and when, and a refusal's `Retry-After` counts. Once the stream
+    /// begins, the request is never sent again. A connection that breaks before the head may have
+    /// reached the server, so set this only if the server can receive the request twice.
     ///
     /// ```no_run
-    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// let request = client.post("http://localhost:8080/v1/chat").body("{}");
+    /// let session = request.max_reconnection_attempts(3).repeat_refusals(true).open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn repeat_refusals(mut self, repeat: bool) -> Self {
+        self.repeat_refusals = repeat;
+        self
+    }
+
+    /// Ends the session at the first event for which this returns `true`, such as an LLM's
+    /// `[DONE]`.
+    ///
+    /// The session does not deliver that event; [`until_inclusive`](Self::until_inclusive) does. It
+    /// closes the connection and does not reconnect. A stream that ends for good before that event
+    /// is [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), so that you can distinguish a
+    /// cut answer from a whole one. A later call of either method replaces the condition.
+    ///
+    /// ```no_run
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
     /// let request = client.post("http://localhost:8080/v1/chat/completions").body("{}");
     /// let mut tokens = request.until(|event| event.text() == "[DONE]").open().await?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn until(mut self, is_last: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Self {
-        self.until = Some(Arc::new(is_last));
+        self.ending = Some(Ending {
+            is_last: Arc::new(is_last) as Until,
+            is_delivered: false,
+        });
         self
+    }
+
+    /// Ends the session after the first event for which this returns `true`, such as an answer's
+    /// `completed` with its usage.
+    ///
+    /// As [`until`](Self::until), but the session delivers that event as its last.
+    ///
+    /// ```no_run
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// let request = client.post("http://localhost:8080/v1/responses").body("{}");
+    /// let request = request.until_inclusive(|event| event.event_type() == "response.completed");
+    /// let mut events = request.open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn until_inclusive(
+        mut self,
+        is_last: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.ending = Some(Ending {
+            is_last: Arc::new(is_last) as Until,
+            is_delivered: true,
+        });
+        self
+    }
+
+    /// Resumes after this event: text, an integer or an [`EventId`]. An invalid ID is reported by
+    /// [`open`](Self::open).
+    ///
+    /// The ID is sent as `Last-Event-ID` if a header can carry it ([`EventId::is_resumable`]).
+    ///
+    /// ```no_run
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// let request = client.get("http://localhost:8080/events").last_event_id("2f-17");
+    /// let session = request.open().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn last_event_id<I>(mut self, id: I) -> Self
+    where
+        I: TryInto<EventId, Error: Into<TransportError>>,
+    {
+        match id.try_into() {
+            Ok(id) => {
+                self.last_event_id = Some(id);
+                self
+            }
+            Err(error) => self.change(|_| Err(Error::invalid_request(error))),
+        }
     }
 
     fn change(mut self, change: impl FnOnce(&mut RequestTemplate) -> Result<(), Error>) -> Self {
@@ -158,75 +236,141 @@ impl RequestBuilder {
         self
     }
 
-    /// Resumes after this event: sent as `Last-Event-ID` if a header can carry it
-    /// ([`EventId::is_resumable`]).
-    pub fn last_event_id(mut self, id: impl Into<EventId>) -> Self {
-        self.last_event_id = Some(id.into());
-        self
-    }
-
-    /// Connects, and returns at the first good head of a response.
+    /// Sends the request, and returns when the server has begun a stream.
     ///
-    /// A first connection that fails is the error, unless the policy covers it
-    /// ([`Reconnect::standard`](tidings_proto::Reconnect::standard) does, and may wait for ever;
-    /// [`on_lifecycle`](Self::on_lifecycle) tells what it waits for). A server that answers 204 has
-    /// nothing to say: that is a session without events.
+    /// A first connection that fails is returned as the error, unless the policy covers it
+    /// ([`Reconnect::standard`](tidings_proto::Reconnect::standard) does, and may wait for ever:
+    /// watch it by [`on_lifecycle`](Self::on_lifecycle), or wrap `open` in a timeout). If the server
+    /// answers 204, the session has no events.
     ///
     /// # Errors
-    /// The request cannot be made, the server refuses it, or the connection fails; see
+    /// The request is invalid, the server refuses it, or the connection fails; see
     /// [`ErrorKind`](crate::ErrorKind).
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
     pub async fn open(self) -> Result<Session, Error> {
-        Session::open(self.into_subscription()?.into_driver()).await
+        Session::open(self.validate()?.into_driver()).await
     }
 
-    pub(crate) fn into_subscription(self) -> Result<Subscription, Error> {
-        Ok(Subscription {
-            template: self.template?,
+    /// Sends the request, and returns a stream, or the whole response if the server answers with
+    /// another one: for endpoints that answer with JSON or with a stream, as they choose.
+    ///
+    /// Any other response is one with a 2xx status that is no event stream, 204 included. Its body
+    /// has at most [`max_response_bytes`](Self::max_response_bytes), and the
+    /// [`idle_timeout`](Self::idle_timeout) applies to it. Unless you set an `Accept` header, the
+    /// request accepts `text/event-stream` and `application/json`. A response that breaks off is an
+    /// error, and is not requested again.
+    ///
+    /// ```no_run
+    /// # async fn ask(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// use tidings_client::StreamOrResponse;
+    ///
+    /// let request = client.post("http://localhost:8080/mcp").body("{}");
+    /// match request.open_or_response().await? {
+    ///     StreamOrResponse::Stream(mut session) => {
+    ///         while let Some(event) = session.try_next().await? {
+    ///             println!("{}", event.text());
+    ///         }
+    ///     }
+    ///     StreamOrResponse::Response(response) => {
+    ///         println!("{}: {} bytes", response.status(), response.body().len());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); and the response is
+    /// [too large](crate::ErrorKind::ResponseTooLarge) or
+    /// [breaks off](crate::ErrorKind::Interrupted).
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    pub async fn open_or_response(self) -> Result<StreamOrResponse, Error> {
+        let request = self.change(|template| {
+            template.accept_responses();
+            Ok(())
+        });
+        let mut driver = request.validate()?.into_driver();
+        driver.accept_responses();
+        Session::open_or_response(driver).await
+    }
+
+    pub(crate) fn validate(self) -> Result<ValidRequest, Error> {
+        let template = self.template?;
+        let may_be_repeated = self
+            .may_be_repeated
+            .unwrap_or(template.method == Method::GET);
+        let mut settings = self.settings;
+        let decision = settings
+            .reconnect_decision()
+            .map_err(Error::invalid_request)?;
+        let is_repeated_until_open = self.repeat_refusals && !may_be_repeated;
+        let policy = match (may_be_repeated, is_repeated_until_open) {
+            (true, _) => decision.policy,
+            (false, true) => decision
+                .policy
+                .retry_first_connection(true)
+                .retry_refusals(true),
+            (false, false) => Reconnect::off(),
+        };
+        let is_sent_once = !may_be_repeated && !is_repeated_until_open;
+        settings.reconnect.strategy = decision.strategy.filter(|_| !is_sent_once);
+        Ok(ValidRequest {
+            template,
             transport: self.transport,
-            settings: self.settings,
+            settings,
+            policy,
+            is_repeated_until_open,
             last_event_id: self.last_event_id,
-            may_be_repeated: self.may_be_repeated,
-            until: self.until,
+            ending: self.ending,
         })
     }
 }
 
-/// A request that can be made.
-#[derive(Clone)]
-pub(crate) struct Subscription {
-    transport: Arc<dyn Transport>,
-    settings: Settings,
-    template: RequestTemplate,
-    last_event_id: Option<EventId>,
-    may_be_repeated: bool,
-    until: Option<Until>,
+/// The server's answer to [`RequestBuilder::open_or_response`].
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "there is no third kind of answer")]
+pub enum StreamOrResponse {
+    /// An event stream, open.
+    Stream(Session),
+    /// Another response, whole.
+    Response(Response<Bytes>),
 }
 
-impl Subscription {
+/// A request in which everything is valid.
+#[derive(Clone)]
+pub(crate) struct ValidRequest {
+    transport: Arc<dyn Transport>,
+    settings: Settings,
+    policy: Reconnect,
+    is_repeated_until_open: bool,
+    template: RequestTemplate,
+    last_event_id: Option<EventId>,
+    ending: Option<Ending>,
+}
+
+impl ValidRequest {
     pub(crate) fn into_driver(self) -> Driver {
         let settings = self.settings;
-        let is_sent_once = self.template.method != Method::GET && !self.may_be_repeated;
-        let reconnect = if is_sent_once {
-            Reconnect::off()
-        } else {
-            settings.policy()
-        };
         let mut decoder = settings.decoder();
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
         let seed = settings.seed.unwrap_or_else(|| fastrand::u64(..));
-        let mut state = EventSourceState::new(reconnect, decoder, seed);
-        if settings.strategy.is_some() && !is_sent_once {
-            state = state.ask(true);
-        }
-        if settings.dedupe {
-            state = state.dedupe(true);
-        }
-        Driver::new(state, self.transport, self.template, self.until, settings)
+        // Without a hook, the same request would be refused again.
+        let unauthorized_retries = match &settings.before_connect {
+            Some(_) => settings.retry_unauthorized,
+            None => 0,
+        };
+        let state = EventSourceState::new(self.policy, decoder, seed)
+            .ask(settings.reconnect.strategy.is_some())
+            .repeat_after_open(!self.is_repeated_until_open)
+            .retry_unauthorized(unauthorized_retries)
+            .dedupe(settings.dedupe);
+        Driver::new(state, self.transport, self.template, self.ending, settings)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Owns the running of a block over a session: once, or until it succeeds.
+//! `run` and `run_with_retry`: a block over a session, run once or until it succeeds.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ impl RequestBuilder {
     /// closed when the block returns.
     ///
     /// ```no_run
-    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
     /// let request = client.get("http://localhost:8080/events");
-    /// let heard = request.run(async |session| {
-    ///     let mut heard = 0;
+    /// let events = request.run(async |session| {
+    ///     let mut events = 0;
     ///     while let Some(event) = session.try_next().await? {
     ///         println!("{}", event.text());
-    ///         heard += 1;
+    ///         events += 1;
     ///     }
-    ///     Ok(heard)
+    ///     Ok(events)
     /// });
-    /// println!("{} events", heard.await?);
+    /// println!("{} events", events.await?);
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// What runs beside it, by `tokio::join!` or `tokio::select!` in the block, ends with it.
+    /// Other work of the block, in `tokio::join!` or `tokio::select!`, ends with the block.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and the block's own; an error of another type leaves it by
+    /// Those of [`open`](Self::open), and those of the block. Wrap an error of another type in
     /// [`Error::other`].
     ///
     /// # Cancel safety
@@ -43,16 +43,16 @@ impl RequestBuilder {
         block(&mut session).await
     }
 
-    /// Opens a session and runs this block over it, as [`run`](Self::run) does, and all of that
-    /// again, at most `max_retries` times, each `delay` after an error that
-    /// [may be over](Error::is_retryable) then.
+    /// Opens a session and runs this block over it, as [`run`](Self::run) does, and repeats both
+    /// after a [retryable](Error::is_retryable) error: at most `max_retries` times, each `delay`
+    /// after the error.
     ///
-    /// Each call begins anew: with the first connection, with the last event ID of this request,
-    /// and with another block, so that what it gathers is of one session. The request is sent
-    /// again whatever its method.
+    /// Each call is a new session, which begins with the last event ID of this request and a clone of
+    /// the block, so that a result is made from one session. The request is sent again whatever its
+    /// method.
     ///
     /// ```no_run
-    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
     /// use std::time::Duration;
     ///
     /// let request = client.get("http://localhost:8080/answer");
@@ -69,7 +69,7 @@ impl RequestBuilder {
     /// ```
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), and the block's own, once there is no further call.
+    /// The last error of [`open`](Self::open) or of the block.
     ///
     /// # Cancel safety
     /// Dropping the future drops the block and closes the connection.
@@ -83,11 +83,11 @@ impl RequestBuilder {
     where
         B: AsyncFnOnce(Session) -> Result<T, Error> + Clone,
     {
-        let subscription = self.into_subscription()?;
+        let request = self.validate()?;
         let mut retries = 0;
         loop {
             let call = async {
-                let session = Session::open(subscription.clone().into_driver()).await?;
+                let session = Session::open(request.clone().into_driver()).await?;
                 block.clone()(session).await
             };
             match call.await {

@@ -1,6 +1,7 @@
-//! Owns the way from a tower `Service` of `http` types to a `Transport`.
+//! `ServiceTransport`: a tower `Service` of `http` types as a transport.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,9 +11,9 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
-use crate::transport::{ConnectError, Connecting, ResponseBody, Transport, TransportError};
+use crate::transport::{ConnectError, ResponseBody, ResponseFuture, Transport, TransportError};
 
-/// The body of a request to a [`Service`]: bytes that are there, in one frame.
+/// The body of a request to a [`Service`]: all its bytes in one frame.
 #[derive(Debug, Clone, Default)]
 pub struct RequestBody(Bytes);
 
@@ -43,8 +44,21 @@ impl Body for RequestBody {
     }
 }
 
-/// Any error of the service is one of the network: another attempt may succeed.
-impl<S, B> Transport for S
+/// A [`Service`] of `http` types as a [`Transport`], by
+/// [`SseClient::over_service`](crate::SseClient::over_service).
+///
+/// An error of the service counts as a network error: another attempt may succeed.
+#[derive(Clone)]
+pub struct ServiceTransport<S>(S);
+
+impl<S> ServiceTransport<S> {
+    /// Wraps this service.
+    pub fn new(service: S) -> Self {
+        Self(service)
+    }
+}
+
+impl<S, B> Transport for ServiceTransport<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -52,8 +66,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<TransportError>,
 {
-    fn connect(&self, request: Request<Bytes>) -> Connecting {
-        let mut service = self.clone();
+    fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
+        let mut service = self.0.clone();
         Box::pin(async move {
             let response = async {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -64,5 +78,12 @@ where
                 Err(error) => Err(ConnectError::Network(error.into())),
             }
         })
+    }
+}
+
+// Does not show the service, which may hold secrets.
+impl<S> fmt::Debug for ServiceTransport<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceTransport").finish_non_exhaustive()
     }
 }

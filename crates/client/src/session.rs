@@ -1,4 +1,4 @@
-//! Owns `Session`: a subscription's events, over all of its connections.
+//! `Session`: the events of one request, over all of its connections.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -11,16 +11,17 @@ use http::response::Parts;
 use tidings_proto::{Event, EventId};
 
 use crate::driver::Driver;
+use crate::request::StreamOrResponse;
 use crate::{ConnectionState, Error};
 
-/// An open session: the events of one subscription, over all of its connections.
+/// An open session: the events of one request, over all of its connections.
 ///
-/// Take events by [`try_next`](Self::try_next), or as a [`Stream`]. An `Err` comes once and is the
-/// last item; then, and after an end, there is `None` for ever. There is no task: not polling it
-/// stops reading, dropping it closes the connection.
+/// Read events by [`try_next`](Self::try_next), or as a [`Stream`]. An `Err` comes once and is the
+/// last item; after it, and after a regular end, every read returns `None`. A session spawns no task:
+/// it connects, reads and waits only while you poll it, and dropping it closes the connection.
 ///
 /// ```no_run
-/// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+/// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
 /// let mut session = client.get("http://localhost:8080/events").open().await?;
 /// while let Some(event) = session.try_next().await? {
 ///     println!("{}: {}", event.event_type(), event.text());
@@ -32,19 +33,28 @@ use crate::{ConnectionState, Error};
 #[doc(alias = "DefaultClientSSESession")]
 #[doc(alias = "SSESession")]
 pub struct Session {
-    /// Behind a pointer, so that a session is cheap to move.
+    /// Boxed, so that a session is cheap to move.
     driver: Box<Driver>,
 }
 
 impl Session {
-    /// Waits for the first good head.
+    /// Waits until a stream is open.
     pub(crate) async fn open(driver: Driver) -> Result<Self, Error> {
         let mut driver = Box::new(driver);
         poll_fn(|cx| driver.poll_opened(cx)).await?;
         Ok(Self { driver })
     }
 
-    /// Ends the session with this error, which is then told and where it was.
+    /// Waits until a stream is open, or another response is complete.
+    pub(crate) async fn open_or_response(driver: Driver) -> Result<StreamOrResponse, Error> {
+        let mut session = Self::open(driver).await?;
+        Ok(match session.driver.take_accepted_response() {
+            Some(response) => StreamOrResponse::Response(response),
+            None => StreamOrResponse::Stream(session),
+        })
+    }
+
+    /// Ends the session with this error, and adds where the session was.
     #[cfg(feature = "json")]
     pub(crate) fn fail(&mut self, error: Error) -> Error {
         self.driver.fail(error)
@@ -53,61 +63,85 @@ impl Session {
     /// The next event; `None` once the session is over.
     ///
     /// # Errors
-    /// The session failed; it is over. See [`ErrorKind`](crate::ErrorKind).
+    /// The session failed, and is over. See [`ErrorKind`](crate::ErrorKind).
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no event is lost.
+    /// Dropping the future loses no event.
     #[doc(alias = "incoming")]
     #[doc(alias = "receive")]
     pub async fn try_next(&mut self) -> Result<Option<Event>, Error> {
         poll_fn(|cx| self.driver.poll_item(cx).map(Option::transpose)).await
     }
 
-    /// The next item, as a [`Stream`] gives it; `None` once the session is over.
+    /// The next item, in the form of [`Stream`]; `None` once the session is over.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no event is lost.
+    /// Dropping the future loses no event.
     #[doc(alias = "ChannelResult")]
     #[doc(alias = "ChannelClosedException")]
     pub async fn next(&mut self) -> Option<Result<Event, Error>> {
         poll_fn(|cx| self.driver.poll_item(cx)).await
     }
 
-    /// The head of the last response: status, headers, version. `None` before any.
+    /// The head of the last response: status, headers, version. `None` before the first.
     #[doc(alias = "call")]
     #[must_use]
     pub fn response(&self) -> Option<&Parts> {
         self.driver.response.as_ref()
     }
 
-    /// The URL that the last request went to, which after a redirect is not the one that was asked
-    /// for: the next one goes there too, once the stream was open.
+    /// The URL of the last request. After redirects it differs from the URL that you asked for. The
+    /// session reconnects to it once a stream was open there.
     #[must_use]
     pub fn url(&self) -> &Uri {
         self.driver.template.url()
     }
 
-    /// The last event ID, as of the last event handed out.
+    /// The last event ID, as of the last event that you read. Store it to resume after a restart.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.driver.state.last_event_id()
     }
 
-    /// What the session is doing. As nothing happens unless it is polled, this is as of the last
-    /// poll.
+    /// The state of the session, as of the last poll.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
         self.driver.state()
     }
 
-    /// Why the last connection was lost; `None` if it came to its end as it should, or another is
-    /// open since.
+    /// Why the last connection or attempt failed. `None` after a regular end, and once another
+    /// connection is open.
     #[must_use]
     pub fn last_error(&self) -> Option<&Error> {
         self.driver.error.as_ref()
     }
 
-    /// Closes the connection; nothing is heard after it.
+    /// Drops the connection, and connects again at the next poll, resuming after the last event that
+    /// you read. For a client that learns that its network or its rights have changed.
+    ///
+    /// Events that were received and not read yet are delivered first. A wait or an attempt in
+    /// progress ends too. The request is sent whatever its method and policy; the policy decides
+    /// what follows a failure. Does nothing once the session is over.
+    ///
+    /// ```no_run
+    /// # async fn network_changed() {}
+    /// # async fn read(mut session: tidings_client::Session) -> Result<(), tidings_client::Error> {
+    /// loop {
+    ///     tokio::select! {
+    ///         event = session.try_next() => match event? {
+    ///             Some(event) => println!("{}", event.text()),
+    ///             None => return Ok(()),
+    ///         },
+    ///         () = network_changed() => session.reconnect(),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn reconnect(&mut self) {
+        self.driver.reconnect();
+    }
+
+    /// Closes the connection and ends the session. Events that you did not read are dropped.
     pub fn close(&mut self) {
         self.driver.close();
     }

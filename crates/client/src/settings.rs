@@ -1,44 +1,47 @@
-//! Owns `Settings`: what a client, or a request, sets for its sessions.
+//! `Settings`: the settings of a client or of a request, for its sessions.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES, Reconnect};
+use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES};
 
 use crate::BufferPolicy;
 use crate::attempt::BeforeConnect;
 use crate::lifecycle::OnLifecycle;
-use crate::strategy::AnyStrategy;
+use crate::reconnect_settings::{ConflictingSettings, ReconnectDecision, ReconnectSettings};
 
-/// The most of a refusal's body that its error carries, unless the caller says else: 64 KiB.
+/// The default of `max_error_body_bytes`: 64 KiB.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
 
-/// What a request takes over from its client, and may change.
+/// The default of `max_response_bytes`: 16 MiB.
+const MAX_RESPONSE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The settings that a request inherits from its client, and may change.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) reconnect: Reconnect,
-    pub(crate) max_reconnection_attempts: Option<u32>,
-    pub(crate) reconnection_time: Option<Duration>,
+    /// Those of the client, in the settings of a request.
+    inherited_reconnect: Option<ReconnectSettings>,
+    pub(crate) reconnect: ReconnectSettings,
     /// Of the jitter; random if unset.
     pub(crate) seed: Option<u64>,
     pub(crate) max_event_bytes: usize,
-    pub(crate) show_comment_events: bool,
-    pub(crate) comments_at_once: bool,
+    pub(crate) comments: Comments,
     pub(crate) show_retry_events: bool,
     pub(crate) timeouts: Timeouts,
-    pub(crate) strategy: Option<Hook<dyn AnyStrategy>>,
     pub(crate) on_lifecycle: Option<Hook<OnLifecycle>>,
     pub(crate) before_connect: Option<Hook<BeforeConnect>>,
+    pub(crate) retry_unauthorized: u32,
     pub(crate) buffer_policy: BufferPolicy,
     pub(crate) max_error_body_bytes: usize,
+    pub(crate) max_response_bytes: usize,
     pub(crate) dedupe: bool,
     #[cfg(feature = "json")]
     pub(crate) gaps: bool,
 }
 
-/// What a caller wants done, shared by the sessions that do it.
+/// A function of the caller's, shared by the sessions that call it.
 pub(crate) struct Hook<T: ?Sized>(pub(crate) Arc<T>);
 
 impl<T: ?Sized> Clone for Hook<T> {
@@ -61,34 +64,33 @@ impl<T: ?Sized> fmt::Debug for Hook<T> {
     }
 }
 
-/// How long the server may be silent; `None` is for ever.
+/// How long the server may send nothing; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Timeouts {
     /// Until there is a connection.
     pub(crate) connect: Option<Duration>,
-    /// From the request to the head of its response.
+    /// From the request to the response head.
     pub(crate) response: Option<Duration>,
-    /// While its body is awaited.
+    /// Between two parts of the body.
     pub(crate) idle: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            reconnect: Reconnect::off(),
-            max_reconnection_attempts: None,
-            reconnection_time: None,
+            inherited_reconnect: None,
+            reconnect: ReconnectSettings::default(),
             seed: None,
             max_event_bytes: MAX_EVENT_BYTES,
-            show_comment_events: false,
-            comments_at_once: false,
+            comments: Comments::default(),
             show_retry_events: false,
             timeouts: Timeouts::default(),
-            strategy: None,
             on_lifecycle: None,
             before_connect: None,
+            retry_unauthorized: 0,
             buffer_policy: BufferPolicy::Off,
             max_error_body_bytes: MAX_ERROR_BODY_BYTES,
+            max_response_bytes: MAX_RESPONSE_BYTES,
             dedupe: false,
             #[cfg(feature = "json")]
             gaps: false,
@@ -97,138 +99,164 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The policy with the numbers that were set beside it.
-    pub(crate) fn policy(&self) -> Reconnect {
-        let mut policy = self.reconnect.clone();
-        if let Some(attempts) = self.max_reconnection_attempts {
-            policy = policy.max_attempts(attempts);
+    /// The settings of a request, before it changes any.
+    pub(crate) fn inherited(&self) -> Self {
+        Self {
+            inherited_reconnect: Some(self.reconnect.clone()),
+            reconnect: ReconnectSettings::default(),
+            ..self.clone()
         }
-        if let Some(time) = self.reconnection_time {
-            policy = policy.reconnection_time(time);
+    }
+
+    /// What decides about reconnection, by the client's settings and then the request's.
+    pub(crate) fn reconnect_decision(&self) -> Result<ReconnectDecision, ConflictingSettings> {
+        let mut decision = ReconnectDecision::default();
+        if let Some(inherited) = &self.inherited_reconnect {
+            decision = inherited.apply_to(decision)?;
         }
-        policy
+        self.reconnect.apply_to(decision)
     }
 
     pub(crate) fn decoder(&self) -> Decoder {
-        let comments = match (self.comments_at_once, self.show_comment_events) {
-            (true, _) => Comments::Immediate,
-            (false, true) => Comments::Shown,
-            (false, false) => Comments::Attached,
-        };
         Decoder::new()
             .max_event_bytes(self.max_event_bytes)
-            .comments(comments)
+            .comments(self.comments)
             .show_retry_events(self.show_retry_events)
     }
 }
 
-/// The settings of a client, which a request takes over and may change.
+/// The settings of a client, which a request inherits and may change.
 macro_rules! settings_methods {
     () => {
-        /// Whether and when to connect again; [`Reconnect::off`](tidings_proto::Reconnect::off) by
-        /// default.
+        /// Sets the policy that decides whether and when to reconnect. Default:
+        /// [`Reconnect::off`](tidings_proto::Reconnect::off).
+        ///
+        /// A policy that a request sets replaces everything about reconnection that its client
+        /// sets, except the jitter seed.
         pub fn reconnect(mut self, reconnect: tidings_proto::Reconnect) -> Self {
-            self.settings.reconnect = reconnect;
+            self.settings.reconnect.policy = Some(reconnect);
             self
         }
 
-        /// Asks this strategy whether and when to connect again, in place of the policy and the
-        /// numbers beside it; none by default.
+        /// Asks this strategy whether and when to reconnect, in place of a policy. Default: none.
+        ///
+        /// The policy then only decides whether the first connection may fail. A client or a request
+        /// that sets a strategy and also
+        /// [`max_reconnection_attempts`](Self::max_reconnection_attempts) or
+        /// [`reconnection_time`](Self::reconnection_time) cannot be opened: `open` returns
+        /// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest). A request may replace
+        /// the strategy of its client by a policy, by numbers or by another strategy.
         #[doc(alias = "reconnectionStrategy")]
         pub fn reconnection_strategy(mut self, strategy: impl crate::ReconnectionStrategy) -> Self {
             let strategy = crate::settings::Hook(std::sync::Arc::new(strategy) as _);
-            self.settings.strategy = Some(strategy);
+            self.settings.reconnect.strategy = Some(strategy);
             self
         }
 
-        /// How long to wait before connecting again, until the server names another time; that of
-        /// the policy by default, 3 s. Goes with any policy, and does nothing while that is
-        /// [`Reconnect::off`](tidings_proto::Reconnect::off).
+        /// Changes the wait before the first attempt of an outage, until the server names another
+        /// by `retry`. Default: that of the policy, 3 s.
+        ///
+        /// Applies to the policy in effect. The order of the calls does not matter.
         #[doc(alias = "reconnectionTime")]
         pub fn reconnection_time(mut self, time: std::time::Duration) -> Self {
-            self.settings.reconnection_time = Some(time);
+            self.settings.reconnect.reconnection_time = Some(time);
             self
         }
 
-        /// How often to try to connect again in one outage; as often as the policy says by default,
-        /// and that is never. Goes with any policy.
+        /// Changes how many attempts one outage may have. Default: as many as the policy allows;
+        /// [`Reconnect::off`](tidings_proto::Reconnect::off) allows none. After the last attempt the
+        /// session fails with its error.
+        ///
+        /// Applies to the policy in effect. The order of the calls does not matter.
         #[doc(alias = "maxReconnectionAttempts")]
         pub fn max_reconnection_attempts(mut self, attempts: u32) -> Self {
-            self.settings.max_reconnection_attempts = Some(attempts);
+            self.settings.reconnect.max_attempts = Some(attempts);
             self
         }
 
-        /// Where the jitter of the waits comes from; a random seed for each session by default. With a
-        /// seed the same failures lead to the same waits.
+        /// Seeds the jitter of the waits, so that the same failures lead to the same waits. Default:
+        /// a random seed for each session.
         pub fn jitter_seed(mut self, seed: u64) -> Self {
             self.settings.seed = Some(seed);
             self
         }
 
-        /// How long it may take until there is a connection, name lookup and TLS included; for ever
-        /// by default. Longer is a network error.
+        /// Limits the time until there is a connection, name lookup and TLS included. Default: no
+        /// limit. At the limit the attempt fails with
+        /// [`ErrorKind::Connect`](crate::ErrorKind::Connect).
         ///
-        /// It is passed on with each request, as [`ConnectTimeout`](crate::ConnectTimeout). A
-        /// transport without connections of its own, as a `reqwest::Client` or an
-        /// `axum::Router`, takes no notice.
+        /// Each request carries it as [`ConnectTimeout`](crate::ConnectTimeout). A transport that
+        /// makes no connections itself, such as a `reqwest::Client` or an `axum::Router`, ignores
+        /// it.
         #[doc(alias = "connectTimeoutMillis")]
         pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.connect = Some(timeout);
             self
         }
 
-        /// How long a request may take until the head of its response, connecting included; for
-        /// ever by default. Longer is a network error. A redirect is followed by a request with a
-        /// time of its own.
+        /// Limits the time from a request to its response head, connecting included. Default: no
+        /// limit. At the limit the attempt fails with
+        /// [`ErrorKind::Connect`](crate::ErrorKind::Connect). A request that follows a redirect has
+        /// the whole time again.
         #[doc(alias = "requestTimeoutMillis")]
         pub fn response_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.response = Some(timeout);
             self
         }
 
-        /// How long the server may send nothing; for ever by default, as a quiet stream is legal.
-        /// Longer is a network error.
+        /// Limits the time in which the server sends no byte. Default: no limit, as a quiet stream
+        /// is legal. At the limit the connection fails with
+        /// [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted).
         ///
-        /// Any byte counts, those of comments too. The time runs only while the session waits for
-        /// the network, and begins when it does.
+        /// The bytes of a comment count too. The time runs only while the session waits for the
+        /// network, and begins with that wait.
         #[doc(alias = "socketTimeoutMillis")]
         pub fn idle_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.timeouts.idle = Some(timeout);
             self
         }
 
-        /// The most bytes one event may have; 16 MiB by default. A larger one ends the session with
+        /// Limits the bytes of one event. Default: 16 MiB. A larger event ends the session with
         /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge).
         pub fn max_event_bytes(mut self, limit: usize) -> Self {
             self.settings.max_event_bytes = limit;
             self
         }
 
-        /// The most bytes of a refusal's body that are read, for
-        /// [`Error::response`](crate::Error::response); 64 KiB by default.
+        /// Limits the bytes that are read of a refusal's body, for
+        /// [`Error::response`](crate::Error::response). Default: 64 KiB. A longer body is cut there.
         pub fn max_error_body_bytes(mut self, limit: usize) -> Self {
             self.settings.max_error_body_bytes = limit;
             self
         }
 
-        /// What is kept of what is read, for [`Error::buffer`](crate::Error::buffer); nothing by
-        /// default.
+        /// Limits the bytes of a response that
+        /// [`open_or_response`](crate::RequestBuilder::open_or_response) reads in place of a stream.
+        /// Default: 16 MiB. A longer body is
+        /// [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge).
+        pub fn max_response_bytes(mut self, limit: usize) -> Self {
+            self.settings.max_response_bytes = limit;
+            self
+        }
+
+        /// Keeps text that was read, for [`Error::buffer`](crate::Error::buffer). Default: none.
         #[doc(alias = "bufferPolicy")]
         pub fn buffer_policy(mut self, policy: crate::BufferPolicy) -> Self {
             self.settings.buffer_policy = policy;
             self
         }
 
-        /// Tells this hook what becomes of a session between its events, in order, while the
-        /// session is polled. There is one; none by default.
+        /// Calls this hook with each step of a session between its events, in order, while you poll
+        /// the session. Default: none. A second call replaces the hook.
         ///
         /// ```
         /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
         /// use tidings_client::Lifecycle;
         ///
-        /// client.on_lifecycle(|lifecycle| match lifecycle {
-        ///     Lifecycle::Waiting { attempt, delay } => eprintln!("attempt {attempt} in {delay:?}"),
+        /// client.on_lifecycle(|step| match step {
         ///     Lifecycle::Open { .. } => eprintln!("connected"),
+        ///     Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
+        ///     Lifecycle::Waiting { attempt, delay } => eprintln!("attempt {attempt} in {delay:?}"),
         ///     _ => {}
         /// })
         /// # }
@@ -242,74 +270,109 @@ macro_rules! settings_methods {
             self
         }
 
-        /// Awaits this hook before each attempt, to change its headers or its URL: a token that
-        /// expires, a ticket. There is one; none by default. Redirects are followed without it.
+        /// Awaits this hook before each attempt. It may change the headers and the URL: a token that
+        /// expires, a ticket. Default: none. A second call replaces the hook.
         ///
-        /// Its error ends the session as
-        /// [`ErrorKind::BeforeConnect`](crate::ErrorKind::BeforeConnect): what may be tried again
-        /// is tried again in it. No timeout of the session counts while it runs.
+        /// An error of the hook is a failed attempt: the policy decides whether there is another, and
+        /// if not, the session fails with
+        /// [`ErrorKind::BeforeConnect`](crate::ErrorKind::BeforeConnect). Redirects are followed
+        /// without the hook. No timeout of the session runs while the hook does.
         ///
         /// ```
         /// # async fn fresh_token() -> std::io::Result<String> { Ok(String::new()) }
         /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
-        /// client.before_connect(|mut attempt| async {
+        /// client.before_connect(async |mut attempt| {
         ///     attempt.set_bearer(fresh_token().await?)?;
         ///     Ok(attempt)
         /// })
         /// # }
         /// ```
+        ///
+        /// If the hook needs data of yours, use [`before_connect_with`](Self::before_connect_with).
         pub fn before_connect<H, F>(mut self, hook: H) -> Self
         where
             H: Fn(crate::Attempt) -> F + Send + Sync + 'static,
             F: Future<Output = Result<crate::Attempt, crate::TransportError>> + Send + 'static,
         {
-            let hook = move |attempt| Box::pin(hook(attempt)) as crate::attempt::Changing;
+            let hook = move |attempt| Box::pin(hook(attempt)) as crate::attempt::AttemptFuture;
             let hook = crate::settings::Hook(std::sync::Arc::new(hook) as _);
             self.settings.before_connect = Some(hook);
             self
         }
 
-        /// Whether an event that was heard already is dropped; `false` by default.
+        /// Awaits this hook before each attempt, as [`before_connect`](Self::before_connect) does,
+        /// with a clone of this state.
         ///
-        /// It is for hubs, whose ids are [`Position`](tidings_proto::Position)s: dropped is what
-        /// stands at or before the last event heard, in the same epoch, as a reconnection may
-        /// repeat it. Events with other ids always pass.
+        /// ```
+        /// # struct Tokens;
+        /// # impl Tokens { async fn fresh(&self) -> std::io::Result<String> { Ok(String::new()) } }
+        /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
+        /// use std::sync::Arc;
+        ///
+        /// let tokens = Arc::new(Tokens);
+        /// client.before_connect_with(tokens, async |tokens, mut attempt| {
+        ///     attempt.set_bearer(tokens.fresh().await?)?;
+        ///     Ok(attempt)
+        /// })
+        /// # }
+        /// ```
+        pub fn before_connect_with<S, H, F>(self, state: S, hook: H) -> Self
+        where
+            S: Clone + Send + Sync + 'static,
+            H: Fn(S, crate::Attempt) -> F + Send + Sync + 'static,
+            F: Future<Output = Result<crate::Attempt, crate::TransportError>> + Send + 'static,
+        {
+            self.before_connect(move |attempt| hook(state.clone(), attempt))
+        }
+
+        /// Runs the `before_connect` hook and the request again, at once, when the server answers
+        /// 401: at most this often in a row. Default: 0. The next 401 ends the session with
+        /// [`ErrorKind::Status`](crate::ErrorKind::Status).
+        ///
+        /// The hook finds the refusal in [`Attempt::last_error`](crate::Attempt::last_error), and
+        /// can renew its token. Such an attempt needs no policy, and a request that is otherwise
+        /// sent once is sent again. A row ends when a stream opens, and when the policy decides on
+        /// an attempt. Without a hook this setting does nothing.
+        pub fn retry_unauthorized(mut self, times: u32) -> Self {
+            self.settings.retry_unauthorized = times;
+            self
+        }
+
+        /// Whether to drop events that were delivered before. Default: `false`.
+        ///
+        /// For streams of a hub, whose IDs are [`Position`](crate::Position)s: after a reconnection
+        /// the session drops events at or before the last delivered position, in the same epoch.
+        /// Events with other IDs always pass.
         pub fn dedupe(mut self, dedupe: bool) -> Self {
             self.settings.dedupe = dedupe;
             self
         }
 
-        /// Whether a hub's [`Gap`](tidings_proto::Gap) is told as
-        /// [`Lifecycle::Gap`](crate::Lifecycle::Gap) and not handed out as the event that it comes
-        /// as: one named `gap` whose id is a [`Position`](tidings_proto::Position). `false` by
-        /// default.
+        /// Whether to report a hub's [`Gap`](crate::Gap) as [`Lifecycle::Gap`](crate::Lifecycle::Gap)
+        /// instead of delivering the event that carries it. Default: `false`.
+        ///
+        /// Such an event is named `gap`, and its ID is a [`Position`](crate::Position).
         #[cfg(feature = "json")]
         pub fn gaps(mut self, gaps: bool) -> Self {
             self.settings.gaps = gaps;
             self
         }
 
-        /// Whether events that have comments and no data are heard; `false` by default. An event with
-        /// data always has its comments.
+        /// How the session delivers comments. Default:
+        /// [`Comments::Attached`](crate::Comments::Attached), with the event that they precede.
+        ///
+        /// [`Comments::Immediate`](crate::Comments::Immediate) is for heartbeats and notes that no
+        /// empty line follows, such as Mastodon's `:thump`; otherwise they wait for the next event.
         #[doc(alias = "showCommentEvents")]
         #[doc(alias = "showCommentLines")]
-        pub fn show_comment_events(mut self, show: bool) -> Self {
-            self.settings.show_comment_events = show;
+        #[doc(alias = "show_comment_events")]
+        #[doc(alias = "comments_at_once")]
+        pub fn comments(mut self, comments: crate::Comments) -> Self {
+            self.settings.comments = comments;
             self
         }
 
-        /// Whether each comment is heard as soon as its line ends, as an event of its own that has
-        /// nothing else; `false` by default. No event then has the comments of its block, and
-        /// [`show_comment_events`](Self::show_comment_events) says nothing.
-        ///
-        /// It is for heartbeats and notes that no empty line follows, such as Mastodon's `:thump`:
-        /// without it they wait for the next event.
-        pub fn comments_at_once(mut self, at_once: bool) -> Self {
-            self.settings.comments_at_once = at_once;
-            self
-        }
-
-        /// Whether events that have a `retry` and no data are heard; `false` by default.
+        /// Whether to deliver events that have a `retry` and no data. Default: `false`.
         #[doc(alias = "showRetryEvents")]
         #[doc(alias = "showRetryDirective")]
         pub fn show_retry_events(mut self, show: bool) -> Self {

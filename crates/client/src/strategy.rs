@@ -1,4 +1,4 @@
-//! Owns `ReconnectionStrategy`: a caller's own decision whether and when to connect again.
+//! `ReconnectionStrategy`: your own decision whether and when to reconnect.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use crate::Error;
 
-/// Decides whether and when to connect again, in place of a [`Reconnect`](crate::Reconnect).
+/// Decides whether and when to reconnect, in place of a [`Reconnect`](crate::Reconnect) policy.
 ///
-/// It is asked when a connection ends or breaks, and when an attempt fails or is refused with a
-/// status that may be over soon (408, 425, 429, 5xx); any other refusal is for good. The first
-/// connection must succeed, unless the `Reconnect` beside it
-/// [covers it](crate::Reconnect::retry_first_connection). What it answers is obeyed as it is, a zero
-/// too.
+/// A session asks it when a connection ends or breaks, when an attempt or the `before_connect` hook
+/// fails, and when the server refuses with a temporary status (408, 425, 429, 5xx). Any other
+/// refusal ends the session. The first connection must succeed, unless the policy beside the
+/// strategy [covers it](crate::Reconnect::retry_first_connection). The session waits exactly as
+/// long as the strategy returns, even zero.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidings_client::{Outage, ReconnectionStrategy};
+/// use tidings_client::{ReconnectionContext, ReconnectionStrategy};
 ///
 /// struct FiveTimes;
 ///
 /// impl ReconnectionStrategy for FiveTimes {
-///     async fn delay(&self, outage: Outage<'_>) -> Option<Duration> {
-///         (outage.attempt <= 5).then(|| outage.attempt * Duration::from_secs(1))
+///     async fn delay(&self, context: ReconnectionContext<'_>) -> Option<Duration> {
+///         (context.attempt <= 5).then(|| context.attempt * Duration::from_secs(1))
 ///     }
 /// }
 /// ```
@@ -31,34 +31,37 @@ use crate::Error;
 #[doc(alias = "shouldReconnect")]
 #[doc(alias = "delayBeforeReconnect")]
 pub trait ReconnectionStrategy: Send + Sync + 'static {
-    /// How long to wait before the attempt; `None` if it is not to be made, which ends the
-    /// session.
+    /// How long to wait before the next attempt. `None` ends the session.
     ///
     /// # Cancel safety
     /// The future is dropped with the session.
-    fn delay(&self, outage: Outage<'_>) -> impl Future<Output = Option<Duration>> + Send;
+    fn delay(
+        &self,
+        context: ReconnectionContext<'_>,
+    ) -> impl Future<Output = Option<Duration>> + Send;
 }
 
-/// What a [`ReconnectionStrategy`] decides on.
+/// The facts on which a [`ReconnectionStrategy`] decides.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Outage<'a> {
-    /// Which attempt in this outage it would be, counted from 1. An open connection ends an
-    /// outage.
+pub struct ReconnectionContext<'a> {
+    /// The number of the next attempt in this outage, counted from 1. An outage ends when a
+    /// connection opens.
     pub attempt: u32,
-    /// Why the last connection failed; `None` if the server ended the stream as it should.
+    /// Why the last connection or attempt failed; `None` if the server ended the stream in the
+    /// regular way.
     pub error: Option<&'a Error>,
-    /// The reconnection time that the server asks for, by `retry`.
+    /// The reconnection time that the server asked for, by `retry`.
     pub reconnection_time: Option<Duration>,
     /// The wait that the server's refusal asks for, by `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
-/// A decision on its way. Brings the error back that it was asked with.
-pub(crate) type Deciding = Pin<Box<dyn Future<Output = (Option<Duration>, Option<Error>)> + Send>>;
+/// The decision of a strategy.
+pub(crate) type DecisionFuture = Pin<Box<dyn Future<Output = Option<Duration>> + Send>>;
 
-/// What is asked, with an error that is owned.
-pub(crate) struct Question {
+/// A [`ReconnectionContext`] that owns its error.
+pub(crate) struct OwnedContext {
     pub(crate) attempt: u32,
     pub(crate) error: Option<Error>,
     pub(crate) reconnection_time: Option<Duration>,
@@ -67,19 +70,19 @@ pub(crate) struct Question {
 
 /// A strategy of any type.
 pub(crate) trait AnyStrategy: Send + Sync {
-    fn decide(self: Arc<Self>, question: Question) -> Deciding;
+    fn decide(self: Arc<Self>, context: OwnedContext) -> DecisionFuture;
 }
 
 impl<S: ReconnectionStrategy> AnyStrategy for S {
-    fn decide(self: Arc<Self>, question: Question) -> Deciding {
+    fn decide(self: Arc<Self>, context: OwnedContext) -> DecisionFuture {
         Box::pin(async move {
-            let outage = Outage {
-                attempt: question.attempt,
-                error: question.error.as_ref(),
-                reconnection_time: question.reconnection_time,
-                retry_after: question.retry_after,
+            let context = ReconnectionContext {
+                attempt: context.attempt,
+                error: context.error.as_ref(),
+                reconnection_time: context.reconnection_time,
+                retry_after: context.retry_after,
             };
-            (self.delay(outage).await, question.error)
+            self.delay(context).await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `RequestTemplate`: what each request of a session is made from, and where it leads.
+//! `RequestTemplate`: the parts of each request of a session, and where redirects lead it.
 
 use std::fmt;
 
@@ -11,12 +11,13 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use tidings_proto::EventId;
 use tidings_proto::headers::{EVENT_STREAM, LAST_EVENT_ID, NO_CACHE};
 
+use crate::Error;
 use crate::attempt::Attempt;
 use crate::credentials;
 use crate::transport::TransportError;
 use crate::url::{is_same_origin, resolve};
 
-/// Headers that say what a body is, and go with it.
+/// Headers that describe a body. A request without a body has none of them.
 const OF_THE_BODY: [HeaderName; 5] = [
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -25,28 +26,47 @@ const OF_THE_BODY: [HeaderName; 5] = [
     CONTENT_TYPE,
 ];
 
+/// The `Accept` of a request that also accepts a response that is no stream.
+const STREAM_OR_JSON: &str = "text/event-stream, application/json";
+
+/// A header, unless its name or its value is invalid.
+pub(crate) fn parse_header<N, V>(
+    name: N,
+    value: V,
+) -> Result<(HeaderName, HeaderValue), http::Error>
+where
+    HeaderName: TryFrom<N, Error: Into<http::Error>>,
+    HeaderValue: TryFrom<V, Error: Into<http::Error>>,
+{
+    let name = HeaderName::try_from(name).map_err(Into::into)?;
+    let value = HeaderValue::try_from(value).map_err(Into::into)?;
+    Ok((name, value))
+}
+
 #[derive(Clone)]
 pub(crate) struct RequestTemplate {
-    /// As the caller asks.
+    /// As the caller asked.
     pub(crate) method: Method,
     pub(crate) asked_url: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The headers of this attempt, where the caller has changed them.
+    /// Whether the caller also accepts a response that is no stream.
+    accepts_responses: bool,
+    /// The headers of this attempt, if the `before_connect` hook has seen them.
     changed_headers: Option<HeaderMap>,
     /// Where the next request goes.
     target: Target,
-    /// Where the last stream was: each attempt begins there.
+    /// Where the last stream was open. Each attempt begins there.
     settled: Target,
 }
 
 #[derive(Clone)]
 struct Target {
-    /// The URL that the caller asks for: credentials are for its origin alone.
+    /// The URL that the caller asked for. Credentials go to its origin alone.
     named_url: Uri,
-    /// That, or where redirects have led to.
+    /// The named URL, or the URL that redirects led to.
     url: Uri,
-    /// A redirect has made a GET of it, which has no body.
+    /// Whether a redirect has turned the request into a GET without a body.
     became_get: bool,
 }
 
@@ -61,26 +81,35 @@ impl Target {
 }
 
 impl RequestTemplate {
-    pub(crate) fn new(method: Method, url: Uri) -> Self {
+    /// A request with these headers. A name and a password in the URL replace an `Authorization`.
+    pub(crate) fn new(method: Method, url: Uri, mut headers: HeaderMap) -> Self {
         let (url, authorization) = credentials::take_from(url);
-        let authorization = authorization.map(|value| (AUTHORIZATION, value));
+        if let Some(value) = authorization {
+            headers.insert(AUTHORIZATION, value);
+        }
         let target = Target::named(url.clone());
         Self {
             method,
             asked_url: url,
-            headers: authorization.into_iter().collect(),
+            headers,
             body: Bytes::new(),
+            accepts_responses: false,
             changed_headers: None,
             settled: target.clone(),
             target,
         }
     }
 
-    /// Asks for another URL.
+    /// Requests another URL.
     pub(crate) fn set_url(&mut self, url: Uri) {
         self.target = Target::named(url.clone());
         self.settled = self.target.clone();
         self.asked_url = url;
+    }
+
+    /// Also accepts a response that is no stream.
+    pub(crate) fn accept_responses(&mut self) {
+        self.accepts_responses = true;
     }
 
     /// Where the next request goes.
@@ -88,42 +117,43 @@ impl RequestTemplate {
         &self.target.url
     }
 
-    /// Another attempt begins: redirects that led to no stream are forgotten, as the next may lead
-    /// elsewhere.
+    /// Begins another attempt. Forgets redirects that led to no stream, as the next may lead to
+    /// another URL.
     pub(crate) fn begin(&mut self) {
         self.target = self.settled.clone();
     }
 
-    /// What the caller may change of the next attempt.
-    pub(crate) fn attempt(&self, number: u32) -> Attempt {
+    /// The parts of the next attempt that the `before_connect` hook may change.
+    pub(crate) fn attempt(&self, number: u32, last_error: Option<Error>) -> Attempt {
         Attempt {
             number,
+            last_error,
             url: self.asked_url.clone(),
             headers: self.headers.clone(),
         }
     }
 
-    /// The attempt is as the caller has changed it.
+    /// Sends the attempt as the hook has changed it.
     pub(crate) fn change(&mut self, attempt: Attempt) {
-        // As long as the caller asks for the same URL, the last redirect counts.
+        // While the caller asks for the same URL, the last redirect still applies.
         if attempt.url != self.target.named_url {
             self.target = Target::named(attempt.url);
         }
         self.changed_headers = Some(attempt.headers);
     }
 
-    /// Goes on where a transport was redirected to.
+    /// Continues at the URL that a redirect led to.
     pub(crate) fn follow(&mut self, url: Uri) {
-        // What a server says is nobody's password.
+        // A password in a redirect is not one of the caller's.
         (self.target.url, _) = credentials::take_from(url);
     }
 
-    /// The stream is open: where redirects have led to is kept.
+    /// The stream is open: later attempts begin at its URL.
     pub(crate) fn handle_open(&mut self) {
         self.settled = self.target.clone();
     }
 
-    /// Whether a redirect has led elsewhere than the caller said.
+    /// Whether a redirect has led to another URL than the caller named.
     pub(crate) fn is_redirected(&self) -> bool {
         self.target.url != self.target.named_url
     }
@@ -150,18 +180,24 @@ impl RequestTemplate {
                 headers.append(name, value.clone());
             }
         }
-        headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        if !self.accepts_responses {
+            headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        } else if !headers.contains_key(ACCEPT) {
+            headers.insert(ACCEPT, HeaderValue::from_static(STREAM_OR_JSON));
+        }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_CACHE));
         headers.remove(LAST_EVENT_ID);
-        let id = last_event_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
-        if let Some(id) = id {
+        if let Some(id) = last_event_id {
+            let Ok(id) = HeaderValue::from_bytes(id.as_bytes()) else {
+                unreachable!("the state machine sends only an ID that a header can carry");
+            };
             headers.insert(HeaderName::from_static(LAST_EVENT_ID), id);
         }
         request
     }
 
-    /// Lets the next request go where a redirect leads, and all after it once a stream is open
-    /// there.
+    /// Sends the next request to the URL that a redirect leads to, and all later ones once a stream is
+    /// open there.
     ///
     /// Spec: [HTTP-redirect fetch](https://fetch.spec.whatwg.org/#http-redirect-fetch).
     pub(crate) fn redirect(&mut self, status: StatusCode, to: &str) -> Result<(), TransportError> {
@@ -181,7 +217,7 @@ impl RequestTemplate {
     }
 }
 
-// Neither the query nor the headers: both may hold secrets.
+// Shows neither the query nor the headers: both may hold secrets.
 impl fmt::Debug for RequestTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestTemplate")
@@ -190,7 +226,7 @@ impl fmt::Debug for RequestTemplate {
     }
 }
 
-/// Whether a header is for the origin that the caller named, and for no other.
+/// Whether a header goes only to the origin that the caller named.
 fn is_for_named_origin(name: &HeaderName, value: &HeaderValue) -> bool {
     value.is_sensitive() || [AUTHORIZATION, COOKIE, HOST, PROXY_AUTHORIZATION].contains(name)
 }
@@ -200,11 +236,11 @@ mod tests {
     use super::*;
 
     fn template(method: Method, url: &str) -> RequestTemplate {
-        RequestTemplate::new(method, url.parse().unwrap())
+        RequestTemplate::new(method, url.parse().unwrap(), HeaderMap::new())
     }
 
     #[test]
-    fn credentials_go_only_to_the_origin_that_was_named() {
+    fn credentials_go_only_to_the_named_origin() {
         let mut template = template(Method::GET, "http://a.test/");
         template
             .headers
@@ -261,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_from_https_to_http() {
+    fn a_redirect_from_https_to_http_is_refused() {
         let mut template = template(Method::GET, "https://a.test/");
         assert!(
             template

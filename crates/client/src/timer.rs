@@ -1,4 +1,4 @@
-//! Owns `Timer`: the one deadline a session waits for at a time.
+//! `Timer`: the one deadline that a session waits for at a time.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -10,14 +10,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Default)]
 pub(crate) struct Timer {
-    /// Made once, and moved from deadline to deadline.
+    /// Allocated once, and reset for each deadline.
     sleep: Option<Pin<Box<Sleep>>>,
     is_set: bool,
 }
 
 impl Timer {
-    /// Ready once the deadline has passed, which is set by the first call since the last
-    /// [`clear`](Self::clear).
+    /// Ready once the deadline has passed. The first call after [`clear`](Self::clear) sets it.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -32,21 +31,21 @@ impl Timer {
             }
         }
         match &mut self.sleep {
-            // What was polled before it may have used up what tokio lets a task do in a row: a server
-            // that floods must not keep its own timeout from being heard.
+            // The body may have used up the budget that tokio gives a task. A server that floods must
+            // not disable its own timeout.
             Some(sleep) => pin!(unconstrained(sleep.as_mut())).poll(cx),
             None => Poll::Pending,
         }
     }
 
-    /// What was waited for has come.
+    /// Ends the wait.
     pub(crate) fn clear(&mut self) {
         self.is_set = false;
     }
 }
 
-/// The moment this far from now, or the last one that there is.
+/// The instant after this delay, at most a century from now.
 pub(crate) fn after(delay: Duration) -> Instant {
-    const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    Instant::now() + delay.min(FOR_EVER)
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    Instant::now() + delay.min(CENTURY)
 }

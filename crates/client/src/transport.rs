@@ -1,29 +1,82 @@
-//! Owns `Transport`: how a client reaches a server.
+//! `Transport`: how a client reaches a server.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
+/// How a client reaches a server.
+///
+/// A session calls [`connect`](Self::connect) once for each request, redirects included. Dropping the
+/// future, or the body in its response, closes the connection. A redirect is a response like any
+/// other, and the session follows it; a transport that follows redirects itself reports the last
+/// URL by [`FinalUrl`].
+///
+/// A [`tower_service::Service`] of `http` types, such as an `axum::Router` in the same process, is
+/// made a transport by [`SseClient::over_service`](crate::SseClient::over_service).
+///
+/// ```
+/// use bytes::Bytes;
+/// use tidings_client::{ConnectError, ResponseBody, ResponseFuture, SseClient, Transport, http};
+///
+/// /// A server that is always down, for a test.
+/// struct Down;
+///
+/// impl Transport for Down {
+///     fn connect(&self, _: http::Request<Bytes>) -> ResponseFuture {
+///         Box::pin(async { Err(ConnectError::Network("connection refused".into())) })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let client = SseClient::over(Down);
+/// let error = client.get("http://localhost/events").open().await.unwrap_err();
+/// assert!(error.is_connect());
+/// assert_eq!(error.to_string(), "could not connect to localhost:80");
+/// # }
+/// ```
+pub trait Transport: Send + Sync + 'static {
+    /// Sends the request over a new connection.
+    ///
+    /// Any response of the server is `Ok`, whatever its status. The text of an error is traced, so
+    /// it must name no path, query or header. A timeout is an [`std::io::Error`] of the kind
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut) among the sources.
+    fn connect(&self, request: http::Request<Bytes>) -> ResponseFuture;
+}
+
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn connect(&self, request: http::Request<Bytes>) -> ResponseFuture {
+        (**self).connect(request)
+    }
+}
+
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn connect(&self, request: http::Request<Bytes>) -> ResponseFuture {
+        (**self).connect(request)
+    }
+}
+
+/// The response to a request, once its head has arrived.
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody>, ConnectError>> + Send>>;
+
 /// Any error of a transport.
 pub type TransportError = Box<dyn StdError + Send + Sync>;
 
-/// A request on its way: resolves with the head of the response.
-pub type Connecting =
-    Pin<Box<dyn Future<Output = Result<http::Response<ResponseBody>, ConnectError>> + Send>>;
-
-/// Why a transport did not bring back a response.
+/// Why a transport returned no response.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The network failed: another attempt may succeed.
+    /// The network failed. Another attempt may succeed.
     Network(TransportError),
-    /// The transport cannot send such a request: no attempt will succeed.
+    /// The transport cannot send this request. No attempt will succeed.
     InvalidRequest(TransportError),
 }
 
@@ -31,7 +84,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Network(_) => "the connection to the server failed",
-            Self::InvalidRequest(_) => "the transport cannot send such a request",
+            Self::InvalidRequest(_) => "the transport cannot send this request",
         })
     }
 }
@@ -43,46 +96,31 @@ impl StdError for ConnectError {
     }
 }
 
-/// Where a transport that follows redirects ended: set by it among the extensions of the response.
-/// The session goes on from there, and its credentials stay where the caller named them.
+/// The URL that a response came from, set among its extensions by a transport that follows redirects
+/// itself. The session reconnects there; its credentials stay with the origin that you named.
 #[derive(Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "it is a URL and nothing else")]
 pub struct FinalUrl(pub http::Uri);
 
-// Not the URL, whose query may hold secrets.
+// Does not show the URL, whose query may hold secrets.
 impl fmt::Debug for FinalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FinalUrl")
     }
 }
 
-/// How long a connection may take to be made: set among the extensions of a request by
-/// [`connect_timeout`](crate::SseClient::connect_timeout), obeyed by transports that connect.
+/// The longest time in which a connection must be made, set among the extensions of a request by
+/// [`connect_timeout`](crate::SseClient::connect_timeout). A transport that makes connections must
+/// obey it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "it is a time and nothing else")]
 pub struct ConnectTimeout(pub std::time::Duration);
 
-/// How a client reaches a server.
-///
-/// Every connection of a session is one call, with a request made anew. Dropping the future, or
-/// the body it resolves with, closes the connection. A redirect is a response as any other: the
-/// session follows it; a transport that does so itself says where it came to by [`FinalUrl`].
-///
-/// A [`tower_service::Service`] of `http` types is a transport: an `axum::Router` in process, or a client in
-/// layers of tower.
-pub trait Transport: Send + Sync + 'static {
-    /// Sends the request over a new connection.
-    ///
-    /// What the server answers, whatever its status, is no error. The text of an error is traced,
-    /// so it names no URL and no header.
-    fn connect(&self, request: http::Request<Bytes>) -> Connecting;
-}
-
-/// The body of a response, whatever transport it comes from.
+/// The body of a response, from any transport.
 pub struct ResponseBody(Pin<Box<dyn Body<Data = Bytes, Error = TransportError> + Send>>);
 
 impl ResponseBody {
-    /// A body of any kind.
+    /// Wraps any body.
     pub fn new<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,

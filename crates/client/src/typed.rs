@@ -1,4 +1,4 @@
-//! Owns `TypedSession`: a session whose events are values of a serde enum.
+//! `TypedSession`: a session whose events are values of a serde enum.
 
 use std::borrow::BorrowMut;
 use std::fmt;
@@ -13,15 +13,15 @@ use tidings_proto::{Event, Format, Json, Undecodable};
 
 use crate::{Error, Session};
 
-/// A session whose events are read as values of one type, by [`Session::typed`].
+/// A session whose events are values of one type, made by [`Session::typed`].
 ///
-/// The `Err` of an item is the session's own and ends it, as everywhere. The `Err` within an event
-/// is that one event, which is no value of the type: it is kept whole and the session goes on, so
-/// that a client outlives the names that a server adds later. [`strict`](Self::strict) ends it
-/// there. An event without data, of comments or `retry` only, is heard where the session shows
-/// it, with `data` of `None`.
+/// The `Err` of an item is the error of the session, and ends it. The `Err` within an event is one
+/// event that is no value of the type: the session keeps it whole and continues, so that a client
+/// works with a server that adds event names later. A [`strict`](Self::strict) session ends there.
+/// An event without data, of comments or `retry` only, has `data` of `None`, and is delivered only
+/// if the session [shows](crate::RequestBuilder::comments) such events.
 #[doc(alias = "ClientSSESessionWithDeserialization")]
-#[must_use = "nothing is heard unless it is polled"]
+#[must_use = "nothing is read unless it is polled"]
 pub struct TypedSession<T, F = Json, S = Session> {
     session: S,
     format: F,
@@ -30,10 +30,11 @@ pub struct TypedSession<T, F = Json, S = Session> {
 }
 
 impl Session {
-    /// This session, its events read as values of a serde enum: a variant is chosen by the
-    /// event's name, what it holds is read from the data as JSON. See [`Event::typed`].
+    /// Reads the events of this session as values of a serde enum: the event's name chooses the
+    /// variant, and the data is its content as JSON. See [`Event::typed`].
     ///
-    /// A hub's [`Gap`](tidings_proto::Gap) is an event as any other: a variant `Gap(Gap)` hears it.
+    /// A hub's [`Gap`](tidings_proto::Gap) is an event like any other: a variant `Gap(Gap)` receives
+    /// it.
     ///
     /// ```no_run
     /// use tidings_client::{Error, Session};
@@ -45,7 +46,7 @@ impl Session {
     ///     Resync,
     /// }
     ///
-    /// async fn hear(session: Session) -> Result<(), Error> {
+    /// async fn read(session: Session) -> Result<(), Error> {
     ///     let mut shop = session.typed::<Shop>();
     ///     while let Some(event) = shop.try_next().await? {
     ///         match event.data {
@@ -63,13 +64,13 @@ impl Session {
         TypedSession::over(self)
     }
 
-    /// As [`typed`](Self::typed), for as long as it is borrowed: what
-    /// [`run`](crate::RequestBuilder::run) lends its block, or one that changes its type on the way.
+    /// As [`typed`](Self::typed), for a borrowed session: one in a block of
+    /// [`run`](crate::RequestBuilder::run), or one whose type changes in the middle of the stream.
     ///
     /// ```no_run
     /// # #[derive(serde::Deserialize)]
     /// # enum Shop { Resync }
-    /// # async fn hear(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+    /// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
     /// let request = client.get("http://localhost:8080/shop");
     /// request.run(async |session| {
     ///     let mut shop = session.typed_mut::<Shop>();
@@ -97,7 +98,7 @@ impl<T, S: BorrowMut<Session>> TypedSession<T, Json, S> {
 }
 
 impl<T, F, S: BorrowMut<Session>> TypedSession<T, F, S> {
-    /// Reads data in this format; [`Json`] by default.
+    /// Reads data in this format. Default: [`Json`].
     ///
     /// ```
     /// # use tidings_client::{Format, Session, TypedSession};
@@ -114,9 +115,8 @@ impl<T, F, S: BorrowMut<Session>> TypedSession<T, F, S> {
         }
     }
 
-    /// Ends the session at the first event that is no value of the type, with an error of
-    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable) and its connection closed; off by
-    /// default.
+    /// Whether the first event that is no value of the type ends the session, with
+    /// [`ErrorKind::Undecodable`](crate::ErrorKind::Undecodable). Default: `false`.
     ///
     /// The error's source is the [`Undecodable`], with the whole event:
     ///
@@ -128,23 +128,23 @@ impl<T, F, S: BorrowMut<Session>> TypedSession<T, F, S> {
     ///     Some(error.source()?.downcast_ref::<Undecodable>()?.event())
     /// }
     /// ```
-    pub fn strict(mut self) -> Self {
-        self.is_strict = true;
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.is_strict = strict;
         self
     }
 
-    /// The session that is read from: its response, its last event ID.
+    /// The underlying session, for its response or its last event ID.
     #[must_use]
     pub fn session(&self) -> &Session {
         self.session.borrow()
     }
 
-    /// The session that is read from, to close it, or to take an event untyped.
+    /// The underlying session, to close it, or to read an untyped event.
     pub fn session_mut(&mut self) -> &mut Session {
         self.session.borrow_mut()
     }
 
-    /// The session that is read from, untyped again. No event is lost between.
+    /// The underlying session, untyped again. No event is lost.
     #[must_use]
     pub fn into_session(self) -> S {
         self.session
@@ -155,19 +155,19 @@ impl<T: DeserializeOwned, F: Format, S: BorrowMut<Session>> TypedSession<T, F, S
     /// The next event; `None` once the session is over.
     ///
     /// # Errors
-    /// The session failed, or is [`strict`](Self::strict) and heard what it cannot read; it is
-    /// over.
+    /// The session failed, or is [`strict`](Self::strict) and received an event of another type. It
+    /// is over.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no event is lost.
+    /// Dropping the future loses no event.
     pub async fn try_next(&mut self) -> Result<Option<Event<Result<T, Undecodable>>>, Error> {
         self.next().await.transpose()
     }
 
-    /// The next item, as a [`Stream`] gives it; `None` once the session is over.
+    /// The next item, in the form of [`Stream`]; `None` once the session is over.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no event is lost.
+    /// Dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Result<Event<Result<T, Undecodable>>, Error>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -190,11 +190,11 @@ impl<T: DeserializeOwned, F: Format, S: BorrowMut<Session>> Stream for TypedSess
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let item = ready!(Pin::new(this.session.borrow_mut()).poll_next(cx));
-        Poll::Ready(item.map(|heard| heard.and_then(|event| this.read(event))))
+        Poll::Ready(item.map(|read| read.and_then(|event| this.read(event))))
     }
 }
 
-/// Nothing of it is ever pinned.
+// No field is ever pinned.
 impl<T, F, S> Unpin for TypedSession<T, F, S> {}
 
 impl<T, F, S: fmt::Debug> fmt::Debug for TypedSession<T, F, S> {

@@ -1,4 +1,4 @@
-//! Owns URLs: what can name one, how a `Location` is resolved, and which origin it has.
+//! URLs: the types that can name one, the target of a `Location`, and the origin of a URL.
 
 use http::Uri;
 use iri_string::format::ToDedicatedString as _;
@@ -7,8 +7,8 @@ use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 
 use crate::transport::TransportError;
 
-/// What can name a URL: text, a [`Uri`], or its parts: host, port and path, with the scheme `http`
-/// or after one of the caller's.
+/// The types that can name a URL: text, a [`Uri`], and a tuple of host, port and path, with the scheme
+/// `http` or with a scheme in front. Sealed.
 ///
 /// ```
 /// use tidings_client::IntoUrl;
@@ -19,12 +19,31 @@ use crate::transport::TransportError;
 /// # Ok::<(), http::Error>(())
 /// ```
 #[doc(alias = "urlString")]
-pub trait IntoUrl {
-    /// The URL.
+pub trait IntoUrl: sealed::Sealed {
+    /// The URL, without its fragment.
     ///
     /// # Errors
-    /// It is none.
+    /// The text or the parts are no valid URL.
     fn into_url(self) -> Result<Uri, http::Error>;
+}
+
+mod sealed {
+    #[allow(unnameable_types, reason = "it seals the trait")]
+    pub trait Sealed {}
+
+    impl Sealed for http::Uri {}
+    impl Sealed for &http::Uri {}
+    impl Sealed for &str {}
+    impl Sealed for String {}
+    impl Sealed for &String {}
+    impl Sealed for (&str, u16, &str) {}
+    impl Sealed for (&str, &str, u16, &str) {}
+}
+
+impl IntoUrl for &Uri {
+    fn into_url(self) -> Result<Uri, http::Error> {
+        Ok(self.clone())
+    }
 }
 
 impl IntoUrl for Uri {
@@ -35,7 +54,7 @@ impl IntoUrl for Uri {
 
 impl IntoUrl for &str {
     fn into_url(self) -> Result<Uri, http::Error> {
-        // A fragment is the client's own business and never sent.
+        // A fragment is for the client alone and is never sent.
         let url = self.split_once('#').map_or(self, |(url, _)| url);
         Ok(url.parse::<Uri>()?)
     }
@@ -70,7 +89,7 @@ impl IntoUrl for (&str, &str, u16, &str) {
             format!("{host}:{port}")
         };
         let url = Uri::builder().scheme(scheme).authority(authority);
-        // Without it the path would become part of the host.
+        // Without a slash the path would be read as part of the host.
         if path.starts_with('/') {
             url.path_and_query(path).build()
         } else {
@@ -79,7 +98,7 @@ impl IntoUrl for (&str, &str, u16, &str) {
     }
 }
 
-/// The same URL with one more parameter in its query.
+/// The URL with another parameter in its query.
 pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Result<Uri, http::Error> {
     let separator = if url.query().is_some() { '&' } else { '?' };
     let name = PercentEncodedForUri::unreserve(name);
@@ -87,7 +106,7 @@ pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Result<Uri, 
     Ok(format!("{url}{separator}{name}={value}").parse::<Uri>()?)
 }
 
-/// Where a `Location` leads from a URL.
+/// The URL that a `Location` leads to.
 ///
 /// Spec: [RFC 9110, section 10.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2).
 pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> {
@@ -98,12 +117,12 @@ pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> 
     if matches!(resolved.scheme_str(), Some("http" | "https")) && resolved.host().is_some() {
         Ok(resolved)
     } else {
-        Err("a redirect leads to no http URL".into())
+        Err("the Location is no URL of http or https".into())
     }
 }
 
-/// The URL with everything encoded behind its authority that RFC 3986 has no place for: others,
-/// browsers among them, send it and take it.
+/// The URL with every character after its authority encoded that RFC 3986 does not allow there.
+/// Browsers send and accept such characters.
 fn encode_path(url: &str) -> String {
     // An IPv6 address keeps its brackets.
     let (authority, path) = url.split_at(path_start(url));
@@ -128,7 +147,7 @@ fn encode_path(url: &str) -> String {
     encoded
 }
 
-/// Where the path of a URL or of a reference begins.
+/// The offset at which the path of a URL or of a reference begins.
 fn path_start(url: &str) -> usize {
     let end = |text: &str| text.find(['/', '?', '#']).unwrap_or(text.len());
     let first = end(url);
@@ -144,6 +163,15 @@ fn path_start(url: &str) -> usize {
 pub(crate) fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     let host = |url: &Uri| url.host().map(str::to_ascii_lowercase);
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
+}
+
+/// Host and port, to name the server in an error; `None` if the URL has no host.
+pub(crate) fn host_and_port(url: &Uri) -> Option<String> {
+    let host = url.host()?;
+    Some(match port(url) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    })
 }
 
 fn port(url: &Uri) -> Option<u16> {
@@ -163,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_is_resolved_against_the_url_it_came_from() {
+    fn a_location_is_resolved_against_the_requested_url() {
         let base = url("http://a.test:8080/b/c?d=e");
         for (location, expected) in [
             ("http://other.test/x", "http://other.test/x"),
@@ -191,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_send_is_resolved_too() {
+    fn characters_that_only_browsers_accept_are_encoded() {
         let check = |base: &str, location: &str, expected: &str| {
             assert_eq!(resolve(&url(base), location).unwrap(), expected);
         };
@@ -228,6 +256,17 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_named_by_host_and_port_alone() {
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(host_and_port(&url(text)).as_deref(), expected, "{text}");
+        };
+        check("http://a.test/b?c", Some("a.test:80"));
+        check("https://a.test", Some("a.test:443"));
+        check("http://us3r:pa55@[::1]:8080/b", Some("[::1]:8080"));
+        check("/b?c", None);
+    }
+
+    #[test]
     fn a_parameter_is_encoded() {
         let check = |base: &str, name, value, expected: &str| {
             assert_eq!(with_parameter(&url(base), name, value).unwrap(), expected);
@@ -248,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_named_by_text_or_by_its_parts() {
+    fn text_or_parts_name_a_url() {
         let check = |url: Result<Uri, http::Error>, expected: &str| {
             assert_eq!(url.unwrap(), expected);
         };
@@ -290,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_are_no_url_are_refused() {
+    fn invalid_urls_are_refused() {
         assert!(("http", "a b", 80, "/").into_url().is_err());
         assert!(("ht tp", "a", 80, "/").into_url().is_err());
         assert!("http://a b/".into_url().is_err());

@@ -1,4 +1,4 @@
-//! A typed session over a transport that answers once.
+//! Typed sessions, over a transport that answers once.
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde::de::DeserializeSeed;
 use serde::ser::Serialize;
 use tidings_client::{
-    Connecting, Error, ErrorKind, Event, EventName, Format, Json, ResponseBody, Session, SseClient,
-    Transport, TypedSession, Undecodable,
+    Comments, Error, ErrorKind, Event, EventName, Format, Json, ResponseBody, ResponseFuture,
+    Session, SseClient, Transport, TypedSession, Undecodable,
 };
 
 #[derive(Deserialize, Debug, PartialEq)]
@@ -71,17 +71,17 @@ const OTHER_SHAPE: &str = "event: product\nid: 9\ndata: {\"id\":\"a\"}\n\n";
 #[derive(Clone)]
 struct Server {
     parts: VecDeque<Part>,
-    /// As many as there are of the server and its open bodies.
+    /// Has one owner for the server, and one for each open body.
     connections: Arc<()>,
 }
 
 #[derive(Clone)]
 enum Part {
     Text(&'static str),
-    /// Pending once, and woken at once.
+    /// Is pending once, and wakes its task at once.
     Pause,
     Cut,
-    /// Sends no more, and does not end.
+    /// Sends nothing more, and does not end.
     Stall,
 }
 
@@ -94,13 +94,13 @@ impl Server {
     }
 
     async fn open(self) -> Session {
-        let client = SseClient::over(self).show_comment_events(true);
+        let client = SseClient::over(self).comments(Comments::Shown);
         client.get("http://test/events").open().await.unwrap()
     }
 }
 
 impl Transport for Server {
-    fn connect(&self, _request: Request<Bytes>) -> Connecting {
+    fn connect(&self, _request: Request<Bytes>) -> ResponseFuture {
         let response = Response::builder().header("content-type", "text/event-stream");
         let response = response.body(ResponseBody::new(self.clone())).unwrap();
         Box::pin(async { Ok(response) })
@@ -128,22 +128,22 @@ impl Body for Server {
     }
 }
 
-/// A session that hears these texts, one a chunk, and then the end.
-async fn hears(texts: &[&'static str]) -> Session {
+/// A session whose server sends these texts, one per chunk, and then ends.
+async fn session_of(texts: &[&'static str]) -> Session {
     let parts = texts.iter().map(|text| Part::Text(text));
     Server::sends(parts).open().await
 }
 
-type Heard<T> = Option<Result<Event<Result<T, Undecodable>>, Error>>;
+type Item<T> = Option<Result<Event<Result<T, Undecodable>>, Error>>;
 
-/// The value of an item that must be one.
-fn value<T>(heard: Heard<T>) -> T {
-    heard.unwrap().unwrap().data.unwrap().unwrap()
+/// The value of an item that is a value.
+fn value<T>(read: Item<T>) -> T {
+    read.unwrap().unwrap().data.unwrap().unwrap()
 }
 
-/// The event that could not be read, of an item that must be one, and why.
-fn undecodable<T>(heard: Heard<T>) -> (Event, String) {
-    let Some(Err(undecodable)) = heard.unwrap().unwrap().data else {
+/// The event of an item that is undecodable, and the cause.
+fn undecodable<T>(read: Item<T>) -> (Event, String) {
+    let Some(Err(undecodable)) = read.unwrap().unwrap().data else {
         panic!("it could be read");
     };
     let cause = undecodable.source().unwrap().to_string();
@@ -152,7 +152,7 @@ fn undecodable<T>(heard: Heard<T>) -> (Event, String) {
 
 #[tokio::test]
 async fn the_name_chooses_the_variant() {
-    let mut shop = hears(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
+    let mut shop = session_of(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
     assert_eq!(value(shop.next().await), jet());
     assert_eq!(value(shop.next().await), product());
     assert_eq!(value(shop.next().await), Shop::Resync);
@@ -162,21 +162,23 @@ async fn the_name_chooses_the_variant() {
 }
 
 #[tokio::test]
-async fn a_name_chooses_a_type_by_hand_too() {
-    let mut session = hears(&[JET, PRODUCT]).await;
-    let mut heard = Vec::new();
+async fn the_name_may_choose_a_type_by_hand() {
+    let mut session = session_of(&[JET, PRODUCT]).await;
+    let mut read = Vec::new();
     while let Some(event) = session.try_next().await.unwrap() {
-        heard.push(match event.event_type() {
+        read.push(match event.event_type() {
             "customer" => Shop::Customer(event.json().unwrap()),
             _ => Shop::Product(event.json::<Product>().unwrap()),
         });
     }
-    assert_eq!(heard, [jet(), product()]);
+    assert_eq!(read, [jet(), product()]);
 }
 
 #[tokio::test]
 async fn the_other_fields_are_kept() {
-    let mut numbers = hears(&[": c\nid: 7\nretry: 5\ndata: 1\n\n"]).await.typed();
+    let mut numbers = session_of(&[": c\nid: 7\nretry: 5\ndata: 1\n\n"])
+        .await
+        .typed();
     let event = numbers.try_next().await.unwrap().unwrap();
     assert_eq!(
         event.map(Result::unwrap),
@@ -191,8 +193,8 @@ async fn the_other_fields_are_kept() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_and_the_session_goes_on() {
-    let mut shop = hears(&[UNKNOWN, NO_JSON, OTHER_SHAPE, PRODUCT])
+async fn an_undecodable_event_is_kept_and_the_session_continues() {
+    let mut shop = session_of(&[UNKNOWN, NO_JSON, OTHER_SHAPE, PRODUCT])
         .await
         .typed::<Shop>();
 
@@ -231,11 +233,8 @@ async fn what_cannot_be_read_is_kept_and_the_session_goes_on() {
 #[tokio::test]
 async fn an_event_without_data_has_none() {
     for strict in [false, true] {
-        let session = hears(&[": hello\n\n", RESYNC]).await;
-        let mut shop = session.typed::<Shop>();
-        if strict {
-            shop = shop.strict();
-        }
+        let session = session_of(&[": hello\n\n", RESYNC]).await;
+        let mut shop = session.typed::<Shop>().strict(strict);
         let event = shop.try_next().await.unwrap().unwrap();
         assert!(event.data.is_none());
         assert_eq!(event.comments.as_deref(), Some("hello"));
@@ -244,7 +243,7 @@ async fn an_event_without_data_has_none() {
 }
 
 #[tokio::test]
-async fn strict_ends_once_and_closes_the_connection() {
+async fn strict_fails_once_and_closes_the_connection() {
     let server = Server::sends([
         Part::Text(RESYNC),
         Part::Text(UNKNOWN),
@@ -252,7 +251,7 @@ async fn strict_ends_once_and_closes_the_connection() {
         Part::Stall,
     ]);
     let connections = Arc::clone(&server.connections);
-    let mut shop = server.open().await.typed::<Shop>().strict();
+    let mut shop = server.open().await.typed::<Shop>().strict(true);
     assert_eq!(value(shop.next().await), Shop::Resync);
     assert_eq!(Arc::strong_count(&connections), 3);
 
@@ -278,45 +277,42 @@ async fn strict_ends_once_and_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn the_sessions_own_error_comes_once() {
+async fn the_error_of_the_session_comes_once() {
     for strict in [false, true] {
         let session = Server::sends([Part::Text(RESYNC), Part::Cut]).open().await;
-        let mut shop = session.typed::<Shop>();
-        if strict {
-            shop = shop.strict();
-        }
+        let mut shop = session.typed::<Shop>().strict(strict);
         assert_eq!(value(shop.next().await), Shop::Resync);
         let error = shop.next().await.unwrap().unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Network);
+        assert_eq!(*error.kind(), ErrorKind::Interrupted);
         assert!(shop.next().await.is_none());
     }
 }
 
 #[tokio::test]
-async fn a_wait_that_is_cancelled_loses_nothing() {
+async fn a_cancelled_wait_loses_nothing() {
     let mut parts = Vec::new();
     for text in [JET, PRODUCT, RESYNC] {
         let (start, end) = text.split_at(9);
         parts.extend([Part::Text(start), Part::Pause, Part::Text(end), Part::Pause]);
     }
     let mut shop = Server::sends(parts).open().await.typed::<Shop>();
-    let mut heard = Vec::new();
+    let mut read = Vec::new();
     loop {
         tokio::select! {
             biased;
             item = shop.next() => match item {
-                Some(item) => heard.push(value(Some(item))),
+                Some(item) => read.push(value(Some(item))),
                 None => break,
             },
             () = std::future::ready(()) => {}
         }
     }
-    assert_eq!(heard, [jet(), product(), Shop::Resync]);
+    assert_eq!(read, [jet(), product(), Shop::Resync]);
 }
 
 #[tokio::test]
-async fn a_session_that_is_lent_is_read_as_a_type_for_a_while() {
-    let mut session = hears(&[JET, PRODUCT, "data: 7\n\n"]).await;
+async fn a_borrowed_session_is_typed_for_a_while() {
+    let mut session = session_of(&[JET, PRODUCT, "data: 7\n\n"]).await;
     let mut shop = session.typed_mut::<Shop>();
     assert_eq!(
         shop.try_next()
@@ -329,7 +325,7 @@ async fn a_session_that_is_lent_is_read_as_a_type_for_a_while() {
         jet()
     );
     assert_eq!(shop.session().url(), "http://test/events");
-    let mut strict = shop.into_session().typed_mut::<Shop>().strict();
+    let mut strict = shop.into_session().typed_mut::<Shop>().strict(true);
     let event = strict.try_next().await.unwrap().unwrap();
     assert_eq!(event.data.unwrap().unwrap(), product());
     let event = session.try_next().await.unwrap().unwrap();
@@ -337,7 +333,7 @@ async fn a_session_that_is_lent_is_read_as_a_type_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_leaves_a_block_by_itself() {
+async fn undecodable_data_ends_a_block_with_a_json_error() {
     let server = Server::sends([Part::Text("data: 7\n\ndata: seven\n\n")]);
     let mut sum = 0;
     let request = SseClient::over(server).get("http://test/");
@@ -347,13 +343,13 @@ async fn what_cannot_be_read_leaves_a_block_by_itself() {
         }
         Ok(())
     });
-    assert_eq!(summed.await.unwrap_err().kind(), &ErrorKind::Block);
+    assert_eq!(summed.await.unwrap_err().kind(), &ErrorKind::Json);
     assert_eq!(sum, 7);
 }
 
 #[tokio::test]
-async fn untyped_again_it_goes_on_where_it_was() {
-    let mut shop = hears(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
+async fn an_untyped_session_continues_where_the_typed_one_was() {
+    let mut shop = session_of(&[JET, PRODUCT, RESYNC]).await.typed::<Shop>();
     assert_eq!(value(shop.next().await), jet());
     let untyped = shop.session_mut().try_next().await.unwrap().unwrap();
     assert_eq!(untyped.event_type(), "product");
@@ -362,7 +358,7 @@ async fn untyped_again_it_goes_on_where_it_was() {
     assert_eq!(untyped.event_type(), "resync");
 }
 
-/// JSON with another quote.
+/// JSON with single quotes.
 struct SingleQuoted;
 
 impl Format for SingleQuoted {
@@ -390,16 +386,16 @@ async fn another_format_reads_the_data() {
         RESYNC,
         UNKNOWN,
     ];
-    let session = hears(&texts).await;
-    let mut shop = session.typed::<Shop>().strict().format(SingleQuoted);
+    let session = session_of(&texts).await;
+    let mut shop = session.typed::<Shop>().strict(true).format(SingleQuoted);
     assert_eq!(value(shop.next().await), product());
     assert_eq!(value(shop.next().await), Shop::Resync);
     let error = shop.next().await.unwrap().unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Undecodable, "and is still strict");
+    assert_eq!(*error.kind(), ErrorKind::Undecodable, "it is still strict");
 }
 
 #[test]
-fn a_typed_session_is_a_stream_that_any_task_may_own() {
+fn a_typed_session_is_a_stream_that_any_task_can_own() {
     #[derive(Deserialize)]
     struct BoundToAThread {
         #[serde(skip)]

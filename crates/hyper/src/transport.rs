@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::PROXY_AUTHORIZATION;
 use http::{Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
-use tidings_client::{ConnectError, ConnectTimeout, Connecting, ResponseBody, Transport};
+use tidings_client::{ConnectError, ConnectTimeout, ResponseBody, ResponseFuture, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::coding;
@@ -186,7 +186,7 @@ impl DirectTransport {
 }
 
 impl Transport for DirectTransport {
-    fn connect(&self, request: Request<Bytes>) -> Connecting {
+    fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
         Box::pin(self.clone().send(request))
     }
 }

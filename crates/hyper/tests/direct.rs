@@ -131,7 +131,8 @@ async fn a_request_has_each_expected_header_once() {
 #[tokio::test]
 async fn a_complete_response_ends_the_stream_and_a_cut_one_is_an_error() {
     let a = || vec!["a".to_owned()];
-    let network = Some(ErrorKind::Network);
+    let connect = Some(ErrorKind::Connect);
+    let interrupted = Some(ErrorKind::Interrupted);
     let event = "9\r\ndata: a\n\n\r\n";
     assert_eq!(
         outcome(&format!("{CHUNKED}{event}0\r\n\r\n")).await,
@@ -139,23 +140,23 @@ async fn a_complete_response_ends_the_stream_and_a_cut_one_is_an_error() {
     );
     assert_eq!(
         outcome(&format!("{CHUNKED}{event}")).await,
-        (a(), network.clone())
+        (a(), interrupted.clone())
     );
     assert_eq!(
         outcome(&format!("{CHUNKED}{event}5\r\nda")).await,
-        (a(), network.clone())
+        (a(), interrupted.clone())
     );
     assert_eq!(
         outcome(&format!("{CHUNKED}{event}no size\r\n")).await,
-        (a(), network.clone())
+        (a(), interrupted.clone())
     );
     assert_eq!(
         outcome(&format!("{UNTIL_CLOSE}data: a\n\n")).await,
         (a(), None)
     );
-    assert_eq!(outcome("").await, (vec![], network.clone()));
-    assert_eq!(outcome("HTTP/1.1 200 O").await, (vec![], network.clone()));
-    assert_eq!(outcome("garbage\r\n\r\n").await, (vec![], network));
+    assert_eq!(outcome("").await, (vec![], connect.clone()));
+    assert_eq!(outcome("HTTP/1.1 200 O").await, (vec![], connect.clone()));
+    assert_eq!(outcome("garbage\r\n\r\n").await, (vec![], connect));
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn an_unreachable_or_unsupported_url_is_an_error() {
     let refused = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let error = open(&refused, Reconnect::off()).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Connect);
     let error = open("ftp://127.0.0.1/", Reconnect::standard())
         .await
         .unwrap_err();

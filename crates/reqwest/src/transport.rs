@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
-use tidings_client::{ConnectError, Connecting, FinalUrl, IntoUrl, ResponseBody, Transport};
+use tidings_client::{ConnectError, FinalUrl, IntoUrl, ResponseBody, ResponseFuture, Transport};
 
 use crate::error::without_urls;
 
@@ -73,7 +73,7 @@ impl ReqwestTransport {
 }
 
 impl Transport for ReqwestTransport {
-    fn connect(&self, request: Request<Bytes>) -> Connecting {
+    fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
         let client = self.client.clone();
         let request = self.request(request);
         Box::pin(async move {

@@ -5,7 +5,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidings_client::{ConnectError, Connecting, Transport};
+use tidings_client::{ConnectError, ResponseFuture, Transport};
 
 /// Sends nothing, and fails each request with this error.
 pub(crate) struct Unsendable<E>(Arc<E>);
@@ -17,7 +17,7 @@ impl<E> Unsendable<E> {
 }
 
 impl<E: StdError + Send + Sync + 'static> Transport for Unsendable<E> {
-    fn connect(&self, _: http::Request<Bytes>) -> Connecting {
+    fn connect(&self, _: http::Request<Bytes>) -> ResponseFuture {
         let error = Arc::clone(&self.0);
         Box::pin(ready(Err(ConnectError::InvalidRequest(error.into()))))
     }

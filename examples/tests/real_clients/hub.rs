@@ -85,7 +85,9 @@ fn chromium_shows_why_an_answer_is_not_whole() {
     let mut asked = upstream.asked().open();
     asked.token("Beca");
     drop(asked);
-    let why = "That is not all: the connection to the server failed.";
+    let url = upstream.url();
+    let host = url.split('/').nth(2).expect("a URL has a host");
+    let why = format!("That is not all: the stream from {host} was interrupted.");
     let end = json!(["Beca", why, 2]).to_string();
     // It is shown before the 204 comes, and not changed by that.
     let is_end = |word: &str| word == end || word.replace(",1]", ",2]") == end;

@@ -1,4 +1,4 @@
-//! What an error carries.
+//! The content of an error.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn refusal(status: u16, body: &[Part]) -> Script {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_with_its_head_and_body() {
+async fn an_error_carries_the_head_and_body_of_a_refusal() {
     let body = [
         Part::Bytes(b"no "),
         Part::Wait(100),
@@ -36,7 +36,7 @@ async fn a_refusal_is_told_with_its_head_and_body() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_came_of_a_refusal_before_it_broke_is_told() {
+async fn an_error_carries_the_body_of_a_refusal_that_broke_off() {
     let server = Server::plays([refusal(403, &[Part::Bytes(b"who "), Part::Cut])]);
     let error = server.open(Reconnect::standard()).await.unwrap_err();
     assert_eq!(
@@ -47,7 +47,7 @@ async fn what_came_of_a_refusal_before_it_broke_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_without_end_does_not_hold_the_error_back() {
+async fn an_endless_refusal_does_not_delay_the_error() {
     let started = Instant::now();
     let server = Server::plays([refusal(404, &[Part::Bytes(b"wait"), Part::Stall])]);
     let error = server.open(Reconnect::standard()).await.unwrap_err();
@@ -73,14 +73,14 @@ async fn a_large_refusal_is_read_up_to_the_limit() {
     let request = client.get("http://test/").max_error_body_bytes(7);
     assert_eq!(read(request).await, 7);
 
-    // Frames without bytes are no way around it.
+    // Frames without bytes count too.
     let empty = vec![Part::Bytes(b""); 100_000];
     let server = Server::plays([refusal(404, &empty)]);
     assert!(server.open(Reconnect::off()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_says_whether_another_try_may_help() {
+async fn an_error_knows_whether_another_try_may_help() {
     for (script, is_retryable) in [
         (Script::Refuse, true),
         (Script::Busy("1"), true),
@@ -96,7 +96,7 @@ async fn it_says_whether_another_try_may_help() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_says_where_the_session_was_and_what_it_read() {
+async fn an_error_carries_the_last_event_id_and_the_buffer() {
     let server = Server::plays([parts(&[
         Part::Bytes(b"id: 7\ndata: a\n\ndata: b\n\nid: 8\nda"),
         Part::Cut,
@@ -110,13 +110,13 @@ async fn it_says_where_the_session_was_and_what_it_read() {
         assert_eq!(session.try_next().await.unwrap().unwrap().text(), text);
     }
     let error = session.try_next().await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Interrupted);
     assert_eq!(error.last_event_id().unwrap(), "7");
     assert_eq!(error.buffer(), Some("data: b\n\n"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_last_connection_is_kept() {
+async fn the_buffer_holds_the_last_connection_only() {
     let server = Server::plays([
         parts(&[Part::Bytes(b"data: a\n\ndata: cut")]),
         parts(&[Part::Bytes(b"data: b\n\n"), Part::Cut]),
@@ -133,10 +133,70 @@ async fn only_the_last_connection_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_kept_unless_asked_for() {
+async fn no_buffer_is_kept_by_default() {
     let server = Server::plays([parts(&[Part::Bytes(b"data: a\n\n"), Part::Cut])]);
     let mut session = server.open(Reconnect::off()).await.unwrap();
     session.try_next().await.unwrap();
     let error = session.try_next().await.unwrap_err();
     assert_eq!((error.buffer(), error.response().is_none()), (None, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_carries_the_wait_that_it_asks_for() {
+    let server = Server::plays([Script::Busy("7"), status(503)]);
+    for expected in [Some(Duration::from_secs(7)), None] {
+        let error = server.open(Reconnect::off()).await.unwrap_err();
+        assert_eq!(error.retry_after(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_error_names_host_and_port_and_no_more() {
+    let url = "http://us3r:pa55@test:8080/path?query";
+    let server = Server::plays([Script::Refuse, parts(&[Part::Cut])]);
+    let client = server.client(Reconnect::off());
+    let error = client.get(url).open().await.unwrap_err();
+    assert_eq!(error.to_string(), "could not connect to test:8080");
+    assert!(error.is_connect() && !error.is_timeout());
+
+    let mut session = client.get(url).open().await.unwrap();
+    let error = session.try_next().await.unwrap_err();
+    let message = "the stream from test:8080 was interrupted";
+    assert_eq!(error.to_string(), message);
+    assert!(!error.is_connect() && !error.is_timeout());
+    // Also after a redirect: it names the server that failed.
+    let server = Server::plays([
+        Script::Redirect(307, "https://other.test/x?y"),
+        Script::Refuse,
+    ]);
+    let error = server.open(Reconnect::off()).await.unwrap_err();
+    assert_eq!(error.to_string(), "could not connect to other.test:443");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_known_as_one() {
+    let server = Server::plays([Script::Hang, parts(&[Part::Stall])]);
+    let second = Duration::from_secs(1);
+    let client = server.client(Reconnect::off());
+    let client = client.response_timeout(second).idle_timeout(second);
+    let error = client.get("http://test/").open().await.unwrap_err();
+    assert!(error.is_timeout() && error.is_connect());
+    let mut session = client.get("http://test/").open().await.unwrap();
+    let error = session.try_next().await.unwrap_err();
+    assert!(error.is_timeout() && !error.is_connect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_of_an_error_keeps_what_it_carried() {
+    let server = Server::plays([parts(&[Part::Bytes(b"id: 7\ndata: a\n\n"), Part::Cut])]);
+    let mut session = server.open(Reconnect::standard()).await.unwrap();
+    session.try_next().await.unwrap();
+    let soon = Duration::from_millis(1);
+    tokio::time::timeout(soon, session.try_next())
+        .await
+        .unwrap_err();
+    let lost = session.last_error().unwrap().clone();
+    drop(session);
+    assert_eq!(lost.kind(), &ErrorKind::Interrupted);
+    assert_eq!(std::error::Error::source(&lost).unwrap().to_string(), "cut");
 }

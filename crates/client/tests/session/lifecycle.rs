@@ -1,4 +1,4 @@
-//! What a session tells between its events.
+//! The steps that a session reports between its events.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use tidings_client::{ConnectionState, Error, Lifecycle, Reconnect, Session, SseClient};
 use tokio::time::Instant;
 
-use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
+use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 
-/// What is told, a word or two each.
+/// The reported steps, a word or two each.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+struct Steps(Arc<Mutex<Vec<String>>>);
 
-impl Told {
+impl Steps {
     fn by(&self, client: SseClient) -> SseClient {
-        let told = Arc::clone(&self.0);
-        client.on_lifecycle(move |lifecycle| {
-            let text = match lifecycle {
+        let steps = Arc::clone(&self.0);
+        client.on_lifecycle(move |step| {
+            let text = match step {
                 Lifecycle::Connecting { attempt } => format!("connecting {attempt}"),
                 Lifecycle::NotResumable { id } => format!("not resumable {:?}", id.as_str()),
                 Lifecycle::Open { response } => format!("open {}", response.status.as_u16()),
@@ -28,9 +28,9 @@ impl Told {
                 Lifecycle::Gap(gap) => format!("gap {:?} {}", gap.reason, gap.resumed),
                 Lifecycle::Failed { error } => format!("failed {:?}", error.kind()),
                 Lifecycle::Ended => "ended".into(),
-                _ => panic!("unheard of: {lifecycle:?}"),
+                _ => panic!("unknown: {step:?}"),
             };
-            told.lock().unwrap().push(text);
+            steps.lock().unwrap().push(text);
         })
     }
 
@@ -39,51 +39,51 @@ impl Told {
     }
 }
 
-async fn open(server: &Server, told: &Told, reconnect: Reconnect) -> Result<Session, Error> {
-    let client = told.by(server.client(reconnect));
+async fn open(server: &Server, steps: &Steps, reconnect: Reconnect) -> Result<Session, Error> {
+    let client = steps.by(server.client(reconnect));
     client.get("http://test/").open().await
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_step_by_step() {
+async fn an_outage_is_reported_step_by_step() {
     let server = Server::plays([
         Script::Refuse,
         stream("data: a\n\n"),
         parts(&[Part::Cut]),
         status(204),
     ]);
-    let told = Told::default();
-    let mut session = open(&server, &told, Reconnect::standard()).await.unwrap();
+    let steps = Steps::default();
+    let mut session = open(&server, &steps, Reconnect::standard()).await.unwrap();
     let opening = [
         "connecting 0",
-        "lost Some(Network)",
+        "lost Some(Connect)",
         "waiting 1 3s",
         "connecting 1",
         "open 200",
     ];
-    assert_eq!(told.take(), opening);
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(steps.take(), opening);
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     let rest = [
         "lost None",
         "waiting 1 3s",
         "connecting 1",
         "open 200",
-        "lost Some(Network)",
+        "lost Some(Interrupted)",
         "waiting 1 3s",
         "connecting 1",
         "ended",
     ];
-    assert_eq!(told.take(), rest);
+    assert_eq!(steps.take(), rest);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_once_and_is_the_last() {
+async fn a_failure_is_reported_once_and_last() {
     let server = Server::plays([status(404)]);
-    let told = Told::default();
-    let error = open(&server, &told, Reconnect::standard()).await;
+    let steps = Steps::default();
+    let error = open(&server, &steps, Reconnect::standard()).await;
     assert!(error.is_err());
     assert_eq!(
-        told.take(),
+        steps.take(),
         [
             "connecting 0",
             "lost Some(Status(404))",
@@ -92,58 +92,61 @@ async fn a_failure_is_told_once_and_is_the_last() {
     );
 
     let server = Server::plays([parts(&[Part::Cut])]);
-    let mut session = open(&server, &told, Reconnect::off()).await.unwrap();
-    hear(&mut session).await;
-    hear(&mut session).await;
+    let mut session = open(&server, &steps, Reconnect::off()).await.unwrap();
+    read_all(&mut session).await;
+    read_all(&mut session).await;
     let cut = [
         "connecting 0",
         "open 200",
-        "lost Some(Network)",
-        "failed Network",
+        "lost Some(Interrupted)",
+        "failed Interrupted",
     ];
-    assert_eq!(told.take(), cut);
+    assert_eq!(steps.take(), cut);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_no_header_can_carry_is_told_as_not_resumable() {
+async fn an_id_that_no_header_can_carry_is_reported_as_not_resumable() {
     let server = Server::plays([
         stream("id: a\tb\ndata: a\n\n"),
         stream("id:\ndata: b\n\n"),
         status(204),
     ]);
-    let told = Told::default();
-    let mut session = open(&server, &told, Reconnect::standard()).await.unwrap();
-    hear(&mut session).await;
-    let told = told.take();
-    let not_resumable: Vec<&String> = told.iter().filter(|text| text.starts_with("not")).collect();
+    let steps = Steps::default();
+    let mut session = open(&server, &steps, Reconnect::standard()).await.unwrap();
+    read_all(&mut session).await;
+    let steps = steps.take();
+    let not_resumable: Vec<&String> = steps
+        .iter()
+        .filter(|text| text.starts_with("not"))
+        .collect();
     assert_eq!(not_resumable, [r#"not resumable "a\tb""#]);
     assert_eq!(server.header("last-event-id"), [[""; 0]; 3]);
 }
 
 #[cfg(feature = "json")]
 #[tokio::test(start_paused = true)]
-async fn a_gap_is_a_signal_where_it_is_asked_for_and_else_an_event() {
+async fn a_gap_is_reported_if_asked_for_and_otherwise_an_event() {
     const STREAM: &str = "id: e.7.AAAA\nevent: gap\ndata: {\"requested\":\"e.1.BBBB\",\
          \"resumed\":\"e.7.AAAA\",\"reason\":\"trimmed\",\"missed\":5}\n\n\
          id: e.8.CCCC\ndata: a\n\nid: 9\nevent: gap\ndata: mind\n\n";
-    let told = Told::default();
+    let steps = Steps::default();
     let server = Server::plays([stream(STREAM), stream(STREAM)]);
-    let client = told.by(server.client(Reconnect::off()));
+    let client = steps.by(server.client(Reconnect::off()));
 
     let request = client.get("http://test/").gaps(true);
     let mut session = request.open().await.unwrap();
     let event = session.try_next().await.unwrap().unwrap();
     assert_eq!(event.text(), "a");
     let texts = ["connecting 0", "open 200", "gap Trimmed e.7.AAAA"];
-    assert_eq!(told.take(), texts);
-    assert_eq!(hear(&mut session).await.0, ["mind"]);
+    assert_eq!(steps.take(), texts);
+    assert_eq!(read_all(&mut session).await.0, ["mind"]);
 
     let mut session = client.get("http://test/").open().await.unwrap();
-    assert_eq!(hear(&mut session).await.0.len(), 3);
+    assert_eq!(read_all(&mut session).await.0.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_state_says_what_a_session_is_doing() {
+async fn the_state_is_that_of_the_last_poll() {
     let server = Server::plays([stream("data: a\n\n"), Script::Hang]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
     assert_eq!(session.state(), ConnectionState::Open);

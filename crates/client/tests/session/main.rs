@@ -1,15 +1,20 @@
-//! A session over a scripted transport, on paused time.
+//! Sessions over a scripted transport, in paused time.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod before_connect;
+mod client;
 mod error;
 mod lifecycle;
+mod reconnect_now;
 mod reconnection;
 mod redirects;
+mod repeats;
 mod request;
+mod responses;
 mod run;
 mod scripted;
 mod service;
 mod strategy;
 mod stream;
 mod timeouts;
+mod unauthorized;

@@ -1,4 +1,4 @@
-//! When a session connects again, and what it resumes after.
+//! When a session reconnects, and which event it resumes after.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -6,12 +6,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
-use tidings_client::{ErrorKind, Reconnect, SseClient};
+use tidings_client::{ErrorKind, EventId, Reconnect, SseClient};
 
-use crate::scripted::{Script, Server, hear, status, stream};
+use crate::scripted::{Script, Server, read_all, status, stream};
 
 #[tokio::test(start_paused = true)]
-async fn it_resumes_after_the_last_event_heard() {
+async fn a_session_resumes_after_the_last_event_read() {
     let server = Server::plays([
         stream("id: 1\ndata: a\n\nid: 2\ndata: unfinished\n"),
         stream("data: b\n\n"),
@@ -21,7 +21,7 @@ async fn it_resumes_after_the_last_event_heard() {
         status(204),
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    let (texts, error) = hear(&mut session).await;
+    let (texts, error) = read_all(&mut session).await;
     assert_eq!((texts.join(""), error), ("abcde".into(), None));
     let sent: [&[&str]; 6] = [&[], &["1"], &["1"], &["größe…"], &[], &[]];
     assert_eq!(server.header("last-event-id"), sent);
@@ -29,7 +29,7 @@ async fn it_resumes_after_the_last_event_heard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_resumes_after_the_id_it_was_given() {
+async fn a_session_resumes_after_the_id_of_its_request() {
     let server = Server::plays([Script::Refuse, stream("data: a\n\n")]);
     let client = server.client(Reconnect::standard());
     let mut session = client
@@ -51,7 +51,7 @@ async fn the_server_names_the_reconnection_time() {
         status(204),
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    assert_eq!(hear(&mut session).await.0, ["a"]);
+    assert_eq!(read_all(&mut session).await.0, ["a"]);
     assert_eq!(server.waits(), [1500, 200, 200].map(Duration::from_millis));
 }
 
@@ -66,10 +66,10 @@ async fn under_fixed_attempts_count_per_outage() {
     ]);
     let reconnect = Reconnect::fixed(2, Duration::from_secs(1));
     let mut session = server.open(reconnect).await.unwrap();
-    let (texts, error) = hear(&mut session).await;
+    let (texts, error) = read_all(&mut session).await;
     assert_eq!(
         (texts.join(""), error),
-        ("ab".into(), Some(ErrorKind::Network))
+        ("ab".into(), Some(ErrorKind::Connect))
     );
     assert_eq!(server.waits(), [Duration::from_secs(1); 4]);
 }
@@ -90,26 +90,26 @@ async fn two_numbers_alone_are_a_policy() {
         .max_reconnection_attempts(2)
         .reconnection_time(Duration::from_secs(2));
     let mut session = client.get("http://test/").open().await.unwrap();
-    let heard = (vec!["a".into(), "b".into()], Some(ErrorKind::Network));
-    assert_eq!(hear(&mut session).await, heard);
+    let read = (vec!["a".into(), "b".into()], Some(ErrorKind::Connect));
+    assert_eq!(read_all(&mut session).await, read);
     assert_eq!(server.waits(), [Duration::from_secs(2); 4]);
 
     let server = lossy();
     let client = SseClient::over(server.clone()).max_reconnection_attempts(2);
     let mut session = client.get("http://test/").open().await.unwrap();
-    assert_eq!(hear(&mut session).await, heard);
+    assert_eq!(read_all(&mut session).await, read);
     assert_eq!(server.waits(), [Duration::from_secs(3); 4]);
 
-    // Without a number of attempts there is none.
+    // Without a number of attempts, the default policy allows none.
     let server = lossy();
     let client = SseClient::over(server.clone()).reconnection_time(Duration::ZERO);
     let mut session = client.get("http://test/").open().await.unwrap();
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_set_by_hand_gives_way_to_what_is_heard() {
+async fn a_received_id_replaces_one_set_by_hand() {
     let server = Server::plays([
         stream("data: a\n\n"),
         stream("id: 8\ndata: b\n\n"),
@@ -118,12 +118,12 @@ async fn an_id_set_by_hand_gives_way_to_what_is_heard() {
     let request = server.client(Reconnect::standard()).get("http://test/");
     let request = request.header("Last-Event-ID", "7");
     let mut session = request.open().await.unwrap();
-    assert_eq!(hear(&mut session).await.0, ["a", "b"]);
+    assert_eq!(read_all(&mut session).await.0, ["a", "b"]);
     assert_eq!(server.header("last-event-id"), [["7"], ["7"], ["8"]]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_id_is_never_a_header() {
+async fn an_empty_id_is_never_sent() {
     let server = Server::plays([
         stream("data: a\n\n"),
         stream("id: 1\ndata: b\n\n"),
@@ -133,7 +133,7 @@ async fn an_empty_id_is_never_a_header() {
     let request = server.client(Reconnect::standard()).get("http://test/");
     let request = request.header("Last-Event-ID", "");
     let mut session = request.open().await.unwrap();
-    assert_eq!(hear(&mut session).await.0, ["a", "b", "c"]);
+    assert_eq!(read_all(&mut session).await.0, ["a", "b", "c"]);
     let sent: [&[&str]; 4] = [&[], &[], &["1"], &[]];
     assert_eq!(server.header("last-event-id"), sent);
 }
@@ -158,7 +158,8 @@ async fn a_refusal_is_never_repeated() {
                 body: Vec::new(),
             },
             ErrorKind::ContentType(Some("text/plain".into())),
-            "expected text/event-stream, but the server sent \"text/plain\"",
+            "expected text/event-stream, but the server sent \"text/plain\"; \
+             open_or_response accepts other types",
         ),
         (
             Script::Answer {
@@ -167,12 +168,13 @@ async fn a_refusal_is_never_repeated() {
                 body: Vec::new(),
             },
             ErrorKind::ContentType(None),
-            "expected text/event-stream, but the server named no content type",
+            "expected text/event-stream, but the server named no content type; \
+             open_or_response accepts such a response",
         ),
         (
             Script::Unsendable,
             ErrorKind::InvalidRequest,
-            "the request cannot be made",
+            "the request cannot be sent: its URL, a header or a setting is invalid",
         ),
     ] {
         let server = Server::plays([script]);
@@ -183,7 +185,7 @@ async fn a_refusal_is_never_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_busy_is_asked_when_it_says() {
+async fn a_retry_after_is_obeyed() {
     let server = Server::plays([Script::Busy("2"), Script::Busy("2"), stream("data: a\n\n")]);
     let reconnect = Reconnect::standard().reconnection_time(Duration::from_millis(100));
     let mut session = server.open(reconnect.retry_refusals(true)).await.unwrap();
@@ -204,7 +206,7 @@ async fn failed_attempts_lengthen_the_wait_and_a_seed_repeats_it() {
         ]);
         let client = server.client(Reconnect::standard()).jitter_seed(seed);
         let mut session = client.get("http://test/").open().await.unwrap();
-        assert_eq!(hear(&mut session).await, (vec![], None));
+        assert_eq!(read_all(&mut session).await, (vec![], None));
         server.waits()
     };
     let first = waits(1).await;
@@ -212,7 +214,7 @@ async fn failed_attempts_lengthen_the_wait_and_a_seed_repeats_it() {
     assert_eq!(first, second);
     assert_ne!(first, waits(2).await);
     let seconds = |seconds| Duration::from_secs(seconds);
-    // From the end on: at once, then up to twice, four and eight times as long, and at once again.
+    // After the end 3 s, then up to twice, four and eight times that, and after the next end 3 s.
     for (wait, longest) in first.iter().zip([3, 6, 12, 24, 3].map(seconds)) {
         assert!((seconds(3)..=longest).contains(wait), "{first:?}");
     }
@@ -223,7 +225,7 @@ async fn the_first_connection_must_succeed_unless_the_policy_covers_it() {
     let server = Server::plays([Script::Refuse]);
     let reconnect = Reconnect::fixed(5, Duration::ZERO);
     let error = server.open(reconnect).await.unwrap_err();
-    assert_eq!((error.kind(), server.requests()), (&ErrorKind::Network, 1));
+    assert_eq!((error.kind(), server.requests()), (&ErrorKind::Connect, 1));
 
     let server = Server::plays([Script::Refuse, Script::Refuse, stream("data: a\n\n")]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
@@ -231,11 +233,74 @@ async fn the_first_connection_must_succeed_unless_the_policy_covers_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_that_fail_at_once_leave_others_their_turn() {
+async fn attempts_that_fail_at_once_yield_to_other_work() {
     let server = Server::plays(vec![Script::Refuse; 1000]);
     let reconnect = Reconnect::fixed(u32::MAX, Duration::ZERO).retry_first_connection(true);
     let mut opening = pin!(server.open(reconnect));
     let polled = poll_fn(|cx| Poll::Ready(opening.as_mut().poll(cx).is_pending()));
     assert!(polled.await);
     assert!(server.requests() <= 32, "{} in one poll", server.requests());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_event_id_may_be_text_a_number_or_an_id() {
+    let id = EventId::from_static("d");
+    let server = Server::plays(vec![stream(""); 5]);
+    let client = server.client(Reconnect::off());
+    let request = || client.get("http://test/");
+    request().last_event_id("a").open().await.unwrap();
+    let text = String::from("b");
+    request().last_event_id(text).open().await.unwrap();
+    request().last_event_id(3_u64).open().await.unwrap();
+    request().last_event_id(&id).open().await.unwrap();
+    request().last_event_id(id).open().await.unwrap();
+    let sent = [["a"], ["b"], ["3"], ["d"], ["d"]];
+    assert_eq!(server.header("last-event-id"), sent);
+
+    let invalid = client.get("http://test/").last_event_id("two\nlines");
+    let error = invalid.open().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidRequest);
+    assert_eq!(server.requests(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn numbers_edit_the_policy_whichever_comes_first() {
+    let second = Duration::from_secs(1);
+    let policy = Reconnect::fixed(1, 9 * second);
+    let edits: [fn(SseClient, Reconnect) -> SseClient; 2] = [
+        |client, policy| {
+            let client = client.max_reconnection_attempts(2);
+            let client = client.reconnection_time(Duration::from_secs(1));
+            client.reconnect(policy)
+        },
+        |client, policy| {
+            let client = client.reconnect(policy).max_reconnection_attempts(2);
+            client.reconnection_time(Duration::from_secs(1))
+        },
+    ];
+    for edit in edits {
+        let server = Server::plays([stream(""), Script::Refuse, Script::Refuse]);
+        let client = edit(SseClient::over(server.clone()), policy.clone());
+        let mut session = client.get("http://test/").open().await.unwrap();
+        let failed = (vec![], Some(ErrorKind::Connect));
+        assert_eq!(read_all(&mut session).await, failed);
+        assert_eq!(server.waits(), [second; 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_of_a_request_replaces_the_numbers_of_its_client() {
+    let second = Duration::from_secs(1);
+    let server = Server::plays([stream(""), Script::Refuse]);
+    let client = server.client(Reconnect::off());
+    let client = client
+        .max_reconnection_attempts(9)
+        .reconnection_time(9 * second);
+    let request = client
+        .get("http://test/")
+        .reconnect(Reconnect::fixed(1, second));
+    let mut session = request.open().await.unwrap();
+    let failed = (vec![], Some(ErrorKind::Connect));
+    assert_eq!(read_all(&mut session).await, failed);
+    assert_eq!(server.waits(), [second]);
 }

@@ -1,8 +1,8 @@
-//! Where redirects lead, and what goes along.
+//! Redirects, and the headers that follow them.
 
 use tidings_client::{ErrorKind, Reconnect};
 
-use crate::scripted::{Part, Script, Server, hear, parts, status, stream};
+use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 
 #[tokio::test(start_paused = true)]
 async fn redirects_are_followed_and_the_last_url_is_kept() {
@@ -15,7 +15,7 @@ async fn redirects_are_followed_and_the_last_url_is_kept() {
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
     assert_eq!(session.url(), "http://other.test/d");
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     let urls = [
         "http://test/events",
         "http://test/b?c",
@@ -42,7 +42,7 @@ async fn no_credential_follows_a_redirect_nor_a_reconnection_to_another_origin()
         .bearer("token")
         .header("cookie", "a=b");
     assert_eq!(
-        hear(&mut request.open().await.unwrap()).await,
+        read_all(&mut request.open().await.unwrap()).await,
         (vec!["a".into()], None)
     );
     let sent: [&[&str]; 4] = [&["Bearer token"], &[], &[], &["Bearer token"]];
@@ -63,9 +63,9 @@ async fn a_redirect_that_leads_to_no_stream_is_forgotten() {
         status(204),
     ]);
     let client = server.client(Reconnect::standard().retry_refusals(true));
-    let request = client.post("http://test/").body("a").may_be_repeated();
+    let request = client.post("http://test/").body("a").may_be_repeated(true);
     let mut session = request.header("content-type", "x/y").open().await.unwrap();
-    assert_eq!(hear(&mut session).await, (vec![], None));
+    assert_eq!(read_all(&mut session).await, (vec![], None));
 
     let requests = server.requests.lock().unwrap();
     let sent: Vec<(&str, &str, usize)> = requests
@@ -89,12 +89,12 @@ async fn a_redirect_that_leads_to_no_stream_is_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_follows_a_chain_anew() {
+async fn each_attempt_follows_the_redirects_again() {
     let mut scripts = vec![Script::Redirect(302, "/on"); 42];
     scripts.push(status(204));
     let server = Server::plays(scripts);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    assert_eq!(hear(&mut session).await, (vec![], None));
+    assert_eq!(read_all(&mut session).await, (vec![], None));
     let asked_again = server
         .urls()
         .iter()
@@ -104,10 +104,10 @@ async fn each_attempt_follows_a_chain_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn redirects_without_end_are_a_network_error() {
+async fn endless_redirects_are_a_failed_connect() {
     let server = Server::plays(vec![Script::Redirect(302, "/"); 21]);
     let error = server.open(Reconnect::off()).await.unwrap_err();
-    assert_eq!((error.kind(), server.requests()), (&ErrorKind::Network, 21));
+    assert_eq!((error.kind(), server.requests()), (&ErrorKind::Connect, 21));
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.to_string(), "too many redirects");
 
@@ -124,7 +124,7 @@ async fn redirects_without_end_are_a_network_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_password_in_a_url_is_sent_to_its_origin_alone() {
+async fn a_password_in_a_url_is_sent_to_its_origin_only() {
     let server = Server::plays([
         Script::Redirect(307, "http://evil:twin@other.test/"),
         Script::Redirect(307, "http://test/back"),
@@ -133,7 +133,7 @@ async fn a_password_in_a_url_is_sent_to_its_origin_alone() {
     ]);
     let client = server.client(Reconnect::standard());
     let mut session = client.get("http://us3r:pa55@test/a").open().await.unwrap();
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     assert_eq!(session.url(), "http://test/back");
     let urls = [
         "http://test/a",

@@ -1,15 +1,15 @@
-//! What a request says.
+//! The content of a request, and settings of its own.
 
 use std::time::Duration;
 
 use http::HeaderName;
-use tidings_client::{BufferPolicy, ErrorKind, Reconnect, RequestBuilder, SseClient};
+use tidings_client::{BufferPolicy, Comments, ErrorKind, Reconnect, RequestBuilder, SseClient};
 use tidings_proto::headers;
 
-use crate::scripted::{Part, Server, hear, parts, status, stream};
+use crate::scripted::{Part, Server, parts, read_all, status, stream};
 
 #[tokio::test(start_paused = true)]
-async fn a_request_has_the_standards_headers_once() {
+async fn the_headers_of_the_standard_are_sent_once() {
     let server = Server::plays([stream("")]);
     let request = server.client(Reconnect::off()).get("http://test/events");
     let request = request
@@ -36,13 +36,16 @@ async fn a_post_is_sent_once_unless_it_may_be_repeated() {
         .open()
         .await
         .unwrap();
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
 
     let server = Server::plays([stream("data: a\n\n"), status(204)]);
     let client = server.client(Reconnect::standard());
-    let request = client.post("http://test/").body("prompt").may_be_repeated();
+    let request = client
+        .post("http://test/")
+        .body("prompt")
+        .may_be_repeated(true);
     assert_eq!(
-        hear(&mut request.open().await.unwrap()).await,
+        read_all(&mut request.open().await.unwrap()).await,
         (vec!["a".into()], None)
     );
     let requests = server.requests.lock().unwrap();
@@ -55,7 +58,7 @@ async fn a_post_is_sent_once_unless_it_may_be_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_say_it_all() {
+async fn a_request_has_a_url_a_query_headers_and_a_body() {
     let server = Server::plays([stream(": c\n\n")]);
     let client = server.client(Reconnect::standard());
     let request = client
@@ -65,7 +68,7 @@ async fn a_request_may_say_it_all() {
         .header("content-type", "application/json")
         .body("[1,2]")
         .max_reconnection_attempts(0)
-        .show_comment_events(true);
+        .comments(Comments::Shown);
     let mut session = request.open().await.unwrap();
     let event = session.try_next().await.unwrap().unwrap();
     assert_eq!(event.comments.as_deref(), Some("c"));
@@ -93,10 +96,10 @@ async fn a_body_may_be_json() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_says_wins_over_its_client() {
+async fn settings_of_a_request_replace_those_of_its_client() {
     const STREAM: &str = "data: a\n\n: only\n\nretry: 5\n\ndata: cut";
     let lossy = || Server::plays([parts(&[Part::Bytes(STREAM.as_bytes()), Part::Cut])]);
-    let hears = async |request: RequestBuilder| {
+    let reads = async |request: RequestBuilder| {
         let mut session = request.open().await.unwrap();
         let mut events = 0;
         loop {
@@ -108,19 +111,19 @@ async fn what_a_request_says_wins_over_its_client() {
     };
     let client = |server: &Server| {
         SseClient::over(server.clone())
-            .show_comment_events(true)
+            .comments(Comments::Shown)
             .show_retry_events(true)
             .buffer_policy(BufferPolicy::LastLines(2))
     };
 
     let request = client(&lossy()).get("http://test/");
-    assert_eq!(hears(request).await, (3, Some("retry: 5\n\n".into())));
+    assert_eq!(reads(request).await, (3, Some("retry: 5\n\n".into())));
     let request = client(&lossy()).get("http://test/");
     let request = request
-        .show_comment_events(false)
+        .comments(Comments::Attached)
         .show_retry_events(false)
         .buffer_policy(BufferPolicy::Off);
-    assert_eq!(hears(request).await, (1, None));
+    assert_eq!(reads(request).await, (1, None));
 
     let server = Server::plays([stream("data: a\n\n"), status(204)]);
     let client = SseClient::over(server.clone()).max_reconnection_attempts(1);
@@ -128,7 +131,7 @@ async fn what_a_request_says_wins_over_its_client() {
     let request = request
         .get("http://test/")
         .reconnection_time(Duration::from_secs(2));
-    hear(&mut request.open().await.unwrap()).await;
+    read_all(&mut request.open().await.unwrap()).await;
     assert_eq!(server.waits(), [Duration::from_secs(2)]);
 }
 
@@ -147,7 +150,7 @@ fn the_constants_name_the_headers_of_http() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_wrong_with_a_request_is_told_when_it_is_opened() {
+async fn an_invalid_request_fails_when_it_is_opened() {
     let server = Server::plays([]);
     let client = server.client(Reconnect::standard());
     for request in [

@@ -1,4 +1,4 @@
-//! A block over a session: once, or until it succeeds.
+//! `run` and `run_with_retry`.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,13 +13,13 @@ async fn a_block_has_the_session_and_returns_its_value() {
     let server = Server::plays([stream("data: a\n\ndata: b\n\n")]);
     let mut texts = String::new();
     let request = server.client(Reconnect::off()).get("http://test/");
-    let heard = request.run(async |session| {
+    let read = request.run(async |session| {
         while let Some(event) = session.try_next().await? {
             texts += event.text();
         }
         Ok(session.response().unwrap().status)
     });
-    assert_eq!(heard.await.unwrap(), 200);
+    assert_eq!(read.await.unwrap(), 200);
     assert_eq!(texts, "ab");
 }
 
@@ -38,11 +38,11 @@ async fn a_connection_that_fails_is_the_error_of_a_run() {
     let server = Server::plays([Script::Refuse]);
     let request = server.client(Reconnect::off()).get("http://test/");
     let error = request.run(async |_| Ok(())).await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Connect);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_made_again_from_the_beginning() {
+async fn each_call_starts_from_the_beginning() {
     let server = Server::plays([
         Script::Refuse,
         parts(&[Part::Bytes(b"id: 1\ndata: a\n\n"), Part::Cut]),
@@ -69,7 +69,7 @@ async fn a_call_is_made_again_from_the_beginning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_not_made_more_often_nor_where_it_cannot_help() {
+async fn calls_are_limited_and_only_repeated_if_that_may_help() {
     for (script, calls) in [(Script::Refuse, 3), (status(404), 1)] {
         let server = Server::plays([script.clone(), script.clone(), script]);
         let request = server.client(Reconnect::off()).get("http://test/");
@@ -84,7 +84,7 @@ async fn a_call_is_not_made_more_often_nor_where_it_cannot_help() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_beside_the_stream_ends_with_its_block() {
+async fn other_work_of_a_block_ends_with_it() {
     let server = Server::plays([parts(&[
         Part::Wait(2500),
         Part::Bytes(b"data: a\n\n"),
@@ -117,20 +117,20 @@ async fn both_can_be_spawned() {
         let event = session.try_next().await?;
         Ok(event.map(|event| event.text().to_owned()))
     });
-    let heard: Result<Option<String>, Error> = tokio::spawn(run).await.unwrap();
-    assert_eq!(heard.unwrap().unwrap(), "a");
-    let prefix = String::from("heard ");
+    let read: Result<Option<String>, Error> = tokio::spawn(run).await.unwrap();
+    assert_eq!(read.unwrap().unwrap(), "a");
+    let prefix = String::from("read ");
     let request = client.get("http://test/");
     let run = request.run_with_retry(1, Duration::ZERO, async move |mut session| {
         let event = session.try_next().await?;
         Ok(event.map(|event| format!("{prefix}{}", event.text())))
     });
-    let heard = tokio::spawn(run).await.unwrap();
-    assert_eq!(heard.unwrap().unwrap(), "heard b");
+    let read = tokio::spawn(run).await.unwrap();
+    assert_eq!(read.unwrap().unwrap(), "read b");
 }
 
 #[tokio::test]
-async fn a_block_may_fail_by_itself() {
+async fn a_block_may_return_its_own_error() {
     let server = Server::plays([stream("data: 7\n\n")]);
     let client = server.client(Reconnect::off());
     let own = client.get("http://test/").run(async |_| {
@@ -140,7 +140,7 @@ async fn a_block_may_fail_by_itself() {
     let error = own.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.is_retryable()),
-        (&ErrorKind::Block, false)
+        (&ErrorKind::Other, false)
     );
     assert!(std::error::Error::source(&error).is_some());
 }

@@ -1,4 +1,4 @@
-//! A scripted transport: what a server does on each connection, and what it was asked.
+//! A scripted transport: a script for each connection, and a record of the requests.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,12 +11,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tidings_client::{
-    ConnectError, Connecting, Error, ErrorKind, FinalUrl, Reconnect, ResponseBody, Session,
+    ConnectError, Error, ErrorKind, FinalUrl, Reconnect, ResponseBody, ResponseFuture, Session,
     SseClient, Transport,
 };
 use tokio::time::Instant;
 
-/// What one connection does.
+/// The behaviour of the server on one connection.
 #[derive(Debug, Clone)]
 pub(crate) enum Script {
     Refuse,
@@ -27,7 +27,7 @@ pub(crate) enum Script {
     Busy(&'static str),
     /// Answers this status with this `Location`.
     Redirect(u16, &'static str),
-    /// Answers with a stream that ends, after it followed a redirect by itself.
+    /// Answers with a stream that ends, from a URL to which the transport followed a redirect.
     Followed(FinalUrl),
     Answer {
         status: u16,
@@ -40,13 +40,15 @@ pub(crate) enum Script {
 pub(crate) enum Part {
     Bytes(&'static [u8]),
     Cut,
-    /// Sends no more, and does not end.
+    /// Sends nothing more, and does not end.
     Stall,
-    /// Sends the next part after this many milliseconds.
+    /// Is pending once, without a waker.
+    Pause,
+    /// Waits this many milliseconds before the next part.
     Wait(u64),
 }
 
-/// A stream that ends after this text.
+/// A stream of this text, which then ends.
 pub(crate) fn stream(text: &'static str) -> Script {
     parts(&[Part::Bytes(text.as_bytes())])
 }
@@ -69,7 +71,7 @@ pub(crate) fn status(status: u16) -> Script {
 
 pub(crate) type Requests = Vec<(Request<Bytes>, Instant)>;
 
-/// Plays one script a connection, and keeps the requests.
+/// Plays one script per connection, and keeps the requests.
 #[derive(Clone, Default)]
 pub(crate) struct Server {
     scripts: Arc<Mutex<VecDeque<Script>>>,
@@ -101,7 +103,7 @@ impl Server {
         self.requests.lock().unwrap().len()
     }
 
-    /// Where each request went.
+    /// The URL of each request.
     pub(crate) fn urls(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         requests
@@ -110,7 +112,7 @@ impl Server {
             .collect()
     }
 
-    /// The header's values in each request.
+    /// The values of the header in each request.
     pub(crate) fn header(&self, name: &str) -> Vec<Vec<String>> {
         let requests = self.requests.lock().unwrap();
         let values = |request: &Request<Bytes>| {
@@ -125,7 +127,7 @@ impl Server {
             .collect()
     }
 
-    /// How long after the one before it each request came.
+    /// The time between each request and the one before it.
     pub(crate) fn waits(&self) -> Vec<Duration> {
         let requests = self.requests.lock().unwrap();
         requests
@@ -136,7 +138,7 @@ impl Server {
 }
 
 impl Transport for Server {
-    fn connect(&self, request: Request<Bytes>) -> Connecting {
+    fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
         self.requests
             .lock()
             .unwrap()
@@ -144,7 +146,7 @@ impl Transport for Server {
         let script = self.scripts.lock().unwrap().pop_front();
         let open_bodies = Arc::clone(&self.open_bodies);
         Box::pin(async move {
-            match script.expect("a request too many") {
+            match script.expect("there is a script for each request") {
                 Script::Refuse => Err(ConnectError::Network("refused".into())),
                 Script::Hang => std::future::pending().await,
                 Script::Unsendable => Err(ConnectError::InvalidRequest("unsendable".into())),
@@ -219,13 +221,17 @@ impl Body for ScriptedBody {
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(bytes)))))
             }
             Some(Part::Cut) => Poll::Ready(Some(Err(std::io::Error::other("cut")))),
-            Some(Part::Stall) => Poll::Pending,
+            Some(Part::Pause) => Poll::Pending,
+            Some(Part::Stall) => {
+                this.parts.push_front(Part::Stall);
+                Poll::Pending
+            }
         }
     }
 }
 
-/// The texts heard until the end or the error, and the error.
-pub(crate) async fn hear(session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
+/// The texts up to the end or the error, and the kind of the error.
+pub(crate) async fn read_all(session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
     let mut texts = Vec::new();
     loop {
         match session.try_next().await {

@@ -1,7 +1,9 @@
-//! A tower service of `http` types as the transport, and a transport that follows redirects.
+//! Transports of other kinds: a tower service of `http` types, a shared or boxed transport, and one
+//! that follows redirects.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -11,12 +13,12 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
-use tidings_client::{ErrorKind, FinalUrl, Reconnect, RequestBody, SseClient};
+use tidings_client::{ErrorKind, FinalUrl, Reconnect, RequestBody, SseClient, Transport};
 use tower_service::Service;
 
-use crate::scripted::{Script, Server, hear, status, stream};
+use crate::scripted::{Script, Server, read_all, status, stream};
 
-/// Answers what it was asked for, or fails.
+/// Answers with the method and URL of the request, or fails.
 #[derive(Clone)]
 struct Echo {
     ready_calls: u32,
@@ -38,7 +40,10 @@ impl Service<Request<RequestBody>> for Echo {
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        assert_eq!(self.ready_calls, 2, "called before it was ready");
+        assert_eq!(
+            self.ready_calls, 2,
+            "the service must be ready before it is called"
+        );
         if self.fails {
             return ready(Err("out of order".into()));
         }
@@ -54,10 +59,10 @@ async fn a_tower_service_is_a_transport() {
         ready_calls: 0,
         fails: false,
     };
-    let client = SseClient::over(service);
+    let client = SseClient::over_service(service);
     let mut session = client.get("http://test/a?b").open().await.unwrap();
-    let heard = hear(&mut session).await;
-    assert_eq!(heard, (vec!["GET http://test/a?b".into()], None));
+    let read = read_all(&mut session).await;
+    assert_eq!(read, (vec!["GET http://test/a?b".into()], None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,12 +74,12 @@ async fn an_axum_router_is_a_transport_and_is_resumed() {
         }
         Some(_) => StatusCode::NO_CONTENT.into_response(),
     };
-    let client = SseClient::over(Router::new().route("/events", get(events)));
+    let client = SseClient::over_service(Router::new().route("/events", get(events)));
     let client = client.max_reconnection_attempts(1);
     let request = client.get("http://localhost/events");
     let mut session = request.open().await.unwrap();
-    let heard = hear(&mut session).await;
-    assert_eq!(heard, (vec!["a".into(), "b".into()], None));
+    let read = read_all(&mut session).await;
+    assert_eq!(read, (vec!["a".into(), "b".into()], None));
 
     let error = client.get("http://localhost/elsewhere").open().await;
     let kind = ErrorKind::Status(StatusCode::NOT_FOUND);
@@ -82,14 +87,14 @@ async fn an_axum_router_is_a_transport_and_is_resumed() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_service_is_one_of_the_network() {
+async fn an_error_of_a_service_is_a_failed_connect() {
     let service = Echo {
         ready_calls: 0,
         fails: true,
     };
-    let client = SseClient::over(service);
+    let client = SseClient::over_service(service);
     let error = client.get("http://test/").open().await.unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Connect);
 }
 
 #[tokio::test]
@@ -107,7 +112,7 @@ async fn the_body_of_a_request_reaches_a_service_in_one_frame() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_that_follows_redirects_says_where_it_came_to() {
+async fn a_transport_that_follows_redirects_reports_the_final_url() {
     let final_url = FinalUrl("http://other.test/b".parse().unwrap());
     let server = Server::plays([
         Script::Followed(final_url),
@@ -118,7 +123,7 @@ async fn a_transport_that_follows_redirects_says_where_it_came_to() {
     let request = client.get("http://test/a").bearer("secret");
     let mut session = request.open().await.unwrap();
     assert_eq!(session.url(), "http://other.test/b");
-    assert_eq!(hear(&mut session).await, (vec!["b".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["b".into()], None));
     let urls = [
         "http://test/a",
         "http://other.test/b",
@@ -127,4 +132,24 @@ async fn a_transport_that_follows_redirects_says_where_it_came_to() {
     assert_eq!(server.urls(), urls);
     let sent: [&[&str]; 3] = [&["Bearer secret"], &[], &[]];
     assert_eq!(server.header("authorization"), sent);
+}
+
+#[tokio::test]
+async fn a_shared_or_boxed_transport_is_a_transport() {
+    let server = Server::plays([
+        stream("data: a\n\n"),
+        stream("data: b\n\n"),
+        stream("data: c\n\n"),
+    ]);
+    let dynamic: Arc<dyn Transport> = Arc::new(server.clone());
+    let clients = [
+        SseClient::over(Arc::new(server.clone())),
+        SseClient::over(Arc::clone(&dynamic)),
+        SseClient::over(Box::new(dynamic) as Box<dyn Transport>),
+    ];
+    for (client, text) in clients.iter().zip(["a", "b", "c"]) {
+        let mut session = client.get("http://test/").open().await.unwrap();
+        assert_eq!(read_all(&mut session).await, (vec![text.into()], None));
+    }
+    assert_eq!(server.requests(), 3);
 }

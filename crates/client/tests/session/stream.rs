@@ -1,4 +1,4 @@
-//! What is heard, and how it ends.
+//! The events of a session, and its end.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,27 +7,27 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use http::StatusCode;
-use tidings_client::{ErrorKind, Reconnect};
+use tidings_client::{Comments, ErrorKind, Reconnect};
 use tokio::time::timeout;
 
-use crate::scripted::{Part, Server, hear, parts, status, stream};
+use crate::scripted::{Part, Server, parts, read_all, status, stream};
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_is_heard_to_its_end() {
+async fn a_stream_is_read_to_its_end() {
     let server = Server::plays([stream(
         "data: a\n\nevent: b\nid: 1\ndata: c\n\ndata: unfinished",
     )]);
     let mut session = server.open(Reconnect::off()).await.unwrap();
     assert_eq!(session.response().unwrap().status, StatusCode::OK);
     assert_eq!(
-        hear(&mut session).await,
+        read_all(&mut session).await,
         (vec!["a".into(), "c".into()], None)
     );
     assert_eq!(session.last_event_id().unwrap(), "1");
     assert_eq!(
         session.try_next().await.unwrap(),
         None,
-        "and stays at its end"
+        "it stays at its end"
     );
     assert_eq!(server.open_bodies.load(Ordering::SeqCst), 0);
 }
@@ -38,7 +38,7 @@ async fn without_a_policy_a_cut_is_an_error_once() {
     let mut session = server.open(Reconnect::off()).await.unwrap();
     assert_eq!(session.next().await.unwrap().unwrap().text(), "a");
     let error = session.next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Interrupted);
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
         "cut"
@@ -48,7 +48,7 @@ async fn without_a_policy_a_cut_is_an_error_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_event_that_ends_a_stream_is_not_heard_and_an_end_before_it_is_an_error() {
+async fn until_drops_the_last_event_and_an_earlier_end_is_an_error() {
     let open = async |server: &Server, reconnect| {
         let request = server.client(reconnect).get("http://test/");
         request
@@ -59,7 +59,7 @@ async fn the_event_that_ends_a_stream_is_not_heard_and_an_end_before_it_is_an_er
     };
     let server = Server::plays([stream("data: a\n\ndata: [DONE]\n\ndata: b\n\n")]);
     let mut session = open(&server, Reconnect::standard()).await;
-    assert_eq!(hear(&mut session).await, (vec!["a".into()], None));
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     assert_eq!(
         (session.try_next().await.unwrap(), server.requests()),
         (None, 1)
@@ -68,14 +68,14 @@ async fn the_event_that_ends_a_stream_is_not_heard_and_an_end_before_it_is_an_er
     let server = Server::plays([stream("data: a\n\n")]);
     let mut session = open(&server, Reconnect::off()).await;
     assert_eq!(
-        hear(&mut session).await,
-        (vec!["a".into()], Some(ErrorKind::EndedEarly))
+        read_all(&mut session).await,
+        (vec!["a".into()], Some(ErrorKind::Interrupted))
     );
 
     let server = Server::plays([stream("data: a\n\n"), stream("data: b\n\ndata: [DONE]\n\n")]);
     let mut session = open(&server, Reconnect::standard()).await;
     assert_eq!(
-        hear(&mut session).await,
+        read_all(&mut session).await,
         (vec!["a".into(), "b".into()], None)
     );
 }
@@ -89,21 +89,21 @@ async fn no_content_is_a_session_without_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_cancelled_loses_nothing() {
+async fn a_cancelled_wait_loses_nothing() {
     let server = Server::plays([
         parts(&[
             Part::Bytes(b"data: a\n\ndata: b\n\nda"),
-            Part::Stall,
+            Part::Pause,
             Part::Bytes(b"ta: c\n\n"),
         ]),
         status(204),
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    let mut heard = String::new();
-    while heard != "abc" {
-        // The stalled part is pending without a waker: only the timeout goes on.
+    let mut read = String::new();
+    while read != "abc" {
+        // The pause has no waker, so only the timeout ends the wait.
         if let Ok(event) = timeout(Duration::from_millis(1), session.try_next()).await {
-            heard.push_str(event.unwrap().unwrap().text());
+            read.push_str(event.unwrap().unwrap().text());
         }
     }
 }
@@ -121,7 +121,7 @@ async fn closing_and_dropping_close_the_connection() {
     assert_eq!(
         session.try_next().await.unwrap(),
         None,
-        "nothing is heard after close"
+        "no event is read after close"
     );
 
     let server = Server::plays([parts(&[Part::Stall])]);
@@ -137,55 +137,118 @@ async fn an_event_over_the_limit_ends_the_session() {
     let client = server.client(Reconnect::standard()).max_event_bytes(10);
     let mut session = client.get("http://test/").open().await.unwrap();
     assert_eq!(
-        hear(&mut session).await,
+        read_all(&mut session).await,
         (vec!["a".into()], Some(ErrorKind::EventTooLarge))
     );
     assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn comment_and_retry_events_are_heard_when_asked_for() {
+async fn comment_and_retry_events_are_delivered_if_asked_for() {
     const STREAM: &str = "id: 1\ndata: a\n\n: only\n\nretry: 5\n\n: with\ndata: b\n\n";
-    let heard = async |show: bool| {
+    let read = async |comments, show: bool| {
         let server = Server::plays([stream(STREAM)]);
         let client = server.client(Reconnect::off());
-        let client = client.show_comment_events(show).show_retry_events(show);
+        let client = client.comments(comments).show_retry_events(show);
         let mut session = client.get("http://test/").open().await.unwrap();
-        let mut heard = Vec::new();
+        let mut read = Vec::new();
         while let Some(event) = session.try_next().await.unwrap() {
-            heard.push((event.data, event.comments, event.retry.is_some()));
+            read.push((event.data, event.comments, event.retry.is_some()));
         }
-        heard
+        read
     };
     let text = |text: &str| Some(text.to_owned());
     let (a, b) = ((text("a"), None, false), (text("b"), text("with"), false));
-    assert_eq!(heard(false).await, [a.clone(), b.clone()]);
+    let hidden = read(Comments::Attached, false);
+    assert_eq!(hidden.await, [a.clone(), b.clone()]);
     assert_eq!(
-        heard(true).await,
+        read(Comments::Shown, true).await,
         [a, (None, text("only"), false), (None, None, true), b]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn comments_at_once_wait_for_no_empty_line() {
+async fn immediate_comments_wait_for_no_empty_line() {
     let script = parts(&[
         Part::Bytes(b"id: 1\ndata: a\n:in\n\n:a\n: b\n"),
         Part::Stall,
     ]);
-    for show in [false, true] {
-        let server = Server::plays([script.clone()]);
-        let client = server.client(Reconnect::off()).comments_at_once(true);
-        let request = client.get("http://test/").show_comment_events(show);
-        let mut session = request.open().await.unwrap();
-        let mut heard = Vec::new();
-        for _ in 0..4 {
-            let next = timeout(Duration::from_secs(60), session.try_next());
-            let event = next.await.unwrap().unwrap().unwrap();
-            heard.push((event.data, event.comments));
-        }
-        let comment = |text: &str| (None, Some(text.to_owned()));
-        let data = (Some("a".to_owned()), None);
-        assert_eq!(heard, [comment("in"), data, comment("a"), comment("b")]);
+    let server = Server::plays([script]);
+    let client = server
+        .client(Reconnect::off())
+        .comments(Comments::Immediate);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    let mut read = Vec::new();
+    for _ in 0..4 {
+        let next = timeout(Duration::from_secs(60), session.try_next());
+        let event = next.await.unwrap().unwrap().unwrap();
+        read.push((event.data, event.comments));
+    }
+    let comment = |text: &str| (None, Some(text.to_owned()));
+    let data = (Some("a".to_owned()), None);
+    assert_eq!(read, [comment("in"), data, comment("a"), comment("b")]);
+}
+
+/// A request that ends with an event named `done`, inclusive.
+async fn open_until_done(server: &Server, reconnect: Reconnect) -> tidings_client::Session {
+    let request = server.client(reconnect).get("http://test/");
+    let request = request.until_inclusive(|event| event.event_type() == "done");
+    request.open().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_inclusive_delivers_the_last_event_and_closes_the_connection() {
+    let server = Server::plays([parts(&[
+        Part::Bytes(b"data: a\n\nid: 7\nevent: done\ndata: b\n\ndata: c\n\n"),
+        Part::Stall,
+    ])]);
+    let mut session = open_until_done(&server, Reconnect::standard()).await;
+    for text in ["a", "b"] {
+        assert_eq!(session.try_next().await.unwrap().unwrap().text(), text);
+    }
+    assert_eq!(server.open_bodies.load(Ordering::SeqCst), 0);
+    assert_eq!(session.try_next().await.unwrap(), None);
+    assert_eq!(session.last_event_id().unwrap(), "7");
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_inclusive_reports_a_stream_that_ends_or_breaks_before() {
+    for script in [
+        stream("data: a\n\nevent: done\ndata: unfinished"),
+        parts(&[Part::Bytes(b"data: a\n\nevent: done\ndata: b\n"), Part::Cut]),
+        // The last event without data is no event.
+        stream("data: a\n\nevent: done\n\n"),
+    ] {
+        let server = Server::plays([script]);
+        let mut session = open_until_done(&server, Reconnect::off()).await;
+        let interrupted = (vec!["a".into()], Some(ErrorKind::Interrupted));
+        assert_eq!(read_all(&mut session).await, interrupted);
+    }
+    let server = Server::plays([parts(&[Part::Cut]), stream("event: done\ndata: b\n\n")]);
+    let mut session = open_until_done(&server, Reconnect::standard()).await;
+    assert_eq!(read_all(&mut session).await, (vec!["b".into()], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_early_end_and_a_cut_have_one_kind_and_their_own_source() {
+    let sources = [
+        (
+            stream(""),
+            "the server ended the stream before the event that `until` waits for",
+        ),
+        (parts(&[Part::Cut]), "cut"),
+    ];
+    for (script, source) in sources {
+        let server = Server::plays([script]);
+        let mut session = open_until_done(&server, Reconnect::off()).await;
+        let error = session.try_next().await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::Interrupted);
+        assert_eq!(error.to_string(), "the stream from test:80 was interrupted");
+        assert_eq!(
+            std::error::Error::source(&error).unwrap().to_string(),
+            source
+        );
     }
 }
 

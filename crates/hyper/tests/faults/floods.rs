@@ -83,9 +83,12 @@ async fn endless_interim_heads_time_out() {
     let request = client.get(URL).response_timeout(Duration::from_millis(100));
     let opening = tokio::time::timeout(20 * SECOND, request.open());
     let error = opening.await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), &ErrorKind::Network);
+    assert_eq!(error.kind(), &ErrorKind::Connect);
     let source = std::error::Error::source(&error).unwrap();
-    assert_eq!(source.to_string(), "the server was silent for 100ms");
+    assert_eq!(
+        source.to_string(),
+        "the server sent no response head within 100ms"
+    );
 }
 
 #[cfg(feature = "compression")]

@@ -10,7 +10,7 @@ async fn endless_redirects_are_an_error() {
     let endless = || ScriptedServer::directed(|_| Script::status(302, "location: /again\r\n"));
     let server = endless();
     let outcome = open_and_collect(&client(&server, Reconnect::off())).await;
-    assert_eq!(outcome, (vec![], Some(ErrorKind::Network)));
+    assert_eq!(outcome, (vec![], Some(ErrorKind::Connect)));
     assert_eq!(server.connections(), 21);
 
     let server = endless();

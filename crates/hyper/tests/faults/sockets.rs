@@ -50,10 +50,12 @@ async fn each_fault_is_one_error() {
         let server = ScriptedServer::plays([script]);
         let listening = server.listen().await.unwrap();
         let url = format!("http://{}/", listening.address);
-        assert_eq!(
-            outcome(&client(), &url).await,
-            (texts, Some(ErrorKind::Network))
-        );
+        let kind = if texts.is_empty() {
+            ErrorKind::Connect
+        } else {
+            ErrorKind::Interrupted
+        };
+        assert_eq!(outcome(&client(), &url).await, (texts, Some(kind)));
     }
 }
 
@@ -64,7 +66,7 @@ async fn a_port_without_a_listener_is_an_error() {
     drop(listener);
     assert_eq!(
         outcome(&client(), &url).await,
-        (vec![], Some(ErrorKind::Network))
+        (vec![], Some(ErrorKind::Connect))
     );
 }
 

@@ -90,7 +90,7 @@ async fn silence_is_an_error() {
     let off = client(&server, Reconnect::off()).idle_timeout(idle);
     assert_eq!(
         open_and_collect(&off).await,
-        (vec!["a".into()], Some(ErrorKind::Network))
+        (vec!["a".into()], Some(ErrorKind::Interrupted))
     );
     assert_eq!(started.elapsed(), idle);
 

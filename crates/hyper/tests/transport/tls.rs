@@ -206,7 +206,7 @@ async fn a_stream_cut_without_close_notify_is_an_error() {
         let url = format!("https://localhost:{port}/");
         let mut session = open(&transport, &url).await.unwrap();
         assert_eq!(next(&mut session).await, Ok(Some("hello".to_owned())));
-        assert_eq!(next(&mut session).await, Err(ErrorKind::Network));
+        assert_eq!(next(&mut session).await, Err(ErrorKind::Interrupted));
     };
     tokio::join!(serve, read);
 }

@@ -57,9 +57,9 @@ async fn an_unreachable_server_is_a_connect_error() {
         listener.local_addr().unwrap()
     );
     drop(listener);
-    check(&refused(client().get(&url)).await, &ErrorKind::Network);
+    check(&refused(client().get(&url)).await, &ErrorKind::Connect);
     let request = http().build().unwrap().get(&url).bearer_auth("secret");
-    check(&refused(request.sse()).await, &ErrorKind::Network);
+    check(&refused(request.sse()).await, &ErrorKind::Connect);
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_cut_stream_shows_no_secret() {
     stream.cut().await;
     check(
         &soon(session.try_next()).await.unwrap_err(),
-        &ErrorKind::Network,
+        &ErrorKind::Interrupted,
     );
 }
 
@@ -99,6 +99,6 @@ async fn a_redirect_that_reqwest_does_not_follow_shows_no_secret() {
         let (error, ()) = tokio::join!(refused(request), async {
             server.next().await.redirect(302, location);
         });
-        check(&error, &ErrorKind::Network);
+        check(&error, &ErrorKind::Connect);
     }
 }

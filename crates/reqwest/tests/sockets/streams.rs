@@ -80,7 +80,7 @@ async fn without_a_policy_a_cut_stream_is_an_error() {
     let mut server = Server::start().await;
     let (mut session, stream) = server.stream(client().get(server.url("/"))).await;
     stream.cut().await;
-    assert_eq!(next(&mut session).await, Err(ErrorKind::Network));
+    assert_eq!(next(&mut session).await, Err(ErrorKind::Interrupted));
     assert_eq!(next(&mut session).await, Ok(None));
 }
 

@@ -43,5 +43,7 @@ async fn a_read_timeout_cuts_a_silent_stream() {
     stream.send("data: a\n\n").await;
     assert_eq!(next(&mut session).await, Ok(Some("a".to_owned())));
     pass(HOUR * 2).await;
-    assert_eq!(next(&mut session).await, Err(ErrorKind::Network));
+    let error = session.try_next().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Interrupted);
+    assert!(error.is_timeout());
 }

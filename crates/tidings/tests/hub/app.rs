@@ -104,7 +104,7 @@ impl App {
     pub(crate) fn request(&self) -> RequestBuilder {
         let router = Router::new().route("/", get(feed)).with_state(self.clone());
         let app = self.clone();
-        SseClient::over(router)
+        SseClient::over_service(router)
             .reconnect(Reconnect::standard())
             .gaps(true)
             .dedupe(true)

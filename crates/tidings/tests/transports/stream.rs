@@ -29,7 +29,7 @@ async fn it_goes_on_where_it_was_cut() {
 async fn without_a_policy_a_cut_is_an_error_and_attempts_are_counted() {
     for subject in subjects().await {
         let name = subject.name;
-        let cut = (vec!["1".into(), "2".into()], Some(ErrorKind::Network));
+        let cut = (vec!["1".into(), "2".into()], Some(ErrorKind::Interrupted));
         let request = subject.client.get(subject.url("/feed/7"));
         let opening = request.reconnect(Reconnect::off()).open();
         let mut session = within(name, opening).await.unwrap();

@@ -114,7 +114,7 @@ pub(crate) async fn subjects() -> Vec<Subject> {
     let counts = Counts::default();
     subjects.push(Subject {
         name: "a router in process",
-        client: quick(SseClient::over(app(counts.clone()))),
+        client: quick(SseClient::over_service(app(counts.clone()))),
         origin: "http://in.process".into(),
         counts,
         version: http::Version::HTTP_11,
