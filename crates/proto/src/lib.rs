@@ -69,6 +69,7 @@ pub use position::{EntryCheck, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
 pub use reconnect::{
     MAX_RECONNECTION_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
+    parse_retry_after,
 };
 pub use response_head::ResponseHead;
 pub use session_state::{MAX_QUEUED_BYTES, SessionFrame, SessionState};
