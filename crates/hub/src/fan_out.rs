@@ -31,8 +31,8 @@ pub(crate) struct FanOut {
     /// The generations before it, the oldest first.
     past: VecDeque<Generation>,
     stamp: Stamp,
-    /// The topics that the current batch has written to. This and the fields below are empty between
-    /// batches, and keep their capacity.
+    /// The topics that the current batch has written to. This and the fields below are buffers, which
+    /// keep their capacity from batch to batch.
     touched: Vec<Arc<Topic>>,
     outcomes: Vec<Outcome>,
     notices: Vec<Notice>,

@@ -18,6 +18,7 @@ pub(crate) struct Topic {
     state: Mutex<TopicState>,
 }
 
+/// The part of a topic that is under its lock.
 #[derive(Debug)]
 struct TopicState {
     tape: Tape,
@@ -90,6 +91,7 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
+    /// Whether a reader whose next entry is `next` is further behind than it may be.
     fn is_slow(self, next: u64, high: u64) -> bool {
         (high + 1).saturating_sub(next) > self.max_lag
     }
@@ -128,6 +130,7 @@ impl Topic {
         self.lock().readers.insert(Seat::default())
     }
 
+    /// Gives the seat up.
     pub(crate) fn leave(&self, seat: usize) {
         // Dropped without the lock: a waker may hold the last reference to its task, whose drop may take
         // the lock.
@@ -227,8 +230,11 @@ impl Topic {
         let TopicState {
             readers, waiting, ..
         } = &mut *state;
-        let taken = waiting.drain(..);
-        wakers.extend(taken.filter_map(|seat| readers[seat].waker.take()));
+        let taken = waiting.drain(..).map(|seat| {
+            let waker = readers[seat].waker.take();
+            waker.unwrap_or_else(|| unreachable!("a seat in `waiting` holds a waker"))
+        });
+        wakers.extend(taken);
     }
 
     /// Removes the events up to `through` from the tape. Returns how many bytes it removed, and whether
@@ -276,6 +282,7 @@ impl TopicState {
         }
     }
 
+    /// Marks the topic as written by this batch and generation.
     fn touch(&mut self, stamp: Stamp) -> Touched {
         let before = std::mem::replace(&mut self.stamp, stamp);
         Touched {
@@ -294,7 +301,8 @@ impl TopicState {
         has_ended || !self.has_nothing_after(seen, high)
     }
 
-    /// Returns the waker that was in the seat. The caller drops it without the lock.
+    /// Puts the waker into the seat. Returns the one that was there, which the caller drops without the
+    /// lock.
     fn wait(&mut self, seat: usize, waker: &Waker) -> Option<Waker> {
         let Seat {
             waker: current,
@@ -314,7 +322,7 @@ impl TopicState {
         before
     }
 
-    /// Returns the waker that was in the seat. The caller drops it without the lock.
+    /// Removes the seat. Returns the waker that was there, which the caller drops without the lock.
     fn leave(&mut self, seat: usize) -> Option<Waker> {
         let Seat { waker, waiting_at } = self.readers.remove(seat);
         if waker.is_some() {
