@@ -50,7 +50,7 @@ impl Shared {
             .await
     }
 
-    /// Waits for at most [`PATIENCE`].
+    /// Waits for a life that is wanted, for at most [`PATIENCE`].
     async fn wait_for_life(
         &self,
         is_wanted: impl Fn(&Arc<Life>) -> bool,
@@ -59,8 +59,8 @@ impl Shared {
             return Ok(life);
         }
         let mut lives = self.life.subscribe();
-        let meant = lives.wait_for(|life| life.as_ref().is_some_and(&is_wanted));
-        match tokio::time::timeout(PATIENCE, meant).await {
+        let wanted = lives.wait_for(|life| life.as_ref().is_some_and(&is_wanted));
+        match tokio::time::timeout(PATIENCE, wanted).await {
             Ok(Ok(life)) => match &*life {
                 Some(life) => Ok(Arc::clone(life)),
                 None => unreachable!("`wait_for` returns only a life that is wanted"),

@@ -7,9 +7,9 @@ use tidings_proto::{EncodedEvents, EventId};
 
 /// The size up to which a block grows, in bytes. A larger event has a block of its own.
 pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
-/// How many blocks of one level are joined into a block of the next level. Readers that keep up leave
-/// many small blocks; after the join, a reader that is behind takes few large slices.
-const JOINED: usize = 16;
+/// How many blocks of one level are compacted into one block of the next level. Readers that keep up
+/// leave many small blocks; a reader that is behind then takes few large slices.
+const COMPACTED_BLOCKS: usize = 16;
 
 /// Encoded events back to back, each after its `id` line: frozen blocks, and one open block that grows.
 ///
@@ -44,7 +44,7 @@ struct Block {
     /// The `seq` of the last event.
     last: u64,
     last_id: EventId,
-    /// How often its events were joined.
+    /// How often its events were compacted.
     level: u8,
 }
 
@@ -206,13 +206,13 @@ impl Tape {
         let index = std::mem::replace(&mut self.index, rest);
         let bytes = self.bytes.split_to(end).freeze();
         self.frozen.push_back(Block::new(bytes, index, last, 0));
-        self.join();
+        self.compact();
     }
 
-    /// Joins the newest blocks while [`JOINED`] of them have the same level. Each event is copied at most
-    /// once for each level, however many blocks there are.
-    fn join(&mut self) {
-        while let Some(start) = self.frozen.len().checked_sub(JOINED) {
+    /// Compacts the newest blocks while [`COMPACTED_BLOCKS`] of them have the same level. Each event is
+    /// copied at most once for each level, however many blocks there are.
+    fn compact(&mut self) {
+        while let Some(start) = self.frozen.len().checked_sub(COMPACTED_BLOCKS) {
             let level = self.frozen[start].level;
             let last = self.frozen[self.frozen.len() - 1].last;
             let parts = || self.frozen.range(start..);
@@ -220,18 +220,18 @@ impl Tape {
             if bytes > BLOCK_BYTES || parts().any(|block| block.level != level) {
                 return;
             }
-            let mut joined = BytesMut::with_capacity(bytes);
+            let mut compacted = BytesMut::with_capacity(bytes);
             let mut index = Vec::with_capacity(parts().map(|block| block.index.len()).sum());
             for block in parts() {
-                let moved = joined.len();
+                let moved = compacted.len();
                 index.extend(block.index.iter().map(|event| IndexedEvent {
                     end: moved + event.end,
                     ..*event
                 }));
-                joined.extend_from_slice(&block.bytes);
+                compacted.extend_from_slice(&block.bytes);
             }
             self.frozen.truncate(start);
-            let block = Block::new(joined.freeze(), index, last, level + 1);
+            let block = Block::new(compacted.freeze(), index, last, level + 1);
             self.frozen.push_back(block);
         }
     }
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn small_blocks_are_joined_for_later_readers() {
+    fn small_blocks_are_compacted_for_later_readers() {
         let mut tape = Tape::new(0);
         for seq in 1..=1_000 {
             push(&mut tape, seq, format!("data: {seq}\n\n").as_bytes());
@@ -404,7 +404,7 @@ mod tests {
         }
         let taken = slices(&mut tape, 0, 1_000);
         assert_eq!(taken.concat(), (1..=1_000).collect::<Vec<_>>());
-        assert!(taken.len() < 3 * JOINED, "{}", taken.len());
+        assert!(taken.len() < 3 * COMPACTED_BLOCKS, "{}", taken.len());
     }
 
     #[test]
