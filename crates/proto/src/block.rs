@@ -1,14 +1,14 @@
-//! Owns the unfinished block: the fields read since the last empty line, wherever their text is.
+//! The unfinished block: the fields since the last empty line.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// What a buffer keeps of its memory once a larger value has left it, in bytes.
+/// The maximum bytes of memory that a buffer keeps after a large value.
 pub(crate) const RETAINED: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Block {
-    /// A line has been read since the last empty one: until then all else is empty.
+    /// Whether a line was read since the last empty one. Otherwise all other fields are empty.
     pub(crate) begun: bool,
     pub(crate) name: Value,
     pub(crate) data: Value,
@@ -18,13 +18,13 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// How many bytes of text it holds.
+    /// The bytes of text that it holds.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.name.len + self.data.len + self.id.len + self.comments.len
     }
 
-    /// Copies what still lies in a text that is about to go away.
+    /// Copies the values that are still in the text of the chunk, which ends.
     #[inline]
     pub(crate) fn spill(&mut self, text: &str, limit: usize) {
         if !self.begun {
@@ -35,7 +35,7 @@ impl Block {
         }
     }
 
-    /// Forgets what lies in a text that is gone.
+    /// Clears the values in the text of a chunk that no longer exists.
     #[inline]
     pub(crate) fn drop_text(&mut self) {
         if self.begun {
@@ -68,48 +68,49 @@ impl Block {
     }
 }
 
-/// The value of one field: left where it was read for as long as it can be.
+/// The value of one field. It stays in the text of the chunk as long as possible.
 #[derive(Debug, Default)]
 pub(crate) struct Value {
-    place: Place,
+    storage: ValueStorage,
     pub(crate) len: usize,
     buffer: String,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The field was not set.
+enum ValueStorage {
+    /// The block has no such field.
     #[default]
-    Nowhere,
-    /// In the text of the current chunk, from this offset.
+    Unset,
+    /// The value is in the text of the current chunk, from this offset.
     Text(usize),
+    /// The value is in `buffer`.
     Buffer,
 }
 
 impl Value {
     #[inline]
     pub(crate) fn is_set(&self) -> bool {
-        self.place != Place::Nowhere
+        self.storage != ValueStorage::Unset
     }
 
     #[inline]
     pub(crate) fn get<'a>(&'a self, text: &'a str) -> Option<&'a str> {
-        match self.place {
-            Place::Nowhere => None,
-            Place::Text(at) => Some(&text[at..at + self.len]),
-            Place::Buffer => Some(&self.buffer),
+        match self.storage {
+            ValueStorage::Unset => None,
+            ValueStorage::Text(at) => Some(&text[at..at + self.len]),
+            ValueStorage::Buffer => Some(&self.buffer),
         }
     }
 
-    /// Replaces the value by this part of the text.
+    /// Replaces the value with this part of the text.
     #[inline]
     pub(crate) fn set(&mut self, range: Range<usize>) {
         self.release();
-        self.place = Place::Text(range.start);
+        self.storage = ValueStorage::Text(range.start);
         self.len = range.len();
     }
 
-    /// Adds a line: LF and this part of the text.
+    /// Appends a line: LF and this part of the text.
     #[inline]
     pub(crate) fn add_line(&mut self, text: &str, range: Range<usize>, limit: usize) {
         if !self.is_set() {
@@ -123,16 +124,16 @@ impl Value {
     }
 
     pub(crate) fn spill(&mut self, text: &str, limit: usize) {
-        if let Place::Text(at) = self.place {
+        if let ValueStorage::Text(at) = self.storage {
             self.buffer.clear();
             self.reserve(self.len, limit);
             self.buffer.push_str(&text[at..at + self.len]);
-            self.place = Place::Buffer;
+            self.storage = ValueStorage::Buffer;
         }
     }
 
     fn drop_text(&mut self) {
-        if matches!(self.place, Place::Text(_)) {
+        if matches!(self.storage, ValueStorage::Text(_)) {
             self.clear();
         }
     }
@@ -140,14 +141,14 @@ impl Value {
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.release();
-        self.place = Place::Nowhere;
+        self.storage = ValueStorage::Unset;
         self.len = 0;
     }
 
-    /// Gives back what a large value took: nothing will read the buffer again.
+    /// Empties the buffer, and frees the memory of a large value.
     #[inline]
     fn release(&mut self) {
-        if self.place == Place::Buffer {
+        if self.storage == ValueStorage::Buffer {
             self.buffer.clear();
             if self.buffer.capacity() > RETAINED {
                 self.buffer = String::new();
@@ -155,12 +156,12 @@ impl Value {
         }
     }
 
-    /// The value as a string of its own: a copy, or, of a large one, the buffer itself.
-    // Always: what is returned through memory and moved at once makes the processor wait.
+    /// The value as an owned string: a copy, or the buffer itself for a large value.
+    // Always inlined: a value that is returned through memory and moved at once makes the processor wait.
     #[inline(always)]
     pub(crate) fn take(&mut self, text: &str) -> Option<String> {
-        if self.place == Place::Buffer && self.len > RETAINED {
-            self.place = Place::Nowhere;
+        if self.storage == ValueStorage::Buffer && self.len > RETAINED {
+            self.storage = ValueStorage::Unset;
             self.len = 0;
             let mut value = std::mem::take(&mut self.buffer);
             value.shrink_to_fit();
@@ -169,9 +170,9 @@ impl Value {
         self.get(text).map(str::to_owned)
     }
 
-    /// Makes this the text of `kept`, without a copy where there is a buffer to trade.
+    /// Stores the value in `kept`. Swaps the buffers if it has one, otherwise copies.
     pub(crate) fn trade(&mut self, text: &str, kept: &mut String) {
-        if self.place == Place::Buffer {
+        if self.storage == ValueStorage::Buffer {
             std::mem::swap(&mut self.buffer, kept);
         } else if let Some(value) = self.get(text) {
             kept.clear();
@@ -186,8 +187,8 @@ impl Value {
     }
 }
 
-/// How much more to reserve so that `more` bytes fit: buffers grow by doubling, but not past the
-/// limit unless they must, as doubling would hold up to twice as much as what is counted.
+/// The bytes to reserve so that `more` bytes fit. A buffer doubles, but exceeds the limit only if it must:
+/// otherwise it could hold twice the bytes that the limit counts.
 pub(crate) fn room(len: usize, capacity: usize, more: usize, limit: usize) -> usize {
     if more <= capacity - len {
         return 0;

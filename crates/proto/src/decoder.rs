@@ -1,17 +1,17 @@
-//! Owns the `Decoder`: chunks of bytes in, events out.
+//! `Decoder`: chunks of bytes in, events out.
 
 use std::time::Duration;
 
-use crate::events::Place;
+use crate::events::Paused;
 use crate::last_event_id::LastEventId;
 use crate::reader::{Comments, Reader};
 use crate::{Event, EventId, Events};
 
-/// Turns the bytes of an event stream into events, however they are cut into chunks.
+/// Decodes the bytes of an event stream into events. The chunks may be cut anywhere.
 ///
-/// Nothing on the wire is malformed: the only error is a block over the limit. The decoder holds
-/// what it has read of the current block, the last event ID and nothing else; what a large event
-/// took is given back with the next one.
+/// Each byte string is a valid stream: the only error is a block over the limit. A decoder holds the
+/// read part of the current block, the last event ID and a few names. It frees the memory of a large
+/// event with the next one.
 ///
 /// ```
 /// use tidings_proto::Decoder;
@@ -19,12 +19,12 @@ use crate::{Event, EventId, Events};
 /// let mut decoder = Decoder::new();
 /// assert!(decoder.decode(b"id: 7\ndata: he").next().is_none());
 ///
-/// // Owned events, by iterating:
+/// // Iterating returns owned events:
 /// for event in decoder.decode(b"llo\n\n") {
 ///     assert_eq!(event?.text(), "hello");
 /// }
 ///
-/// // or borrowed ones, which cost no allocation:
+/// // `try_next_ref` returns borrowed ones, without allocation:
 /// let mut events = decoder.decode(b"data: again\n\n");
 /// while let Some(event) = events.try_next_ref()? {
 ///     assert_eq!((event.text(), event.id), ("again", Some("7")));
@@ -34,27 +34,31 @@ use crate::{Event, EventId, Events};
 ///
 /// Spec: [9.2.5 Parsing](https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream)
 /// and [9.2.6 Interpreting](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
-/// Differs from the standard: the last event ID outlives [`Decoder::reset`] until another arrives,
-/// as in every browser, and a block over [`Decoder::max_event_bytes`] ends the stream.
+///
+/// Differs from the standard: the last event ID survives [`Decoder::reset`] until another arrives, as
+/// in every browser, and a block over [`Decoder::max_event_bytes`] ends the stream, because memory is
+/// finite.
 #[derive(Debug, Default)]
 pub struct Decoder {
     reader: Reader,
 }
 
 impl Decoder {
-    /// A decoder at the beginning of a stream.
+    /// A decoder for the beginning of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The most bytes one block may hold; 16 MiB by default ([`MAX_EVENT_BYTES`](crate::MAX_EVENT_BYTES)).
+    /// The maximum bytes of one block. Default: 16 MiB ([`MAX_EVENT_BYTES`](crate::MAX_EVENT_BYTES)).
+    /// A block with one more byte fails with [`EventTooLarge`](crate::EventTooLarge).
     ///
-    /// Counted are the values of `data` (with an LF between lines), `event`, `id` and of comments
-    /// unless they are skipped, and the whole line being read, as text: a byte that is not UTF-8
-    /// counts as the three bytes of its replacement. At the limit nothing happens; a byte over it
-    /// is [`EventTooLarge`](crate::EventTooLarge), wherever the chunks are cut. The memory held is at most twice the
-    /// limit, for as long as it takes to append a line to its event, and the last event ID.
+    /// The limit counts the values of `data` (with an LF between lines), `event`, `id` and comments
+    /// that are not skipped, and the whole line that is being read. It counts text: a byte that is not
+    /// UTF-8 counts as the three bytes of its replacement. The cuts of the chunks do not matter.
+    ///
+    /// The decoder holds at most twice the limit, while it appends a line to its event, and the last
+    /// event ID.
     #[must_use]
     pub fn max_event_bytes(mut self, limit: usize) -> Self {
         self.reader.max_event_bytes = limit;
@@ -68,69 +72,70 @@ impl Decoder {
         self
     }
 
-    /// Whether a block that has a `retry` and no data is an event; `false` by default. The
-    /// reconnection time it sets counts either way.
+    /// Whether a block that has a `retry` and no data is an event. Default: `false`.
+    ///
+    /// The reconnection time counts in both cases.
     #[must_use]
     pub fn show_retry_events(mut self, show: bool) -> Self {
         self.reader.show_retry_events = show;
         self
     }
 
-    /// The last event ID: of the last finished block, with or without data, that had one.
+    /// The last event ID: that of the last finished block with an `id`, with or without data.
     ///
-    /// `None` before any, `Some("")` once the server has reset it.
+    /// `None` before the first ID. `Some("")` after the server has reset it.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.reader.last_event_id.get()
     }
 
-    /// The last event ID, owned: made once, shared with the events that carry it.
+    /// The last event ID, shared with the events that carry it.
     pub(crate) fn owned_last_event_id(&mut self) -> Option<EventId> {
         self.reader.last_event_id.owned()
     }
 
-    /// There is no last event ID, as if none was ever heard.
+    /// Removes the last event ID.
     pub(crate) fn clear_last_event_id(&mut self) {
         self.reader.last_event_id = LastEventId::default();
     }
 
-    /// Sets the last event ID, as if an earlier connection had heard it.
+    /// Sets the last event ID, as if an earlier connection had received it.
     pub fn set_last_event_id(&mut self, id: &EventId) {
         self.reader.last_event_id.set(id);
     }
 
-    /// The reconnection time of the last valid `retry` line, also of an unfinished block.
+    /// The reconnection time of the last valid `retry` line, even of an unfinished block.
     #[must_use]
     pub fn reconnection_time(&self) -> Option<Duration> {
         self.reader.reconnection_time
     }
 
-    /// The stream has ended, and another connection begins: discards the unfinished block, keeps
-    /// the last event ID and the reconnection time.
+    /// Prepares for the next connection: discards the unfinished block, and keeps the last event ID and
+    /// the reconnection time.
     pub fn reset(&mut self) {
         self.reader.reset();
     }
 
     #[inline(always)]
-    pub(crate) fn next_of_line(&mut self, place: &mut Place, text: &str) -> Option<Event> {
-        place.next_of_line(&mut self.reader, text)
+    pub(crate) fn next_of_line(&mut self, paused: &mut Paused, text: &str) -> Option<Event> {
+        paused.next_of_line(&mut self.reader, text)
     }
 
-    /// As [`decode`](Self::decode), of a chunk that was left.
+    /// Continues the paused events of a chunk.
     #[inline(always)]
     pub(crate) fn resume<'c>(
         &mut self,
         chunk: &'c [u8],
         text: &'c str,
-        place: Place,
+        paused: Paused,
     ) -> Events<'_, 'c> {
-        Events::resume(&mut self.reader, chunk, text, place)
+        Events::resume(&mut self.reader, chunk, text, paused)
     }
 
     /// The events that this chunk completes.
     ///
-    /// The chunk is decoded as they are taken. Dropping the iterator early reads the rest of the
-    /// chunk and drops its events.
+    /// The chunk is decoded as you take the events. If you drop the iterator early, it reads the rest of
+    /// the chunk and drops those events.
     #[inline(always)]
     pub fn decode<'c>(&mut self, chunk: &'c [u8]) -> Events<'_, 'c> {
         Events::new(&mut self.reader, chunk)

@@ -1,4 +1,4 @@
-//! Owns `Events`: what one chunk completes, as it is taken.
+//! `Events`: the iterator over the events that one chunk completes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,57 +10,61 @@ use crate::reader::Reader;
 use crate::splitter::Split;
 use crate::{Event, EventRef, EventTooLarge};
 
-/// The events of one chunk: owned by iterating, borrowed by [`Events::try_next_ref`].
+/// The events of one chunk. Iterating returns owned events, [`Events::try_next_ref`] borrowed ones.
 ///
-/// After an error there are no more, and further chunks give the same error until
+/// After an error it returns no more events, and each later chunk fails with the same error until
 /// [`Decoder::reset`](crate::Decoder::reset).
 #[derive(Debug)]
-#[must_use = "the chunk is decoded as its events are taken"]
+#[must_use = "the chunk is decoded as you take its events"]
 pub struct Events<'d, 'c> {
     reader: &'d mut Reader,
-    /// The rest of the line that earlier chunks began.
-    head: Option<&'c [u8]>,
-    /// The chunk's whole lines.
+    /// The end of the line that earlier chunks began.
+    continuation: Option<&'c [u8]>,
+    /// The whole lines of the chunk.
     lines: Cow<'c, str>,
     ends: LineEnds,
-    /// Where the next line begins.
+    /// The offset of the next line.
     at: usize,
-    /// The beginning of a line that later chunks end.
+    /// The beginning of a line that a later chunk ends.
     tail: &'c [u8],
     ready: Ready,
     done: bool,
 }
 
-/// Where the events of a chunk were left, to go on later: see [`Events::leave`].
+/// The events of a chunk, paused between two of them. See [`Events::pause`].
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Paused {
     ends: LineEnds,
     at: usize,
-    /// How many bytes of the chunk's end are no whole line.
+    /// The number of bytes after the last whole line of the chunk.
     tail: usize,
 }
 
-/// What is handed out now and cleared before reading goes on.
+/// The item that was returned last. It is cleared before the next line is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ready {
     Nothing,
     Block,
-    /// Only the comment: its block goes on.
+    /// Only the comment. Its block continues.
     Comment,
 }
 
 impl<'d, 'c> Events<'d, 'c> {
-    // Always: else the caller copies an iterator that was written a moment ago, and the processor
+    // Always inlined. Otherwise the caller copies an iterator that was just written, and the processor
     // waits for the writes, once a chunk.
     #[inline(always)]
     pub(crate) fn new(reader: &'d mut Reader, chunk: &'c [u8]) -> Self {
         let chunk = if reader.failed { &[] } else { chunk };
-        // Nothing, unless the events of the chunk before were leaked.
+        // Does nothing, unless the `Events` of the previous chunk were leaked.
         reader.block.drop_text();
-        let Split { head, lines, tail } = reader.splitter.split(chunk);
+        let Split {
+            continuation,
+            lines,
+            tail,
+        } = reader.splitter.split(chunk);
         Self {
             reader,
-            head,
+            continuation,
             lines: from_utf8(lines).map_or_else(|_| String::from_utf8_lossy(lines), Cow::Borrowed),
             ends: LineEnds::default(),
             at: 0,
@@ -70,55 +74,56 @@ impl<'d, 'c> Events<'d, 'c> {
         }
     }
 
-    /// Goes on where they were left; the lines are those that were put into `text`.
+    /// Continues paused events. `text` is the copy of their [`lines`](Self::lines).
     #[inline(always)]
     pub(crate) fn resume(
         reader: &'d mut Reader,
         chunk: &'c [u8],
         text: &'c str,
-        place: Place,
+        paused: Paused,
     ) -> Self {
         Self {
             reader,
-            head: None,
+            continuation: None,
             lines: Cow::Borrowed(text),
-            ends: place.ends,
-            at: place.at,
-            tail: &chunk[chunk.len() - place.tail..],
+            ends: paused.ends,
+            at: paused.at,
+            tail: &chunk[chunk.len() - paused.tail..],
             ready: Ready::Nothing,
             done: false,
         }
     }
 
-    /// Whether another event may come of this chunk: to leave then would be to drop it.
+    /// Whether the chunk has no more events.
     #[inline(always)]
     pub(crate) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// What has been read as text: what a chunk that is left is resumed with.
+    /// The whole lines of the chunk, as text. The caller copies them before it pauses.
     #[inline(always)]
     pub(crate) fn lines(&self) -> &str {
         &self.lines
     }
 
-    /// Leaves the rest of the chunk for later, after an event was taken. `None` if there is none.
+    /// Keeps the rest of the chunk for later. `None` if it has no more events.
     #[inline(always)]
-    pub(crate) fn leave(mut self) -> Option<Place> {
+    pub(crate) fn pause(mut self) -> Option<Paused> {
         self.clear_ready();
-        // There is nothing left to be read as this is dropped.
+        // So that `drop` does not read the rest.
         let was_done = std::mem::replace(&mut self.done, true);
-        (!was_done).then(|| Place {
+        (!was_done).then(|| Paused {
             ends: std::mem::take(&mut self.ends),
             at: self.at,
             tail: self.tail.len(),
         })
     }
 
-    /// The next event, borrowed from the chunk where it lies whole in it: costs no allocation.
+    /// The next event, borrowed. If the chunk contains the whole event, nothing is allocated.
     ///
     /// # Errors
-    /// [`EventTooLarge`], once, if a block is over [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
+    /// [`EventTooLarge`], once, if a block exceeds
+    /// [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
     #[inline]
     pub fn try_next_ref(&mut self) -> Result<Option<EventRef<'_>>, EventTooLarge> {
         self.clear_ready();
@@ -161,7 +166,7 @@ impl<'d, 'c> Events<'d, 'c> {
         }
     }
 
-    /// Clears what was handed out last.
+    /// Clears the item that was returned last.
     #[inline]
     fn clear_ready(&mut self) {
         if self.ready == Ready::Nothing {
@@ -176,13 +181,14 @@ impl<'d, 'c> Events<'d, 'c> {
         self.ready = Ready::Nothing;
     }
 
-    /// The data of the next event if it is the usual one, a line of data and nothing else, which
-    /// never gets into the block.
+    /// The data of the next event, if that is the usual one: a single line of data and no other field.
+    /// It bypasses the block.
     ///
-    /// Two LFs end it; after any other line end, and over the limit, the lines are read one by one.
+    /// This path takes only an event that two LFs end and that is within the limit. All others are
+    /// read line by line.
     #[inline(always)]
     fn next_line_event(&mut self) -> Option<Range<usize>> {
-        if self.reader.block.begun || self.head.is_some() {
+        if self.reader.block.begun || self.continuation.is_some() {
             return None;
         }
         let bytes = self.lines.as_bytes();
@@ -192,7 +198,7 @@ impl<'d, 'c> Events<'d, 'c> {
         Some(data)
     }
 
-    /// Moves to the next event, line by line, and says in `ready` what it is.
+    /// Reads lines up to the next item, and stores its kind in `ready`.
     fn advance(&mut self) -> Result<(), EventTooLarge> {
         let ready = self.read();
         self.done = matches!(ready, Ok(Ready::Nothing) | Err(_));
@@ -205,8 +211,8 @@ impl<'d, 'c> Events<'d, 'c> {
         if self.reader.failed {
             return Err(self.reader.too_large());
         }
-        if let Some(head) = self.head.take()
-            && self.reader.read_split_line(head)?
+        if let Some(continuation) = self.continuation.take()
+            && self.reader.read_divided_line(continuation)?
         {
             return Ok(Ready::Comment);
         }
@@ -253,8 +259,8 @@ impl Iterator for Events<'_, '_> {
 }
 
 impl Events<'_, '_> {
-    /// The next event of a chunk that nothing was taken of yet, if it is a line of data.
-    // Always: what is built where it is used is not moved, and the processor need not wait for it.
+    /// The first event of a chunk, if it is a single line of data.
+    // Always inlined: an event that is built in place is not moved, and the processor need not wait.
     #[inline(always)]
     pub(crate) fn first_of_line(&mut self) -> Option<Event> {
         let data = self.next_line_event()?;
@@ -317,8 +323,8 @@ fn line_event(
     Some(value..end)
 }
 
-impl Place {
-    /// The next event of a chunk that was left, if it is a line of data: without resuming it.
+impl Paused {
+    /// The next event, if it is a single line of data. The events stay paused.
     #[inline(always)]
     pub(crate) fn next_of_line(&mut self, reader: &mut Reader, text: &str) -> Option<Event> {
         if reader.block.begun {

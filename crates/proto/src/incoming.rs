@@ -1,39 +1,39 @@
-//! Owns `Incoming`: what has come of a stream and is not handed out yet.
+//! `Incoming`: received bytes that are not delivered yet, decoded on demand.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use crate::events::Place;
+use crate::events::Paused;
 use crate::{Decoder, Event, EventTooLarge, Events};
 
-/// How much of a chunk is read at once, in bytes: bounds what is copied of it, however large it is.
+/// The maximum bytes of a chunk that are decoded at once. It limits the copy that a pause makes.
 const WINDOW: usize = 16 * 1024;
 
-/// What is kept of the memory for that once all of a chunk was taken, in bytes.
+/// The maximum bytes of memory for that copy that stay allocated after a chunk.
 const RETAINED: usize = 1024;
 
-/// A chunk, decoded as its events are taken: none has to wait in memory, unless another chunk
-/// comes before.
+/// A chunk that is decoded as its events are taken. So no decoded event waits in memory, unless the next
+/// chunk arrives first.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    /// Decoded before they were taken.
+    /// Events that were decoded before they were taken.
     waiting: VecDeque<Event>,
-    /// What is not decoded yet. It begins with the window that is being read.
+    /// The rest of the chunk. It begins with the window that is being decoded.
     chunk: Bytes,
-    /// Where the window was left, if it was begun.
-    place: Option<Place>,
-    /// The lines of the window, once it was left.
+    /// The paused events of the window, after its first event was taken.
+    paused: Option<Paused>,
+    /// The lines of the window, while its events are paused.
     lines: String,
 }
 
 impl Incoming {
-    /// Another chunk has come, and the one before is [settled](Self::settle).
+    /// Takes the next chunk. The previous one must be [settled](Self::settle).
     pub(crate) fn push(&mut self, chunk: Bytes) {
         self.chunk = chunk;
     }
 
-    /// Makes the events wait that were not taken.
+    /// Decodes the events that were not taken.
     pub(crate) fn settle(&mut self, decoder: &mut Decoder) -> Result<(), EventTooLarge> {
         while let Some(event) = self.decode(decoder) {
             match event {
@@ -48,8 +48,8 @@ impl Incoming {
     }
 
     /// The next event.
-    // Always, here and below: what is built where it is used is not moved, and the processor need
-    // not wait for it.
+    // Always inlined, here and below: an event that is built in place is not moved, and the processor
+    // need not wait.
     #[inline(always)]
     pub(crate) fn next(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
         if self.waiting.is_empty() {
@@ -69,10 +69,10 @@ impl Incoming {
         if self.chunk.is_empty() {
             return None;
         }
-        // Most events are a line of data: without the detour of any other.
-        if let Some(place) = &mut self.place {
-            if let Some(event) = decoder.next_of_line(place, &self.lines) {
-                if place.is_end(&self.lines) {
+        // Most events are a single line of data. They take this shortcut.
+        if let Some(paused) = &mut self.paused {
+            if let Some(event) = decoder.next_of_line(paused, &self.lines) {
+                if paused.is_end(&self.lines) {
                     self.end_window();
                 }
                 return Some(Ok(event));
@@ -81,28 +81,28 @@ impl Incoming {
         }
         let mut events = decoder.decode(window(&self.chunk));
         if let Some(event) = events.first_of_line() {
-            let place = leave(events, &mut self.lines);
-            self.set_place(place);
+            let paused = pause(events, &mut self.lines);
+            self.set_paused(paused);
             return Some(Ok(event));
         }
         let event = events.next();
-        let place = leave(events, &mut self.lines);
-        self.set_place(place);
+        let paused = pause(events, &mut self.lines);
+        self.set_paused(paused);
         event.or_else(|| self.decode_block(decoder))
     }
 
-    /// The next event, whatever it is.
+    /// The next event, of any shape.
     #[inline(never)]
     fn decode_block(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
         while !self.chunk.is_empty() {
-            let (event, place) = if let Some(place) = self.place.take() {
-                let mut events = decoder.resume(window(&self.chunk), &self.lines, place);
-                (events.next(), events.leave())
+            let (event, paused) = if let Some(paused) = self.paused.take() {
+                let mut events = decoder.resume(window(&self.chunk), &self.lines, paused);
+                (events.next(), events.pause())
             } else {
                 let mut events = decoder.decode(window(&self.chunk));
-                (events.next(), leave(events, &mut self.lines))
+                (events.next(), pause(events, &mut self.lines))
             };
-            self.set_place(place);
+            self.set_paused(paused);
             if event.is_some() {
                 return event;
             }
@@ -110,23 +110,23 @@ impl Incoming {
         None
     }
 
-    /// The window was left here, or is read to its end.
+    /// Stores the paused events, or moves to the next window if there are none.
     #[inline(always)]
-    fn set_place(&mut self, place: Option<Place>) {
-        match place {
-            Some(_) => self.place = place,
+    fn set_paused(&mut self, paused: Option<Paused>) {
+        match paused {
+            Some(_) => self.paused = paused,
             None => self.end_window(),
         }
     }
 
     #[inline(always)]
     fn end_window(&mut self) {
-        self.place = None;
+        self.paused = None;
         if self.chunk.len() > WINDOW {
             self.chunk.advance(WINDOW);
         } else {
             self.chunk = Bytes::new();
-            // A quiet session holds no more of what it has heard.
+            // So that a quiet session holds little memory.
             if self.lines.capacity() > RETAINED {
                 self.lines = String::new();
             }
@@ -139,14 +139,14 @@ fn window(chunk: &[u8]) -> &[u8] {
     &chunk[..chunk.len().min(WINDOW)]
 }
 
-/// Leaves the events of a window for later, and keeps its lines.
+/// Pauses the events of a window, and copies its lines.
 #[inline(always)]
-fn leave(events: Events<'_, '_>, lines: &mut String) -> Option<Place> {
+fn pause(events: Events<'_, '_>, lines: &mut String) -> Option<Paused> {
     if !events.is_done() {
         lines.clear();
         lines.push_str(events.lines());
     }
-    events.leave()
+    events.pause()
 }
 
 #[cfg(test)]

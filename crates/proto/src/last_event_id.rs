@@ -1,34 +1,35 @@
-//! Owns the last event ID of a stream: text until somebody wants to own it, then shared.
+//! The last event ID of a stream. It is shared once several events carry it.
 
 use crate::EventId;
 use crate::block::{RETAINED, Value};
 
 #[derive(Debug, Default)]
 pub(crate) struct LastEventId {
-    place: Place,
+    storage: IdStorage,
     text: String,
 }
 
-/// Where the id is: in one place only, as it may be as large as an event.
+/// The storage of the ID. There is only one copy, because an ID may be as large as an event.
 #[derive(Debug, Default)]
-enum Place {
-    /// No id was heard yet.
+enum IdStorage {
+    /// The stream has sent no ID yet.
     #[default]
-    Nowhere,
-    /// In `text`. Most ids belong to one event, and are best copied for it.
+    Unset,
+    /// The ID is in `text`. Most IDs belong to one event, so the first event gets a copy.
     Text,
-    /// As `Text`, and an event has it. The next one shares it.
+    /// The ID is in `text`, and one event has a copy. The next event shares one with later events.
     Copied,
+    /// The ID is shared with events.
     Shared(EventId),
 }
 
 impl LastEventId {
     #[inline]
     pub(crate) fn get(&self) -> Option<&str> {
-        match &self.place {
-            Place::Nowhere => None,
-            Place::Text | Place::Copied => Some(&self.text),
-            Place::Shared(id) => Some(id),
+        match &self.storage {
+            IdStorage::Unset => None,
+            IdStorage::Text | IdStorage::Copied => Some(&self.text),
+            IdStorage::Shared(id) => Some(id),
         }
     }
 
@@ -36,35 +37,35 @@ impl LastEventId {
         self.share(id.clone());
     }
 
-    /// Makes the id of a finished block the last one.
+    /// Makes the ID of a finished block the last event ID.
     #[inline]
     pub(crate) fn commit(&mut self, id: &mut Value, text: &str) {
         id.trade(text, &mut self.text);
-        self.place = Place::Text;
+        self.storage = IdStorage::Text;
     }
 
-    /// The id as an event owns it.
-    // Always: what is returned through memory and moved at once makes the processor wait.
+    /// The ID for an owned event.
+    // Always inlined: a value that is returned through memory and moved at once makes the processor wait.
     #[inline(always)]
     pub(crate) fn owned(&mut self) -> Option<EventId> {
-        match &self.place {
-            Place::Nowhere => None,
-            Place::Text => {
-                self.place = Place::Copied;
+        match &self.storage {
+            IdStorage::Unset => None,
+            IdStorage::Text => {
+                self.storage = IdStorage::Copied;
                 Some(EventId::from_checked(&self.text))
             }
-            Place::Copied => {
+            IdStorage::Copied => {
                 let id = EventId::from_checked(&self.text);
                 self.share(id.clone());
                 Some(id)
             }
-            Place::Shared(id) => Some(id.clone()),
+            IdStorage::Shared(id) => Some(id.clone()),
         }
     }
 
     fn share(&mut self, id: EventId) {
         self.text.clear();
         self.text.shrink_to(RETAINED);
-        self.place = Place::Shared(id);
+        self.storage = IdStorage::Shared(id);
     }
 }

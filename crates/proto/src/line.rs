@@ -1,23 +1,24 @@
-//! Owns where lines end: at LF, CR or CRLF, found 64 bytes at a time.
+//! The search for line ends (LF, CR and CRLF), 64 bytes at a time.
 
 use wide::u8x16;
 
 pub(crate) const LF: u8 = b'\n';
 pub(crate) const CR: u8 = b'\r';
 
-const BLOCK: usize = 64;
+/// The bytes that are searched at once.
+const STRIDE: usize = 64;
 
-/// What SSE2 and NEON compare at once.
+/// The bytes that SSE2 and NEON compare at once.
 const LANE: usize = 16;
 
-/// The offsets of LF and CR in a text, in order. The text is the same at every call.
+/// The offsets of LF and CR in a text, in order. Each call must pass the same text.
 #[derive(Debug, Default)]
 pub(crate) struct LineEnds {
-    /// The line ends of the current block that are not yet taken; bit n is its n-th byte.
+    /// The line ends of the current stride that are not taken yet. Bit n is its n-th byte.
     found: u64,
-    /// Where the current block begins.
-    block: usize,
-    /// Where the search goes on.
+    /// The offset of the current stride.
+    stride: usize,
+    /// The offset at which the search continues.
     next: usize,
 }
 
@@ -29,16 +30,16 @@ impl LineEnds {
         Some(end)
     }
 
-    /// The next line end, which stays the next.
+    /// The next line end, without taking it.
     #[inline]
     pub(crate) fn peek(&mut self, text: &[u8]) -> Option<usize> {
         if self.found == 0 {
             self.search(text)?;
         }
-        Some(self.block + self.found.trailing_zeros() as usize)
+        Some(self.stride + self.found.trailing_zeros() as usize)
     }
 
-    /// Passes over the line end that was peeked at and another directly behind it.
+    /// Skips the line end that was peeked at and the one directly after it.
     #[inline]
     pub(crate) fn skip_two(&mut self) {
         self.found &= self.found - 1;
@@ -49,13 +50,13 @@ impl LineEnds {
         }
     }
 
-    /// Moves to the next block that has a line end.
+    /// Moves to the next stride with a line end.
     fn search(&mut self, text: &[u8]) -> Option<()> {
-        let (blocks, rest) = text[self.next..].as_chunks();
-        for block in blocks {
-            self.block = self.next;
-            self.next += BLOCK;
-            self.found = line_ends(block);
+        let (strides, rest) = text[self.next..].as_chunks();
+        for stride in strides {
+            self.stride = self.next;
+            self.next += STRIDE;
+            self.found = line_ends(stride);
             if self.found != 0 {
                 return Some(());
             }
@@ -63,25 +64,25 @@ impl LineEnds {
         let Some(last) = rest.last_chunk() else {
             return self.search_few(rest);
         };
-        self.block = self.next;
+        self.stride = self.next;
         self.next = text.len();
         self.found = line_ends_of_rest(rest, last);
         (self.found != 0).then_some(())
     }
 
-    /// Moves to the next line end of these last bytes, and sees no other.
+    /// Moves to the next line end in the last bytes, which are fewer than a lane.
     fn search_few(&mut self, rest: &[u8]) -> Option<()> {
-        self.block = self.next + rest.iter().position(|byte| matches!(*byte, LF | CR))?;
+        self.stride = self.next + rest.iter().position(|byte| matches!(*byte, LF | CR))?;
         self.found = 1;
-        self.next = self.block + 1;
+        self.next = self.stride + 1;
         Some(())
     }
 }
 
 #[inline]
-fn line_ends(block: &[u8; BLOCK]) -> u64 {
-    let (lanes, _) = block.as_chunks();
-    // In most blocks no byte is as low as a line end, which takes half the work to see.
+fn line_ends(stride: &[u8; STRIDE]) -> u64 {
+    let (lanes, _) = stride.as_chunks();
+    // In most strides no byte is as low as a line end. That check costs half as much.
     let lowest = lanes
         .iter()
         .map(|lane| u8x16::new(*lane))
@@ -95,7 +96,7 @@ fn line_ends(block: &[u8; BLOCK]) -> u64 {
         .fold(0, |found, lane| found << LANE | line_ends_of_lane(lane))
 }
 
-/// The line ends of fewer bytes than a block. The last lane may overlap the one before.
+/// The line ends in fewer bytes than a stride. The last lane may overlap the previous one.
 #[inline]
 fn line_ends_of_rest(rest: &[u8], last: &[u8; LANE]) -> u64 {
     let (lanes, _) = rest.as_chunks();

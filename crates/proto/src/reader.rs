@@ -1,8 +1,8 @@
-//! Owns the reading of lines into blocks, and the limit on what is held.
+//! The assembly of lines into blocks, and the limit on held bytes.
 //!
-//! Two paths give the same events. A line that lies whole in its chunk is read where it is: the
-//! chunk's whole lines are checked as UTF-8 at once, and values are slices of them. Only a line
-//! that is cut by the end of a chunk is copied, and read when its end has come.
+//! Two paths lead to the same events. A line that its chunk contains whole is read in place: the whole
+//! lines of a chunk are checked as UTF-8 at once, and values are slices of them. Only a line that is
+//! divided between chunks is copied, and read after its end has arrived.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,8 +18,9 @@ use crate::last_event_id::LastEventId;
 use crate::name_cache::NameCache;
 use crate::splitter::Splitter;
 
-/// The default of [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes): 16 MiB. 1 MiB breaks real streams, and no limit is
-/// an attack.
+/// The default of [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes): 16 MiB.
+///
+/// Some real streams exceed 1 MiB, and without a limit a server could exhaust the memory.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// The maximum bytes of comments that an event carries under [`Comments::Attached`]: 64 KiB.
@@ -50,7 +51,7 @@ pub enum Comments {
     Immediate,
 }
 
-/// What a decoder knows between two chunks.
+/// The state of a decoder between two chunks.
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) max_event_bytes: usize,
@@ -59,7 +60,7 @@ pub(crate) struct Reader {
 
     pub(crate) splitter: Splitter,
     pub(crate) block: Block,
-    /// A block was over the limit.
+    /// Whether a block was over the limit.
     pub(crate) failed: bool,
 
     pub(crate) last_event_id: LastEventId,
@@ -84,15 +85,15 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Forgets the stream, but not where it was left.
+    /// Forgets the stream, except its last event ID and its reconnection time.
     pub(crate) fn reset(&mut self) {
         self.splitter = Splitter::default();
         self.block = Block::default();
         self.failed = false;
     }
 
-    /// Reads one line that is not empty. Says whether it is to be handed out at once.
-    // Always, for the loop over lines: lines that are split over chunks alone would not need it.
+    /// Reads one line that is not empty. Returns whether it is an event by itself.
+    // Always inlined, for the loop over lines. Divided lines alone would not need it.
     #[inline(always)]
     pub(crate) fn read_line(
         &mut self,
@@ -134,20 +135,20 @@ impl Reader {
         Ok(false)
     }
 
-    /// Reads the line that earlier chunks began and this head ends.
+    /// Reads the line that earlier chunks began and this part ends.
     #[cold]
-    pub(crate) fn read_split_line(&mut self, head: &[u8]) -> Result<bool, EventTooLarge> {
+    pub(crate) fn read_divided_line(&mut self, continuation: &[u8]) -> Result<bool, EventTooLarge> {
         if self.splitter.take_skipped() {
             return Ok(false);
         }
-        self.check_limit(self.splitter.line.len() + head.len())?;
-        self.splitter.hold(head, self.max_event_bytes);
+        self.check_limit(self.splitter.line.len() + continuation.len())?;
+        self.splitter.hold(continuation, self.max_event_bytes);
         let mut line = std::mem::take(&mut self.splitter.line);
-        let hands_out = match from_utf8(&line) {
+        let is_event = match from_utf8(&line) {
             Ok(text) => self.read_held_line(text)?,
             Err(_) => {
                 let text = self.replace_invalid(&line)?;
-                // Not held beside its replacement and the value that is copied out of it.
+                // Frees the line, so that it is not held beside its replacement and the copied value.
                 line = Vec::new();
                 self.read_held_line(&text)?
             }
@@ -156,16 +157,16 @@ impl Reader {
             line.clear();
             self.splitter.line = line;
         }
-        Ok(hands_out)
+        Ok(is_event)
     }
 
     fn read_held_line(&mut self, text: &str) -> Result<bool, EventTooLarge> {
-        let hands_out = self.read_line(text, 0..text.len())?;
+        let is_event = self.read_line(text, 0..text.len())?;
         self.block.spill(text, self.max_event_bytes);
-        Ok(hands_out)
+        Ok(is_event)
     }
 
-    /// `String::from_utf8_lossy` of exactly what it takes, as replacements may triple the length.
+    /// `String::from_utf8_lossy` with an exact allocation, because replacements may triple the length.
     fn replace_invalid(&mut self, line: &[u8]) -> Result<String, EventTooLarge> {
         let replacement = |part: &Utf8Chunk| !part.invalid().is_empty();
         let length = line
@@ -186,7 +187,7 @@ impl Reader {
         Ok(text)
     }
 
-    /// Keeps the beginning of a line that this chunk does not end.
+    /// Keeps the beginning of a line that a later chunk ends.
     #[inline]
     pub(crate) fn hold_tail(&mut self, tail: &[u8]) -> Result<(), EventTooLarge> {
         if tail.is_empty() {
@@ -207,7 +208,7 @@ impl Reader {
         if self.block.len() + line <= self.max_event_bytes {
             return Ok(());
         }
-        // Comments that came for an event's data end no stream.
+        // Attached comments are dropped before they end the stream.
         if self.comments == Comments::Attached {
             self.block.comments.clear();
             if self.block.len() + line <= self.max_event_bytes {
@@ -223,7 +224,7 @@ impl Reader {
         }
     }
 
-    /// An empty line: the block's id is now the last event ID. Says whether the block is an event.
+    /// Ends the block at an empty line, and takes over its ID. Returns whether the block is an event.
     #[inline]
     pub(crate) fn end_block(&mut self, text: &str) -> bool {
         if self.block.id.is_set() {
@@ -239,7 +240,7 @@ impl Reader {
     }
 }
 
-/// A block of the stream is over [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
+/// A block of the stream exceeds [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTooLarge {
     limit: usize,
@@ -257,7 +258,7 @@ impl fmt::Display for EventTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the server sent an event over the limit of {} bytes",
+            "the server sent an event over the limit of {} bytes; `max_event_bytes` sets the limit",
             self.limit
         )
     }

@@ -1,4 +1,4 @@
-//! Owns the cuts: the BOM, the CRLF and the line that the end of a chunk may fall into.
+//! Chunk boundaries: a BOM, a CRLF or a line that is divided between two chunks.
 
 use memchr::{memchr2, memrchr2};
 
@@ -9,32 +9,32 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
-    /// The stream's first bytes have been seen, and were a BOM or not.
+    /// Whether it is decided that the stream began with a BOM or without.
     begun: bool,
-    /// How many bytes of a BOM the stream began with, while that is open.
+    /// The bytes of a possible BOM so far, until that is decided.
     bom: usize,
-    /// The last byte was a CR: an LF now belongs to it.
+    /// Whether the last byte was a CR. Then an LF belongs to it.
     after_cr: bool,
-    /// The line that was cut, raw: the cut may lie inside a character.
+    /// The beginning of the divided line, as bytes: the cut may be inside a character.
     pub(crate) line: Vec<u8>,
-    /// The line that was cut is a comment nobody asked for, of which nothing is held.
+    /// Whether the divided line is a skipped comment, of which nothing is held.
     pub(crate) skips: bool,
 }
 
 /// A chunk in three parts, each of which may be empty.
 #[derive(Debug)]
 pub(crate) struct Split<'c> {
-    /// What ends the line that was cut before, without its line end. `None` if there is no such
-    /// line, or nothing here ends it.
-    pub(crate) head: Option<&'c [u8]>,
-    /// Whole lines with their ends.
+    /// The end of the divided line, without its line end. `None` if there is no such line, or if this
+    /// chunk does not end it.
+    pub(crate) continuation: Option<&'c [u8]>,
+    /// Whole lines, with their line ends.
     pub(crate) lines: &'c [u8],
-    /// The beginning of a line, or more of the one that was cut before.
+    /// The beginning of a line, or a middle part of the divided line.
     pub(crate) tail: &'c [u8],
 }
 
 impl Splitter {
-    // Always, as `Decoder::decode`, of which it is the larger part.
+    // Always inlined, like `Decoder::decode`, of which it is the larger part.
     #[inline(always)]
     pub(crate) fn split<'c>(&mut self, chunk: &'c [u8]) -> Split<'c> {
         let chunk = if self.begun {
@@ -44,7 +44,7 @@ impl Splitter {
         };
         let Some(&last) = chunk.last() else {
             return Split {
-                head: None,
+                continuation: None,
                 lines: &[],
                 tail: &[],
             };
@@ -56,17 +56,17 @@ impl Splitter {
             chunk
         };
 
-        let mut head = None;
+        let mut continuation = None;
         let mut rest = chunk;
         if self.skips || !self.line.is_empty() {
             let Some(end) = memchr2(LF, CR, chunk) else {
                 return Split {
-                    head,
+                    continuation,
                     lines: &[],
                     tail: chunk,
                 };
             };
-            head = Some(&chunk[..end]);
+            continuation = Some(&chunk[..end]);
             let terminator = if chunk[end..].starts_with(&[CR, LF]) {
                 2
             } else {
@@ -79,10 +79,14 @@ impl Splitter {
             _ => memrchr2(LF, CR, rest).map_or(0, |end| end + 1),
         };
         let (lines, tail) = rest.split_at(whole);
-        Split { head, lines, tail }
+        Split {
+            continuation,
+            lines,
+            tail,
+        }
     }
 
-    /// Drops a BOM at the start of the stream, however it is cut.
+    /// Removes a BOM at the start of the stream, even if it is divided between chunks.
     #[cold]
     fn strip_bom<'c>(&mut self, chunk: &'c [u8]) -> &'c [u8] {
         let expected = &BOM[self.bom..];
@@ -100,17 +104,17 @@ impl Splitter {
             return &[];
         }
         self.begun = true;
-        // What looked like one until now was text.
+        // The bytes that looked like a BOM were text.
         self.line.extend_from_slice(&BOM[..self.bom - matched]);
         chunk
     }
 
-    /// If this begins a comment, nothing more of its line is held.
+    /// If this is the beginning of a comment, the rest of its line is not held.
     pub(crate) fn skip_comment(&mut self, tail: &[u8]) {
         self.skips |= self.line.is_empty() && tail.first() == Some(&b':');
     }
 
-    /// Whether the line that ends now is a skipped one.
+    /// Whether the line that ends now is a skipped comment.
     pub(crate) fn take_skipped(&mut self) -> bool {
         std::mem::take(&mut self.skips)
     }
