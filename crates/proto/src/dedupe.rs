@@ -1,20 +1,20 @@
-//! Owns `Dedupe`: which events were heard before, told by their positions.
+//! `Dedupe`: the detection of events that were delivered before, by their positions.
 
 use std::cmp::Ordering;
 
 use crate::{Event, EventId, Gap, Position};
 
-/// Knows what a reconnection repeats. Events whose id is no [`Position`] always pass.
+/// Detects the events that a reconnection repeats. Events whose ID is not a [`Position`] always pass.
 #[derive(Debug)]
 pub(crate) struct Dedupe {
-    /// Of the last event that passed.
+    /// The position of the last event that passed.
     last: Option<Position>,
-    /// Whether one has passed since the connection was opened.
+    /// Whether an event has passed since the connection opened.
     passed: bool,
 }
 
 impl Dedupe {
-    /// What stands at this id was heard already.
+    /// The event with this ID counts as delivered.
     pub(crate) fn after(id: Option<&str>) -> Self {
         Self {
             last: id.and_then(|id| id.parse().ok()),
@@ -26,7 +26,7 @@ impl Dedupe {
         self.passed = false;
     }
 
-    /// Whether this id stands before the last event that passed.
+    /// Whether this ID is before that of the last event that passed.
     pub(crate) fn is_before_last(&self, id: &EventId) -> bool {
         let position = id.as_str().parse::<Position>();
         position.is_ok_and(|position| self.last.as_ref().is_some_and(|last| position < *last))
@@ -42,10 +42,10 @@ impl Dedupe {
             .as_ref()
             .and_then(|last| position.partial_cmp(last));
         let is_repeat = match order {
-            // Where a gap resumes is where the order begins anew.
+            // The order starts anew at the position of a gap.
             _ if event.event_type() == Gap::EVENT_NAME => false,
             Some(Ordering::Less) => true,
-            // After what is new, it is an event that has no id of its own.
+            // After a new event, the same position means an event without an ID of its own.
             Some(Ordering::Equal) => !self.passed,
             Some(Ordering::Greater) | None => false,
         };
@@ -67,19 +67,19 @@ mod tests {
 
     fn check(after: Option<&str>, ids: &[&'static str], passed: &[&'static str]) {
         let mut dedupe = Dedupe::after(after);
-        let mut heard = Vec::new();
+        let mut passed_ids = Vec::new();
         for id in ids {
             if *id == "open" {
                 dedupe.handle_open();
             } else if !dedupe.is_repeat(&event(id)) {
-                heard.push(*id);
+                passed_ids.push(*id);
             }
         }
-        assert_eq!(heard, passed, "{ids:?}");
+        assert_eq!(passed_ids, passed, "{ids:?}");
     }
 
     #[test]
-    fn what_a_reconnection_repeats_is_dropped() {
+    fn events_that_a_reconnection_repeats_are_dropped() {
         check(
             None,
             &[
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_passes() {
+    fn positions_without_an_order_pass() {
         check(None, &["2", "1", "1"], &["2", "1", "1"]);
         check(None, &["e.2.BBBB", "f.1.AAAA"], &["e.2.BBBB", "f.1.AAAA"]);
         check(
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn order_begins_anew_at_a_gap() {
+    fn the_order_starts_anew_at_a_gap() {
         let mut dedupe = Dedupe::after(Some("e.9.AAAA"));
         let gap = event("e.3.BBBB").event(crate::EventName::from_static("gap"));
         assert!(!dedupe.is_repeat(&gap));

@@ -1,4 +1,4 @@
-//! Owns `EncodedEvents` and the way from an event to its bytes.
+//! `EncodedEvents`, and the encoding of an event.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use memchr::memchr2;
 
 use crate::{Decoder, Event, EventId};
 
-/// The wire bytes of one or more events, made once and shared by all who send them.
+/// The wire bytes of one or more events. They are encoded once and shared by all sessions that send them.
 ///
-/// Cloning copies no bytes. Made from events by [`Event::encode`], [`From`] or `collect`:
+/// Cloning copies no bytes. [`Event::encode`], [`From`] and `collect` make them:
 ///
 /// ```
 /// use tidings_proto::{EncodedEvents, Event};
@@ -27,9 +27,10 @@ pub struct EncodedEvents {
 }
 
 impl EncodedEvents {
-    /// Bytes that hold this many whole events, of which the last `id` is this one.
+    /// Encoded events from stored parts: the bytes, the last `id` in them, and the number of events with
+    /// data.
     ///
-    /// For those who keep encoded events, such as a log; nothing is checked.
+    /// This is for a log that stores encoded events. The parts are not checked.
     #[must_use]
     pub fn from_parts(bytes: Bytes, last_event_id: Option<EventId>, count: usize) -> Self {
         Self {
@@ -39,31 +40,32 @@ impl EncodedEvents {
         }
     }
 
-    /// The bytes.
+    /// The wire bytes.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The bytes, without a copy.
+    /// The wire bytes, without a copy.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
-    /// The last `id` written: where who heard all of these resumes. `None` if no event has one.
+    /// The last `id`. A client that received all of these events resumes after it. `None` if no event has
+    /// an `id`.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.last_event_id.as_ref()
     }
 
-    /// How many of them a client hears, which are those with data.
+    /// The number of events that a client delivers: those with data.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The events as a client hears them: those with data, each with the last `id` in effect.
+    /// The events that a client delivers: those with data, each with the last event ID in effect.
     ///
     /// ```
     /// use tidings_proto::{EncodedEvents, Event};
@@ -73,13 +75,16 @@ impl EncodedEvents {
     /// ```
     #[must_use]
     pub fn to_events(&self) -> Vec<Event> {
-        // No event is larger than all of them.
+        // Replaced bytes that are not UTF-8 triple the length at most.
         let mut decoder = Decoder::new().max_event_bytes(3 * self.bytes.len());
-        let events = decoder.decode(&self.bytes);
-        events.filter_map(Result::ok).collect()
+        let events = decoder.decode(&self.bytes).map(|event| match event {
+            Ok(event) => event,
+            Err(_) => unreachable!("no event is larger than the limit, three times all of them"),
+        });
+        events.collect()
     }
 
-    /// Their length on the wire in bytes.
+    /// The length on the wire, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -131,7 +136,7 @@ impl Encoder {
     fn push(&mut self, event: &Event) {
         self.bytes.reserve(length_hint(event));
         let Ok(()) = write_event(&mut self.bytes, event) else {
-            unreachable!("BytesMut grows and fmt::Write fails on nothing else")
+            unreachable!("`BytesMut` grows, and `write_event` returns only errors of its writer")
         };
         if event.id.is_some() {
             self.last_event_id.clone_from(&event.id);
@@ -148,7 +153,7 @@ impl Encoder {
     }
 }
 
-/// The length of an event whose texts are one line each; more lines only cost a growth.
+/// The length of an event whose values have one line each. With more lines the buffer must grow.
 fn length_hint(event: &Event) -> usize {
     const FRAMING: usize = ": ".len() + "event: ".len() + "id: ".len() + "data: ".len() + 5;
     const RETRY: usize = "retry: 18446744073709551615\n".len();
@@ -160,7 +165,7 @@ fn length_hint(event: &Event) -> usize {
         + event.comments.as_ref().map_or(0, String::len)
 }
 
-/// Writes an event's lines and the empty line that ends it; nothing for an event without a field.
+/// Writes the lines of an event and the empty line that ends it. Writes nothing if it has no field.
 pub(crate) fn write_event(out: &mut impl Write, event: &Event) -> fmt::Result {
     let Event {
         data,
@@ -213,7 +218,7 @@ fn write_line(out: &mut impl Write, field: &str, value: &str) -> fmt::Result {
     out.write_char('\n')
 }
 
-/// A `retry` as it is written. A longer time than fits is the longest that does.
+/// A `retry` as it is written: at most `u64::MAX` milliseconds.
 pub(crate) fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -229,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_field_is_nothing() {
+    fn an_event_without_a_field_writes_nothing() {
         check(&Event::default(), "");
         assert!(Event::default().encode().is_empty());
     }
 
     #[test]
-    fn every_line_end_in_data_begins_a_line() {
+    fn each_line_end_in_data_begins_a_line() {
         check(
             &Event::new("a\r\nb\rc\nd\n\re"),
             "data: a\ndata: b\ndata: c\ndata: d\ndata:\ndata: e\n\n",
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_keeps_its_own_first_space() {
+    fn a_value_keeps_its_first_space() {
         check(&Event::new(" a"), "data:  a\n\n");
         check(
             &Event::new("a").event(EventName::from_static(" b")),

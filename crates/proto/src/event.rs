@@ -1,4 +1,4 @@
-//! Owns `Event`: what is sent and what is heard.
+//! `Event`, with five optional fields.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,11 +6,15 @@ use std::time::Duration;
 use crate::name::DEFAULT_TYPE;
 use crate::{EncodedEvents, EventId, EventName, IntoEventId, IntoEventName};
 
-/// One server-sent event: its five fields, all optional.
+/// One server-sent event. It has five fields, and each is optional.
 ///
-/// On the sending end a field that is `None` writes no line, and an event without `data` is not
-/// heard as one: it only moves the id, sets the reconnection time or carries a comment. On the
-/// receiving end `id` is the last event ID in effect, so relaying is sending the event as it is.
+/// A server writes a line for each field that is not `None`. A client does not deliver an event without
+/// `data`: such an event only sets the last event ID, sets the reconnection time or carries a comment.
+///
+/// A received event has the last event ID in effect as its `id`. To relay an event, send it unchanged.
+///
+/// With the feature `serde`, an event is read and written as a struct of these fields, and `retry` as
+/// milliseconds.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,24 +35,24 @@ use crate::{EncodedEvents, EventId, EventName, IntoEventId, IntoEventName};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Event<T = String> {
-    /// The payload. `None` writes no `data` line, so nobody hears an event; `Some("")` is one.
+    /// The payload. With `None` a client delivers no event; with `Some("")` it does.
     ///
-    /// May hold anything: CRLF, CR and LF each begin a new line on the wire and read back as LF.
+    /// Any text is allowed. CRLF, CR and LF each begin a new `data` line, and are received as LF.
     pub data: Option<T>,
-    /// The name; `None` and the empty name mean `message`. See [`Event::event_type`].
+    /// The name. `None` and the empty name both mean `message`. See [`Event::event_type`].
     pub event: Option<EventName>,
-    /// The last event ID: on the receiving end the one in effect, `None` before any, and
-    /// `Some("")` after a reset.
+    /// The event ID. In a received event it is the last event ID in effect: `None` before the first ID,
+    /// `Some("")` after the server has reset it.
     pub id: Option<EventId>,
-    /// The reconnection time the server asks for, in whole milliseconds on the wire.
+    /// The reconnection time that the server asks for, in whole milliseconds on the wire.
     #[cfg_attr(feature = "serde", serde(default, with = "millis"))]
     pub retry: Option<Duration>,
-    /// Comment lines, joined by LF, without the one space that follows the colon.
+    /// The comment lines, joined by LF, without the space after the colon.
     pub comments: Option<String>,
 }
 
 impl Event {
-    /// An event of this data and nothing else.
+    /// An event with this data and no other field.
     ///
     /// ```
     /// # use tidings_proto::Event;
@@ -59,7 +63,7 @@ impl Event {
         Self::of(data.into())
     }
 
-    /// An event that is only a comment: no client hears it, but the connection is used.
+    /// A comment. An `EventSource` ignores it, but it keeps the connection from being idle.
     ///
     /// ```
     /// # use tidings_proto::Event;
@@ -73,13 +77,13 @@ impl Event {
         }
     }
 
-    /// The data, `""` without any.
+    /// The data. `""` if there is none.
     #[must_use]
     pub fn text(&self) -> &str {
         self.data.as_deref().unwrap_or_default()
     }
 
-    /// The wire form, made once.
+    /// The wire bytes, to send to many sessions without encoding again.
     #[must_use]
     pub fn encode(&self) -> EncodedEvents {
         std::iter::once(self).collect()
@@ -101,7 +105,7 @@ impl Default for Event {
 }
 
 impl<T> Event<T> {
-    /// An event of data of any type.
+    /// An event with data of any type.
     #[must_use]
     pub fn of(data: T) -> Self {
         Self {
@@ -113,7 +117,7 @@ impl<T> Event<T> {
         }
     }
 
-    /// The type an `EventSource` dispatches: the name, or `message` without one.
+    /// The type that an `EventSource` dispatches: the name, or `message` if that is missing or empty.
     #[must_use]
     pub fn event_type(&self) -> &str {
         self.event
@@ -122,12 +126,12 @@ impl<T> Event<T> {
             .unwrap_or(DEFAULT_TYPE)
     }
 
-    /// The same event under this name.
+    /// Sets the name.
     ///
     /// ```
     /// use tidings_proto::{Event, EventName};
     ///
-    /// let event = Event::new("21 degrees").event(EventName::from_static("weather"));
+    /// let event = Event::new("21 degrees").event(const { EventName::from_static("weather") });
     /// assert_eq!(event.event_type(), "weather");
     /// ```
     #[must_use]
@@ -136,21 +140,28 @@ impl<T> Event<T> {
         self
     }
 
-    /// The same event with this id; every integer is one.
+    /// Sets the ID: an [`EventId`], an integer or a [`Position`](crate::Position).
+    ///
+    /// ```
+    /// use tidings_proto::{Event, EventId};
+    ///
+    /// let first = Event::new("a").id(1);
+    /// let second = Event::new("b").id(const { EventId::from_static("b-2") });
+    /// ```
     #[must_use]
     pub fn id(mut self, id: impl IntoEventId) -> Self {
         self.id = Some(id.into_event_id());
         self
     }
 
-    /// The same event with this reconnection time.
+    /// Sets the reconnection time. On the wire it is in whole milliseconds.
     #[must_use]
     pub fn retry(mut self, time: Duration) -> Self {
         self.retry = Some(time);
         self
     }
 
-    /// The same event with its data passed through `f`.
+    /// Converts the data with `f`, and keeps the other fields.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Event<U> {
         Event {
             data: self.data.map(f),
@@ -162,7 +173,7 @@ impl<T> Event<T> {
     }
 }
 
-/// The wire form, as it is sent.
+/// The wire form of the event.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         crate::encoder::write_event(f, self)
@@ -226,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_type_is_message_unless_named() {
+    fn the_type_of_an_event_without_a_name_is_message() {
         assert_eq!(Event::new("x").event_type(), "message");
         assert_eq!(
             Event::new("x")

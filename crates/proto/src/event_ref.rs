@@ -1,29 +1,29 @@
-//! Owns `EventRef`: an event that borrows what it was read from.
+//! `EventRef`, an event that borrows its text from the chunk and the decoder.
 
 use std::time::Duration;
 
 use crate::name::DEFAULT_TYPE;
 use crate::{Event, EventId, EventName};
 
-/// An event as it was read, borrowed from the chunk and the decoder. The fields are those of
+/// A received event that borrows its text from the chunk and the decoder. It has the fields of
 /// [`Event`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "the fields are the standard's")]
 pub struct EventRef<'a> {
-    /// The payload: its lines joined by LF.
+    /// The payload, its lines joined by LF.
     pub data: Option<&'a str>,
-    /// The name, as it was sent.
+    /// The name, unchanged.
     pub event: Option<&'a str>,
-    /// The last event ID in effect: `None` before any, `Some("")` after a reset.
+    /// The last event ID in effect: `None` before the first ID, `Some("")` after a reset.
     pub id: Option<&'a str>,
-    /// The reconnection time that the event's block set.
+    /// The reconnection time that the block of the event set.
     pub retry: Option<Duration>,
-    /// Comment lines, joined by LF, without the one space that follows the colon.
+    /// The comment lines, joined by LF, without the space after the colon.
     pub comments: Option<&'a str>,
 }
 
 impl<'a> EventRef<'a> {
-    /// The type an `EventSource` dispatches: the name, or `message` without one.
+    /// The type that an `EventSource` dispatches: the name, or `message` if that is missing or empty.
     #[must_use]
     pub fn event_type(&self) -> &'a str {
         self.event
@@ -31,15 +31,17 @@ impl<'a> EventRef<'a> {
             .unwrap_or(DEFAULT_TYPE)
     }
 
-    /// The data, `""` without any.
+    /// The data. `""` if there is none.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.data.unwrap_or_default()
     }
 
-    /// The same event, owned. Iterating [`Events`](crate::Events) is cheaper: it shares names and
-    /// ids between events. What cannot be a name or an id, which a decoder never hands out, is left
-    /// out.
+    /// The event, owned. Iterating [`Events`](crate::Events) is cheaper: it shares names and IDs between
+    /// events.
+    ///
+    /// A decoder returns only valid names and IDs. If you have set another one, it is left out, so that
+    /// it cannot inject a line.
     #[must_use]
     pub fn to_event(&self) -> Event {
         Event {
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_inject_a_line_is_left_out() {
+    fn a_name_or_an_id_that_would_inject_a_line_is_left_out() {
         let event = EventRef {
             data: Some("a"),
             event: Some("x\ndata: b"),

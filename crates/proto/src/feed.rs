@@ -1,4 +1,4 @@
-//! Owns `Feed`: what a session can forward.
+//! `Feed`, a source of encoded events that a session can forward.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,78 +6,79 @@ use std::task::{Context, Poll};
 
 use crate::{EncodedEvents, EventId};
 
-/// What a server's session can forward: events that are encoded already, from where a client left
-/// off.
+/// A source of encoded events that a server's session can forward. It resumes after the last event that
+/// the client received.
 ///
-/// Both sides of it are strangers to each other: who orders and remembers the events implements it,
-/// who writes them to a client drives it, in this order: [`resume`](Self::resume) once,
-/// [`poll_open`](Self::poll_open) until it is ready, [`poll_events`](Self::poll_events) until the
-/// end. A feed that is not opened opens itself at the first `poll_events`.
+/// A hub implements it, and a server drives it; neither depends on the other. The server calls
+/// [`resume`](Self::resume) once, then [`poll_open`](Self::poll_open) until it is ready, then
+/// [`poll_events`](Self::poll_events) until the end. Without `poll_open`, the first `poll_events` must
+/// open the feed.
 pub trait Feed: Send {
-    /// Says where the client left off: its `Last-Event-ID`, whatever it holds; `None` if it comes for
-    /// the first time.
+    /// Sets the ID to resume after: the client's `Last-Event-ID`, unchecked. `None` if the client sent
+    /// none.
     fn resume(&mut self, last_event_id: Option<&str>);
 
-    /// Looks, before the head of the response is sent, whether there is anything to hear.
+    /// Decides, before the response head is sent, whether there is a stream.
     ///
     /// # Errors
-    /// A [`FeedError`], which is answered in place of a stream.
+    /// A [`FeedError`]. The server answers it with a status in place of a stream.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>>;
 
-    /// The next events; `None` once the feed has ended, and after an error.
+    /// The next events. `None` once the feed has ended, and after an error.
     ///
     /// # Errors
-    /// A [`FeedError`], which breaks the stream, so that the client comes back.
+    /// A [`FeedError`]. The server cuts the stream, so that the client reconnects.
     fn poll_events(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>>;
 
-    /// The id to resume from for who has heard all that was handed out, if it is another one than
-    /// that of the last event; `None` if there is nothing new to say.
+    /// The ID to resume after, for a client that received all events so far. `None` if the last event or
+    /// the last checkpoint has the same ID.
     ///
-    /// It is sent by itself when a session opens and with its heartbeats, so that a client that has heard
-    /// nothing has an id all the same, and a quiet one replays nothing twice.
+    /// A session sends it alone, when it opens and with its heartbeats. So a client has an ID even before
+    /// the first event, and a client on a quiet channel does not replay events that it skipped.
     fn checkpoint(&mut self) -> Option<EventId>;
 }
 
-/// What [`Feed::poll_open`] found.
+/// The answer of [`Feed::poll_open`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_enums,
-    reason = "there is a stream or there is none"
+    reason = "a feed either has a stream or has none"
 )]
 pub enum Opened {
-    /// Events, now or later.
+    /// There are events, now or later.
     Stream,
-    /// It has ended, and everything was heard: 204, upon which an `EventSource` comes back no more.
+    /// The feed has ended, and the client received all of it. The server answers 204, after which an
+    /// `EventSource` does not reconnect.
     Over,
 }
 
-/// Why there is no stream, or no more of it.
+/// The error of a [`Feed`]: there is no stream, or it must be cut.
 #[derive(Debug)]
 pub struct FeedError {
     kind: FeedErrorKind,
     source: Box<dyn StdError + Send + Sync>,
 }
 
-/// Who has to change what.
+/// The kind of a [`FeedError`]. It decides the status of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_enums,
     reason = "a server answers each kind with its own status"
 )]
 pub enum FeedErrorKind {
-    /// What was asked for cannot be: 400.
+    /// The request is wrong, and must change: 400.
     Invalid,
-    /// The client may not hear it: 403.
+    /// The client may not read the feed: 403.
     Forbidden,
-    /// Not now: 503.
+    /// The feed is not available now, and the client can try again later: 503.
     Unavailable,
 }
 
 impl FeedError {
-    /// An error of this kind for this reason.
+    /// An error of this kind with this cause.
     #[must_use]
     pub fn new(kind: FeedErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {
@@ -86,7 +87,7 @@ impl FeedError {
         }
     }
 
-    /// Who has to change what.
+    /// The kind of the error.
     #[must_use]
     pub fn kind(&self) -> FeedErrorKind {
         self.kind
@@ -96,9 +97,9 @@ impl FeedError {
 impl fmt::Display for FeedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            FeedErrorKind::Invalid => "there can be no such feed",
-            FeedErrorKind::Forbidden => "the feed is forbidden",
-            FeedErrorKind::Unavailable => "the feed is not available",
+            FeedErrorKind::Invalid => "the request for the feed is invalid",
+            FeedErrorKind::Forbidden => "the client may not read the feed",
+            FeedErrorKind::Unavailable => "the feed is not available now",
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Owns a line's meaning: which field it sets, and where its value begins.
+//! The field that a line sets, and its value.
 
 use std::time::Duration;
 
-/// What a line that is not empty does.
+/// The field of a line that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Field {
     Data,
@@ -10,12 +10,12 @@ pub(crate) enum Field {
     Id,
     Retry,
     Comment,
-    /// Ignored, as the standard says of every other name.
+    /// Any other name. The standard ignores the line.
     Unknown,
 }
 
 impl Field {
-    /// The field of a line, and the offset of its value in it.
+    /// The field of a line, and the offset of its value.
     #[inline]
     pub(crate) fn of(line: &[u8]) -> (Self, usize) {
         let (field, rest) = if let Some(rest) = line.strip_prefix(b"data") {
@@ -38,8 +38,8 @@ impl Field {
     }
 }
 
-/// The reconnection time of a `retry` field: only ASCII digits, at least one. What is over
-/// [`u64::MAX`] milliseconds is clamped to it.
+/// The reconnection time of a `retry` field. `None` unless the value is one or more ASCII digits. A longer
+/// time than [`u64::MAX`] milliseconds counts as that.
 pub(crate) fn parse_retry(value: &str) -> Option<Duration> {
     if value.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! Owns `Gap`: a loss that is told, and the event that tells it.
+//! `Gap`, a reported loss of events, and the event that reports it.
 
 #[cfg(feature = "json")]
 use crate::{Event, EventId, EventName};
@@ -9,22 +9,22 @@ use crate::{Event, EventId, EventName};
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum GapReason {
-    /// The log is not the one that handed the id out, or no longer holds what it held.
+    /// Another log issued the ID, or the log has lost its old entries.
     Epoch,
-    /// The id lies past the end of the log.
+    /// The ID is after the end of the log.
     Future,
-    /// Retention has removed what follows the id.
+    /// Retention has removed events after the ID.
     Trimmed,
-    /// The id is not a position.
+    /// The ID is not a position.
     UnknownId,
-    /// The reader was slower than its buffer is long.
+    /// The reader was too slow, and its buffer was full.
     Slow,
 }
 
-/// Events that a subscriber has not heard and will not hear.
+/// A loss of events: the subscriber has not received them and will not receive them.
 ///
-/// On the wire it is an event named `gap`, heard before anything else, whose id is where the
-/// stream goes on and whose data is this as JSON:
+/// On the wire a gap is an event named `gap`. It comes before the events that follow the loss. Its ID is
+/// the position after which the stream continues, and its data is the gap as JSON:
 /// `{"requested":…,"resumed":…,"reason":…,"missed":…}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -33,25 +33,25 @@ pub enum GapReason {
     reason = "the wire form has these four parts"
 )]
 pub struct Gap {
-    /// The id that was asked for; `None` if the loss came while connected.
+    /// The ID that the client sent. `None` if the loss happened during a connection.
     pub requested: Option<String>,
-    /// The id after which the stream goes on.
+    /// The ID after which the stream continues.
     pub resumed: String,
-    /// Why.
+    /// The cause of the loss.
     pub reason: GapReason,
-    /// How many positions lie between, an upper bound for the events missed; `None` if nobody can
-    /// know, as over an epoch.
+    /// The number of positions between the two IDs: an upper bound for the lost events. `None` if it is
+    /// not known, for example between two epochs.
     pub missed: Option<u64>,
 }
 
 impl Gap {
-    /// The name of the event that tells a gap.
+    /// The name of an event that reports a gap: `gap`.
     pub const EVENT_NAME: &str = "gap";
 
-    /// The event that tells this gap.
+    /// The event that reports this gap.
     ///
     /// # Errors
-    /// [`InvalidEventId`](crate::InvalidEventId) if `resumed` is no id.
+    /// [`InvalidEventId`](crate::InvalidEventId) if `resumed` is not an event ID.
     #[cfg(feature = "json")]
     pub fn to_event(&self) -> Result<Event, crate::InvalidEventId> {
         let id = EventId::new(&self.resumed)?;
@@ -63,7 +63,7 @@ impl Gap {
             .id(id))
     }
 
-    /// The gap that this event tells; `None` if it tells none.
+    /// The gap that this event reports. `None` for any other event.
     #[cfg(feature = "json")]
     #[must_use]
     pub fn from_event(event: &Event) -> Option<Self> {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gap_is_an_event_and_back() {
+    fn a_gap_survives_the_way_to_an_event_and_back() {
         let gap = Gap {
             requested: Some("not\na \"position\"".into()),
             resumed: "a.7.AAAA".into(),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn another_event_is_no_gap() {
+    fn any_other_event_is_not_a_gap() {
         assert_eq!(Gap::from_event(&Event::new("{}")), None);
         let named = Event::new("not json").event(EventName::from_static("gap"));
         assert_eq!(Gap::from_event(&named), None);

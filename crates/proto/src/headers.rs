@@ -1,4 +1,4 @@
-//! Owns the names and values of the headers that make a response an event stream.
+//! Names and values of the headers of an event stream, and its media type.
 
 /// The media type of an event stream, without parameters.
 ///
@@ -7,7 +7,7 @@
 #[doc(alias = "EventStream")]
 pub const EVENT_STREAM: &str = "text/event-stream";
 
-/// `Last-Event-ID`: where a client that comes back resumes.
+/// `Last-Event-ID`: a client that reconnects sends the ID to resume after.
 ///
 /// Spec: [the header](https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).
 #[doc(alias = "SSEHeaders")]
@@ -27,17 +27,17 @@ pub const CONNECTION: &str = "connection";
 /// `Content-Type`: a server sends [`EVENT_STREAM`].
 pub const CONTENT_TYPE: &str = "content-type";
 
-/// `X-Accel-Buffering`: a server sends `no`, so that nginx and its kin pass events on at once.
+/// `X-Accel-Buffering`: a server sends `no`, so that nginx and similar proxies forward events at once.
 pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
-/// What a client says in `Cache-Control`; exactly this, as browsers do.
+/// The `Cache-Control` of a client: exactly this, as in browsers.
 pub const NO_CACHE: &str = "no-cache";
 
-/// What a server says in `Cache-Control`.
+/// The `Cache-Control` of a server.
 pub const NO_STORE: &str = "no-store";
 
-/// Whether a `Content-Type` is that of an event stream: in any case, with any parameters, whatever
-/// charset they name. A missing header is not.
+/// Whether a `Content-Type` is that of an event stream. Case and parameters, such as a charset, do not
+/// matter.
 ///
 /// ```
 /// use tidings_proto::headers::is_event_stream;

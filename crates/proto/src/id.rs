@@ -109,7 +109,7 @@ text_newtype!(EventId, InvalidEventId, "an event ID");
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event ID",
     label = "expected an `EventId`, an integer or a `Position`",
-    note = "for a literal, write `const {{ EventId::from_static(\"abc\") }}`, which is checked when it is compiled",
+    note = "for a literal, write `const {{ EventId::from_static(\"abc\") }}` (checked when compiled)",
     note = "for other text, write `EventId::new(text)?`"
 )]
 pub trait IntoEventId {

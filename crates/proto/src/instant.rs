@@ -1,11 +1,11 @@
-//! Owns the arithmetic of instants, which must not overflow whatever a peer or a caller says.
+//! Arithmetic on instants that cannot overflow, for times that a peer or a caller sets.
 
 use std::time::{Duration, Instant};
 
-/// Longer than anybody waits, and within what every platform's clock can add: 100 years.
+/// The longest wait: 100 years. The clock of each platform can add it to an instant.
 pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// The instant this long after another.
+/// The instant that is this long after another, at most [`FOR_EVER`].
 pub(crate) fn after(instant: Instant, delay: Duration) -> Instant {
     instant + delay.min(FOR_EVER)
 }

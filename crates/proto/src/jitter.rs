@@ -1,6 +1,6 @@
-//! Owns `Jitter`: random fractions from a seed, the same ones for the same seed.
+//! `Jitter`: random fractions from a seed.
 
-/// SplitMix64, of which nobody needs more than that clients do not agree.
+/// SplitMix64. The same seed makes the same fractions. Its only task is to spread the waits of clients.
 #[derive(Debug)]
 pub(crate) struct Jitter(u64);
 
@@ -9,7 +9,7 @@ impl Jitter {
         Self(seed)
     }
 
-    /// A fraction from 0 up to and without 1.
+    /// A fraction that is at least 0 and less than 1.
     #[allow(clippy::cast_precision_loss, reason = "53 bits are what an f64 holds")]
     pub(crate) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fractions_are_spread_and_come_from_the_seed() {
+    fn fractions_are_spread_and_depend_only_on_the_seed() {
         let fractions = |seed| {
             let mut jitter = Jitter::new(seed);
             std::array::from_fn::<f64, 1000, _>(|_| jitter.next())

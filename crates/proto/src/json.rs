@@ -1,4 +1,4 @@
-//! Owns JSON in the data of an event.
+//! JSON in the data of an event.
 
 use serde::Serialize;
 use serde::de::Deserialize;
@@ -6,7 +6,7 @@ use serde::de::Deserialize;
 use crate::Event;
 
 impl Event {
-    /// An event whose data is this value as JSON.
+    /// An event with this value as data, in JSON.
     ///
     /// ```
     /// # use tidings_proto::Event;
@@ -15,12 +15,12 @@ impl Event {
     /// ```
     ///
     /// # Errors
-    /// What the value's `Serialize` fails with.
+    /// The error of the value's `Serialize`.
     pub fn from_json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         Ok(Self::new(serde_json::to_string(value)?))
     }
 
-    /// The data, read as JSON.
+    /// Reads the data as JSON.
     ///
     /// ```
     /// # use tidings_proto::Event;
@@ -29,7 +29,7 @@ impl Event {
     /// ```
     ///
     /// # Errors
-    /// The data is not JSON of such a value, or there is none.
+    /// The event has no data, or the data is not JSON for such a value.
     #[doc(alias = "deserialize")]
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.text())

@@ -1,22 +1,62 @@
-//! The wire and the state machines of Server-Sent Events, without I/O.
+//! The Server-Sent Events wire format and its state machines, without I/O.
 //!
-//! Nothing here reads a socket, a clock or a random number: bytes and the time come in as
-//! arguments, events, bytes and decisions go out. [`tidings`](https://docs.rs/tidings) is what most
-//! users want; this crate is for those who bring their own transport.
+//! Most programs want [`tidings`](https://docs.rs/tidings), which has a client, a server and a hub.
+//! This crate is for a program that has a transport of its own. It never reads a socket, a clock or
+//! a random number: you pass in bytes and the time, and receive events, bytes and decisions. It
+//! compiles for `wasm32-unknown-unknown`.
 //!
-//! * [`Event`] is what is sent and heard, [`EncodedEvents`] its bytes, made once.
-//! * [`Decoder`] turns the bytes of a stream into events, however they are cut.
-//! * [`EventSourceState`] is a client's subscription over all its connections,
-//!   [`SessionState`] a server's session.
-//! * [`Position`] and [`Gap`] are what a hub and its subscribers say about places in a log.
+//! Decode a stream:
+//!
+//! ```
+//! use tidings_proto::Decoder;
+//!
+//! let mut decoder = Decoder::new();
+//! let mut received = Vec::new();
+//! // The chunks may be cut anywhere, as a socket cuts them.
+//! for chunk in ["id: 1\nevent: pri", "ce\ndata: 42\n", "\n"] {
+//!     for event in decoder.decode(chunk.as_bytes()) {
+//!         received.push(event?);
+//!     }
+//! }
+//! assert_eq!(received.len(), 1);
+//! assert_eq!((received[0].event_type(), received[0].text()), ("price", "42"));
+//! # Ok::<(), tidings_proto::EventTooLarge>(())
+//! ```
+//!
+//! Encode an event:
+//!
+//! ```
+//! use tidings_proto::{Event, EventName};
+//!
+//! const PRICE: EventName = EventName::from_static("price");
+//!
+//! let encoded = Event::new("42").event(PRICE).id(1).encode();
+//! assert_eq!(encoded.bytes(), "event: price\nid: 1\ndata: 42\n\n");
+//! ```
+//!
+//! The main types:
+//!
+//! * [`Event`] is an event to send or a received one, and [`EncodedEvents`] is its wire bytes.
+//! * [`Decoder`] decodes the bytes of a stream into events.
+//! * [`EventSourceState`] decides the next step of a client: connect, wait, resume or stop.
+//!   [`Reconnect`] is its policy.
+//! * [`SessionState`] decides the next frame of a server's session, with its [`Heartbeat`].
+//! * [`Position`] and [`Gap`] describe places in a log and losses of events, for a hub.
+//!   [`Feed`] connects a hub to a server.
 //!
 //! # Features
-//! * `json`: [`Event::from_json`], [`Event::json`], typed events by [`Event::from_typed`] and
-//!   [`Event::typed`], and gaps read from and written to events.
+//! None is on by default.
+//! * `serde`: [`Event`], [`EventId`], [`EventName`], [`Position`] and [`Gap`] implement `Serialize` and
+//!   `Deserialize`.
+//! * `json`: [`Event::from_json`] and [`Event::json`], typed events by [`Event::from_typed`] and
+//!   [`Event::typed`], and [`Gap::to_event`] and [`Gap::from_event`]. Implies `serde`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "json"),
-    allow(rustdoc::broken_intra_doc_links, reason = "they name what `json` adds")
+    allow(
+        rustdoc::broken_intra_doc_links,
+        reason = "they name items of the feature `json`"
+    )
 )]
 
 mod block;

@@ -85,7 +85,7 @@ text_newtype!(EventName, InvalidEventName, "an event name");
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event name",
     label = "expected an `EventName`",
-    note = "for a literal, write `const {{ EventName::from_static(\"price\") }}`, which is checked when it is compiled",
+    note = "for a literal, write `const {{ EventName::from_static(\"price\") }}` (checked when compiled)",
     note = "for other text, write `EventName::new(text)?`"
 )]
 pub trait IntoEventName {

@@ -1,22 +1,22 @@
-//! Owns the names a stream used last, so that owned events share them.
+//! Recently used event names, shared between owned events.
 
 use crate::EventName;
 
-/// More than the kinds of event that come in turns on one stream, few enough to compare with all.
+/// More names than most streams alternate between, and few enough to compare with each.
 const NAMES: usize = 4;
 
-/// Longer names are not worth keeping.
+/// The longest name that is kept, in bytes.
 const MAX_LEN: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct NameCache {
     names: [Option<EventName>; NAMES],
-    /// The oldest, replaced next.
+    /// The index of the oldest name, which the next new name replaces.
     oldest: usize,
 }
 
 impl NameCache {
-    // Always: what is returned through memory and moved at once makes the processor wait.
+    // Always inlined: a value that is returned through memory and moved at once makes the processor wait.
     #[inline(always)]
     pub(crate) fn get(&mut self, name: &str) -> EventName {
         if let Some(known) = self.names.iter().flatten().find(|known| *known == name) {

@@ -1,6 +1,6 @@
-//! Owns `ResponseHead`: what a client looks at in the head of a response.
+//! `ResponseHead`: the parts of a response's head that a client uses.
 
-/// What matters of the head of a response.
+/// The parts of a response head that an [`EventSourceState`](crate::EventSourceState) uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseHead<'a> {
     pub(crate) status: u16,
@@ -10,7 +10,7 @@ pub struct ResponseHead<'a> {
 }
 
 impl<'a> ResponseHead<'a> {
-    /// A head with this status and no header.
+    /// A head with this status and no headers.
     #[must_use]
     pub fn new(status: u16) -> Self {
         Self {
@@ -21,21 +21,21 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
-    /// With this `Content-Type`, if any.
+    /// Sets the `Content-Type`. `None` if the response has none.
     #[must_use]
     pub fn content_type(mut self, value: Option<&'a str>) -> Self {
         self.content_type = value;
         self
     }
 
-    /// With this `Location`, if any.
+    /// Sets the `Location`. `None` if the response has none.
     #[must_use]
     pub fn location(mut self, value: Option<&'a str>) -> Self {
         self.location = value;
         self
     }
 
-    /// With this `Retry-After`, if any.
+    /// Sets the `Retry-After`. `None` if the response has none.
     #[must_use]
     pub fn retry_after(mut self, value: Option<&'a str>) -> Self {
         self.retry_after = value;

@@ -357,7 +357,7 @@ fn a_variant_that_cannot_name_an_event_is_not_sent() {
     ] {
         let error = Event::from_typed(&value).unwrap_err();
         let expected = format!(
-            "the variant {variant} cannot name an event: a name holds no CR or LF and is not empty"
+            "the variant {variant} cannot be an event name: it must not be empty or contain CR or LF"
         );
         assert_eq!(error.to_string(), expected);
     }

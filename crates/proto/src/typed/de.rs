@@ -1,4 +1,4 @@
-//! Owns the way from an event to a value: a deserializer that takes the variant from the name.
+//! The deserializer that takes the variant from the event name.
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visitor};
@@ -6,7 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, VariantAccess, Visito
 use crate::Event;
 use crate::typed::Format;
 
-/// An event, to be read as an enum by its name, and as anything else from its data alone.
+/// An event, read as an enum by its name, and as any other type from its data alone.
 pub(super) struct EventDeserializer<'de, 'f, F> {
     name: &'de str,
     data: &'de str,
@@ -23,7 +23,7 @@ impl<'de, 'f, F: Format> EventDeserializer<'de, 'f, F> {
     }
 }
 
-/// Methods that the format's deserializer over the data has under the same name.
+/// Methods that call the method of the same name on the deserializer of the format.
 macro_rules! leave_to_the_format {
     ($($method:ident($($arg:ident: $type:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(
@@ -95,9 +95,9 @@ impl<'de, F: Format> Deserializer<'de> for EventDeserializer<'de, '_, F> {
     }
 }
 
-/// An event as an enum: first its name, then the data in the shape of that variant.
+/// An event as an enum: the variant from the name, then its content from the data.
 struct EnumByName<'de, 'f, F> {
-    /// Of the enum.
+    /// The name of the enum.
     name: &'static str,
     event: EventDeserializer<'de, 'f, F>,
 }

@@ -1,13 +1,13 @@
-//! Owns `Format`: how the data of typed events is written and read, and `Json`, the default.
+//! `Format`: the text format of typed data, and `Json`, the default.
 
 use serde::de::{self, DeserializeSeed};
 use serde::ser::{self, Serialize};
 
-/// How the data of typed events is written and read; [`Json`] unless said otherwise.
+/// The text format of the data of typed events. Default: [`Json`].
 ///
-/// A format is any pair of serde's serializer and deserializer over text. It sees what an enum's
-/// variant holds, never the variant itself (that is the event's name), so each kind of variant
-/// works in each format that has its shape: structs, lists, or whatever a newtype variant holds.
+/// A format is a pair of a serde serializer and a serde deserializer over text. It receives the content
+/// of an enum variant and never the variant itself, which is the event name. So a format works with each
+/// variant whose content it can write: a struct, a tuple, or the value in a newtype variant.
 ///
 /// ```
 /// use serde::Serialize;
@@ -49,26 +49,26 @@ use serde::ser::{self, Serialize};
 #[doc(alias = "serialize")]
 #[doc(alias = "deserialize")]
 pub trait Format {
-    /// Why a value cannot be written. [`serde::de::value::Error`] will do for a format without an
-    /// error of its own.
+    /// The error of writing. A format without an error type of its own can use
+    /// [`serde::de::value::Error`].
     type EncodeError: ser::Error + Send + Sync + 'static;
 
-    /// Why data cannot be read.
+    /// The error of reading.
     type DecodeError: de::Error + Send + Sync + 'static;
 
-    /// The value as text.
+    /// Writes the value as text.
     ///
-    /// Any text is carried, but each CRLF and CR in it is read back as LF. A unit variant is
-    /// shown to the format as a unit, and nothing of what it makes of that is sent.
+    /// Any text is allowed, but each CRLF and CR is received as LF. For a unit variant, the format writes
+    /// a unit, and its text is not sent.
     ///
     /// # Errors
-    /// The format has no text for such a value, or the value's `Serialize` fails.
+    /// The format cannot write such a value, or the value's `Serialize` fails.
     fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<String, Self::EncodeError>;
 
-    /// The value that all of the text is of: what the seed makes of a deserializer over it.
+    /// Reads the whole text as one value, with this seed.
     ///
     /// # Errors
-    /// The text is not of the format, the seed fails, or there is more text after the value.
+    /// The text is not in the format, the seed fails, or there is more text after the value.
     fn decode<'de, S: DeserializeSeed<'de>>(
         &self,
         data: &'de str,
@@ -76,7 +76,7 @@ pub trait Format {
     ) -> Result<S::Value, Self::DecodeError>;
 }
 
-/// JSON, the [`Format`] of typed events unless said otherwise.
+/// JSON, the default [`Format`] of typed events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Json;
 

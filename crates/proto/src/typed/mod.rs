@@ -1,4 +1,4 @@
-//! Owns typed events: a serde enum as the protocol, its variants the names of the events.
+//! Typed events: a serde enum whose variants are event names.
 
 mod de;
 mod format;
@@ -15,8 +15,8 @@ pub use format::{Format, Json};
 pub use undecodable::Undecodable;
 
 impl Event {
-    /// An event of a protocol that is a serde enum: the variant is the name, what it holds is the
-    /// data, as JSON. [`typed`](Self::typed) is the way back.
+    /// Makes an event from a value of a serde enum: the variant is the name, and its content is the data,
+    /// in JSON. [`typed`](Self::typed) is the inverse.
     ///
     /// ```
     /// use serde::{Deserialize, Serialize};
@@ -49,24 +49,24 @@ impl Event {
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     ///
-    /// A variant without data has an empty `data` line, as an event without one is not heard.
-    /// References, boxes and `#[serde(transparent)]` are seen through.
+    /// A variant without content has an empty `data` line, because a client does not deliver an event
+    /// without data. References, boxes and `#[serde(transparent)]` make no difference.
     ///
-    /// Whatever else a value is (a struct, a map, a list, a number, an `Option`, an enum that is
-    /// `#[serde(tag = "…")]` or `#[serde(untagged)]`) is the data alone, without a name, as by
+    /// Any other value (a struct, a map, a list, a number, an `Option`, an enum with
+    /// `#[serde(tag = "…")]` or `#[serde(untagged)]`) becomes the data of an event without a name, as by
     /// [`from_json`](Self::from_json).
     ///
     /// # Errors
-    /// What the value's `Serialize` fails with; and a variant whose name cannot be one of an event:
-    /// it holds CR or LF, or is empty and would be heard as `message`.
+    /// The error of the value's `Serialize`. It also fails for a variant whose name cannot be an event
+    /// name: one that contains CR or LF, or an empty one, which would mean `message`.
     pub fn from_typed<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         Self::from_typed_in(value, &Json)
     }
 
-    /// As [`from_typed`](Self::from_typed), in another [`Format`] than JSON.
+    /// As [`from_typed`](Self::from_typed), in this [`Format`].
     ///
     /// # Errors
-    /// As [`from_typed`](Self::from_typed), and what the format cannot write.
+    /// As [`from_typed`](Self::from_typed). It also fails if the format cannot write such a value.
     pub fn from_typed_in<T, F>(value: &T, format: &F) -> Result<Self, F::EncodeError>
     where
         T: Serialize + ?Sized,
@@ -75,13 +75,12 @@ impl Event {
         ser::event(value, format)
     }
 
-    /// The value of a protocol that is a serde enum: its variant is chosen by the name, and what
-    /// it holds is read from the data as JSON. [`from_typed`](Self::from_typed) is the way there.
+    /// Reads the event as a value of a serde enum: the name selects the variant, and the data is its
+    /// content, in JSON. [`from_typed`](Self::from_typed) is the inverse.
     ///
-    /// An event without a name is of the variant named `message`, its
-    /// [`event_type`](Self::event_type). A variant that holds nothing does not read the data,
-    /// whatever it is, as serde skips the fields that a struct does not have. A type that is no
-    /// enum reads the data alone, under any name; an event without data is read as an empty one.
+    /// An event without a name has the variant `message`, its [`event_type`](Self::event_type). A variant
+    /// without content ignores the data, as serde ignores fields that a struct does not have. A type that
+    /// is not an enum reads the data alone, under any name. An event without data reads as empty data.
     ///
     /// ```
     /// use tidings_proto::{Event, EventName};
@@ -105,22 +104,22 @@ impl Event {
     /// ```
     ///
     /// # Limits
-    /// * `#[serde(other)]` takes any other name, and drops both the name and the data. To keep
-    ///   them, leave it out and use [`into_typed`](Self::into_typed).
-    /// * An enum with a variant that is `#[serde(untagged)]` is read from the data alone, so that
-    ///   the names of *all* its variants are lost; sent, the others are named all the same. So is
-    ///   an enum within a `#[serde(untagged)]` one.
-    /// * A borrowed `&str` is read only from a JSON string without escapes; `Cow<str>` with
-    ///   `#[serde(borrow)]`, or `String`, from any.
-    /// * JSON is nested at most 128 deep.
+    /// * `#[serde(other)]` accepts any other name, and drops the name and the data. To keep them, leave it
+    ///   out and use [`into_typed`](Self::into_typed).
+    /// * An enum with a `#[serde(untagged)]` variant is read from the data alone, so the names of *all* its
+    ///   variants are lost. Its other variants are still sent with their names. The same holds for an enum
+    ///   in a `#[serde(untagged)]` enum.
+    /// * A `&str` is read only from a JSON string without escapes. `String`, and `Cow<str>` with
+    ///   `#[serde(borrow)]`, are read from any.
+    /// * JSON is nested at most 128 levels deep.
     ///
     /// # Errors
-    /// There is no variant of that name, or the data is not of its shape.
+    /// The enum has no variant of that name, or the data does not fit the variant.
     pub fn typed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         self.typed_in(&Json)
     }
 
-    /// As [`typed`](Self::typed), in another [`Format`] than JSON.
+    /// As [`typed`](Self::typed), in this [`Format`].
     ///
     /// # Errors
     /// As [`typed`](Self::typed).
@@ -132,8 +131,8 @@ impl Event {
         T::deserialize(EventDeserializer::new(self, format))
     }
 
-    /// The same event with its data read as by [`typed`](Self::typed); what cannot be read keeps
-    /// the whole event. Without data there is none to read.
+    /// Reads the data as [`typed`](Self::typed) does, and keeps the other fields. If that fails, the error
+    /// contains the whole event. An event without data stays without.
     ///
     /// ```
     /// # use tidings_proto::{Event, EventName};
@@ -150,7 +149,7 @@ impl Event {
     ///
     /// let unknown = Event::new("…").event(EventName::from_static("weather")).id(8);
     /// let Some(Err(undecodable)) = unknown.clone().into_typed::<Shop>().data else {
-    ///     panic!("there is no such variant");
+    ///     panic!("the enum has no such variant");
     /// };
     /// assert_eq!(undecodable.into_event(), unknown);
     /// ```
@@ -159,7 +158,7 @@ impl Event {
         self.into_typed_in(&Json)
     }
 
-    /// As [`into_typed`](Self::into_typed), in another [`Format`] than JSON.
+    /// As [`into_typed`](Self::into_typed), in this [`Format`].
     #[must_use]
     pub fn into_typed_in<T, F>(mut self, format: &F) -> Event<Result<T, Undecodable>>
     where
@@ -170,7 +169,7 @@ impl Event {
             Ok(value) => return self.map(|_| Ok(value)),
             Err(cause) => cause,
         };
-        // Moved, as it may be large; what is left to clone is small or shared.
+        // Moves the data, which may be large. The other fields are small or shared.
         let data = self.data.take().map(|text| {
             let event = Self {
                 data: Some(text),

@@ -1,4 +1,4 @@
-//! Owns the way from a value to an event: a serializer that takes the variant off.
+//! The serializer that moves the variant into the event name.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ use serde::ser::{
 use crate::typed::Format;
 use crate::{Event, EventName};
 
-/// The event of this value.
+/// Makes an event from this value.
 pub(super) fn event<T, F>(value: &T, format: &F) -> Result<Event, F::EncodeError>
 where
     T: Serialize + ?Sized,
@@ -29,11 +29,11 @@ where
     }
 }
 
-/// A variant's name as an event's, without a copy.
+/// The name of a variant as an event name, without a copy.
 fn event_name<E: Error>(variant: &'static str) -> Result<EventName, E> {
     if variant.is_empty() || variant.contains(['\r', '\n']) {
         return Err(E::custom(format_args!(
-            "the variant {variant:?} cannot name an event: a name holds no CR or LF and is not empty"
+            "the variant {variant:?} cannot be an event name: it must not be empty or contain CR or LF"
         )));
     }
     Ok(EventName::from_static(variant))
@@ -45,10 +45,10 @@ enum Variant {
     Holding(&'static str),
 }
 
-/// What a format is to write: the value, less the variant that it is.
+/// The value without its variant. This is what the format writes.
 struct Payload<'a, T: ?Sized> {
     value: &'a T,
-    /// Set while the payload is written, if the value is an enum.
+    /// Set while the payload is written. `None` if the value is not an enum.
     variant: &'a Cell<Option<Variant>>,
 }
 
@@ -61,16 +61,16 @@ impl<T: Serialize + ?Sized> Serialize for Payload<'_, T> {
     }
 }
 
-/// Writes the outermost value: keeps the name of a variant, and leaves the rest to the format.
+/// Writes the outermost value: keeps the name of a variant, and writes the rest with the format.
 ///
-/// It calls itself human readable whatever the format is, as does the deserializer, which cannot
-/// ask before it has seen the variant: what is written is read back alike.
+/// It reports that it is human readable, for each format. So does the deserializer, which cannot ask the
+/// format before it has the variant. So a value is read as it was written.
 struct PayloadSerializer<'a, S> {
     format: S,
     variant: &'a Cell<Option<Variant>>,
 }
 
-/// Methods that the format's serializer has under the same name.
+/// Methods that call the method of the same name on the serializer of the format.
 macro_rules! leave_to_the_format {
     ($($method:ident($($arg:ident: $type:ty),*) -> $ok:ident;)*) => {$(
         fn $method(self, $($arg: $type),*) -> Result<Self::$ok, S::Error> {
@@ -177,7 +177,7 @@ impl<S: Serializer> Serializer for PayloadSerializer<'_, S> {
     }
 }
 
-/// What a tuple or struct variant holds, as a tuple or struct of its own.
+/// The content of a tuple or struct variant, as a tuple or struct.
 struct Unnamed<S>(S);
 
 impl<S: SerializeTuple> SerializeTupleVariant for Unnamed<S> {

@@ -1,20 +1,20 @@
-//! Owns `Undecodable`: an event that is no value of the protocol, whole, and why.
+//! `Undecodable`: a received event that is not a value of the expected type, with its error.
 
 use std::error::Error;
 use std::fmt;
 
 use crate::Event;
 
-/// An event that could not be read as the type that was asked for. It holds the whole event.
+/// A received event that is not a value of the expected type. It contains the whole event.
 ///
-/// The cause, its [`source`](Error::source), tells the unknown name or what is wrong with the data.
+/// Its [`source`](Error::source) names the unknown variant or the fault in the data.
 ///
 /// ```
 /// # use tidings_proto::Event;
 /// use std::error::Error;
 ///
 /// let Some(Err(undecodable)) = Event::new("five").into_typed::<u32>().data else {
-///     panic!("that is no number");
+///     panic!("it must not be a number");
 /// };
 /// assert_eq!(undecodable.to_string(), "the event \"message\" could not be decoded");
 /// assert_eq!(undecodable.source().unwrap().to_string(), "expected ident at line 1 column 2");
@@ -22,7 +22,7 @@ use crate::Event;
 /// ```
 #[derive(Debug)]
 pub struct Undecodable {
-    /// Boxed, so that what is decodable does not pay for its room.
+    /// Boxed, so that the type of a decodable event stays small.
     event: Box<Event>,
     cause: Box<dyn Error + Send + Sync>,
 }
@@ -35,13 +35,13 @@ impl Undecodable {
         }
     }
 
-    /// The event, as it was heard.
+    /// The event, as it was received.
     #[must_use]
     pub fn event(&self) -> &Event {
         &self.event
     }
 
-    /// The event, as it was heard, by value.
+    /// The event, as it was received, by value.
     #[must_use]
     pub fn into_event(self) -> Event {
         *self.event
