@@ -12,7 +12,7 @@ use tidings::hub::{Hub, Retention};
 use tidings::server::{Drain, SessionOptions};
 use tidings::{Event, Heartbeat};
 
-async fn count(hub: Hub) -> Result<(), tidings::hub::Error> {
+async fn count(hub: Hub) -> Result<(), tidings::hub::PublishError> {
     let mut clock = tokio::time::interval(Duration::from_millis(20));
     for n in 1_u64.. {
         clock.tick().await;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use futures::future::try_join_all;
-use tidings_hub::{Hub, Subscription};
+use tidings_hub::{Hub, SubscriptionStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
@@ -173,7 +173,7 @@ fn deliver(request: &Request, runtime: &Runtime, channels: usize) -> Result<Samp
     let received = Rc::new(Cell::new(0));
     let _entered = runtime.enter();
     for name in &stage.names {
-        let mut subscription = stage.hub.subscribe(name);
+        let mut subscription = stage.hub.subscribe(name).resume_after(None);
         let received = Rc::clone(&received);
         tasks.spawn_local(async move {
             loop {
@@ -205,7 +205,7 @@ fn receive(
     const GROUPS: usize = 100;
     let hub = runtime.block_on(async { Hub::in_memory() });
     let mut stage = Stage::new(hub, channels);
-    let mut subscription = stage.hub.subscribe_all(&stage.names);
+    let mut subscription = stage.hub.subscribe_all(&stage.names).resume_after(None);
     let mut received = 0;
     Sample::take(request, (GROUPS * at_once) as u64, || {
         runtime.block_on(async {
@@ -231,7 +231,8 @@ fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
         runtime.block_on(stage.publish(AT_ONCE));
     }
     Sample::take(request, REPLAYED as u64, || {
-        let mut subscription = stage.hub.subscribe(&stage.names[0]).earliest();
+        let subscription = stage.hub.subscribe(&stage.names[0]).earliest();
+        let mut subscription = subscription.resume_after(None);
         let mut tally = Tally::default();
         runtime.block_on(async {
             while tally.events < REPLAYED as u64 {
@@ -243,7 +244,7 @@ fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
 }
 
 /// The number of events in the next read.
-async fn next(subscription: &mut Subscription) -> usize {
+async fn next(subscription: &mut SubscriptionStream) -> usize {
     let events = subscription.next().await;
     events.expect("it goes on").expect("it is whole").count()
 }

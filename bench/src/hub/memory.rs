@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use futures::FutureExt;
 use futures::future::try_join_all;
-use tidings_hub::{Hub, Subscription};
+use tidings_hub::{Hub, SubscriptionStream};
 use tokio::runtime::Builder;
 
 use crate::harness::{Request, Result, Sample};
@@ -37,7 +37,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
         publish(&hub, 0..channels).await?;
         let named = Usage::now()?.rss_bytes;
         let are_read = channels - READ..channels;
-        let subscriptions = are_read.clone().map(|n| hub.subscribe(channel(n)));
+        let subscriptions = are_read.clone().map(|n| hub.subscribe(channel(n)).resume_after(None));
         let mut subscriptions: Vec<_> = subscriptions.collect();
         for subscription in &mut subscriptions {
             wait(subscription)?;
@@ -72,14 +72,14 @@ async fn publish(hub: &Hub, channels: Range<usize>) -> Result<()> {
 }
 
 /// Fails if the subscription already has events.
-fn wait(subscription: &mut Subscription) -> Result<()> {
+fn wait(subscription: &mut SubscriptionStream) -> Result<()> {
     match subscription.next().now_or_never() {
         None => Ok(()),
         Some(_) => Err("more was received than was published".into()),
     }
 }
 
-async fn read(subscription: &mut Subscription) -> Result<()> {
+async fn read(subscription: &mut SubscriptionStream) -> Result<()> {
     let events = subscription.next().await.ok_or("it is over")??;
     if events.count() == 1 {
         Ok(())

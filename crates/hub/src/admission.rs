@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::Error;
+use crate::PublishError;
+use crate::publish_error::PublishFailure;
 
 /// Admits publishers until the hub is drained, and counts those that are not finished.
 #[derive(Debug, Clone, Default)]
@@ -27,11 +28,11 @@ pub(crate) struct Admitted(Arc<AdmissionState>);
 
 impl Admission {
     /// Admits a publisher.
-    pub(crate) fn admit(&self) -> Result<Admitted, Error> {
+    pub(crate) fn admit(&self) -> Result<Admitted, PublishError> {
         let admitted = self.admit_last_words();
         // Counted before the check: either `close` counts this publisher, or the check sees `is_closed`.
         if self.is_closed() {
-            return Err(Error::Draining);
+            return Err(PublishFailure::Draining.into());
         }
         Ok(admitted)
     }

@@ -1,14 +1,14 @@
-//! Owns `Channel`: one channel of a hub.
+//! `Channel`: a handle of one channel of a hub.
 
 use tidings_proto::{Event, Position};
 
 use crate::publish::{Publish, draft};
-use crate::{ChannelName, Error, Hub, Pattern, Producer, Subscription};
+use crate::{ChannelName, Hub, Pattern, Producer, PublishError, Subscription};
 
-/// One channel of a hub.
+/// A handle of one channel of a hub.
 ///
-/// It is a name and a handle: there is nothing to create and nothing to delete. A channel that nobody
-/// reads and that has nothing left takes no memory.
+/// It holds the hub and the name. You neither create nor delete channels: a channel without
+/// subscribers and without stored events takes no memory.
 #[derive(Debug, Clone)]
 pub struct Channel {
     hub: Hub,
@@ -20,13 +20,13 @@ impl Channel {
         Self { hub, name }
     }
 
-    /// Its name.
+    /// The name of the channel.
     #[must_use]
     pub fn name(&self) -> &ChannelName {
         &self.name
     }
 
-    /// Publishes to it: see [`Hub::publish`].
+    /// Publishes an event to the channel; see [`Hub::publish`].
     ///
     /// # Errors
     /// As [`Hub::publish`].
@@ -35,38 +35,43 @@ impl Channel {
         Publish::new(self.hub.clone(), draft)
     }
 
-    /// Subscribes to it: see [`Hub::subscribe`].
+    /// Subscribes to the channel; see [`Hub::subscribe`].
     pub fn subscribe(&self) -> Subscription {
         self.hub.subscribe(&self.name)
     }
 
-    /// How many subscribers it has on this hub; those to a pattern that means it are not counted.
+    /// How many subscriptions to the channel are open on this hub. Subscriptions to a pattern that
+    /// selects the channel are not counted.
     #[must_use]
     pub fn subscriber_count(&self) -> usize {
         self.hub.subscriber_count(&Pattern::from(self.name.clone()))
     }
 
-    /// Ends it: whoever reads it hears all up to here, and then the end of the stream; who comes back
-    /// after that, and has nothing left to hear, gets 204, upon which an `EventSource` comes back no
-    /// more.
+    /// Ends the channel: each subscriber receives every event before the end, and then its stream ends.
     ///
-    /// The end is the channel's last entry in the log. When retention forgets that, the name is that of
-    /// a new channel.
+    /// A client that reconnects after that, and has received every event, gets 204, and an
+    /// `EventSource` then stops reconnecting.
+    ///
+    /// The end is the last entry of the channel in the log. When the log removes that entry, the
+    /// name is free for a new channel.
     ///
     /// # Errors
-    /// [`Error::Ended`] if it has ended before, else as [`Hub::publish`].
+    /// As [`Hub::publish`]; [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended) if the
+    /// channel has ended before.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the channel may have ended or not.
-    pub async fn end(&self) -> Result<Position, Error> {
+    /// If the future is dropped before it is ready, the channel may have ended or not.
+    pub async fn end(&self) -> Result<Position, PublishError> {
         self.hub.end(self.name.clone()).await
     }
 
-    /// A guard for the one task that fills the channel: it ends the channel when it is
-    /// [finished](Producer::finish), and when it is dropped without that says these last words first.
+    /// A guard for the task that fills the channel. It ends the channel when you
+    /// [`finish`](Producer::finish) it; if it is dropped before that, it first publishes these last
+    /// words.
     ///
-    /// The answer of a language model, a job, a match: the task that makes it depends on no reader's
-    /// connection, and a reader that comes back hears the rest.
+    /// Use it for the answer of a language model, a job or a match. The task that produces the
+    /// events does not depend on a client's connection, and a client that reconnects receives the
+    /// rest.
     ///
     /// ```
     /// use tidings_hub::{Event, EventName, Hub};
@@ -89,8 +94,8 @@ impl Channel {
     /// ```
     ///
     /// # Errors
-    /// As [`Hub::publish`] for last words that it would refuse.
-    pub fn producer(&self, last_words: Event) -> Result<Producer, Error> {
+    /// As [`Hub::publish`] if the last words could not be published.
+    pub fn producer(&self, last_words: Event) -> Result<Producer, PublishError> {
         let words = draft(self.hub.shared(), self.name.clone(), last_words)?;
         Ok(Producer::new(self.hub.clone(), self.name.clone(), words))
     }

@@ -47,7 +47,9 @@ impl Directory {
 
     /// The topic of a pattern that ends in `/*`.
     pub(crate) fn pattern_topic(&mut self, pattern: &Pattern) -> Arc<Topic> {
-        let topic = self.patterns.entry(pattern.name().clone());
+        let topic = self
+            .patterns
+            .entry(ChannelName::from_checked(pattern.name()));
         let make = || Arc::new(Topic::new(pattern.clone(), self.written, None));
         Arc::clone(topic.or_insert_with(make))
     }

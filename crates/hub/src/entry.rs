@@ -1,4 +1,4 @@
-//! Owns `Entry` and `Draft`: what a log keeps, before and after it has its place.
+//! `Draft` and `Entry`: the entries of a log, before and after they have a place.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use tidings_proto::EntryCheck;
 
 use crate::ChannelName;
 
-/// What an entry costs beside its body and its channel's name, as [`Entry::cost`] counts it, in bytes.
+/// The part of [`Entry::cost`] that does not depend on the entry, in bytes.
 const ENTRY_BYTES: usize = 64;
 
-/// What an entry of a log is.
+/// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(clippy::exhaustive_enums, reason = "every log keeps these two")]
+#[allow(clippy::exhaustive_enums, reason = "a log must store both kinds")]
 pub enum EntryKind {
     /// An event.
     Event,
@@ -22,46 +22,104 @@ pub enum EntryKind {
     End,
 }
 
-/// What is to be appended to a log.
+/// An entry before it has a place: what [`Log::append`](crate::Log::append) takes.
+///
+/// ```
+/// use tidings_hub::{ChannelName, Draft};
+///
+/// let draft = Draft::event(ChannelName::new("news")?, "data: hello\n\n").key("order-17");
+/// assert_eq!(draft.key.as_deref(), Some("order-17"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "every log keeps these")]
+#[non_exhaustive]
 pub struct Draft {
-    /// The channel it belongs to.
+    /// The channel.
     pub channel: ChannelName,
-    /// What it is.
+    /// Whether it is an event or the end of the channel.
     pub kind: EntryKind,
-    /// The event as on the wire, without its `id` line; empty for an end.
+    /// The event as it is sent, without its `id` line; empty for an end.
     pub body: Bytes,
-    /// Under which the channel takes it once, see [`Log::append`](crate::Log::append).
+    /// The key under which the channel stores it only once; see [`Log::append`](crate::Log::append).
     pub key: Option<Arc<str>>,
 }
 
-/// What stands in a log.
+impl Draft {
+    /// An event, encoded as it is sent, without its `id` line.
+    #[must_use]
+    pub fn event(channel: ChannelName, body: impl Into<Bytes>) -> Self {
+        Self {
+            channel,
+            kind: EntryKind::Event,
+            body: body.into(),
+            key: None,
+        }
+    }
+
+    /// The end of a channel.
+    #[must_use]
+    pub fn end(channel: ChannelName) -> Self {
+        Self {
+            channel,
+            kind: EntryKind::End,
+            body: Bytes::new(),
+            key: None,
+        }
+    }
+
+    /// Sets the [key](Self::key).
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The hash that distinguishes this draft from other drafts.
+    pub(crate) fn content(&self) -> EntryCheck {
+        EntryCheck::from_hash(hash(&self.channel, self.kind, &self.body).finish())
+    }
+}
+
+/// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "every log keeps these")]
+#[non_exhaustive]
 pub struct Entry {
-    /// Its place: the first is 1, and there are no holes.
+    /// The place: the first entry of a log has 1, and there are no holes.
     pub seq: u64,
-    /// When the log took it, in nanoseconds since 1970. Stamped by the log; it never falls.
+    /// When the log stored it, in nanoseconds since 1970. The log sets it; it never decreases from
+    /// entry to entry.
     pub time: u64,
-    /// The channel it belongs to.
+    /// The channel.
     pub channel: ChannelName,
-    /// What it is.
+    /// Whether it is an event or the end of the channel.
     pub kind: EntryKind,
-    /// The event as on the wire, without its `id` line; empty for an end.
+    /// The event as it is sent, without its `id` line; empty for an end.
     pub body: Bytes,
 }
 
 impl Entry {
-    /// What tells this entry from another one at the same place.
+    /// The entry that a log makes of a draft. The key is not part of it.
+    #[must_use]
+    pub fn new(seq: u64, time: u64, draft: Draft) -> Self {
+        Self {
+            seq,
+            time,
+            channel: draft.channel,
+            kind: draft.kind,
+            body: draft.body,
+        }
+    }
+
+    /// The hash that distinguishes this entry from another one at the same place.
     ///
-    /// The same on every machine and in every version: it stands in the ids that clients keep.
+    /// It is the same on every machine and in every version, because it is part of the IDs that
+    /// clients keep.
     #[must_use]
     pub fn check(&self) -> EntryCheck {
         self.seal().check
     }
 
-    /// Its check, and what that of its draft is.
+    /// The check of the entry and the content hash of its draft, in one pass over the body.
     pub(crate) fn seal(&self) -> Seal {
         let mut hasher = hash(&self.channel, self.kind, &self.body);
         let content = EntryCheck::from_hash(hasher.finish());
@@ -73,31 +131,24 @@ impl Entry {
         }
     }
 
-    /// What it counts in a [`Retention`](crate::Retention), in bytes: its body, its channel's name,
-    /// and 64.
+    /// The size that counts against a [`Retention`](crate::Retention), in bytes: the body, the name
+    /// of the channel, and 64.
     #[must_use]
     pub fn cost(&self) -> u64 {
         (self.body.len() + self.channel.as_str().len() + ENTRY_BYTES) as u64
     }
 }
 
-/// What tells an entry from others.
+/// The two hashes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
-    /// From another one at the same place.
+    /// Distinguishes it from another entry at the same place.
     pub(crate) check: EntryCheck,
-    /// From another draft.
+    /// Distinguishes its draft from other drafts.
     pub(crate) content: EntryCheck,
 }
 
-impl Draft {
-    /// What tells it from another draft.
-    pub(crate) fn content(&self) -> EntryCheck {
-        EntryCheck::from_hash(hash(&self.channel, self.kind, &self.body).finish())
-    }
-}
-
-/// No secret: it guards against accidents, and 24 bits keep nobody out.
+/// Without a secret: it detects accidents, and 24 bits would stop no attacker.
 fn hash(channel: &ChannelName, kind: EntryKind, body: &[u8]) -> SipHasher13 {
     let kind = match kind {
         EntryKind::Event => 0,
@@ -105,7 +156,7 @@ fn hash(channel: &ChannelName, kind: EntryKind, body: &[u8]) -> SipHasher13 {
     };
     let mut hasher = SipHasher13::new();
     hasher.write(&[kind]);
-    // A name never ends in a zero, so that it is clear where it ends.
+    // No name contains a zero byte, so the zero marks where the name ends.
     hasher.write(channel.as_str().as_bytes());
     hasher.write(&[0]);
     hasher.write(body);
@@ -117,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_check_is_the_same_for_ever() {
+    fn the_check_never_changes_between_versions() {
         let entry = Entry {
             seq: 42,
             time: 1_700_000_000_000_000_000,
@@ -129,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_an_entry_counts_for_its_check() {
+    fn the_check_depends_on_every_field() {
         let entry = Entry {
             seq: 1,
             time: 1,

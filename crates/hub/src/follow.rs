@@ -13,9 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::ends::Ends;
 use crate::fan_out::FanOut;
 use crate::life::Life;
-use crate::log::lost;
 use crate::shared::Shared;
-use crate::{Bounds, Entry, Log, LogError, Tail, meters};
+use crate::{Bounds, Entry, Log, LogError, LogErrorKind, Tail, meters};
 
 /// The time between two checks that the log still continues the life.
 const RECHECK: Duration = Duration::from_secs(15);
@@ -130,7 +129,9 @@ impl Follower {
         let tail = log.tail(life.high());
         if continuity(log, &life).await?.0 != Continuity::Whole {
             // An error, so that the next attempt waits: the log may change each time.
-            return Err(lost("the log changed while the hub attached to it"));
+            return Err(LogError::lost(
+                "the log changed while the hub attached to it",
+            ));
         }
         self.shared.set_life(&life);
         meters::life();
@@ -208,7 +209,7 @@ impl Follower {
     async fn check(&self, life: &Life) -> ControlFlow<String> {
         let awaited = life.confirmations().awaited();
         let looked = timeout(CHECK_PATIENCE, continuity(&*self.shared.log, life)).await;
-        match looked.unwrap_or_else(|_| Err(lost("the log did not respond"))) {
+        match looked.unwrap_or_else(|_| Err(LogError::lost("the log did not respond"))) {
             Ok((Continuity::Broken, _)) => {
                 ControlFlow::Break("the log does not continue the current life".into())
             }
@@ -245,7 +246,7 @@ pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
             return Ok(Life::new(&base, ends));
         }
     }
-    Err(lost("the newest entry of the log cannot be read"))
+    Err(LogError::lost("the newest entry of the log cannot be read"))
 }
 
 /// Whether a log continues a life.
@@ -284,7 +285,7 @@ pub(crate) async fn continuity(
             return Ok((continuity, bounds));
         }
     }
-    Err(lost("the bounds of the log change too often"))
+    Err(LogError::lost("the bounds of the log change too often"))
 }
 
 /// The check of the entry `seq`; `None` if the log has trimmed it.
@@ -301,7 +302,9 @@ pub(crate) async fn check_at(
     }
     match log.read(seq - 1, seq, &[], 1).await {
         Ok(page) => Ok(page.entries.first().map(Entry::check)),
-        Err(LogError::Trimmed { .. } | LogError::Rewound { .. }) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => match error.kind() {
+            LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => Ok(None),
+            _ => Err(error),
+        },
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `Grant`: what somebody may hear, and until when.
+//! `Grant`: the channels that a client may subscribe to, and until when.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,23 +8,24 @@ use tidings_proto::{Event, EventName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{Error, Pattern};
+use crate::subscribe_error::SubscribeFailure;
+use crate::{InvalidPattern, Pattern, SubscribeError};
 
-/// The name of the last event of who lost a grant.
-pub(crate) const CLOSED: EventName = EventName::from_static("closed");
+/// The name of the last event of a subscription whose grant has lapsed.
+pub(crate) const CLOSED: &str = "closed";
 
-/// Which channels somebody may hear, and until when.
+/// The channels that a client may subscribe to, until the grant expires or is revoked.
 ///
-/// Made by whoever checked a token or a session, and given to a
-/// [`Subscription`](crate::Subscription::grant): one that asks for more is refused, and what was granted
-/// is all that it hears, replayed or live. When the grant expires or is revoked the subscription ends
-/// with the event `closed`, whose data is `{"reason":"expired"}` or `{"reason":"revoked"}`.
+/// Make one after you have checked a token or a session, and give it to the
+/// [`Subscription`](crate::Subscription::grant). A subscription to a channel that the grant does
+/// not cover fails with 403. When the grant expires or is revoked, the subscription delivers the
+/// event `closed`, whose data is `{"reason":"expired"}` or `{"reason":"revoked"}`, and ends.
 ///
-/// Clones are one grant.
+/// Clones are the same grant: if you revoke one, you revoke all.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidings_hub::{Event, Grant, Hub};
+/// use tidings_hub::{Grant, Hub};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +33,7 @@ pub(crate) const CLOSED: EventName = EventName::from_static("closed");
 /// let grant = Grant::new(["news", "users/17/*"])?.expires_in(Duration::from_secs(3600));
 /// let subscription = hub.subscribe("users/17/orders").grant(&grant);
 /// # drop(subscription);
-/// // The user signs out: all that was subscribed to under it ends.
+/// // The user signs out. Every subscription under this grant ends.
 /// grant.revoke();
 /// # Ok(())
 /// # }
@@ -44,7 +45,7 @@ pub struct Grant {
     revoked: Arc<watch::Sender<bool>>,
 }
 
-/// Why a grant is none any more.
+/// Why a grant is no longer valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lapse {
     Expired,
@@ -52,15 +53,15 @@ pub(crate) enum Lapse {
 }
 
 impl Grant {
-    /// A grant of the channels that these names and patterns mean, until it is revoked.
+    /// A grant for the channels that these names and [patterns](Pattern) select, valid until it is revoked.
     ///
     /// # Errors
-    /// [`Error::Name`] if one of them is none.
-    pub fn new<P>(patterns: impl IntoIterator<Item = P>) -> Result<Self, Error>
+    /// [`InvalidPattern`] for the first text that is not a valid pattern.
+    pub fn new<P>(patterns: impl IntoIterator<Item = P>) -> Result<Self, InvalidPattern>
     where
         P: AsRef<str>,
     {
-        let parsed = patterns.into_iter().map(|text| Pattern::new(text.as_ref()));
+        let parsed = patterns.into_iter().map(Pattern::new);
         Ok(Self {
             patterns: parsed.collect::<Result<_, _>>()?,
             expires_at: None,
@@ -68,31 +69,48 @@ impl Grant {
         })
     }
 
-    /// Expires this long from now.
+    /// Sets how long the grant is valid from now on. Default: until it is revoked.
     #[must_use]
     pub fn expires_in(mut self, time: Duration) -> Self {
-        // What no clock reaches is no end.
+        // A time that the clock cannot represent never comes.
         self.expires_at = Instant::now().checked_add(time);
         self
     }
 
-    /// Expires at this time, such as a token says. What the clock is set to later moves it no more.
+    /// Sets when the grant expires, for example the expiry of a token. Default: never.
+    ///
+    /// The remaining time is measured now. Later changes of the system clock do not move it.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "tokens speak of wall time")]
+    #[allow(clippy::disallowed_methods, reason = "tokens state wall-clock time")]
     pub fn expires_at(self, time: SystemTime) -> Self {
         let left = time.duration_since(SystemTime::now());
         self.expires_in(left.unwrap_or_default())
     }
 
-    /// Takes it back: whoever hears something under it, or a clone, hears `closed`.
+    /// Revokes the grant and its clones: each subscription under it delivers `closed` and ends.
     pub fn revoke(&self) {
         self.revoked.send_replace(true);
     }
 
-    /// Whether all channels that the pattern means are granted now.
+    /// Whether the grant is valid and covers every channel that the pattern selects.
     #[must_use]
     pub fn allows(&self, pattern: &Pattern) -> bool {
-        self.lapsed().is_none() && self.patterns.iter().any(|granted| granted.covers(pattern))
+        self.lapsed().is_none() && self.covers(pattern)
+    }
+
+    /// Refuses a subscription to patterns that the grant does not allow.
+    pub(crate) fn check(&self, patterns: &[Pattern]) -> Result<(), SubscribeError> {
+        if let Some(lapse) = self.lapsed() {
+            return Err(SubscribeFailure::GrantLapsed(lapse).into());
+        }
+        match patterns.iter().find(|pattern| !self.covers(pattern)) {
+            Some(pattern) => Err(SubscribeFailure::NotGranted(pattern.clone()).into()),
+            None => Ok(()),
+        }
+    }
+
+    fn covers(&self, pattern: &Pattern) -> bool {
+        self.patterns.iter().any(|granted| granted.covers(pattern))
     }
 
     fn lapsed(&self) -> Option<Lapse> {
@@ -103,11 +121,11 @@ impl Grant {
         is_expired.then_some(Lapse::Expired)
     }
 
-    /// Waits until it is none any more.
+    /// Waits until the grant expires or is revoked.
     pub(crate) fn lapse(&self) -> Pin<Box<dyn Future<Output = Lapse> + Send>> {
         let mut revoked = self.revoked.subscribe();
         let expires_at = self.expires_at;
-        // Held, so that one that everybody else has dropped still expires.
+        // Held by the future, so that a grant whose last handle was dropped still expires.
         let held = Arc::clone(&self.revoked);
         Box::pin(async move {
             let expired = async {
@@ -128,12 +146,13 @@ impl Grant {
 }
 
 impl Lapse {
-    /// The last event of who hears no more.
+    /// The last event of a subscription whose grant has lapsed.
     pub(crate) fn to_event(self) -> Event {
         let reason = match self {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
         };
-        Event::new(format!("{{\"reason\":\"{reason}\"}}")).event(CLOSED)
+        Event::new(format!("{{\"reason\":\"{reason}\"}}"))
+            .event(const { EventName::from_static(CLOSED) })
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `Hub` and what it is set to.
+//! `Hub` and `HubBuilder`: channels of events, and their settings.
 
 use std::sync::Arc;
 
@@ -7,19 +7,24 @@ use tidings_proto::{Event, Position};
 
 use crate::follow::begin_life;
 use crate::presence::Presences;
-use crate::publish::{Publish, draft, end_draft, publish};
+use crate::publish::{Publish, draft, publish};
 use crate::shared::{HubSettings, Shared};
+use crate::subscribe_error::SubscribeFailure;
 use crate::{
-    Channel, ChannelName, Error, Log, MemoryLog, Pattern, Presence, Retention, Subscription, meters,
+    Channel, ChannelName, Draft, InvalidChannelName, Log, MemoryLog, Pattern, Presence,
+    PublishError, Retention, Subscription, meters,
 };
 
-/// Channels, and whoever hears them.
+/// Channels of events: publish to a channel, and every subscriber of the channel receives the event.
 ///
-/// Publish once, and every subscriber of the channel hears it, in order, from where it left off, or is
-/// told what it lost. Clones are one hub, and cheap. It needs a tokio runtime: in the first one in which
-/// it is used runs its only task, for as long as there is a clone or a subscription: one that is kept and
-/// not driven, such as a current-thread runtime that only set things up, makes everybody wait. When that
-/// runtime is dropped, the next one in which the hub is used takes over.
+/// Each subscriber receives every event once and in order, starting after the last one it has
+/// received, or a `gap` event that reports the loss.
+///
+/// Clones are the same hub, and are cheap. A hub needs a tokio runtime: its only task runs in the
+/// first runtime in which you use the hub, for as long as a handle or a subscription exists. Keep
+/// that runtime running; if it is alive but not driven, such as a current-thread runtime outside
+/// `block_on`, publishers and subscribers wait. When that runtime is dropped, the task moves to the
+/// next runtime in which you use the hub.
 ///
 /// ```
 /// use tidings_hub::{Event, Hub};
@@ -27,12 +32,12 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hub = Hub::in_memory();
-/// let mut subscription = hub.subscribe("news");
+/// let mut news = hub.subscribe("news").resume_after(None);
 /// let position = hub.publish("news", Event::new("hello")).await?;
 ///
-/// let heard = subscription.next().await.unwrap()?.to_events();
-/// assert_eq!(heard[0].text(), "hello");
-/// assert_eq!(heard[0].id, Some((&position).into()));
+/// let events = news.next().await.unwrap()?.to_events();
+/// assert_eq!(events[0].text(), "hello");
+/// assert_eq!(events[0].id, Some((&position).into()));
 /// # Ok(())
 /// # }
 /// ```
@@ -49,104 +54,112 @@ impl Drop for Handle {
 }
 
 impl Hub {
-    /// A hub that keeps its events in memory: 256 MiB and 1,000,000 of them, until the process ends.
+    /// A hub that keeps its events in memory: up to 256 MiB and 1,000,000 events, until the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
         Self::builder().in_memory(Retention::in_memory())
     }
 
-    /// A hub over this log.
+    /// A hub that keeps its events in this log.
     #[must_use]
     pub fn over(log: impl Log) -> Self {
         Self::builder().over(log)
     }
 
-    /// A hub that is set otherwise.
+    /// A builder with all settings.
     pub fn builder() -> HubBuilder {
         HubBuilder::default()
     }
 
-    /// Publishes an event to a channel; ready once it is kept, and to be heard by everybody who reads
-    /// the channel.
+    /// Publishes an event to a channel. The future is ready when the event is stored and every
+    /// subscriber of the channel can read it; it returns the position of the event.
     ///
-    /// Its position is its id, in place of one that the event has. Publishing waits for no reader,
-    /// however slow.
+    /// The position becomes the ID of the event and replaces an ID that you have set. Publishing
+    /// never waits for a subscriber, however slow.
     ///
-    /// Of several, each awaited before the next is begun, the order is kept; of futures that are polled
-    /// together it is that of their first polls, once the log has been reached.
+    /// If you await each call before the next one, the events are stored in that order. Futures
+    /// that run concurrently are stored in the order of their first polls, once the hub has reached
+    /// its log.
     ///
     /// # Errors
-    /// * [`Error::Name`] for a channel that cannot be called so;
-    /// * [`Error::NoData`], [`Error::ReservedEvent`] and [`Error::TooLarge`] (1 MiB unless
-    ///   [set](HubBuilder::max_event_bytes)) for an event that cannot be published;
-    /// * [`Error::Ended`] once the channel has ended;
-    /// * [`Error::Draining`] once the hub is drained;
-    /// * [`Error::Log`] and [`Error::Unconfirmed`] if the log fails;
-    /// * [`Error::NoRuntime`] if there is no tokio runtime in which the hub could run its task.
+    /// [`PublishErrorKind`](crate::PublishErrorKind) lists all kinds. Most report that the event
+    /// cannot be published, for example because it has no data or the channel has ended. After
+    /// `Unconfirmed` or `Log`, the event may have been published or not.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the event may be published or not; under a
-    /// [key](Publish::key) it is safe to repeat.
+    /// If the future is dropped before it is ready, the event may be published or not. To repeat it
+    /// safely, set a [key](Publish::key).
     pub fn publish(&self, channel: impl AsRef<str>, event: Event) -> Publish {
-        let name = ChannelName::new(channel.as_ref()).map_err(Error::Name);
+        let name = ChannelName::new(channel).map_err(PublishError::from);
         let draft = name.and_then(|name| draft(self.shared(), name, event));
         Publish::new(self.clone(), draft)
     }
 
-    /// Subscribes to a channel.
+    /// Subscribes to one channel.
     ///
-    /// Who comes without an id hears what is published from now on, unless the subscription says else.
-    /// What cannot be the name of one channel, a pattern too, is told when the subscription is opened, as
-    /// an error that a server answers with 400: so the name may be a client's.
+    /// Without a last event ID, a subscriber receives only new events, unless you configure the
+    /// [`Subscription`] otherwise. New means published after this call: an event that is published
+    /// between this call and the first poll is delivered.
+    ///
+    /// The name may come from a client. A name that is not valid, including a pattern such as
+    /// `rooms/*`, fails when the subscription opens, and a server answers 400.
     pub fn subscribe(&self, channel: impl AsRef<str>) -> Subscription {
-        let name = ChannelName::new(channel.as_ref()).map_err(Error::Name);
-        Subscription::new(self.clone(), name.map(|name| vec![name.into()]))
+        let pattern = ChannelName::new(channel).map(|name| vec![name.into()]);
+        let pattern = pattern.map_err(|error| SubscribeFailure::ChannelName(error).into());
+        Subscription::new(self.clone(), pattern)
     }
 
-    /// Subscribes to several channels at once, and with [`name/*`](Pattern) to all below a name: their
-    /// events come in one order, and one id resumes them all. At most 64 of them, unless
-    /// [set](HubBuilder::max_channels).
+    /// Subscribes to several channels at once, and with [`name/*`](Pattern) to all channels below a name.
     ///
-    /// Whoever may choose a text may choose one that ends in `/*`: what a client asks for is to be
-    /// under a [`Grant`](Subscription::grant), or one of [`subscribe`](Self::subscribe).
+    /// The events of all these channels arrive in one order, and one ID resumes them all. Maximum:
+    /// 64 channels and patterns, unless [set otherwise](HubBuilder::max_channels).
+    ///
+    /// A text from a client may be a pattern that selects more than you expect. Restrict it with a
+    /// [`Grant`](Subscription::grant), or use [`subscribe`](Self::subscribe), which accepts no
+    /// patterns.
     pub fn subscribe_all<P: AsRef<str>>(
         &self,
         patterns: impl IntoIterator<Item = P>,
     ) -> Subscription {
-        let parsed = patterns.into_iter().map(|text| Pattern::new(text.as_ref()));
-        let patterns = parsed.collect::<Result<Vec<_>, _>>().map_err(Error::Name);
+        let parsed = patterns.into_iter().map(Pattern::new);
+        let patterns = parsed.collect::<Result<_, _>>();
+        let patterns = patterns.map_err(|error| SubscribeFailure::Pattern(error).into());
         Subscription::new(self.clone(), patterns)
     }
 
-    /// A channel of this name.
+    /// A handle of the channel of this name.
     ///
     /// # Errors
-    /// [`Error::Name`] if a channel cannot be called so.
-    pub fn channel(&self, name: impl AsRef<str>) -> Result<Channel, Error> {
-        let name = ChannelName::new(name.as_ref())?;
+    /// [`InvalidChannelName`] if the name is not valid.
+    pub fn channel(&self, name: impl AsRef<str>) -> Result<Channel, InvalidChannelName> {
+        let name = ChannelName::new(name)?;
         Ok(Channel::new(self.clone(), name))
     }
 
-    /// How many subscriptions to this pattern are open on this hub.
+    /// How many subscriptions to exactly this pattern are open on this hub.
     #[must_use]
     pub fn subscriber_count(&self, pattern: &Pattern) -> usize {
         self.shared().presences.count(pattern)
     }
 
-    pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, Error> {
-        publish(self.shared(), end_draft(channel)).await
+    pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, PublishError> {
+        publish(self.shared(), Draft::end(channel)).await
     }
 
-    /// Ends on purpose: takes no event any more, waits until what was begun is kept, the last words of
-    /// dropped [producers](crate::Producer) among it, and has each subscription end once it has handed
-    /// out everything.
+    /// Shuts the hub down in order: it accepts no more events and subscriptions, waits until all
+    /// events that were being published are stored, and then ends each subscription once it has
+    /// delivered every event.
     ///
-    /// It waits for no reader: that is the server's drain. A producer that is there still says its last
-    /// words when it is dropped, but nobody hears them who left by this: whoever fills channels ends first.
-    /// It waits for as long as the log takes; who cannot puts a timeout around it.
+    /// It also waits for the last words of dropped [producers](crate::Producer). A producer that is
+    /// dropped later still publishes its last words, but subscribers that this drain has ended do
+    /// not receive them; end your producers first. It does not wait for subscribers; the drain of
+    /// the server does.
+    ///
+    /// It waits as long as the log takes. Wrap it in a timeout if you cannot wait that long.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the hub takes no event, and subscriptions stay open.
+    /// If the future is dropped before it is ready, the hub accepts no more events, and open
+    /// subscriptions stay open.
     pub async fn drain(&self) {
         self.shared().drain().await;
     }
@@ -156,7 +169,7 @@ impl Hub {
     }
 }
 
-/// What a [`Hub`] is set to.
+/// The settings of a [`Hub`].
 ///
 /// ```
 /// use tidings_hub::{Hub, Retention};
@@ -188,29 +201,39 @@ impl Default for HubBuilder {
 }
 
 impl HubBuilder {
-    /// How many bytes of encoded events are held ready for subscribers, over all channels: 64 MiB
-    /// unless set. What is older is read from the log.
+    /// Sets how many bytes of encoded events the hub caches for subscribers, over all channels.
+    /// Default: 64 MiB.
+    ///
+    /// Older events are read from the log.
     pub fn tape_bytes(mut self, bytes: usize) -> Self {
         self.settings.tape_bytes = bytes;
         self
     }
 
-    /// How long an event may be, in bytes on the wire without its id: 1 MiB unless set. A longer one is
-    /// [`Error::TooLarge`]. The log may take less. At most 1 GiB.
+    /// Sets the maximum size of an event, in bytes as it is sent without its ID. Default: 1 MiB; at
+    /// most 1 GiB.
+    ///
+    /// Publishing a larger one fails with
+    /// [`PublishErrorKind::TooLarge`](crate::PublishErrorKind::TooLarge). The log may have a
+    /// smaller maximum.
     pub fn max_event_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_event_bytes = bytes.min(1 << 30);
         self
     }
 
-    /// To how many channels and patterns one subscription may be: 64 unless set. One to more is
-    /// [`Error::ChannelCount`].
+    /// Sets the maximum number of channels and patterns of one subscription. Default: 64.
+    ///
+    /// A subscription to more fails with
+    /// [`SubscribeErrorKind::ChannelCount`](crate::SubscribeErrorKind::ChannelCount).
     pub fn max_channels(mut self, count: usize) -> Self {
         self.settings.max_channels = count;
         self
     }
 
-    /// Calls this whenever a subscriber has come or gone. It is called where that happens, and so is
-    /// to be quick and to wait for nothing; two calls may overtake each other.
+    /// Sets a closure that is called whenever a subscription has opened or closed. Default: none.
+    ///
+    /// It runs on the task of the subscriber, so it must be quick and must not block. Two calls
+    /// that happen at the same time may arrive in either order.
     pub fn on_presence(mut self, hook: impl Fn(&Presence) + Send + Sync + 'static) -> Self {
         self.presences = Presences::new(Some(Box::new(hook)));
         self
@@ -221,17 +244,17 @@ impl HubBuilder {
         self.over(MemoryLog::new(retention))
     }
 
-    /// A hub over this log; a second one over the same takes an `Arc` of it.
+    /// A hub that keeps its events in this log. For several hubs over one log, pass an `Arc` of it to each.
     pub fn over(self, log: impl Log) -> Hub {
         let log: Arc<dyn Log> = Arc::new(log);
-        // Of a log that needs not be waited for, all that follows is heard from here on.
+        // If the log answers at once, the hub knows its end now, so subscribers miss nothing from here on.
         let life = begin_life(&*log).now_or_never().and_then(Result::ok);
         if life.is_some() {
             meters::life();
         }
         let shared = Shared::new(log, self.settings, self.presences, life.map(Arc::new));
         let hub = Hub(Arc::new(Handle(Arc::new(shared))));
-        // Where there is no runtime yet, the first use starts it.
+        // Without a runtime, the first use of the hub starts its task.
         hub.shared().start().ok();
         hub
     }

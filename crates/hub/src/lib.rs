@@ -1,5 +1,33 @@
-//! Channels for Server-Sent Events: publish once, and every subscriber hears it, in order, from where
-//! it left off, or is told what it lost.
+//! Channels of Server-Sent Events: publish once, and every subscriber receives the event, in order,
+//! after a reconnection too.
+//!
+//! A complete server, with one route for subscribers and one for publishers:
+//!
+//! ```no_run
+//! use axum::Router;
+//! use axum::http::StatusCode;
+//! use axum::routing::get;
+//! use tidings_axum::{SseRequest, serve};
+//! use tidings_hub::{Event, Hub};
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let hub = Hub::in_memory();
+//!     let news = hub.clone();
+//!     let subscribe = async move |request: SseRequest| request.forward(news.subscribe("news")).await;
+//!     let publish = async move |text: String| match hub.publish("news", Event::new(text)).await {
+//!         Ok(_) => StatusCode::NO_CONTENT,
+//!         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+//!     };
+//!     let app = Router::new().route("/news", get(subscribe).post(publish));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     serve(listener, app).await
+//! }
+//! ```
+//!
+//! Try it: `curl -N localhost:8080/news`, and in another shell `curl -d hello localhost:8080/news`.
+//!
+//! In the same process, without HTTP, a subscription is a stream:
 //!
 //! ```
 //! use tidings_hub::{Event, Hub};
@@ -7,20 +35,20 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Hub::in_memory();
-//! let mut news = hub.subscribe("news");
+//! let mut news = hub.subscribe("news").resume_after(None);
 //! hub.publish("news", Event::new("hello")).await?;
 //!
-//! let heard = news.next().await.unwrap()?.to_events();
-//! assert_eq!(heard[0].text(), "hello");
+//! let events = news.next().await.unwrap()?.to_events();
+//! assert_eq!(events[0].text(), "hello");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # The promise
-//! **Gapless or told.** Whoever subscribes to some channels hears all their events, each once and in one
-//! order, whatever happens in between: its connection is cut, it reads slowly, the history is trimmed, the
-//! server starts anew. Where that cannot be, it hears an event `gap` before anything else, which says what
-//! was asked for, where the stream goes on, why, and how many events may be missing:
+//! **Gapless or told.** A subscriber of some channels receives all their events, each once and in
+//! one order, even if its connection is cut, it reads slowly, old events are removed, or the server
+//! restarts. If that is not possible, it first receives an event named `gap`. Its data says which
+//! ID the client has sent, where the stream continues, why, and how many events may be missing:
 //!
 //! ```text
 //! event: gap
@@ -28,34 +56,36 @@
 //! data: {"requested":"k3Zq9sT0aB2c.17.AbC4","resumed":"k3Zq9sT0aB2c.1041.x_7A","reason":"trimmed","missed":1024}
 //! ```
 //!
-//! | reason | what it means | where it goes on |
+//! | reason | meaning | the stream continues with |
 //! | --- | --- | --- |
-//! | `trimmed` | retention has removed what follows the id | the oldest event that is left |
-//! | `slow` | the subscriber was slower than its [`SlowReader`] allows | the oldest event that is left to it |
-//! | `epoch` | the log is not the one that handed the id out, as after a restart of a hub in memory | what is published from now on |
-//! | `future` | the id lies past the end of the log | as `epoch` |
-//! | `unknown-id` | the id is not a [`Position`](tidings_proto::Position) | as `epoch` |
+//! | `trimmed` | the [`Retention`] has removed the events after the ID | the oldest event that is left |
+//! | `slow` | the subscriber was slower than its [`SlowReader`] policy allows | the oldest event that the policy allows |
+//! | `epoch` | another log has issued the ID, for example before a restart of a hub in memory | new events |
+//! | `future` | the ID is past the end of the log | new events |
+//! | `unknown-id` | the ID is not a [`Position`] | new events |
 //!
-//! A subscription that says [`earliest`](Subscription::earliest), [`latest`](Subscription::latest) or
-//! [`snapshot`](Subscription::snapshot) goes on there, whatever the reason. "Each once" is the work of both
-//! ends: what a cut connection had sent and the client had not read is sent again under the same id. The
-//! client of `tidings` leaves out what it has heard with `.dedupe(true)`, and with `.gaps(true)` tells a gap
-//! apart from the events; so does whoever compares ids.
+//! A subscription with [`earliest`](Subscription::earliest), [`latest`](Subscription::latest) or
+//! [`snapshot`](Subscription::snapshot) continues there, for every reason.
 //!
-//! # Its limits
-//! * **One log, and its wall.** All channels of a hub are kept in one [`Log`], in one order: that is why the
-//!   id of an event is its place, and one id resumes any set of channels. The price is that every node of a
-//!   hub receives and encodes every event, whether somebody wants it there or not. Plan 50,000 events a
-//!   second for a hub. Beyond that use several hubs, each with channels of its own; the ids of one mean
+//! "Each once" needs the client too: if a connection is cut, events that the server has sent but the
+//! client has not read are sent again, with the same IDs. The client of `tidings` drops them with
+//! `.dedupe(true)`, and `.gaps(true)` separates gaps from events. Any other client can compare IDs.
+//!
+//! # Limits
+//! * **One log.** A hub keeps all its channels in one [`Log`], in one order. So the ID of an event
+//!   is its position in the log, and one ID resumes any set of channels. The price: every node of a
+//!   hub receives and encodes every event, even without subscribers. Plan for 50,000 events per
+//!   second and hub. Beyond that, use several hubs with different channels; IDs of one hub mean
 //!   nothing to another, and no subscription spans two.
-//! * **In memory it ends with the process.** Who comes back after a restart hears `gap` with `epoch`.
-//! * **History is bounded.** A hub in memory keeps 256 MiB and 1,000,000 events ([`Retention`]).
-//! * **It knows nothing of who heard what.** There are no acknowledgements and no queues of subscribers.
+//! * **In memory, the log ends with the process.** A client that reconnects after a restart receives a
+//!   `gap` with the reason `epoch`.
+//! * **History is bounded.** A hub in memory keeps 256 MiB and 1,000,000 events; see [`Retention`].
+//! * **The hub does not track what each client has received.** There are no acknowledgements and no
+//!   queues per subscriber.
 //!
 //! # A chat room
-//! A server forwards a [`Subscription`], which is a [`Feed`](tidings_proto::Feed), into a session; neither
-//! knows the other. Who joins hears what is left of the conversation, and who lost the network goes on where
-//! it was:
+//! A server forwards a [`Subscription`] into a session. A client that joins a room receives the
+//! stored messages first, and a client that reconnects continues after its last message:
 //!
 //! ```
 //! use axum::Router;
@@ -63,19 +93,21 @@
 //! use axum::http::StatusCode;
 //! use axum::routing::get;
 //! use tidings_axum::SseRequest;
-//! use tidings_hub::{Error, Event, Hub};
+//! use tidings_hub::{Event, Hub, PublishErrorKind};
 //!
 //! fn chat(hub: Hub) -> Router {
-//!     let listen = hub.clone();
+//!     let rooms = hub.clone();
 //!     let listen = async move |request: SseRequest, Path(room): Path<String>| {
-//!         let room = listen.subscribe(format!("rooms/{room}")).earliest();
+//!         let room = rooms.subscribe(format!("rooms/{room}")).earliest();
 //!         request.forward(room).await
 //!     };
 //!     let say = async move |Path(room): Path<String>, text: String| {
 //!         match hub.publish(format!("rooms/{room}"), Event::new(text)).await {
 //!             Ok(_) => StatusCode::NO_CONTENT,
-//!             Err(Error::Name(_)) => StatusCode::NOT_FOUND,
-//!             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+//!             Err(error) => match error.kind() {
+//!                 PublishErrorKind::InvalidChannelName => StatusCode::NOT_FOUND,
+//!                 _ => StatusCode::SERVICE_UNAVAILABLE,
+//!             },
 //!         }
 //!     };
 //!     Router::new().route("/rooms/{room}", get(listen).post(say))
@@ -83,15 +115,17 @@
 //! # drop(chat(Hub::in_memory()));
 //! ```
 //!
-//! [`HubBuilder::on_presence`] says who comes and goes, [`Channel::subscriber_count`] how many are there, and a
-//! [`Grant`] what somebody may hear, and until when.
+//! [`HubBuilder::on_presence`] reports who joins and leaves, [`Channel::subscriber_count`] returns
+//! how many subscribers there are, and a [`Grant`] limits which channels a client may subscribe to,
+//! and for how long.
 //!
-//! # A resumable feed
-//! Nothing is to be done for it: the client sends the last id that it heard, in `Last-Event-ID` or
-//! `?last_event_id=`, and the session hands it to the subscription. Over a quiet channel a session
-//! sends a checkpoint, an id without an event, when it opens and with its heartbeats: so who is cut before
-//! its first event misses none, and who comes back after an hour of silence does not make the hub look
-//! through that hour:
+//! # A feed that resumes
+//! Resuming needs no code. A client that reconnects sends the ID of its last event, in the
+//! `Last-Event-ID` header or as `?last_event_id=`, and the session passes it to the subscription.
+//!
+//! A session also sends checkpoints: IDs without an event, when it opens and with its heartbeats. A
+//! client that is cut before its first event therefore misses nothing, and a client that reconnects
+//! after a quiet hour does not make the hub search that hour:
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -111,17 +145,21 @@
 //! ```
 //!
 //! # An answer that survives a reload
-//! What a language model says is a channel that [ends](Channel::end). The task that fills it depends on no
-//! reader's connection; who reloads the page, changes the device or loses the network hears the rest, and who
-//! comes back after the end gets 204, upon which an `EventSource` comes back no more. A
-//! [`Producer`] ends the channel whatever becomes of its task:
+//! The answer of a language model is a channel that [ends](Channel::end). The task that fills it
+//! does not depend on a client's connection. A client that reloads the page, changes the device or
+//! loses the network receives the rest. A client that reconnects after the end gets 204, and an
+//! `EventSource` then stops reconnecting. A [`Producer`] ends the channel even if its task fails:
 //!
 //! ```
-//! use tidings_hub::{Error, Event, EventName, Hub};
+//! use tidings_hub::{Event, EventName, Hub};
 //!
 //! const FAILED: EventName = EventName::from_static("failed");
 //!
-//! async fn answer(hub: &Hub, id: u64, mut tokens: impl Iterator<Item = String>) -> Result<(), Error> {
+//! async fn answer(
+//!     hub: &Hub,
+//!     id: u64,
+//!     mut tokens: impl Iterator<Item = String>,
+//! ) -> Result<(), Box<dyn std::error::Error>> {
 //!     let producer = hub
 //!         .channel(format!("answers/{id}"))?
 //!         .producer(Event::new("interrupted").event(FAILED))?;
@@ -132,13 +170,13 @@
 //!     Ok(())
 //! }
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Error> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # answer(&Hub::in_memory(), 1, ["a".to_owned()].into_iter()).await
 //! # }
 //! ```
 //!
-//! # Snapshot, then changes
-//! Who shows how things stand wants that first, and then what changes:
+//! # A snapshot, then changes
+//! To show the current state of something, send a snapshot first and then its changes:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -152,32 +190,34 @@
 //! let total = Arc::new(AtomicU64::new(40));
 //!
 //! let state = Arc::clone(&total);
-//! let mut subscription = hub.subscribe("total").snapshot(move || {
+//! let snapshot = move || {
 //!     let now = state.load(Ordering::SeqCst).to_string();
 //!     async move { Ok::<_, Infallible>([Event::new(now)]) }
-//! });
-//! let snapshot = subscription.next().await.unwrap()?;
-//! assert_eq!(snapshot.to_events()[0].text(), "40");
+//! };
+//! let mut totals = hub.subscribe("total").snapshot(snapshot).resume_after(None);
+//! let first = totals.next().await.unwrap()?.to_events();
+//! assert_eq!(first[0].text(), "40");
 //!
-//! // First the change, then its event: so that no snapshot misses both.
+//! // Change the state first and publish second, so that every snapshot has one of the two.
 //! total.store(42, Ordering::SeqCst);
 //! hub.publish("total", Event::new("42")).await?;
-//! let change = subscription.next().await.unwrap()?;
-//! assert_eq!(change.to_events()[0].text(), "42");
+//! let change = totals.next().await.unwrap()?.to_events();
+//! assert_eq!(change[0].text(), "42");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Slow readers
-//! A subscription is a cursor. What it has not heard yet is kept by the hub for all, not for it, so that a
-//! thousand stalled readers cost a publisher nothing. One that falls behind what is held ready is served from
-//! the log, and what becomes of one that is slower than that is said by a [`SlowReader`]: it is told the gap,
-//! is sent away, or hears the latest event of each key.
+//! # Slow subscribers
+//! The hub keeps one copy of its events for all subscribers, and each subscription is a position in
+//! them. So a thousand stalled subscribers cost a publisher nothing. A subscriber that falls behind
+//! the cached events is served from the log. If it is slower than that, its [`SlowReader`] policy
+//! decides: it receives a gap, is disconnected, or receives only the latest event of each key.
 //!
-//! # The end of a process
-//! First the hub, then the server. [`Hub::drain`] takes no event any more, waits until what was begun is
-//! kept, the last words of dropped producers among it, and ends each subscription behind all that it was
-//! to hear; then the server's `Drain` ends what is left:
+//! # Shutdown
+//! Drain the hub first, then the server. [`Hub::drain`] accepts no more events, waits until all
+//! events that were being published are stored, including the last words of dropped producers, and
+//! ends each subscription after its last event. Then the server's `Drain` ends the remaining
+//! sessions:
 //!
 //! ```
 //! use axum::Router;
@@ -194,26 +234,33 @@
 //! }
 //! ```
 //!
-//! The server's drain hands out what a session has queued, and not what its feed still has. A client that
-//! comes back to a log that outlives the process hears the rest there. Where the log ends with the process, a
-//! route whose `SessionOptions` say `may_finish` lets its readers hear all of it first.
+//! The server's drain sends the events that a session has already queued, but not those that its
+//! subscription still has. If the log outlives the process, a client receives those after it has
+//! reconnected. If it does not, set `may_finish` in the `SessionOptions` of the route, so that each
+//! client receives all of them first.
 //!
-//! # Several nodes, or the disk
-//! A [`Hub`] orders nothing itself: its log does. Whatever implements [`Log`] can stand under it.
+//! # Several nodes, or durable events
+//! A hub delivers events in the order of its log. Implement [`Log`] to keep events on disk or to
+//! share them between nodes.
 //!
-//! # What is counted
+//! # Metrics
 //! Through the `metrics` facade:
 //!
-//! | name | what |
+//! | name | meaning |
 //! | --- | --- |
-//! | `tidings_hub_entries_total` | counter: entries that came back from the log |
-//! | `tidings_hub_subscriptions` | gauge: subscriptions that are open |
-//! | `tidings_hub_tape_bytes` | gauge: bytes held ready for subscribers |
-//! | `tidings_hub_lag_entries` | histogram: how far behind a subscriber was that was served from the log |
-//! | `tidings_hub_gaps_total` | counter: gaps told, by `reason` |
-//! | `tidings_hub_missed_total` | counter: what gaps said is missing at most, by `reason` |
-//! | `tidings_hub_disconnects_total` | counter: slow subscribers sent away |
-//! | `tidings_hub_lives_total` | counter: how often the log was not what it was, and once at the start |
+//! | `tidings_hub_entries_total` | counter: entries that the log has returned |
+//! | `tidings_hub_subscriptions` | gauge: open subscriptions |
+//! | `tidings_hub_tape_bytes` | gauge: bytes of events that are cached for subscribers |
+//! | `tidings_hub_lag_entries` | histogram: how many entries a subscriber was behind when it was served from the log |
+//! | `tidings_hub_gaps_total` | counter: gaps sent, by `reason` |
+//! | `tidings_hub_missed_total` | counter: events that gaps have reported as missing, at most, by `reason` |
+//! | `tidings_hub_disconnects_total` | counter: slow subscribers that were disconnected |
+//! | `tidings_hub_lives_total` | counter: how often the hub began to follow the log: once at the start, and again each time the log turned out to have lost or changed entries |
+//!
+//! # Features
+//! * `serde`: [`ChannelName`] and [`Pattern`] implement `Serialize` and `Deserialize`, which
+//!   validates. Off by default.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admission;
 mod channel;
@@ -221,7 +268,6 @@ mod confirm;
 mod directory;
 mod ends;
 mod entry;
-mod error;
 mod fan_out;
 mod follow;
 mod gather;
@@ -230,35 +276,56 @@ mod hub;
 mod interrupted;
 mod life;
 mod log;
+mod log_error;
 mod memory_log;
 mod meters;
 mod name;
+mod pattern;
 mod presence;
 mod producer;
 mod publish;
+mod publish_error;
 mod reader;
+mod reading;
 mod replay;
 mod resume;
 mod retention;
 mod shared;
 mod slow_reader;
 mod start;
+mod subscribe_error;
+mod subscriber;
 mod subscription;
+mod subscription_stream;
 mod tape;
+mod text;
 mod topic;
+mod unavailable;
 
 pub use channel::Channel;
 pub use entry::{Draft, Entry, EntryKind};
-pub use error::Error;
 pub use grant::Grant;
 pub use hub::{Hub, HubBuilder};
-pub use log::{Appended, Bounds, KEY_LIFETIME, Log, LogError, LogFuture, PAGE_BYTES, Page, Tail};
+pub use log::{Appended, Bounds, KEY_LIFETIME, Log, LogFuture, PAGE_BYTES, Page, Tail};
+pub use log_error::{LogError, LogErrorKind};
 pub use memory_log::{MemoryLog, TooManyKeys};
-pub use name::{ChannelName, InvalidName, MAX_NAME_BYTES, Pattern};
+pub use name::{ChannelName, InvalidChannelName, MAX_NAME_BYTES};
+pub use pattern::{InvalidPattern, Pattern};
 pub use presence::Presence;
 pub use producer::Producer;
 pub use publish::Publish;
+pub use publish_error::{PublishError, PublishErrorKind};
 pub use retention::Retention;
 pub use slow_reader::SlowReader;
+pub use subscribe_error::{SubscribeError, SubscribeErrorKind};
 pub use subscription::Subscription;
-pub use tidings_proto::{Event, EventName};
+pub use subscription_stream::SubscriptionStream;
+pub use tidings_proto::{
+    EncodedEvents, EntryCheck, Epoch, Event, EventId, EventName, Feed, FeedError, FeedErrorKind,
+    Gap, GapReason, Opened, Position,
+};
+
+/// Compiles the programs of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,5 @@
-//! Owns `Log`: the ground state of a hub, and what every log promises.
+//! `Log`: the ordered list of entries that a hub keeps its events in, and what every log must guarantee.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,56 +7,69 @@ use std::time::Duration;
 use futures_core::Stream;
 use tidings_proto::{EntryCheck, Epoch};
 
-use crate::{ChannelName, Draft, Entry, Pattern};
+use crate::{ChannelName, Draft, Entry, LogError, Pattern};
 
-/// How long a log remembers the key of an append, so that a repeat answers with the first place.
+/// How long a log remembers the key of an append, at least: 2 minutes.
+///
+/// Until then, a repeat of the key returns the place of the first append.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(120);
 
-/// How many bytes of bodies a page of [`Log::read`] holds at most, unless its first entry is larger.
+/// The maximum size of a page of [`Log::read`], in bytes of bodies: 256 KiB. A first entry that is
+/// larger is a page of its own.
 pub const PAGE_BYTES: usize = 256 * 1024;
 
-/// What a method of a [`Log`] returns.
+/// The future that a method of a [`Log`] returns.
 pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Send + 'a>>;
 
-/// What [`Log::tail`] returns: entries as they come, in batches that are not empty. An error is its
-/// last item.
+/// The stream that [`Log::tail`] returns: new entries, in batches that are never empty. An error is
+/// its last item.
 pub type Tail = Pin<Box<dyn Stream<Item = Result<Vec<Entry>, LogError>> + Send>>;
 
-/// One totally ordered list of entries, of which the oldest may be forgotten.
+/// A totally ordered list of entries. The log may remove its oldest entries, and no others.
 ///
-/// A hub keeps its events in one, and delivers only what comes back through its
-/// [`tail`](Self::tail). Whatever keeps it, in memory, on disk or elsewhere, means the same; the suite
-/// that each of them passes is the law.
+/// A hub keeps the events of all its channels in one log, and delivers only entries that the log
+/// returns through its [`tail`](Self::tail). A log in memory, on disk or on a cluster makes the
+/// same guarantees:
 ///
-/// * Places are contiguous: an entry's `seq` is one more than that of the entry before, the first of all
-///   is 1, and none is removed but the oldest.
-/// * An entry never changes: it reads the same by `read` and by `tail`, its `time` too.
-/// * A log that may not be the continuation of what it was has another epoch, or is found out by the
-///   check of an entry that was promised.
+/// * Places are contiguous. The `seq` of an entry is one more than that of the entry before it, and
+///   the first entry has 1.
+/// * An entry never changes. `read` and `tail` return the same entry, with the same `time`.
+/// * A log that has lost or changed entries, for example after a restore from a backup, shows it: it
+///   has another epoch, or it returns an entry with another [check](Entry::check) at a place that was
+///   already taken.
 pub trait Log: Send + Sync + 'static {
-    /// What it holds now.
+    /// Returns the entries that the log holds now, as a range.
     fn bounds(&self) -> LogFuture<'_, Bounds>;
 
-    /// The channels that have ended, and where: those whose end was not forgotten yet.
+    /// Returns the channels that have ended, each with the place of its end. An end that the log
+    /// has removed is not among them.
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>>;
 
-    /// Appends an entry; ready once it is kept.
+    /// Appends an entry. The future is ready when the entry is stored.
     ///
-    /// Its place is taken when this is called, not when the future is polled: entries appended one call
-    /// after the other stand in that order, if none of them fails. A repeat of a channel's key within
-    /// [`KEY_LIFETIME`] appends nothing and answers with the first place.
+    /// The log assigns the place during the call, not when the future is polled: entries of
+    /// consecutive calls are in the order of the calls, unless one of them fails. A repeat of a
+    /// channel's key within [`KEY_LIFETIME`] appends nothing and returns the place of the first
+    /// append.
+    ///
+    /// # Errors
+    /// [`LogErrorKind::TooLarge`](crate::LogErrorKind::TooLarge),
+    /// [`Refused`](crate::LogErrorKind::Refused) and [`Lost`](crate::LogErrorKind::Lost). After
+    /// `Lost`, the entry may be stored or not.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, the entry may be kept or not.
+    /// If the future is dropped before it is ready, the entry may be stored or not.
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended>;
 
-    /// The entries behind `after`, up to and with `up_to`, of the channels that one of the patterns
-    /// means, of all channels if there is none: at most `limit` of them, and
-    /// [`PAGE_BYTES`], and the oldest. A limit of 0
-    /// is taken as 1, so that every page leads on.
+    /// Reads entries after the place `after`, up to and including `up_to`.
     ///
-    /// [`LogError::Trimmed`] if the entry behind `after` was forgotten, [`LogError::Rewound`] if
-    /// `after` lies past the end.
+    /// Returns the oldest ones that match one of the patterns, or all if there is no pattern; at
+    /// most `limit` of them and at most [`PAGE_BYTES`]. A `limit` of 0 counts as 1, so every page
+    /// makes progress.
+    ///
+    /// # Errors
+    /// [`LogErrorKind::Trimmed`](crate::LogErrorKind::Trimmed) if the entry after `after` was removed,
+    /// [`Rewound`](crate::LogErrorKind::Rewound) if `after` is past the end.
     fn read<'a>(
         &'a self,
         after: u64,
@@ -67,15 +78,19 @@ pub trait Log: Send + Sync + 'static {
         limit: usize,
     ) -> LogFuture<'a, Page>;
 
-    /// All entries behind `after`, those there are and then those that come.
+    /// Returns all entries after the place `after`: first the stored ones, then new ones as they
+    /// are appended.
     ///
-    /// It fails as [`read`](Self::read) does, and with [`LogError::Lost`] when it cannot go on.
+    /// # Errors
+    /// The stream fails as [`read`](Self::read) does, and with
+    /// [`LogErrorKind::Lost`](crate::LogErrorKind::Lost) if it cannot continue, for example because
+    /// the epoch has changed.
     fn tail(&self, after: u64) -> Tail;
 
-    /// Takes a new epoch if its epoch is this one; answers with the one it has then.
+    /// Changes the epoch if it is `expected`. Returns the epoch that the log has afterwards.
     ///
-    /// For a hub that has found the log to be no continuation of what it was. Of several that find
-    /// it at once one changes it.
+    /// A hub calls this when it finds that the log has lost or changed entries. If several hubs call it
+    /// at once, only one of them changes the epoch.
     fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch>;
 }
 
@@ -111,86 +126,75 @@ impl<L: Log + ?Sized> Log for Arc<L> {
     }
 }
 
-/// What a log holds: the entries from `first` to `last`; none if `last` is `first - 1`.
+/// The entries that a log holds: from `first` to `last`. If `last` is `first - 1`, it holds none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "every log knows these")]
+#[non_exhaustive]
 pub struct Bounds {
-    /// Which life of the log this is.
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// The place of the oldest entry it holds, or would hold.
+    /// The place of the oldest entry in the log, or of the next one if the log is empty.
     pub first: u64,
-    /// The place of the newest entry it took; 0 if it never took any.
+    /// The place of the newest entry that was ever appended; 0 if there was none.
     pub last: u64,
-    /// The check of the entry before `first`, so that who has heard it resumes whole; `None` while
-    /// `first` is 1.
+    /// The check of the entry before `first`, so that a client that has received that entry resumes
+    /// without a gap. `None` while `first` is 1.
     pub floor: Option<EntryCheck>,
 }
 
-/// Where an entry was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "every log knows these")]
-pub struct Appended {
-    /// Its place.
-    pub seq: u64,
-    /// Whether it stood there already, under the same key.
-    pub is_repeat: bool,
-}
-
-/// What [`Log::read`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "every log knows these")]
-pub struct Page {
-    /// The entries, in order.
-    pub entries: Vec<Entry>,
-    /// There is nothing more to find up to here: where the next read goes on. More than `after` if
-    /// `up_to` and the end of the log are.
-    pub through: u64,
-}
-
-/// Why a log did not do what it was asked to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum LogError {
-    /// What was asked for was forgotten: the oldest entry is this one now.
-    Trimmed {
-        /// The place of the oldest entry.
-        first: u64,
-    },
-    /// What was asked for lies past the end.
-    Rewound {
-        /// The place of the newest entry.
-        last: u64,
-    },
-    /// The entry is larger than the log takes.
-    TooLarge,
-    /// The log takes no entry now.
-    Refused(Arc<dyn StdError + Send + Sync>),
-    /// The log is not to be reached, or broken.
-    Lost(Arc<dyn StdError + Send + Sync>),
-}
-
-/// The log is lost for a reason that we saw ourselves.
-pub(crate) fn lost(reason: impl Into<String>) -> LogError {
-    LogError::Lost(Arc::from(Box::from(reason.into())))
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Trimmed { first } => write!(f, "the log begins at {first} now"),
-            Self::Rewound { last } => write!(f, "the log ends at {last}"),
-            Self::TooLarge => f.write_str("the entry is larger than the log takes"),
-            Self::Refused(_) => f.write_str("the log takes no entry now"),
-            Self::Lost(_) => f.write_str("the log is lost"),
+impl Bounds {
+    /// The bounds of a log; see the [fields](Self) for their meaning.
+    #[must_use]
+    pub fn new(epoch: Epoch, first: u64, last: u64, floor: Option<EntryCheck>) -> Self {
+        Self {
+            epoch,
+            first,
+            last,
+            floor,
         }
     }
 }
 
-impl StdError for LogError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Refused(source) | Self::Lost(source) => Some(&**source),
-            Self::Trimmed { .. } | Self::Rewound { .. } | Self::TooLarge => None,
-        }
+/// The place of an entry that was appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The place.
+    pub seq: u64,
+    /// Whether an earlier append under the same key has stored the entry.
+    pub is_repeat: bool,
+}
+
+impl Appended {
+    /// A new entry was stored at this place.
+    #[must_use]
+    pub fn new(seq: u64) -> Self {
+        let is_repeat = false;
+        Self { seq, is_repeat }
+    }
+
+    /// Nothing was stored: an earlier append under the same key stored its entry at this place.
+    #[must_use]
+    pub fn repeat(seq: u64) -> Self {
+        let is_repeat = true;
+        Self { seq, is_repeat }
+    }
+}
+
+/// The entries that [`Log::read`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// The entries, in order.
+    pub entries: Vec<Entry>,
+    /// The last place that the read has covered; the next read continues after it. It is larger
+    /// than `after` if `up_to` and the end of the log are.
+    pub through: u64,
+}
+
+impl Page {
+    /// A page of these entries that covers all places up to `through`.
+    #[must_use]
+    pub fn new(entries: Vec<Entry>, through: u64) -> Self {
+        Self { entries, through }
     }
 }

@@ -1,4 +1,4 @@
-//! Owns `MemoryLog`: a log that lives as long as its process.
+//! `MemoryLog`: a log that lives as long as its process.
 
 mod held;
 mod keys;
@@ -24,36 +24,33 @@ use crate::{
     Appended, Bounds, ChannelName, Draft, Log, LogError, LogFuture, Page, Pattern, Retention, Tail,
 };
 
-/// 71 bits: no two logs agree on them by accident.
+/// 71 random bits, so no two logs have the same epoch by accident.
 const EPOCH_CHARS: usize = 12;
 
-/// Up to this many entries, or keys, no memory is given back.
+/// Collections that have held at most this many entries or keys do not shrink.
 const MIN_SHRINK: usize = 1_024;
 
-/// A [`Log`] in memory. It is gone with its process, and the next one has another epoch.
+/// A [`Log`] in memory. It ends with its process; the log of the next process has another epoch.
 ///
-/// Clones are the same log. Every method is done when the call returns; no future of it waits, but a
-/// tail. No task belongs to it: what is too old is removed when somebody appends, reads or asks for the
-/// bounds.
+/// Clones are the same log. Each method has done its work when the call returns, so no future of it
+/// waits; only a tail does. The log has no task of its own: it removes entries that are too old
+/// when a method is called.
 ///
-/// It remembers the keys of at most 1,000,000 appends of the last two minutes, then appends with a new
-/// key fail with [`LogError::Refused`] for [`TooManyKeys`]. A key costs about 100 bytes, however long it
-/// is; an entry about 80, its body, and 24 once it was read. Bodies are kept as they come: one that is a
-/// slice of a larger buffer keeps all of that.
+/// It remembers the keys of at most 1,000,000 appends of the last 2 minutes. Beyond that, an append
+/// with a new key fails with [`LogErrorKind::Refused`](crate::LogErrorKind::Refused), whose source
+/// is [`TooManyKeys`].
+///
+/// A key costs about 100 bytes, however long it is. An entry costs about 80 bytes and its body, and
+/// 24 more once it was read. A body of more than 2 KiB is kept as it was passed: if it is a slice
+/// of a larger buffer, the whole buffer stays in memory.
 ///
 /// ```
-/// use tidings_hub::{ChannelName, Draft, EntryKind, Log, MemoryLog, Retention};
+/// use tidings_hub::{ChannelName, Draft, Log, MemoryLog, Retention};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let log = MemoryLog::new(Retention::in_memory().max_events(1_000));
-/// let appended = log
-///     .append(Draft {
-///         channel: ChannelName::new("news")?,
-///         kind: EntryKind::Event,
-///         body: "data: hello\n\n".into(),
-///         key: None,
-///     })
-///     .await?;
+/// let draft = Draft::event(ChannelName::new("news")?, "data: hello\n\n");
+/// let appended = log.append(draft).await?;
 /// assert_eq!(appended.seq, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
@@ -63,7 +60,7 @@ const MIN_SHRINK: usize = 1_024;
 pub struct MemoryLog(Arc<SharedLog>);
 
 impl MemoryLog {
-    /// An empty log that keeps this much.
+    /// An empty log with this retention.
     #[must_use]
     pub fn new(retention: Retention) -> Self {
         Self(Arc::new(SharedLog {
@@ -77,19 +74,20 @@ impl MemoryLog {
         }))
     }
 
-    /// Forgets all entries before `first`, as if they were over the retention; the newest one stays.
+    /// Removes all entries before `first`, as if they exceeded the retention. The newest entry stays.
     pub fn trim(&self, first: u64) {
         self.0.look().held.trim(first);
-        // Who fell behind by this is to hear of it.
+        // A tail whose next entry was removed must fail.
         self.0.changed.notify_waiters();
     }
 
-    /// Forgets the newest entries, those behind `last`, as a log does that lost its tail in a crash: to
-    /// try what one's subscribers are told.
+    /// Removes the entries after `last`, like a log that has lost its newest entries in a crash.
+    /// Use it to test how your subscribers handle that.
     ///
-    /// The epoch stays the same, and what is appended then takes the places that became free, with
-    /// other checks. Tails that were past `last` fail with [`LogError::Rewound`], the others go on.
-    /// What was trimmed before stays so: `last` is at least the place before the oldest entry.
+    /// The epoch stays the same. New entries take the free places and have other checks. Tails that
+    /// were past `last` fail with [`LogErrorKind::Rewound`](crate::LogErrorKind::Rewound); the
+    /// others continue. Entries that were trimmed stay removed, so a smaller `last` counts as the
+    /// place before the oldest entry.
     pub fn rewind(&self, last: u64) {
         let mut state = self.0.look();
         state.held.rewind(last);
@@ -101,7 +99,7 @@ impl MemoryLog {
 }
 
 impl Default for MemoryLog {
-    /// Keeps what [`Retention::in_memory`] says.
+    /// A log with the retention [`Retention::in_memory`].
     fn default() -> Self {
         Self::new(Retention::in_memory())
     }
@@ -121,12 +119,12 @@ impl fmt::Debug for MemoryLog {
 impl Log for MemoryLog {
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         let state = self.0.look();
-        Box::pin(ready(Ok(Bounds {
-            epoch: state.epoch.clone(),
-            first: state.held.first(),
-            last: state.held.last(),
-            floor: state.held.floor(),
-        })))
+        Box::pin(ready(Ok(Bounds::new(
+            state.epoch.clone(),
+            state.held.first(),
+            state.held.last(),
+            state.held.floor(),
+        ))))
     }
 
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
@@ -163,11 +161,11 @@ impl Log for MemoryLog {
     }
 }
 
-/// What a log and its tails share.
+/// The state that a log shares with its tails.
 struct SharedLog {
     clock: Clock,
     state: Mutex<State>,
-    /// Told after each change of the state that a tail must know of, and after the lock is free.
+    /// Notified after each change that a tail must see, when the lock is free.
     changed: Notify,
 }
 
@@ -178,7 +176,7 @@ struct State {
 }
 
 impl SharedLog {
-    /// The state, without what is too old by now.
+    /// The state, after entries that are too old were removed.
     fn look(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         state.held.expire(self.clock.now());
@@ -191,24 +189,18 @@ impl SharedLog {
 
     fn append(&self, draft: Draft) -> Result<Appended, LogError> {
         let mut state = self.lock();
-        // Under the lock, so that times stand in the order of places.
+        // Taken under the lock, so that times are in the order of places.
         let now = self.clock.now();
         state.keys.expire(now);
         if let Some(key) = &draft.key {
             let key = state.keys.hash(&draft.channel, key);
             if let Some(seq) = state.keys.get(key, now) {
-                return Ok(Appended {
-                    seq,
-                    is_repeat: true,
-                });
+                return Ok(Appended::repeat(seq));
             }
             let next = state.held.last() + 1;
             state.keys.insert(key, next, now)?;
         }
-        Ok(Appended {
-            seq: state.held.push(draft, now),
-            is_repeat: false,
-        })
+        Ok(Appended::new(state.held.push(draft, now)))
     }
 
     fn renew_epoch(&self, expected: &Epoch) -> Epoch {
@@ -220,8 +212,8 @@ impl SharedLog {
     }
 }
 
-/// Says what time it is: the wall's when the log was made, and then what has passed, so that it never
-/// falls when the wall clock is set back.
+/// The time: the wall clock when the log was made, plus the time since then, so it never decreases
+/// when the wall clock is set back.
 struct Clock {
     base: u64,
     start: Instant,
@@ -229,7 +221,10 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        #[allow(clippy::disallowed_methods, reason = "an entry says when it was taken")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "an entry has the time at which it was stored"
+        )]
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             base: nanos(wall.unwrap_or_default()),
@@ -248,14 +243,12 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 fn new_epoch() -> Epoch {
-    // The system's randomness: two processes may start in the same nanosecond.
+    // Seeded by the system's randomness, because two processes may start in the same nanosecond.
     let mut rng = Rng::with_seed(RandomState::new().hash_one(0));
-    loop {
-        let text: String = iter::repeat_with(|| rng.alphanumeric())
-            .take(EPOCH_CHARS)
-            .collect();
-        if let Ok(epoch) = Epoch::new(&text) {
-            return epoch;
-        }
+    let chars = iter::repeat_with(|| rng.alphanumeric());
+    let text: String = chars.take(EPOCH_CHARS).collect();
+    match Epoch::new(&text) {
+        Ok(epoch) => epoch,
+        Err(_) => unreachable!("{EPOCH_CHARS} letters and digits are an epoch"),
     }
 }

@@ -1,223 +1,192 @@
-//! Owns `ChannelName` and `Pattern`: what a channel may be called, and which channels are meant.
+//! `ChannelName`: the valid name of a channel, and the rules for names.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::str::FromStr;
-use std::sync::Arc;
+
+use crate::text::{Text, text_newtype};
 
 /// The longest [`ChannelName`], in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// What a pattern ends with that means all channels below its name.
-const BELOW: &str = "/*";
-
-/// The name of a channel: 1 to 255 bytes, segments of `A–Z a–z 0–9 _ - . ~ :` joined by `/`, none of
-/// them empty, `.` or `..`. Names are compared byte by byte; cloning copies no text.
+/// The name of a channel: 1 to 255 bytes in segments separated by `/`.
+///
+/// A segment consists of `A–Z a–z 0–9 _ - . ~ :`. It must not be empty, `.` or `..`. Names are
+/// equal if their bytes are equal. Cloning copies no text.
 ///
 /// ```
 /// use tidings_hub::ChannelName;
 ///
+/// const NEWS: ChannelName = ChannelName::from_static("news");
+/// assert_eq!(NEWS, "news");
+///
 /// assert!(ChannelName::new("rooms/42/messages").is_ok());
-/// assert!(ChannelName::new("rooms//messages").is_err());
+/// let error = ChannelName::new("rooms//messages").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"channel name "rooms//messages": the segment at byte 6 is empty"#,
+/// );
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChannelName(Arc<str>);
+#[derive(Clone)]
+pub struct ChannelName(Text);
 
 impl ChannelName {
-    /// A name of this text.
+    /// Checks the text and makes it a name.
     ///
     /// # Errors
-    /// [`InvalidName`] if a channel cannot be called so.
-    pub fn new(text: &str) -> Result<Self, InvalidName> {
-        if is_valid(text) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidName(text.into()))
+    /// [`InvalidChannelName`] if the text breaks a rule for names.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidChannelName> {
+        let text = text.as_ref();
+        match Fault::find(text) {
+            None => Ok(Self(text.into())),
+            Some(fault) => Err(InvalidChannelName(InvalidText::new(text, fault))),
         }
+    }
+
+    /// A name from a literal. In a `const`, the compiler checks it.
+    ///
+    /// # Panics
+    /// If the text breaks a rule for names.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        assert!(Fault::find(text).is_none(), "invalid channel name");
+        Self(Text::from_static(text))
+    }
+
+    /// A name that was checked as a part of a pattern.
+    pub(crate) fn from_checked(text: &str) -> Self {
+        debug_assert!(Fault::find(text).is_none());
+        Self(text.into())
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 
-    /// The names this one lies below, the nearest last: of `a/b/c` they are `a` and `a/b`.
+    /// The names above this one, the nearest last: `a` and `a/b` for `a/b/c`.
     pub(crate) fn parents(&self) -> impl Iterator<Item = &str> {
-        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
+        let text = self.as_str();
+        text.match_indices('/').map(|(at, _)| &text[..at])
     }
 }
 
-fn is_valid(text: &str) -> bool {
-    text.len() <= MAX_NAME_BYTES && text.split('/').all(is_segment)
-}
+text_newtype!(ChannelName, InvalidChannelName);
 
-fn is_segment(segment: &str) -> bool {
-    let is_text =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~' | b':');
-    !matches!(segment, "" | "." | "..") && segment.bytes().all(is_text)
-}
-
-impl Borrow<str> for ChannelName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl AsRef<str> for ChannelName {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl FromStr for ChannelName {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<&str> for ChannelName {
-    type Error = InvalidName;
-
-    fn try_from(text: &str) -> Result<Self, InvalidName> {
-        Self::new(text)
-    }
-}
-
-/// Which channels are meant: one by its name, or with `/*` behind a name all that lie below it, at any
-/// depth, but not that one itself.
-///
-/// ```
-/// use tidings_hub::{ChannelName, Pattern};
-///
-/// let rooms = Pattern::new("rooms/*")?;
-/// assert!(rooms.matches(&ChannelName::new("rooms/42/messages")?));
-/// assert!(!rooms.matches(&ChannelName::new("rooms")?));
-/// # Ok::<(), tidings_hub::InvalidName>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pattern {
-    name: ChannelName,
-    is_below: bool,
-}
-
-impl Pattern {
-    /// A pattern of this text.
-    ///
-    /// # Errors
-    /// [`InvalidName`] if it is neither a name nor a name and `/*`.
-    pub fn new(text: &str) -> Result<Self, InvalidName> {
-        let name = text.strip_suffix(BELOW);
-        Ok(Self {
-            is_below: name.is_some(),
-            name: ChannelName::new(name.unwrap_or(text)).map_err(|_| InvalidName(text.into()))?,
-        })
-    }
-
-    /// The one channel that is meant; `None` if it is all those below a name.
-    #[must_use]
-    pub fn as_channel(&self) -> Option<&ChannelName> {
-        (!self.is_below).then_some(&self.name)
-    }
-
-    /// The name, without the `/*`.
-    pub(crate) fn name(&self) -> &ChannelName {
-        &self.name
-    }
-
-    /// Whether this channel is meant.
-    #[must_use]
-    pub fn matches(&self, channel: &ChannelName) -> bool {
-        if self.is_below {
-            self.is_above(channel)
-        } else {
-            self.name == *channel
-        }
-    }
-
-    /// Whether all channels that the other means are meant.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
-        if other.is_below {
-            self.is_below && (self.name == other.name || self.is_above(&other.name))
-        } else {
-            self.matches(&other.name)
-        }
-    }
-
-    fn is_above(&self, channel: &ChannelName) -> bool {
-        let rest = channel.0.strip_prefix(&*self.name.0);
-        rest.is_some_and(|rest| rest.starts_with('/'))
-    }
-}
-
-impl From<ChannelName> for Pattern {
-    fn from(name: ChannelName) -> Self {
-        Self {
-            name,
-            is_below: false,
-        }
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let below = if self.is_below { BELOW } else { "" };
-        write!(f, "{}{below}", self.name)
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = InvalidName;
-
-    fn from_str(text: &str) -> Result<Self, InvalidName> {
-        Self::new(text)
-    }
-}
-
-impl TryFrom<&str> for Pattern {
-    type Error = InvalidName;
-
-    fn try_from(text: &str) -> Result<Self, InvalidName> {
-        Self::new(text)
-    }
-}
-
-/// The text names no channel, or channels in no way there is.
+/// The error for text that is not a valid [`ChannelName`]; its message names the broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidName(Box<str>);
+pub struct InvalidChannelName(InvalidText);
 
-impl fmt::Display for InvalidName {
+impl fmt::Display for InvalidChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} names no channel: 1 to 255 of A-Z a-z 0-9 _ - . ~ : in segments joined by /",
-            self.0
-        )
+        self.0.write("channel name", f)
     }
 }
 
-impl std::error::Error for InvalidName {}
+impl std::error::Error for InvalidChannelName {}
+
+/// A rule for names that a text breaks, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Empty,
+    TooLong,
+    /// The segment that begins at this byte is empty.
+    EmptySegment(usize),
+    /// The segment that begins at this byte is `.` or `..`.
+    DotSegment(usize),
+    /// The character at this byte is not allowed.
+    Character(usize),
+}
+
+impl Fault {
+    /// The first fault of a name; `const`, so that literals are checked by the compiler.
+    pub(crate) const fn find(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.is_empty() {
+            return Some(Self::Empty);
+        }
+        if bytes.len() > MAX_NAME_BYTES {
+            return Some(Self::TooLong);
+        }
+        let mut start = 0;
+        let mut at = 0;
+        while at <= bytes.len() {
+            if at == bytes.len() || bytes[at] == b'/' {
+                if at == start {
+                    return Some(Self::EmptySegment(start));
+                }
+                if is_dots(bytes, start, at) {
+                    return Some(Self::DotSegment(start));
+                }
+                start = at + 1;
+            } else if !is_allowed(bytes[at]) {
+                return Some(Self::Character(at));
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+const fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~' | b':')
+}
+
+/// Whether the segment from `start` to `end` is `.` or `..`.
+const fn is_dots(bytes: &[u8], start: usize, end: usize) -> bool {
+    match end - start {
+        1 => bytes[start] == b'.',
+        2 => bytes[start] == b'.' && bytes[start + 1] == b'.',
+        _ => false,
+    }
+}
+
+/// A text and the rule it breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct InvalidText {
+    /// Empty if it is too long, so that an error takes little memory.
+    text: Box<str>,
+    bytes: usize,
+    fault: Fault,
+}
+
+impl InvalidText {
+    pub(crate) fn new(text: &str, fault: Fault) -> Self {
+        let is_short = fault != Fault::TooLong;
+        Self {
+            text: if is_short { text.into() } else { "".into() },
+            bytes: text.len(),
+            fault,
+        }
+    }
+
+    /// Writes the text and the broken rule. `subject` names the kind of text.
+    pub(crate) fn write(&self, subject: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &*self.text;
+        match self.fault {
+            Fault::Empty => write!(f, "a {subject} must not be empty"),
+            Fault::TooLong => {
+                let bytes = self.bytes;
+                write!(
+                    f,
+                    "a {subject} has at most {MAX_NAME_BYTES} bytes, not {bytes}"
+                )
+            }
+            Fault::EmptySegment(at) => {
+                write!(f, "{subject} {text:?}: the segment at byte {at} is empty")
+            }
+            Fault::DotSegment(at) => {
+                write!(
+                    f,
+                    "{subject} {text:?}: the segment at byte {at} must not be . or .."
+                )
+            }
+            Fault::Character(at) => write!(
+                f,
+                "{subject} {text:?}: the character at byte {at} is not one of A-Z a-z 0-9 _ - . ~ : /"
+            ),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -227,75 +196,68 @@ mod tests {
         ChannelName::new(text).unwrap()
     }
 
-    fn pattern(text: &str) -> Pattern {
-        Pattern::new(text).unwrap()
-    }
-
     #[test]
-    fn a_name_is_segments_joined_by_slashes() {
+    fn a_name_is_segments_separated_by_slashes() {
         let longest = "a".repeat(MAX_NAME_BYTES);
         for text in ["a", "a/b", "A-Z_0.9~:", "...", "a/..b", &longest] {
             assert_eq!(name(text).as_str(), text);
         }
+    }
+
+    #[test]
+    fn an_error_names_the_broken_rule_and_where() {
+        let check = |text: &str, expected: &str| {
+            let error = ChannelName::new(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
         let too_long = "a".repeat(MAX_NAME_BYTES + 1);
-        for text in [
-            "", "/", "/a", "a/", "a//b", ".", "a/..", "a b", "a*", "*", "a/*", "é", "a\n",
-            &too_long,
-        ] {
-            assert!(ChannelName::new(text).is_err(), "{text:?}");
-        }
+        check("", "a channel name must not be empty");
+        check(&too_long, "a channel name has at most 255 bytes, not 256");
+        check("/", r#"channel name "/": the segment at byte 0 is empty"#);
+        check("/a", "the segment at byte 0 is empty");
+        check("a/", "the segment at byte 2 is empty");
+        check(
+            "a//b",
+            r#"channel name "a//b": the segment at byte 2 is empty"#,
+        );
+        check(".", "the segment at byte 0 must not be . or ..");
+        check("a/..", "the segment at byte 2 must not be . or ..");
+        check("a b", "the character at byte 1 is not one of");
+        check("a*", "the character at byte 1 is not one of");
+        check("*", "the character at byte 0 is not one of");
+        check("a/*", "the character at byte 2 is not one of");
+        check("aé", "the character at byte 1 is not one of");
+        check(
+            "a\n",
+            r#"channel name "a\n": the character at byte 1 is not one of"#,
+        );
     }
 
     #[test]
-    fn a_pattern_is_a_name_or_all_below_it() {
-        for text in ["a", "a/b/*", "a/*"] {
-            assert_eq!(pattern(text).to_string(), text);
-        }
-        for text in ["*", "/*", "a/*/b", "a*", "a/**", "a/*/*"] {
-            assert!(Pattern::new(text).is_err(), "{text:?}");
-        }
+    fn a_name_is_looked_up_compared_and_sorted_as_text() {
+        const NEWS: ChannelName = ChannelName::from_static("news");
+        assert_eq!(NEWS, name("news"));
+        assert_eq!(NEWS, "news");
+        assert!(name("a") < name("a/b"));
+        assert_eq!(String::from(NEWS), "news");
+        assert_eq!("news".parse(), Ok(NEWS));
+        assert_eq!(ChannelName::try_from("news"), Ok(NEWS));
+        assert_eq!(ChannelName::try_from(String::from("news")), Ok(NEWS));
+        let counts = std::collections::HashMap::from([(NEWS, 1)]);
+        assert_eq!(counts.get("news"), Some(&1));
     }
 
     #[test]
-    fn a_pattern_matches_what_lies_below_but_not_itself() {
-        let check = |text: &str, channel: &str, expected: bool| {
-            assert_eq!(
-                pattern(text).matches(&name(channel)),
-                expected,
-                "{text} {channel}"
-            );
-        };
-        check("a", "a", true);
-        check("a", "a/b", false);
-        check("a/*", "a", false);
-        check("a/*", "a/b", true);
-        check("a/*", "a/b/c", true);
-        check("a/*", "ab/c", false);
-        check("a/b/*", "a/c", false);
-    }
-
-    #[test]
-    fn a_pattern_covers_what_means_no_more() {
-        let check = |text: &str, other: &str, expected: bool| {
-            assert_eq!(
-                pattern(text).covers(&pattern(other)),
-                expected,
-                "{text} {other}"
-            );
-        };
-        check("a", "a", true);
-        check("a", "a/*", false);
-        check("a/*", "a", false);
-        check("a/*", "a/*", true);
-        check("a/*", "a/b", true);
-        check("a/*", "a/b/*", true);
-        check("a/b/*", "a/*", false);
-        check("a/*", "ab/*", false);
-    }
-
-    #[test]
-    fn the_names_above_are_those_that_patterns_end_in() {
+    fn parents_are_the_names_above() {
         assert_eq!(name("a/b/c").parents().collect::<Vec<_>>(), ["a", "a/b"]);
         assert_eq!(name("a").parents().count(), 0);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn serde_refuses_an_invalid_name() {
+        let name: ChannelName = serde_json::from_str(r#""rooms/42""#).unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), r#""rooms/42""#);
+        serde_json::from_str::<ChannelName>(r#""a//b""#).unwrap_err();
     }
 }

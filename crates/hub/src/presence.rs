@@ -1,26 +1,33 @@
-//! Owns `Presence`: who is there, as a count.
+//! `Presence`: how many subscriptions are open, and the hook that reports each change.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::Pattern;
+use crate::{Hub, Pattern, meters};
 
-/// A subscriber has come or gone.
+/// A subscription has opened or closed, as
+/// [`HubBuilder::on_presence`](crate::HubBuilder::on_presence) reports it.
+///
+/// A subscription to several patterns is reported once for each of them. It opens when its stream
+/// begins, not when [`subscribe`](Hub::subscribe) is called, and closes when the stream ends or is
+/// dropped.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Presence {
-    /// To what it is subscribed: a channel, or a pattern.
+    /// The pattern that was subscribed to. A channel counts as the pattern of its name.
     pub pattern: Pattern,
-    /// Whether it has come.
+    /// `true` if the subscription has opened, `false` if it has closed.
     pub has_joined: bool,
-    /// How many there are then.
+    /// How many subscriptions to exactly this pattern are open on this hub after the change.
+    /// Subscriptions on other nodes do not count, nor do subscriptions to other patterns that
+    /// select the same channels.
     pub count: usize,
 }
 
 type PresenceHook = Box<dyn Fn(&Presence) + Send + Sync>;
 
-/// How many subscribers there are to each pattern.
+/// The number of open subscriptions to each pattern.
 #[derive(Default)]
 pub(crate) struct Presences {
     counts: Mutex<HashMap<Pattern, usize>>,
@@ -40,30 +47,34 @@ impl Presences {
         counts.get(pattern).copied().unwrap_or_default()
     }
 
-    pub(crate) fn join(&self, pattern: &Pattern) {
-        self.change(pattern, true);
-    }
-
-    pub(crate) fn leave(&self, pattern: &Pattern) {
-        self.change(pattern, false);
-    }
-
-    fn change(&self, pattern: &Pattern, has_joined: bool) {
+    fn join(&self, pattern: &Pattern) {
         let count = {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             let count = counts.entry(pattern.clone()).or_default();
-            *count = if has_joined {
-                *count + 1
-            } else {
-                count.saturating_sub(1)
+            *count += 1;
+            *count
+        };
+        self.report(pattern, true, count);
+    }
+
+    fn leave(&self, pattern: &Pattern) {
+        let count = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(count) = counts.get_mut(pattern) else {
+                unreachable!("only a `Present` leaves, once, and it has joined");
             };
+            *count -= 1;
             let count = *count;
             if count == 0 {
                 counts.remove(pattern);
             }
             count
         };
-        // The caller's code, and so without the lock.
+        self.report(pattern, false, count);
+    }
+
+    /// Calls the hook, without the lock because it is the caller's code.
+    fn report(&self, pattern: &Pattern, has_joined: bool, count: usize) {
         if let Some(hook) = &self.hook {
             hook(&Presence {
                 pattern: pattern.clone(),
@@ -77,5 +88,30 @@ impl Presences {
 impl fmt::Debug for Presences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Presences").finish_non_exhaustive()
+    }
+}
+
+/// An open subscription, counted until this is dropped.
+pub(crate) struct Present {
+    hub: Hub,
+    patterns: Arc<[Pattern]>,
+}
+
+impl Present {
+    pub(crate) fn new(hub: Hub, patterns: Arc<[Pattern]>) -> Self {
+        for pattern in &*patterns {
+            hub.shared().presences.join(pattern);
+        }
+        meters::join();
+        Self { hub, patterns }
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        for pattern in &*self.patterns {
+            self.hub.shared().presences.leave(pattern);
+        }
+        meters::leave();
     }
 }

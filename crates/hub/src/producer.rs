@@ -1,26 +1,29 @@
-//! Owns `Producer`: the one who fills a channel, and its last words.
+//! `Producer`: a guard for the task that fills a channel, with last words in case it fails.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::{Event, Position};
 
-use crate::publish::{Publish, append, draft, end_draft};
+use crate::publish::{Publish, append, draft};
 use crate::shared::Shared;
-use crate::{ChannelName, Draft, Error, Hub};
+use crate::{ChannelName, Draft, Hub, PublishError, PublishErrorKind};
 
-/// How often last words are tried, and how long apart.
+/// How often the last words are tried, and the delay after the first attempt; the delay grows with each.
 const ATTEMPTS: u32 = 6;
 const DELAY: Duration = Duration::from_millis(200);
 
-/// Who fills a channel, and ends it whatever becomes of the task that does: see
-/// [`Channel::producer`](crate::Channel::producer).
+/// A guard for the task that fills a channel; [`Channel::producer`](crate::Channel::producer)
+/// returns it. It ends the channel even if the task fails.
 ///
-/// [`finish`](Self::finish) ends the channel. Dropped before that, because the task failed, panicked or
-/// was cancelled, its last words are published and the channel ends: whoever reads it hears that it was
-/// not whole. A drop cannot wait, so the hub's own runtime does that, and [`Hub::drain`] waits for it. A
-/// process that is killed says no last words; in a log that outlives it the channel stays open until
-/// somebody ends it.
+/// [`finish`](Self::finish) ends the channel. If the producer is dropped before that, because the
+/// task failed, panicked or was cancelled, the hub publishes the last words and then ends the
+/// channel, so every subscriber learns that the channel is incomplete.
+///
+/// The last words are published in the hub's runtime, because a drop cannot wait; [`Hub::drain`]
+/// waits for them. It tries 6 times over about 3 s, and then logs an error. A process that is
+/// killed publishes no last words: in a log that outlives the process, the channel stays open until
+/// you end it.
 #[derive(Debug)]
 pub struct Producer {
     hub: Hub,
@@ -38,34 +41,34 @@ impl Producer {
         }
     }
 
-    /// Publishes to the channel, as [`Hub::publish`] does.
+    /// Publishes an event to the channel; see [`Hub::publish`].
     ///
     /// # Errors
-    /// As [`Hub::publish`]; [`Error::Ended`] if somebody else has ended the channel.
+    /// As [`Hub::publish`]; [`PublishErrorKind::Ended`] if the channel was ended by other means.
     pub fn publish(&self, event: Event) -> Publish {
         let draft = draft(self.hub.shared(), self.channel.clone(), event);
         Publish::new(self.hub.clone(), draft)
     }
 
-    /// Has it say something else if it is dropped unfinished.
+    /// Replaces the last words.
     ///
     /// # Errors
-    /// As [`Hub::publish`] for an event that it would refuse; what it would have said stays.
-    pub fn set_last_words(&mut self, event: Event) -> Result<(), Error> {
+    /// As [`Hub::publish`] if the event could not be published. The previous last words are kept.
+    pub fn set_last_words(&mut self, event: Event) -> Result<(), PublishError> {
         let words = draft(self.hub.shared(), self.channel.clone(), event)?;
         self.last_words = Some(words);
         Ok(())
     }
 
-    /// Ends the channel: whoever reads it hears all up to here, and then the end of the stream.
+    /// Ends the channel: each subscriber receives every event before the end, and then its stream ends.
     ///
     /// # Errors
-    /// As [`Channel::end`](crate::Channel::end). The last words are said then too, as the hub may still
-    /// do what it could not yet.
+    /// As [`Channel::end`](crate::Channel::end). After an error, the producer is dropped
+    /// unfinished, so the hub still tries to publish the last words and to end the channel.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, it is as if the producer were.
-    pub async fn finish(mut self) -> Result<Position, Error> {
+    /// If the future is dropped before it is ready, the producer is dropped unfinished.
+    pub async fn finish(mut self) -> Result<Position, PublishError> {
         let end = self.hub.end(self.channel.clone()).await?;
         self.last_words = None;
         Ok(end)
@@ -79,41 +82,39 @@ impl Drop for Producer {
         };
         let shared = self.hub.shared();
         let Ok(runtime) = shared.runtime() else {
-            tracing::error!(channel = %self.channel, "last words are lost: there is no runtime");
+            tracing::error!(channel = %self.channel, "last words are lost: there is no tokio runtime");
             return;
         };
         let admitted = shared.admission.admit_last_words();
-        // A handle is held until they are said: this may be the last.
+        // Keeps the hub alive until the last words are published: this may be its last handle.
         let hub = self.hub.clone();
         runtime.spawn(async move {
-            say(hub.shared(), words).await;
+            append_last_words(hub.shared(), words).await;
             drop((admitted, hub));
         });
     }
 }
 
-/// Appends the last words and the end, under keys, so that none stands there twice.
-async fn say(shared: &Arc<Shared>, words: Draft) {
+/// Appends the last words and the end, under keys so that a repeated attempt stores nothing twice.
+async fn append_last_words(shared: &Arc<Shared>, words: Draft) {
     let nonce = fastrand::u128(..);
-    let end = end_draft(words.channel.clone());
+    let end = Draft::end(words.channel.clone());
     for (what, draft) in [("words", words), ("end", end)] {
-        let draft = Draft {
-            key: Some(format!("{what} {nonce:x}").into()),
-            ..draft
-        };
-        if let Err(error) = append_surely(shared, draft).await {
-            tracing::error!(%error, "last words were not kept");
+        let draft = draft.key(format!("{what} {nonce:x}"));
+        if let Err(error) = append_with_retries(shared, draft).await {
+            tracing::error!(%error, "last words were not published");
             return;
         }
     }
 }
 
-async fn append_surely(shared: &Arc<Shared>, draft: Draft) -> Result<(), Error> {
+async fn append_with_retries(shared: &Arc<Shared>, draft: Draft) -> Result<(), PublishError> {
     let mut attempt = 1;
     loop {
         match append(shared, draft.clone()).await {
-            // Or somebody else has ended it.
-            Ok(_) | Err(Error::Ended) => return Ok(()),
+            Ok(_) => return Ok(()),
+            // The channel was ended by other means.
+            Err(error) if error.kind() == PublishErrorKind::Ended => return Ok(()),
             Err(error) if attempt == ATTEMPTS => return Err(error),
             Err(_) => tokio::time::sleep(DELAY * attempt).await,
         }

@@ -1,54 +1,62 @@
-//! Owns `Publish`: an event on its way into the log and back.
+//! `Publish`: the future of an event on its way into the log and back.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use tidings_proto::{EntryCheck, Event, Gap, Position};
 
 use crate::confirm::{Confirmation, Outcome};
 use crate::follow::{Continuity, check_at, check_before_first_entry, continuity};
 use crate::grant::CLOSED;
 use crate::life::Life;
+use crate::publish_error::PublishFailure;
 use crate::shared::Shared;
-use crate::{ChannelName, Draft, EntryKind, Error, Hub, LogError};
+use crate::{ChannelName, Draft, Hub, PublishError};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-type Running = Pin<Box<dyn Future<Output = Result<Position, Error>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Result<Position, PublishError>> + Send>>;
 
-/// An event that is published when this is awaited: see [`Hub::publish`].
-#[must_use = "nothing is published unless it is awaited"]
+/// The future that [`Hub::publish`] returns. The event is published when you await it.
+#[must_use = "an event is published only if this is awaited"]
 pub struct Publish {
     hub: Hub,
-    draft: Option<Result<Draft, Error>>,
-    running: Option<Running>,
+    stage: Stage,
+}
+
+enum Stage {
+    New(Result<Draft, PublishError>),
+    Running(Running),
 }
 
 impl Publish {
-    pub(crate) fn new(hub: Hub, draft: Result<Draft, Error>) -> Self {
-        Self {
-            hub,
-            draft: Some(draft),
-            running: None,
-        }
+    pub(crate) fn new(hub: Hub, draft: Result<Draft, PublishError>) -> Self {
+        let stage = Stage::New(draft);
+        Self { hub, stage }
     }
 
-    /// Publishes it once, however often it is tried: a repeat of the channel's key within
-    /// [`KEY_LIFETIME`](crate::KEY_LIFETIME), 2 minutes, answers with the position of the first.
+    /// Sets a key that makes the publication safe to repeat: the channel stores only one event under a key.
     ///
-    /// Once the channel has ended, a repeat is [`Error::Ended`], as everything is.
+    /// A repeat within [`KEY_LIFETIME`](crate::KEY_LIFETIME), 2 minutes, returns the position of
+    /// the first event. Once the channel has ended, a repeat fails with
+    /// [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended), as every other publication
+    /// does.
     ///
-    /// A key is 1 to 255 bytes; another one is [`Error::InvalidKey`].
+    /// A key has 1 to 255 bytes; any other fails with
+    /// [`PublishErrorKind::InvalidKey`](crate::PublishErrorKind::InvalidKey). Set it before the
+    /// first poll; later, it has no effect.
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         let key = key.as_ref();
-        if let Some(Ok(draft)) = &mut self.draft {
-            draft.key = Some(key.into());
+        if let Stage::New(draft) = &mut self.stage
+            && let Ok(Draft { key: slot, .. }) = draft
+        {
             if key.is_empty() || key.len() > MAX_KEY_BYTES {
-                self.draft = Some(Err(Error::InvalidKey));
+                *draft = Err(PublishFailure::Key { bytes: key.len() }.into());
+            } else {
+                *slot = Some(key.into());
             }
         }
         self
@@ -56,16 +64,19 @@ impl Publish {
 }
 
 impl Future for Publish {
-    type Output = Result<Position, Error>;
+    type Output = Result<Position, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(draft) = self.draft.take() {
-            let shared = Arc::clone(self.hub.shared());
-            self.running = Some(Box::pin(async move { publish(&shared, draft?).await }));
-        }
-        match &mut self.running {
-            Some(running) => running.as_mut().poll(cx),
-            None => unreachable!("the first poll turns the draft into a running future"),
+        loop {
+            match &mut self.stage {
+                Stage::New(draft) => {
+                    let draft = draft.clone();
+                    let shared = Arc::clone(self.hub.shared());
+                    let running = async move { publish(&shared, draft?).await };
+                    self.stage = Stage::Running(Box::pin(running));
+                }
+                Stage::Running(running) => return running.as_mut().poll(cx),
+            }
         }
     }
 }
@@ -76,79 +87,66 @@ impl fmt::Debug for Publish {
     }
 }
 
-/// What is to be kept of an event.
-pub(crate) fn draft(shared: &Shared, channel: ChannelName, event: Event) -> Result<Draft, Error> {
+/// The draft of an event, or why it cannot be published.
+pub(crate) fn draft(
+    shared: &Shared,
+    channel: ChannelName,
+    event: Event,
+) -> Result<Draft, PublishError> {
     if event.data.is_none() {
-        return Err(Error::NoData);
+        return Err(PublishFailure::NoData.into());
     }
-    let is_reserved = |name: &str| name == Gap::EVENT_NAME || name == CLOSED.as_str();
-    if event.event.as_ref().is_some_and(|name| is_reserved(name)) {
-        return Err(Error::ReservedEvent);
+    let name = event.event.as_deref().unwrap_or_default();
+    for reserved in [Gap::EVENT_NAME, CLOSED] {
+        if name == reserved {
+            return Err(PublishFailure::ReservedName(reserved).into());
+        }
     }
-    // Its id is its position.
+    // The position of the event becomes its ID.
     let body = Event { id: None, ..event }.encode().into_bytes();
-    let max = shared.settings.max_event_bytes;
-    if body.len() > max {
-        return Err(Error::TooLarge { max });
+    let (bytes, max) = (body.len(), shared.settings.max_event_bytes);
+    if bytes > max {
+        return Err(PublishFailure::TooLarge { bytes, max }.into());
     }
-    Ok(Draft {
-        channel,
-        kind: EntryKind::Event,
-        body,
-        key: None,
-    })
+    Ok(Draft::event(channel, body))
 }
 
-/// The end of a channel.
-pub(crate) fn end_draft(channel: ChannelName) -> Draft {
-    Draft {
-        channel,
-        kind: EntryKind::End,
-        body: Bytes::new(),
-        key: None,
-    }
-}
-
-/// Appends an entry, unless the hub is drained, and waits until it came back.
-pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, Error> {
+/// Appends an entry and waits until the tail has returned it, unless the hub is drained.
+pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, PublishError> {
     let _admitted = shared.admission.admit()?;
     append(shared, draft).await
 }
 
-/// Appends an entry and waits until it came back.
-pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Position, Error> {
-    let max = shared.settings.max_event_bytes;
+/// Appends an entry and waits until the tail has returned it.
+pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Position, PublishError> {
     let life = shared.life().await?;
     let channel = draft.channel.clone();
     let has_ended = || life.ends().end_of(&channel).is_some();
     if has_ended() {
         shared.forget_ends(&life).await;
         if has_ended() {
-            return Err(Error::Ended);
+            return Err(PublishFailure::Ended.into());
         }
     }
     let (content, high) = (draft.content(), life.high());
     let appended = shared.log.append(draft).await;
-    let appended = appended.map_err(|error| match error {
-        LogError::TooLarge => Error::TooLarge { max },
-        error => Error::Log(error),
-    })?;
+    let appended = appended.map_err(PublishError::log)?;
     let kept = if appended.is_repeat {
         find_repeated(shared, &life, appended.seq).await?
     } else {
         let outcome = outcome(&life, appended.seq).await?;
         let is_ours = outcome.is_none_or(|outcome| outcome.content == content);
-        // The log has fallen back if what is new stands where something was, or something else stands
-        // where it was.
+        // The log has lost entries if the new entry has the place of an older one, or if the tail has
+        // returned another entry at its place.
         let outcome = outcome.filter(|_| is_ours && appended.seq > high);
         outcome.map_or(Kept::InAnotherHistory, |outcome| Kept::new(outcome.check))
     };
     match kept {
         Kept::Delivered(check) => Ok(life.position(appended.seq, check)),
-        Kept::AfterEnd => Err(Error::Ended),
+        Kept::AfterEnd => Err(PublishFailure::Ended.into()),
         Kept::InAnotherHistory => {
             shared.recheck.notify_one();
-            Err(Error::Unconfirmed)
+            Err(PublishFailure::Unconfirmed.into())
         }
     }
 }
@@ -159,7 +157,7 @@ enum Kept {
     Delivered(EntryCheck),
     /// After its channel's end, so no subscriber receives it.
     AfterEnd,
-    /// Perhaps not at all: the log has fallen back since.
+    /// Perhaps not at all: the log has lost entries since.
     InAnotherHistory,
 }
 
@@ -169,34 +167,38 @@ impl Kept {
     }
 }
 
-/// What came of the entry at this place; `None` if that was long ago.
-async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, Error> {
+/// The outcome of the entry at this place; `None` if the tail returned it too long ago to be
+/// remembered.
+async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, PublishError> {
     let found = life.confirmations().find(seq);
     match found {
         Confirmation::Known(outcome) => Ok(Some(outcome)),
-        Confirmation::Pending(outcome) => outcome.await.map(Some).map_err(|_| Error::Unconfirmed),
+        Confirmation::Pending(outcome) => match outcome.await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(_) => Err(PublishFailure::Unconfirmed.into()),
+        },
         Confirmation::Forgotten => Ok(None),
     }
 }
 
 /// How the log keeps the entry that a repeat of its key refers to.
-async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, Error> {
+async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, PublishError> {
     let log = &*shared.log;
     let looked = async {
         let bounds = log.bounds().await?;
         check_at(log, &bounds, seq).await
     };
-    let stood = looked.await.map_err(Error::Log)?;
-    let check = match (outcome(life, seq).await?, stood) {
-        (Some(outcome), Some(stood)) if outcome.check.is_some_and(|check| check != stood) => {
+    let stored = looked.await.map_err(PublishError::log)?;
+    let check = match (outcome(life, seq).await?, stored) {
+        (Some(outcome), Some(stored)) if outcome.check.is_some_and(|check| check != stored) => {
             return Ok(Kept::InAnotherHistory);
         }
         (Some(outcome), _) => outcome.check,
-        // What was forgotten since has a place and no check any more: who resumes from it is told that
-        // it was trimmed, which is so.
-        (None, stood) => Some(stood.unwrap_or_else(check_before_first_entry)),
+        // An entry that the log has removed since has a place but no check. A client that resumes from
+        // it receives a gap with the reason `trimmed`, which is correct.
+        (None, stored) => Some(stored.unwrap_or_else(check_before_first_entry)),
     };
-    let (continuity, _) = continuity(log, life).await.map_err(Error::Log)?;
+    let (continuity, _) = continuity(log, life).await.map_err(PublishError::log)?;
     Ok(match continuity {
         Continuity::Whole => Kept::new(check),
         Continuity::Missed | Continuity::Broken => Kept::InAnotherHistory,

@@ -10,12 +10,11 @@ use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
 use crate::follow::{Continuity, check_at, continuity};
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
-use crate::log::lost;
 use crate::resume::{gap, oldest};
 use crate::shared::Shared;
 use crate::slow_reader::{KeyOf, Policy, SlowReader};
 use crate::tape::BLOCK_BYTES;
-use crate::{Entry, LogError, Page, Pattern};
+use crate::{Entry, LogError, LogErrorKind, Page, Pattern};
 
 /// The maximum number of entries in a page.
 const PAGE: usize = 256;
@@ -92,20 +91,20 @@ impl Replay {
                 let (continuity, _) = continuity(log, &self.life).await?;
                 // Otherwise the same page would be read again and again.
                 if continuity == Continuity::Whole && page.through <= after {
-                    return Err(lost("the log returned a page without progress"));
+                    return Err(LogError::lost("the log returned a page without progress"));
                 }
                 Ok((page, continuity))
             };
-            match read.await {
+            match read.await.map_err(|error| (error.kind(), error)) {
                 Ok((page, Continuity::Whole)) => return Ok(LogPage::Held(page)),
-                Ok((_, Continuity::Broken)) | Err(LogError::Rewound { .. }) => {
+                Ok((_, Continuity::Broken)) | Err((LogErrorKind::Rewound { .. }, _)) => {
                     return Err(Interrupted::LifeOver);
                 }
                 // The next entry precedes the newest one of this life, so it was trimmed too.
-                Ok((_, Continuity::Missed)) | Err(LogError::Trimmed { .. }) => {
+                Ok((_, Continuity::Missed)) | Err((LogErrorKind::Trimmed { .. }, _)) => {
                     return Ok(LogPage::Trimmed);
                 }
-                Err(error) if attempt == ATTEMPTS => return Err(error.into()),
+                Err((_, error)) if attempt == ATTEMPTS => return Err(error.into()),
                 Err(_) => tokio::time::sleep(DELAY * attempt).await,
             }
             attempt += 1;

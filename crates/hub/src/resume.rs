@@ -11,9 +11,9 @@ use crate::follow::{
 };
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
-use crate::log::lost;
 use crate::shared::Shared;
-use crate::{Error, LogError, Pattern, meters};
+use crate::subscribe_error::SubscribeFailure;
+use crate::{LogError, LogErrorKind, Pattern, SubscribeError, meters};
 
 /// The number of attempts to look into a log that changes meanwhile.
 const ATTEMPTS: u32 = 5;
@@ -27,8 +27,9 @@ pub(crate) enum StartPoint {
 }
 
 /// Makes a snapshot.
-pub(crate) type SnapshotHook =
-    dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<Event>, Error>> + Send>> + Send + Sync;
+pub(crate) type SnapshotHook = dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<Event>, SubscribeError>> + Send>>
+    + Send
+    + Sync;
 
 impl fmt::Debug for StartPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,10 +82,10 @@ pub(crate) struct StreamStart {
 
 impl ResumeRequest {
     /// Finds where the stream starts. If the life ends meanwhile, it looks again in the next one.
-    pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, Error> {
+    pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, SubscribeError> {
         let mut life = match &from {
             ResumeFrom::Client(_) if self.shared.admission.is_closed() => {
-                return Err(Error::Draining);
+                return Err(SubscribeFailure::Draining.into());
             }
             ResumeFrom::Client(_) => self.shared.life().await?,
             ResumeFrom::PastLife(past, _) => self.shared.life_after(past).await?,
@@ -96,7 +97,9 @@ impl ResumeRequest {
                 Err(Interrupted::Failed(error)) => return Err(error),
             }
         }
-        Err(Error::Log(lost("the log changed its epoch too often")))
+        Err(SubscribeError::log(LogError::lost(
+            "the log changed its epoch too often",
+        )))
     }
 
     /// Finds where the stream starts in this life.
@@ -251,7 +254,7 @@ impl ResumeRequest {
     }
 
     /// Whether all channels have ended, and the subscriber has received all their events.
-    async fn is_over(&self, start: &StreamStart) -> Result<bool, Error> {
+    async fn is_over(&self, start: &StreamStart) -> Result<bool, SubscribeError> {
         let life = &start.life;
         if !start.first.is_empty() || !self.have_ended(life) {
             return Ok(false);
@@ -271,8 +274,12 @@ impl ResumeRequest {
             let page = match log.read(after, end, &self.patterns, 16).await {
                 Ok(page) => page,
                 // The stream reports the loss.
-                Err(LogError::Trimmed { .. } | LogError::Rewound { .. }) => return Ok(false),
-                Err(error) => return Err(Error::Log(error)),
+                Err(error) => match error.kind() {
+                    LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => {
+                        return Ok(false);
+                    }
+                    _ => return Err(SubscribeError::log(error)),
+                },
             };
             let ends = life.ends();
             if page.entries.iter().any(|entry| !ends.hides(entry)) {
@@ -359,7 +366,10 @@ pub(crate) fn gap(
 
 /// The events of a snapshot. Only the last one has an ID, so a client that is cut off in the middle
 /// receives another snapshot when it reconnects.
-async fn snapshot(hook: &SnapshotHook, at: &PositionWithId) -> Result<EncodedEvents, Error> {
+async fn snapshot(
+    hook: &SnapshotHook,
+    at: &PositionWithId,
+) -> Result<EncodedEvents, SubscribeError> {
     let mut events = hook().await?;
     for event in &mut events {
         event.id = None;

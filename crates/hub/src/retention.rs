@@ -1,25 +1,36 @@
-//! Owns `Retention`: how much a log keeps.
+//! `Retention`: how many events a log keeps, and for how long.
 
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
-/// How much a log keeps. What is over any of the limits is removed, the oldest first.
+/// How many events a log keeps, and for how long.
 ///
-/// The newest entry always stays, so that there is one to resume from.
+/// When a limit is exceeded, the log removes its oldest entries. It never removes the newest entry,
+/// so clients can always resume from it. A client that resumes after an entry that was removed
+/// receives a `gap` event.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidings_hub::{Hub, Retention};
+///
+/// let day = Duration::from_secs(24 * 3600);
+/// let hub = Hub::builder().in_memory(Retention::in_memory().max_age(Some(day)));
+/// # drop(hub);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// Bytes, as [`Entry::cost`](crate::Entry::cost) counts them.
+    /// See [`max_bytes`](Self::max_bytes).
     pub max_bytes: u64,
-    /// Entries.
+    /// See [`max_events`](Self::max_events).
     pub max_events: u64,
-    /// Time since the log took them; `None` is no limit.
+    /// See [`max_age`](Self::max_age).
     pub max_age: Option<Duration>,
 }
 
 impl Retention {
-    /// What a log in memory keeps by default: 256 MiB, 1,000,000 entries, of any age.
+    /// The default of a log in memory: 256 MiB, 1,000,000 entries, any age.
     #[must_use]
     pub const fn in_memory() -> Self {
         Self {
@@ -29,7 +40,7 @@ impl Retention {
         }
     }
 
-    /// What a log on disk or elsewhere keeps by default: 1 GiB, 10,000,000 entries, 7 days.
+    /// The default of a durable log: 1 GiB, 10,000,000 entries, 7 days.
     #[must_use]
     pub const fn durable() -> Self {
         Self {
@@ -39,21 +50,24 @@ impl Retention {
         }
     }
 
-    /// Keeps at most this many bytes, as [`Entry::cost`](crate::Entry::cost) counts them.
+    /// Sets the maximum size of all entries together, in bytes as
+    /// [`Entry::cost`](crate::Entry::cost) counts them. Default: 256 MiB in memory, 1 GiB if
+    /// durable.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Keeps at most this many entries.
+    /// Sets the maximum number of entries. Default: 1,000,000 in memory, 10,000,000 if durable.
     #[must_use]
     pub const fn max_events(mut self, events: u64) -> Self {
         self.max_events = events;
         self
     }
 
-    /// Keeps what is not older than this; `None` is no limit.
+    /// Sets the maximum age of an entry, counted from when the log stored it; `None` is no limit.
+    /// Default: `None` in memory, 7 days if durable.
     #[must_use]
     pub const fn max_age(mut self, age: Option<Duration>) -> Self {
         self.max_age = age;

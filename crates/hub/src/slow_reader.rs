@@ -1,15 +1,16 @@
-//! Owns `SlowReader`: what becomes of a subscriber that does not keep up.
+//! `SlowReader`: the policy for subscriptions that do not keep up.
 
 use std::fmt;
 use std::sync::Arc;
 
 use tidings_proto::Event;
 
-/// What becomes of a subscriber that is slower than its channels.
+/// The policy for a subscription that is slower than its channels. Default:
+/// [`skip_to_gap`](Self::skip_to_gap).
 ///
-/// It costs nobody else anything: a publisher waits for no reader, and what a slow one has not heard yet
-/// is kept by the log, not for it. So it is slow only when the log has forgotten what comes next for
-/// it, or when it is behind by more than its [`max_lag`](crate::Subscription::max_lag).
+/// A slow subscription costs publishers and other subscribers nothing: the log keeps the events it
+/// has not received yet. A subscription is slow only if the log has removed its next event, or if
+/// it is further behind than its [`max_lag`](crate::Subscription::max_lag).
 #[derive(Clone)]
 pub struct SlowReader(pub(crate) Policy);
 
@@ -20,29 +21,34 @@ pub(crate) enum Policy {
     LatestByKey(Arc<KeyOf>),
 }
 
-/// What says which events replace each other.
+/// Returns the key of an event. Of two events with the same key, the later one replaces the earlier one.
 pub(crate) type KeyOf = dyn Fn(&Event) -> Option<String> + Send + Sync;
 
 impl SlowReader {
-    /// It is told the gap and goes on with the oldest event that is left to it. The default.
+    /// Delivers a `gap` event and continues with the oldest event within `max_lag`, or with the
+    /// oldest one in the log. The default.
     #[must_use]
     pub fn skip_to_gap() -> Self {
         Self(Policy::SkipToGap)
     }
 
-    /// Its stream ends. A client that reconnects comes back with its id, and then hears what the log
-    /// still has, or the gap; how far it is behind counts again once it has caught up.
+    /// Ends the stream.
+    ///
+    /// A client that reconnects with its last event ID receives the events that are still in the
+    /// log, after a `gap` if some were removed. `max_lag` does not apply until it has caught up, so
+    /// it is not disconnected again at once.
     #[must_use]
     pub fn disconnect() -> Self {
         Self(Policy::Disconnect)
     }
 
-    /// Of what it has missed it hears, after the gap, the latest event of each key, and all events
-    /// without one: for what replaces what was before, such as the price of each share.
+    /// Delivers, of all missed events, the latest one of each key and all without a key. If it
+    /// leaves events out, it first delivers a `gap` event.
     ///
-    /// At most 65,536 events are kept, and 16 MiB, which one alone may exceed; of more, the oldest are
-    /// left out. Has no effect without a
-    /// [`max_lag`](crate::Subscription::max_lag) but for what the log has forgotten.
+    /// Use it for events that replace earlier ones, such as the price of a share. It keeps at most
+    /// 65,536 events and 16 MiB of them, and at least one; beyond that it leaves out the oldest.
+    /// Without a [`max_lag`](crate::Subscription::max_lag), it acts like
+    /// [`skip_to_gap`](Self::skip_to_gap).
     #[must_use]
     pub fn latest_by(key: impl Fn(&Event) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Policy::LatestByKey(Arc::new(key)))

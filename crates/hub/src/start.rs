@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
 
-use crate::Error;
+use crate::LogError;
 use crate::follow::{PATIENCE, follow};
 use crate::life::Life;
-use crate::log::lost;
 use crate::shared::Shared;
+use crate::unavailable::Unavailable;
 
 impl Shared {
     /// Starts the hub's task in the current runtime, unless it already runs.
-    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Unavailable> {
         if self.is_started.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -21,13 +21,13 @@ impl Shared {
     }
 
     /// The runtime of the hub's task, which is started if it does not run.
-    pub(crate) fn runtime(self: &Arc<Self>) -> Result<Handle, Error> {
+    pub(crate) fn runtime(self: &Arc<Self>) -> Result<Handle, Unavailable> {
         let handle = {
             let mut runtime = self.lock_runtime();
             if let Some(runtime) = &*runtime {
                 return Ok(runtime.clone());
             }
-            let handle = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+            let handle = Handle::try_current().map_err(|_| Unavailable::NoRuntime)?;
             self.is_started.store(true, Ordering::Release);
             runtime.insert(handle).clone()
         };
@@ -37,13 +37,16 @@ impl Shared {
     }
 
     /// Waits until the log is reached, and returns its life.
-    pub(crate) async fn life(self: &Arc<Self>) -> Result<Arc<Life>, Error> {
+    pub(crate) async fn life(self: &Arc<Self>) -> Result<Arc<Life>, Unavailable> {
         self.start()?;
         self.wait_for_life(|_| true).await
     }
 
     /// Waits for a life other than this one, and has the hub's task check the log at once.
-    pub(crate) async fn life_after(self: &Arc<Self>, life: &Arc<Life>) -> Result<Arc<Life>, Error> {
+    pub(crate) async fn life_after(
+        self: &Arc<Self>,
+        life: &Arc<Life>,
+    ) -> Result<Arc<Life>, Unavailable> {
         self.start()?;
         self.recheck.notify_one();
         self.wait_for_life(|current| !Arc::ptr_eq(current, life))
@@ -54,7 +57,7 @@ impl Shared {
     async fn wait_for_life(
         &self,
         is_wanted: impl Fn(&Arc<Life>) -> bool,
-    ) -> Result<Arc<Life>, Error> {
+    ) -> Result<Arc<Life>, Unavailable> {
         if let Some(life) = self.current_life().filter(&is_wanted) {
             return Ok(life);
         }
@@ -68,7 +71,7 @@ impl Shared {
             Ok(Err(_)) => unreachable!("`self` holds the sender"),
             Err(_) => {
                 let silence = format!("the log did not respond for {} s", PATIENCE.as_secs());
-                Err(Error::Log(lost(silence)))
+                Err(Unavailable::Log(LogError::lost(silence)))
             }
         }
     }

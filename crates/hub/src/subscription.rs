@@ -1,114 +1,97 @@
-//! Owns `Subscription`: what somebody hears of a hub.
+//! `Subscription`: a subscription before it is read, with its settings.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use futures_core::Stream;
 use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, Opened};
-use tokio::task::coop::consume_budget;
 
-use crate::grant::Lapse;
-use crate::interrupted::Interrupted;
-use crate::life::PositionWithId;
-use crate::reader::{Progress, Reader};
-use crate::replay::{Replay, Replayed};
-use crate::resume::{ResumeFrom, ResumeRequest, Resumed, StartPoint, StreamStart};
-use crate::slow_reader::Policy;
-use crate::{Error, Grant, Hub, Pattern, SlowReader, meters};
+use crate::resume::StartPoint;
+use crate::subscribe_error::SubscribeFailure;
+use crate::subscriber::Subscriber;
+use crate::{Grant, Hub, Pattern, SlowReader, SubscribeError, SubscriptionStream};
 
-type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// What one subscriber hears of a hub: a [`Feed`] for a server's session, and a [`Stream`] of encoded
-/// events for whoever hears it in the same process.
+/// A subscription to channels of a hub: forward it to a client, or read it in the same process.
 ///
-/// It is a cursor: what has not been heard yet is kept by the hub, not for it. Nothing happens unless
-/// it is polled; dropped, it leaves.
+/// * On a server, `request.forward(subscription)` sends it to the client. A subscription is a
+///   [`Feed`], so the server resumes it after the last event ID that the client has sent.
+/// * In the same process, [`resume_after`](Self::resume_after) makes it a stream. You pass the last
+///   event ID yourself, so a place that drops it is visible in the code.
+///
+/// A subscription costs little: it is a position in the hub's events, and the hub keeps the events
+/// for all subscribers together. Nothing happens until it is polled. Drop it to unsubscribe.
+///
+/// ```
+/// use axum::response::Response;
+/// use tidings_axum::SseRequest;
+/// use tidings_hub::Hub;
+///
+/// async fn news(hub: Hub, request: SseRequest) -> Response {
+///     request.forward(hub.subscribe("news").earliest()).await
+/// }
+/// # drop(news);
+/// ```
+///
+/// It is not a `Stream` itself. A client of the following handler would lose events at every
+/// reconnection, and it does not compile:
+///
+/// ```compile_fail
+/// use axum::response::Response;
+/// use tidings_axum::SseRequest;
+/// use tidings_hub::Hub;
+///
+/// async fn news(hub: Hub, request: SseRequest) -> Response {
+///     request.stream(hub.subscribe("news").earliest())
+/// }
+/// # drop(news);
+/// ```
 ///
 /// # Cancel safety
-/// `poll_events`, and so [`next`](Self::next), loses nothing when it is not polled again.
-#[must_use = "nothing is heard unless it is polled"]
-pub struct Subscription {
-    hub: Hub,
-    patterns: Result<Arc<[Pattern]>, Error>,
-    settings: Box<Settings>,
-    /// Until it is opened: what the client has heard last.
-    requested: Option<String>,
-    state: State,
-    present: Option<Present>,
-    lapse: Option<Job<Lapse>>,
-}
-
-#[derive(Debug, Clone)]
-struct Settings {
-    start: Option<StartPoint>,
-    slow_reader: SlowReader,
-    max_lag: u64,
-    grant: Option<Grant>,
-    /// The newest entry when it subscribed.
-    subscribed_at: Option<PositionWithId>,
-}
-
-enum State {
-    New,
-    Beginning(Job<Result<Resumed, Error>>),
-    Reading(Reading),
-    Done,
-}
+/// [`poll_events`](Feed::poll_events) loses nothing if it is not polled again.
+#[must_use = "a subscription delivers nothing unless it is polled"]
+pub struct Subscription(Subscriber);
 
 impl Subscription {
-    pub(crate) fn new(hub: Hub, patterns: Result<Vec<Pattern>, Error>) -> Self {
+    pub(crate) fn new(hub: Hub, patterns: Result<Vec<Pattern>, SubscribeError>) -> Self {
         let max = hub.shared().settings.max_channels;
         let patterns = patterns.and_then(|mut patterns| {
             patterns.sort_unstable();
             patterns.dedup();
-            if patterns.is_empty() || patterns.len() > max {
-                return Err(Error::ChannelCount { max });
+            let count = patterns.len();
+            if count == 0 || count > max {
+                return Err(SubscribeFailure::ChannelCount { count, max }.into());
             }
             Ok(patterns.into())
         });
-        // Where there is no runtime yet, opening it says so.
-        hub.shared().start().ok();
-        let subscribed_at = hub.shared().current_life().map(|life| life.newest());
-        Self {
-            hub,
-            patterns,
-            settings: Box::new(Settings {
-                start: None,
-                slow_reader: SlowReader::default(),
-                max_lag: u64::MAX,
-                grant: None,
-                subscribed_at,
-            }),
-            requested: None,
-            state: State::New,
-            present: None,
-            lapse: None,
-        }
+        Self(Subscriber::new(hub, patterns))
     }
 
-    /// Begins with what is published from the call of `subscribe` on, for who has no id and after any
-    /// gap. Without this or the other two, who has lost its place to retention goes on with the oldest
-    /// event that is left.
-    pub fn latest(mut self) -> Self {
-        self.settings.start = Some(StartPoint::Latest);
-        self
-    }
-
-    /// Begins with the oldest event there is, for who has no id and after any gap.
-    pub fn earliest(mut self) -> Self {
-        self.settings.start = Some(StartPoint::Earliest);
-        self
-    }
-
-    /// Begins with a snapshot, for who has no id and after any gap: first the place is taken, then the
-    /// events are made that say how things stand, and then it hears what is newer than the place.
+    /// Starts with the first event that is published after the call of `subscribe`: for a client
+    /// without a last event ID, and after a gap.
     ///
-    /// So whoever changes things and publishes that does it in this order; a change may then be heard
-    /// twice, in the snapshot and after it, but never not at all. The events lose their ids; the last
-    /// one gets that of the place. An error is answered with 503, or breaks the stream.
+    /// Without this, [`earliest`](Self::earliest) or [`snapshot`](Self::snapshot), a client without
+    /// a last event ID starts there too, but a client whose next event the log has removed
+    /// continues with the oldest event that is left.
+    pub fn latest(mut self) -> Self {
+        self.0.settings.start = Some(StartPoint::Latest);
+        self
+    }
+
+    /// Starts with the oldest event in the log: for a client without a last event ID, and after a gap.
+    pub fn earliest(mut self) -> Self {
+        self.0.settings.start = Some(StartPoint::Earliest);
+        self
+    }
+
+    /// Starts with a snapshot: for a client without a last event ID, and after a gap.
+    ///
+    /// The hub first takes the current position, then calls `make` for events that describe the
+    /// current state, and then delivers the events after that position. So change your state first
+    /// and publish the change second: a client may then receive a change twice, in the snapshot and
+    /// after it, but never misses one.
+    ///
+    /// The events of the snapshot lose their IDs; the last one gets the ID of the position. If
+    /// `make` fails, a server answers 503, or breaks the stream if it has begun.
     pub fn snapshot<F, Fut, I, E>(mut self, make: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -116,334 +99,98 @@ impl Subscription {
         I: IntoIterator<Item = Event>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.settings.start = Some(StartPoint::Snapshot(Arc::new(move || {
+        self.0.settings.start = Some(StartPoint::Snapshot(Arc::new(move || {
             let made = make();
             Box::pin(async move {
                 let made = made.await;
-                let events = made.map_err(|error| Error::Snapshot(Arc::from(error.into())))?;
+                let events = made.map_err(|error| Arc::from(error.into()));
+                let events = events.map_err(SubscribeFailure::Snapshot)?;
                 Ok(events.into_iter().collect())
             })
         })));
         self
     }
 
-    /// What becomes of it when it does not keep up: [`SlowReader::skip_to_gap`] unless set.
+    /// Sets the policy for a subscriber that does not keep up. Default: [`SlowReader::skip_to_gap`].
     pub fn slow_reader(mut self, slow_reader: SlowReader) -> Self {
-        self.settings.slow_reader = slow_reader;
+        self.0.settings.slow_reader = slow_reader;
         self
     }
 
-    /// How far it may be behind before it is slow: how many entries of the log, of whichever channel,
-    /// may stand from the first that it has not heard to the newest. As far as the log goes back unless
-    /// set; at least 1. It counts from the beginning, but for [`SlowReader::disconnect`]: who comes back
-    /// from further behind, or begins [`earliest`](Self::earliest), is slow at once.
+    /// Sets how far the subscriber may be behind before it counts as slow, in entries of the log.
+    /// Default: as far as the log goes back; at least 1.
+    ///
+    /// The entries of all channels count, from the first one it has not received to the newest.
+    /// When the limit is exceeded, [`slow_reader`](Self::slow_reader) applies. The limit also holds
+    /// at the start: a client that resumes from further behind, or starts with
+    /// [`earliest`](Self::earliest), is slow at once. With [`SlowReader::disconnect`], the limit
+    /// holds only after the subscriber has caught up.
     pub fn max_lag(mut self, entries: u64) -> Self {
-        self.settings.max_lag = entries.max(1);
+        self.0.settings.max_lag = entries.max(1);
         self
     }
 
-    /// Hears only what this grants, and only for as long. A subscription to more is refused, with an
-    /// error that a server answers with 403.
+    /// Restricts the subscription to the channels of a grant, for as long as the grant is valid.
+    /// Default: no restriction.
+    ///
+    /// If the grant does not cover every channel of the subscription, it fails with
+    /// [`SubscribeErrorKind::Forbidden`](crate::SubscribeErrorKind::Forbidden), and a server
+    /// answers 403.
     pub fn grant(mut self, grant: &Grant) -> Self {
-        self.settings.grant = Some(grant.clone());
+        self.0.settings.grant = Some(grant.clone());
         self
     }
 
-    /// The next events; `None` once they have ended, and after an error.
+    /// The stream of the events after this ID, for a subscriber in the same process.
     ///
-    /// # Errors
-    /// A [`FeedError`] whose source is an [`Error`]: before it is open as
-    /// [`poll_open`](Feed::poll_open) says, [`Error::Forbidden`], [`Error::Name`],
-    /// [`Error::ChannelCount`], [`Error::Draining`], [`Error::NoRuntime`], [`Error::Snapshot`]; and
-    /// [`Error::Log`] when the log cannot be read.
+    /// Pass the ID of the last event that you have processed, or `None` if there is none yet.
+    /// Without an ID, the stream starts with the first event that is published after the call of
+    /// `subscribe`, unless you have configured another start. The empty ID counts as none.
     ///
-    /// # Cancel safety
-    /// Dropped before it is ready, nothing is lost.
-    pub async fn next(&mut self) -> Option<Result<EncodedEvents, FeedError>> {
-        std::future::poll_fn(|cx| self.poll_events(cx)).await
-    }
-
-    /// Opens it, unless it is open.
-    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            let begun = match &mut self.state {
-                State::New => {
-                    self.check_grant()?;
-                    let from = ResumeFrom::Client(self.requested.take());
-                    self.state = State::Beginning(self.begin(from));
-                    continue;
-                }
-                State::Beginning(begun) => ready!(begun.as_mut().poll(cx)),
-                State::Reading(_) | State::Done => return Poll::Ready(Ok(())),
-            };
-            match begun {
-                Ok(Resumed::Stream(start)) => self.begin_reading(start),
-                Ok(Resumed::Over) => self.end(),
-                Err(error) => {
-                    self.end();
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
-    }
-
-    fn check_grant(&mut self) -> Result<(), Error> {
-        let checked = self.patterns.clone().and_then(|patterns| {
-            let grant = self.settings.grant.as_ref();
-            let allows = |grant: &Grant| patterns.iter().all(|pattern| grant.allows(pattern));
-            if grant.is_none_or(allows) {
-                Ok(())
-            } else {
-                Err(Error::Forbidden)
-            }
-        });
-        if checked.is_err() {
-            self.end();
-        }
-        checked
-    }
-
-    fn begin(&self, from: ResumeFrom) -> Job<Result<Resumed, Error>> {
-        let patterns = self.patterns.clone();
-        let shared = Arc::clone(self.hub.shared());
-        let start = self.settings.start.clone();
-        let subscribed_at = self.settings.subscribed_at.clone();
-        Box::pin(async move {
-            let request = ResumeRequest {
-                shared,
-                patterns: patterns?,
-                start,
-                subscribed_at,
-            };
-            request.resume(from).await
-        })
-    }
-
-    fn begin_reading(&mut self, start: StreamStart) {
-        let Ok(patterns) = &self.patterns else {
-            return;
-        };
-        let reader = Reader::new(
-            start.life,
-            patterns,
-            start.after,
-            start.is_sent,
-            self.settings.max_lag,
-            // Who is sent away for being behind comes back as far behind.
-            matches!(self.settings.slow_reader.0, Policy::Disconnect),
-        );
-        self.present
-            .get_or_insert_with(|| Present::new(self.hub.clone(), Arc::clone(patterns)));
-        self.state = State::Reading(Reading {
-            reader,
-            ready: start.first.into(),
-            replayed: None,
-        });
-    }
-
-    fn poll_next_events(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<EncodedEvents, Error>>> {
-        loop {
-            let begun = self.poll_begun(cx);
-            if let Some(goodbye) = self.poll_lapse(cx) {
-                return Poll::Ready(Some(Ok(goodbye)));
-            }
-            if let Err(error) = ready!(begun) {
-                return Poll::Ready(Some(Err(error)));
-            }
-            let State::Reading(reading) = &mut self.state else {
-                return Poll::Ready(None);
-            };
-            match ready!(reading.poll(&self.hub, &self.settings, cx)) {
-                Ok(Some(events)) => return Poll::Ready(Some(Ok(events))),
-                Ok(None) => {
-                    self.end();
-                    return Poll::Ready(None);
-                }
-                Err(Interrupted::LifeOver) => {
-                    let reader = &reading.reader;
-                    let life = Arc::clone(reader.life());
-                    let from = ResumeFrom::PastLife(life, reader.last_id().clone());
-                    self.state = State::Beginning(self.begin(from));
-                }
-                Err(Interrupted::Failed(error)) => {
-                    self.end();
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-        }
-    }
-
-    /// Says goodbye if the grant is none any more.
-    fn poll_lapse(&mut self, cx: &mut Context<'_>) -> Option<EncodedEvents> {
-        if matches!(self.state, State::Done) {
-            return None;
-        }
-        if self.lapse.is_none() {
-            self.lapse = Some(self.settings.grant.as_ref()?.lapse());
-        }
-        let Poll::Ready(lapse) = self.lapse.as_mut()?.as_mut().poll(cx) else {
-            return None;
-        };
-        self.end();
-        Some(lapse.to_event().encode())
-    }
-
-    fn end(&mut self) {
-        self.state = State::Done;
-        self.present = None;
-        self.lapse = None;
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// let first = hub.publish("news", Event::new("first")).await?;
+    /// hub.publish("news", Event::new("second")).await?;
+    ///
+    /// let mut news = hub.subscribe("news").resume_after(Some(&(&first).into()));
+    /// let events = news.next().await.unwrap()?.to_events();
+    /// assert_eq!(events[0].text(), "second");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn resume_after(mut self, last_event_id: Option<&EventId>) -> SubscriptionStream {
+        self.0.resume(last_event_id.map(EventId::as_str));
+        SubscriptionStream(self.0)
     }
 }
 
 impl Feed for Subscription {
     fn resume(&mut self, last_event_id: Option<&str>) {
-        // No id can be empty: who has been reset says that it has none.
-        self.requested = last_event_id.filter(|id| !id.is_empty()).map(Into::into);
+        self.0.resume(last_event_id);
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
-        ready!(self.poll_begun(cx))?;
-        Poll::Ready(Ok(match self.state {
-            State::Done => Opened::Over,
-            _ => Opened::Stream,
-        }))
+        self.0.poll_open(cx).map_err(FeedError::from)
     }
 
     fn poll_events(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
-        // What there is to hear may be as much as the log holds, and each look at it is ready at once.
-        ready!(pin!(consume_budget()).poll(cx));
-        let next = ready!(self.poll_next_events(cx));
-        Poll::Ready(next.map(|events| events.map_err(FeedError::from)))
+        self.0.poll_events(cx).map_err(FeedError::from)
     }
 
     fn checkpoint(&mut self) -> Option<EventId> {
-        match &mut self.state {
-            State::Reading(reading) => reading.checkpoint(),
-            _ => None,
-        }
-    }
-}
-
-impl Stream for Subscription {
-    type Item = Result<EncodedEvents, FeedError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_events(cx)
+        self.0.checkpoint()
     }
 }
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription")
-            .field("patterns", &self.patterns)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A subscription that is open.
-struct Reading {
-    reader: Reader,
-    /// What is handed out before the reader reads on.
-    ready: VecDeque<EncodedEvents>,
-    replayed: Option<Job<Result<Replayed, Interrupted>>>,
-}
-
-impl Reading {
-    /// The next events; `None` once the stream has ended.
-    fn poll(
-        &mut self,
-        hub: &Hub,
-        settings: &Settings,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<EncodedEvents>, Interrupted>> {
-        loop {
-            if let Some(events) = self.ready.pop_front() {
-                if events.is_empty() {
-                    continue;
-                }
-                return Poll::Ready(Ok(Some(events)));
-            }
-            if let Some(replayed) = &mut self.replayed {
-                let replayed = ready!(replayed.as_mut().poll(cx));
-                self.replayed = None;
-                match replayed? {
-                    Replayed::Events {
-                        events,
-                        last,
-                        through,
-                    } => {
-                        self.ready.extend(events);
-                        self.reader.handle_read(through, last);
-                        continue;
-                    }
-                    Replayed::Disconnect => {
-                        meters::disconnect();
-                        return Poll::Ready(Ok(None));
-                    }
-                }
-            }
-            match ready!(self.reader.poll_progress(cx))? {
-                Progress::Events(events) => return Poll::Ready(Ok(Some(events))),
-                Progress::Ended => return Poll::Ready(Ok(None)),
-                Progress::InLog(up_to) => {
-                    meters::replay(up_to - self.reader.after());
-                    let replay = self.replay(hub, settings);
-                    self.replayed = Some(Box::pin(replay.read(up_to)));
-                }
-                Progress::TooSlow => {
-                    let replay = self.replay(hub, settings);
-                    self.replayed = Some(Box::pin(replay.skip()));
-                }
-            }
-        }
-    }
-
-    fn replay(&self, hub: &Hub, settings: &Settings) -> Replay {
-        Replay {
-            shared: Arc::clone(hub.shared()),
-            life: Arc::clone(self.reader.life()),
-            patterns: self.reader.patterns(),
-            slow_reader: settings.slow_reader.clone(),
-            max_lag: settings.max_lag,
-            after: self.reader.after(),
-            last_id: self.reader.last_id().clone(),
-        }
-    }
-
-    fn checkpoint(&mut self) -> Option<EventId> {
-        // What is behind is still to come, with ids of its own.
-        let is_idle = self.ready.is_empty() && self.replayed.is_none();
-        is_idle.then(|| self.reader.checkpoint())?
-    }
-}
-
-/// Is there, for as long as it lives.
-struct Present {
-    hub: Hub,
-    patterns: Arc<[Pattern]>,
-}
-
-impl Present {
-    fn new(hub: Hub, patterns: Arc<[Pattern]>) -> Self {
-        for pattern in &*patterns {
-            hub.shared().presences.join(pattern);
-        }
-        meters::join();
-        Self { hub, patterns }
-    }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        for pattern in &*self.patterns {
-            self.hub.shared().presences.leave(pattern);
-        }
-        meters::leave();
+        self.0.write("Subscription", f)
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a hub at its edges: of runtimes, handles, ends and slow readers.
+//! The lifetimes around a hub: runtimes, handles, grants, producers, and subscribers that fall behind.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::poll_fn;
@@ -9,9 +9,9 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tidings_hub::{
-    Event, Grant, Hub, MemoryLog, Presence, Publish, Retention, SlowReader, Subscription,
+    Event, EventId, Feed, Gap, GapReason, Grant, Hub, MemoryLog, Presence, Publish, Retention,
+    SlowReader, SubscriptionStream,
 };
-use tidings_proto::{Decoder, Feed, Gap, GapReason};
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 
@@ -19,20 +19,21 @@ fn event(text: &str) -> Event {
     Event::new(text)
 }
 
-/// What so many events say.
-async fn heard(subscription: &mut Subscription, count: usize) -> Vec<String> {
-    let mut heard = Vec::new();
-    while heard.len() < count {
-        let events = timeout(Duration::from_secs(30), subscription.next()).await;
-        let events = events.unwrap().unwrap().unwrap();
-        let mut decoder = Decoder::new();
-        heard.extend(
-            decoder
-                .decode(events.bytes())
-                .map(|event| event.unwrap().text().to_owned()),
-        );
+/// The texts of the next `count` events, or a few more.
+async fn texts(stream: &mut SubscriptionStream, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        let events = timeout(Duration::from_secs(30), stream.next()).await;
+        let events = events.unwrap().unwrap().unwrap().to_events();
+        texts.extend(events.iter().map(|event| event.text().to_owned()));
     }
-    heard
+    texts
+}
+
+/// The gap that the next events begin with.
+async fn gap(stream: &mut SubscriptionStream) -> Gap {
+    let events = stream.next().await.unwrap().unwrap().to_events();
+    Gap::from_event(&events[0]).unwrap()
 }
 
 fn runtime() -> Runtime {
@@ -47,7 +48,7 @@ fn a_hub_outlives_a_runtime_that_never_ran_its_task() {
     let hub = runtime().block_on(async { Hub::in_memory() });
     let published = async { timeout(Duration::from_secs(5), hub.publish("a", event("x"))).await };
     runtime().block_on(published).unwrap().unwrap();
-    // One that has ended already.
+    // The runtime of this hub has already ended when the hub is made.
     let ended = runtime();
     let _entered = ended.enter();
     let handle = ended.handle().clone();
@@ -75,7 +76,7 @@ async fn a_producer_that_is_the_last_handle_leaves_no_task_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_sent_away_hears_the_rest_when_it_comes_back() {
+async fn a_disconnected_slow_reader_receives_the_rest_after_it_reconnects() {
     let hub = Hub::in_memory();
     let subscribe = || {
         let subscription = hub.subscribe("a").max_lag(3);
@@ -85,43 +86,45 @@ async fn who_was_sent_away_hears_the_rest_when_it_comes_back() {
     for n in 0..10 {
         hub.publish("a", event(&n.to_string())).await.unwrap();
     }
-    let mut back = subscribe();
-    back.resume(Some(&first.to_string()));
+    let first = EventId::from(&first);
+    let mut back = subscribe().resume_after(Some(&first));
     assert_eq!(
-        heard(&mut back, 10).await,
+        texts(&mut back, 10).await,
         ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
     );
-    // Once it has heard all that there was, it is slow as anybody is.
+    // Once it has caught up, `max_lag` applies again.
     for n in 10..14 {
         hub.publish("a", event(&n.to_string())).await.unwrap();
     }
     assert!(back.next().await.is_none());
-    // Who has not caught up yet is not.
+    // Until it has caught up, `max_lag` does not apply.
     let mut late = subscribe();
-    late.resume(Some(&first.to_string()));
+    late.resume(Some(&first));
     poll_fn(|cx| late.poll_open(cx)).await.unwrap();
+    let mut late = late.resume_after(None);
     for n in 14..18 {
         hub.publish("a", event(&n.to_string())).await.unwrap();
     }
-    assert_eq!(heard(&mut late, 18).await.last().unwrap(), "17");
+    assert_eq!(texts(&mut late, 18).await.last().unwrap(), "17");
 }
 
-/// Hears the latest event of each key.
+/// A slow subscriber that receives the latest event of each key.
 fn latest(
     hub: &Hub,
     key: impl Fn(&Event) -> Option<String> + Send + Sync + 'static,
-) -> Subscription {
-    let latest = SlowReader::latest_by(key);
-    hub.subscribe("a").earliest().max_lag(1).slow_reader(latest)
+) -> SubscriptionStream {
+    let slow = hub.subscribe("a").earliest().max_lag(1);
+    slow.slow_reader(SlowReader::latest_by(key))
+        .resume_after(None)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_says_the_key_of_an_event_keeps_nobody_waiting() {
+async fn the_key_closure_runs_without_a_lock() {
     let hub = Hub::in_memory();
     for _ in 0..10 {
         hub.publish("a", event("x")).await.unwrap();
     }
-    // The closure waits until something else has ended and is heard of.
+    // The closure blocks until another channel has ended, which needs the locks of the hub.
     let (asked, mut ask) = tokio::sync::mpsc::unbounded_channel();
     let (answer, answered) = std::sync::mpsc::channel();
     let answered = Mutex::new(answered);
@@ -141,11 +144,11 @@ async fn what_says_the_key_of_an_event_keeps_nobody_waiting() {
             answer.send(()).ok();
         }
     });
-    assert_eq!(heard(&mut subscription, 10).await.len(), 10);
+    assert_eq!(texts(&mut subscription, 10).await.len(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_latest_of_many_keys_are_kept_up_to_some_bytes() {
+async fn the_latest_events_by_key_are_limited_in_bytes() {
     const BYTES: usize = 1 << 20;
     let hub = Hub::builder()
         .max_event_bytes(2 * BYTES)
@@ -155,17 +158,16 @@ async fn the_latest_of_many_keys_are_kept_up_to_some_bytes() {
         hub.publish("a", event(&text)).await.unwrap();
     }
     let mut subscription = latest(&hub, |event| Some(event.text().to_owned()));
-    let gap = subscription.next().await.unwrap().unwrap();
-    let gap = Decoder::new().decode(gap.bytes()).next().unwrap().unwrap();
-    let missed = usize::try_from(Gap::from_event(&gap).unwrap().missed.unwrap()).unwrap();
+    let missed = gap(&mut subscription).await.missed.unwrap();
+    let missed = usize::try_from(missed).unwrap();
     assert!((20..30).contains(&missed), "{missed}");
-    let kept = heard(&mut subscription, 40 - missed).await;
+    let kept = texts(&mut subscription, 40 - missed).await;
     assert_eq!(kept.len(), 40 - missed);
     assert!(kept.last().unwrap().ends_with("x49"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_much_to_hear_lets_others_run() {
+async fn a_long_replay_lets_other_tasks_run() {
     let hub = Hub::builder()
         .tape_bytes(0)
         .in_memory(Retention::in_memory());
@@ -180,8 +182,8 @@ async fn who_has_much_to_hear_lets_others_run() {
             tokio::task::yield_now().await;
         }
     });
-    let mut replay = hub.subscribe("a").earliest();
-    heard(&mut replay, 40_000).await;
+    let mut replay = hub.subscribe("a").earliest().resume_after(None);
+    texts(&mut replay, 40_000).await;
     assert!(turns.swap(0, Ordering::SeqCst) > 0);
     let mut latest = latest(&hub, |_| Some(String::new()));
     latest.next().await.unwrap().unwrap();
@@ -189,7 +191,7 @@ async fn who_has_much_to_hear_lets_others_run() {
     counter.abort();
 }
 
-/// Publishes in the middle of being woken, as an executor may that runs a task where it is woken.
+/// A waker that publishes, like an executor that runs a task at once in the call that wakes it.
 struct Inline(Mutex<Option<Publish>>);
 
 impl Wake for Inline {
@@ -203,9 +205,9 @@ impl Wake for Inline {
 }
 
 #[test]
-fn who_is_woken_may_publish_at_once() {
+fn a_woken_task_may_publish_at_once() {
     let (done, is_done) = std::sync::mpsc::channel();
-    // In a thread of its own, as a deadlock would keep this one for ever.
+    // In a thread of its own, because a deadlock would block this one forever.
     std::thread::spawn(move || {
         runtime().block_on(async {
             let hub = Hub::in_memory();
@@ -224,7 +226,7 @@ fn who_is_woken_may_publish_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_hears_under_a_grant_is_told_that_it_is_revoked() {
+async fn a_revoked_or_expired_grant_delivers_closed_and_ends_the_stream() {
     let hub = Hub::builder()
         .tape_bytes(0)
         .in_memory(Retention::in_memory());
@@ -232,26 +234,28 @@ async fn who_hears_under_a_grant_is_told_that_it_is_revoked() {
         hub.publish("a/b", event("x")).await.unwrap();
     }
     let grant = Grant::new(["a/*"]).unwrap();
-    let mut waits = hub.subscribe_all(["a/*"]).grant(&grant);
-    let mut replays = hub.subscribe("a/b").earliest().grant(&grant.clone());
+    let mut waits = hub.subscribe_all(["a/*"]).grant(&grant).resume_after(None);
+    let replays = hub.subscribe("a/b").earliest().grant(&grant.clone());
+    let mut replays = replays.resume_after(None);
     assert!(timeout(Duration::from_secs(1), waits.next()).await.is_err());
-    heard(&mut replays, 1).await;
+    texts(&mut replays, 1).await;
     grant.revoke();
-    for subscription in [&mut waits, &mut replays] {
-        let closed = heard(subscription, 1).await;
+    for stream in [&mut waits, &mut replays] {
+        let closed = texts(stream, 1).await;
         assert_eq!(closed, [r#"{"reason":"revoked"}"#]);
-        assert!(subscription.next().await.is_none());
+        assert!(stream.next().await.is_none());
     }
-    // It expires while it is being opened.
+    // The grant expires while the subscription opens.
     let grant = Grant::new(["a/b"])
         .unwrap()
         .expires_in(Duration::from_secs(1));
     let snapshot = || async {
         sleep(Duration::from_secs(5)).await;
-        Ok::<_, std::io::Error>([Event::new("how things stand")])
+        Ok::<_, std::io::Error>([Event::new("state")])
     };
-    let mut late = hub.subscribe("a/b").snapshot(snapshot).grant(&grant);
-    assert_eq!(heard(&mut late, 1).await, [r#"{"reason":"expired"}"#]);
+    let late = hub.subscribe("a/b").snapshot(snapshot).grant(&grant);
+    let mut late = late.resume_after(None);
+    assert_eq!(texts(&mut late, 1).await, [r#"{"reason":"expired"}"#]);
     assert!(late.next().await.is_none());
 }
 
@@ -278,29 +282,27 @@ async fn a_presence_hook_may_ask_the_hub() {
     assert_eq!(*counts.lock().unwrap(), [(true, 1, 1), (false, 0, 0)]);
 }
 
-/// The mark of who subscribed is older than the hub's life, and than what the log holds.
+/// The log has removed the entry that was the newest one at the call of `subscribe`.
 #[tokio::test(start_paused = true)]
-async fn who_subscribed_before_all_was_forgotten_is_told() {
+async fn a_subscriber_whose_start_was_removed_gets_a_gap() {
     let hub = Hub::builder().in_memory(Retention::in_memory().max_events(3));
-    let mut subscription = hub.subscribe_all(["a", "a/*"]);
+    let mut stream = hub.subscribe_all(["a", "a/*"]).resume_after(None);
     for n in 0..10 {
         hub.publish(["a", "a/b"][n % 2], event(&n.to_string()))
             .await
             .unwrap();
     }
-    let gap = subscription.next().await.unwrap().unwrap();
-    let gap = Decoder::new().decode(gap.bytes()).next().unwrap().unwrap();
-    let gap = Gap::from_event(&gap).unwrap();
+    let gap = gap(&mut stream).await;
     assert_eq!(
         (gap.reason, gap.missed, gap.requested),
         (GapReason::Trimmed, Some(7), None)
     );
-    assert_eq!(heard(&mut subscription, 3).await, ["7", "8", "9"]);
+    assert_eq!(texts(&mut stream, 3).await, ["7", "8", "9"]);
 }
 
-/// One event at a time, so that every one of them finds the reader waiting, while another channel is busy.
+/// One event at a time, so that each finds the reader waiting, while another channel is busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn who_waits_for_several_channels_is_woken_by_each() {
+async fn a_subscriber_of_several_channels_is_woken_by_each() {
     let hub = Hub::in_memory();
     let busy = tokio::spawn({
         let hub = hub.clone();
@@ -310,12 +312,12 @@ async fn who_waits_for_several_channels_is_woken_by_each() {
             }
         }
     });
-    let mut reader = hub.subscribe_all(["a", "b", "c/*"]);
+    let mut reader = hub.subscribe_all(["a", "b", "c/*"]).resume_after(None);
     for n in 0..2_000 {
         let text = n.to_string();
         let channel = ["a", "b", "c/d"][n % 3];
         let (published, events) =
-            tokio::join!(hub.publish(channel, event(&text)), heard(&mut reader, 1));
+            tokio::join!(hub.publish(channel, event(&text)), texts(&mut reader, 1));
         published.unwrap();
         assert_eq!(events, [text]);
     }
@@ -323,6 +325,6 @@ async fn who_waits_for_several_channels_is_woken_by_each() {
     for name in ["a", "b"] {
         hub.channel(name).unwrap().end().await.unwrap();
     }
-    let mut both = hub.subscribe_all(["a", "b"]);
+    let mut both = hub.subscribe_all(["a", "b"]).resume_after(None);
     assert!(both.next().await.is_none());
 }

@@ -1,4 +1,4 @@
-//! What an entry costs in memory. A process of its own, as it counts all that is held.
+//! The memory that an entry and a key take. In a process of its own, because it counts all allocations.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::alloc::System;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cap::Cap;
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{ChannelName, Draft, EntryKind, KEY_LIFETIME, Log, MemoryLog, Retention};
+use tidings_hub::{ChannelName, Draft, KEY_LIFETIME, Log, MemoryLog, Retention};
 use tokio::time::advance;
 
 #[global_allocator]
@@ -16,7 +16,7 @@ const ENTRIES: usize = 250_000;
 const BODY: usize = 100;
 
 #[tokio::test(start_paused = true)]
-async fn entries_and_keys_cost_little_and_all_is_given_back() {
+async fn entries_and_keys_take_little_memory_and_all_of_it_is_freed() {
     let log = MemoryLog::new(Retention::in_memory());
     let news = ChannelName::new("news").unwrap();
     let before = ALLOCATOR.allocated();
@@ -30,11 +30,11 @@ async fn entries_and_keys_cost_little_and_all_is_given_back() {
     }
     assert!(held("an entry") <= BODY + 80);
 
-    // Reading costs nothing that stays.
+    // Reading allocates nothing that stays.
     let mut tail = log.tail(0);
-    let mut heard = 0;
-    while heard < ENTRIES {
-        heard += tail.next().await.unwrap().unwrap().len();
+    let mut read = 0;
+    while read < ENTRIES {
+        read += tail.next().await.unwrap().unwrap().len();
     }
     assert!(held("an entry that was read") <= BODY + 80);
     trim_often(&log, &news);
@@ -54,16 +54,12 @@ async fn entries_and_keys_cost_little_and_all_is_given_back() {
 }
 
 fn append(log: &MemoryLog, channel: &ChannelName, key: Option<Arc<str>>) {
-    let draft = Draft {
-        channel: channel.clone(),
-        kind: EntryKind::Event,
-        body: vec![b'x'; BODY].into(),
-        key,
-    };
+    let mut draft = Draft::event(channel.clone(), vec![b'x'; BODY]);
+    draft.key = key;
     log.append(draft).now_or_never().unwrap().unwrap();
 }
 
-/// Each time it may give some back.
+/// Appends and trims a few times; each time the log may free some memory.
 fn trim_often(log: &MemoryLog, news: &ChannelName) {
     for _ in 0..20 {
         append(log, news, None);

@@ -1,4 +1,4 @@
-//! A log in memory beside a plain list of all it ever took.
+//! A log in memory, compared with a plain list of every entry it has stored.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any};
 use proptest::prop_oneof;
 use tidings_hub::{
-    ChannelName, Draft, Entry, EntryKind, Log, LogError, LogFuture, MemoryLog, Pattern, Retention,
-    Tail,
+    ChannelName, Draft, Entry, EntryKind, Log, LogError, LogErrorKind, LogFuture, MemoryLog,
+    Pattern, Retention, Tail,
 };
 use tidings_testkit::property;
 
@@ -36,7 +36,7 @@ enum Step {
         limit: usize,
     },
     Tail(u64),
-    Hear(usize),
+    Receive(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => append,
         8 => read,
-        6 => (0..8_usize).prop_map(Step::Hear),
+        6 => (0..8_usize).prop_map(Step::Receive),
         3 => (0..40_u64).prop_map(Step::Tail),
         1 => (0..40_u64).prop_map(Step::Trim),
         1 => (0..40_u64).prop_map(Step::Rewind),
@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn a_log_in_memory_is_a_list_whose_oldest_are_forgotten() {
+fn a_memory_log_behaves_like_a_list_without_its_oldest_entries() {
     property::check(&vec(step(), 0..120), |steps| {
         let mut both = Both::new();
         for step in steps {
@@ -82,22 +82,22 @@ fn a_log_in_memory_is_a_list_whose_oldest_are_forgotten() {
     });
 }
 
-/// The log, and what must be in it.
+/// The log, and the list of the entries that it must hold.
 struct Both {
     log: MemoryLog,
-    /// All that was appended and not rewound, also what was forgotten.
+    /// Every entry that was appended and not rewound, including the removed ones.
     entries: Vec<Entry>,
     first: u64,
     keys: HashMap<(usize, u8), u64>,
-    tails: Vec<HeardTail>,
-    /// The newest time that was ever stamped.
+    tails: Vec<OpenTail>,
+    /// The latest time of an entry.
     time: u64,
 }
 
-struct HeardTail {
+struct OpenTail {
     tail: Tail,
     at: u64,
-    /// What it heard was rewound, or the epoch is another one.
+    /// An entry that it has returned was rewound, or the epoch has changed.
     is_cut: bool,
 }
 
@@ -119,10 +119,10 @@ impl Both {
     }
 
     fn held(&self) -> &[Entry] {
-        self.behind(self.first - 1)
+        self.after(self.first - 1)
     }
 
-    fn behind(&self, after: u64) -> &[Entry] {
+    fn after(&self, after: u64) -> &[Entry] {
         &self.entries[usize::try_from(after).unwrap()..]
     }
 
@@ -147,18 +147,16 @@ impl Both {
                 limit,
             } => self.read(after, up_to, &patterns, limit),
             Step::Tail(after) => self.tail(after),
-            Step::Hear(tail) => self.hear(tail),
+            Step::Receive(tail) => self.receive(tail),
         }
     }
 
     fn append(&mut self, channel: usize, is_end: bool, bytes: usize, key: Option<u8>) {
         let kind = [EntryKind::Event, EntryKind::End][usize::from(is_end)];
-        let draft = Draft {
-            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
-            kind,
-            body: vec![b'x'; bytes].into(),
-            key: key.map(|key| key.to_string().into()),
-        };
+        let name = ChannelName::new(CHANNELS[channel]).unwrap();
+        let mut draft = Draft::event(name, vec![b'x'; bytes]);
+        draft.kind = kind;
+        draft.key = key.map(|key| key.to_string().into());
         let appended = now(self.log.append(draft.clone())).unwrap();
         let known = key.and_then(|key| self.keys.get(&(channel, key)));
         assert_eq!(appended.is_repeat, known.is_some());
@@ -220,7 +218,7 @@ impl Both {
         let is_meant = |entry: &&Entry| {
             patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel))
         };
-        let reached = self.behind(after).iter();
+        let reached = self.after(after).iter();
         let reached = reached.take_while(|entry| entry.seq <= up_to);
         let expected: Vec<_> = reached.filter(is_meant).take(limit.max(1)).collect();
         assert!(page.entries.iter().eq(expected.iter().copied()));
@@ -236,46 +234,47 @@ impl Both {
     }
 
     fn assert_refused<T: Debug>(&self, after: u64, answer: &Result<T, LogError>) {
-        let is_right = match answer {
-            Err(LogError::Rewound { last }) => after > *last && *last == self.last(),
-            Err(LogError::Trimmed { first }) => after + 1 < *first && *first == self.first,
+        let kind = answer.as_ref().unwrap_err().kind();
+        let is_right = match kind {
+            LogErrorKind::Rewound { last } => after > last && last == self.last(),
+            LogErrorKind::Trimmed { first } => after + 1 < first && first == self.first,
             _ => false,
         };
-        assert!(is_right, "{after}: {answer:?}");
+        assert!(is_right, "{after}: {kind:?}");
     }
 
     fn tail(&mut self, after: u64) {
         let mut tail = self.log.tail(after);
         if self.may_read(after) {
             let (at, is_cut) = (after, false);
-            self.tails.push(HeardTail { tail, at, is_cut });
+            self.tails.push(OpenTail { tail, at, is_cut });
         } else {
-            let heard = tail.next().now_or_never().flatten().unwrap();
-            self.assert_refused(after, &heard);
+            let batch = tail.next().now_or_never().flatten().unwrap();
+            self.assert_refused(after, &batch);
         }
     }
 
-    fn hear(&mut self, index: usize) {
+    fn receive(&mut self, index: usize) {
         if index >= self.tails.len() {
             return;
         }
-        let mut heard = self.tails.swap_remove(index);
-        let Some(batch) = heard.tail.next().now_or_never() else {
-            assert!(!heard.is_cut && heard.at == self.last(), "it must not wait");
-            self.tails.push(heard);
+        let mut open = self.tails.swap_remove(index);
+        let Some(batch) = open.tail.next().now_or_never() else {
+            assert!(!open.is_cut && open.at == self.last(), "it must not wait");
+            self.tails.push(open);
             return;
         };
         let batch = batch.expect("an error comes before the end");
-        if heard.is_cut || heard.at + 1 < self.first {
+        if open.is_cut || open.at + 1 < self.first {
             batch.unwrap_err();
-            assert!(heard.tail.next().now_or_never().unwrap().is_none());
+            assert!(open.tail.next().now_or_never().unwrap().is_none());
             return;
         }
         let batch = batch.unwrap();
         assert!(!batch.is_empty());
-        assert_eq!(batch, self.behind(heard.at));
-        heard.at = self.last();
-        self.tails.push(heard);
+        assert_eq!(batch, self.after(open.at));
+        open.at = self.last();
+        self.tails.push(open);
     }
 
     fn compare(&self) {

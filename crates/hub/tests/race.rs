@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tidings_hub::{Error, Event, Hub, Log, MemoryLog, Pattern, Retention, Subscription};
+use tidings_hub::{
+    Event, Hub, Log, MemoryLog, Pattern, PublishErrorKind, Retention, Subscription,
+    SubscriptionStream,
+};
 use tidings_proto::{EncodedEvents, Feed, Position};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,16 +43,16 @@ fn events(frame: &EncodedEvents) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-async fn opened(mut subscription: Subscription) -> Subscription {
+async fn opened(mut subscription: Subscription) -> SubscriptionStream {
     std::future::poll_fn(|cx| subscription.poll_open(cx))
         .await
         .unwrap();
-    subscription
+    subscription.resume_after(None)
 }
 
 /// Receives `each` events of each channel, and checks their order.
 async fn receive_all(
-    mut subscription: Subscription,
+    mut subscription: SubscriptionStream,
     patterns: &[&str],
     each: u64,
     received: &AtomicU64,
@@ -232,7 +235,7 @@ async fn a_publisher_whose_log_changes_gets_its_own_position_or_unconfirmed() {
                     .unwrap()
                 {
                     Ok(position) => confirmed.push((position, text)),
-                    Err(Error::Unconfirmed) => {}
+                    Err(error) if error.kind() == PublishErrorKind::Unconfirmed => {}
                     Err(error) => panic!("{error:?}"),
                 }
             }

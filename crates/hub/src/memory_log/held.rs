@@ -1,4 +1,4 @@
-//! Owns `Held`: the entries of a log in memory, and which of them are to go.
+//! `Held`: the entries of a log in memory, and their removal by the retention.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,42 +8,43 @@ use tidings_proto::EntryCheck;
 use super::{MIN_SHRINK, nanos};
 use crate::{ChannelName, Draft, Entry, EntryKind, LogError, PAGE_BYTES, Page, Pattern, Retention};
 
-/// How many entries a page looks at, and how often it asks whether a pattern means one: a read of few
-/// channels among many is not to keep appends waiting.
+/// The maximum number of entries that a read examines, and of pattern matches that it tries. A read
+/// of few channels among many must not delay appends.
 const MAX_LOOKS: usize = 8_192;
 const MAX_MATCHES: usize = 65_536;
 
-/// How much a tail takes at a time: entries, and bytes of bodies, which one entry may exceed.
+/// The maximum size of a batch of a tail: entries, and bytes of bodies, which the last entry may exceed.
 const BATCH_ENTRIES: usize = 1_024;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Small bodies lie back to back in blocks of this many bytes: each by itself would cost two
-/// allocations, one of them for its count.
+/// Small bodies are packed into blocks of this many bytes. Each by itself would cost two
+/// allocations, one of them for its reference count.
 const BLOCK_BYTES: usize = 32 * 1024;
 const SMALL_BODY: usize = 2 * 1024;
 
 pub(super) struct Held {
     retention: Retention,
     entries: VecDeque<Entry>,
-    /// The rest of the block that is being filled.
+    /// The free rest of the current block.
     block: BytesMut,
-    /// The ends among them.
+    /// The entries that are ends of channels.
     ends: VecDeque<(ChannelName, u64)>,
-    /// Their cost together.
+    /// The total cost of the entries.
     cost: u64,
     first: u64,
     floor: Option<Floor>,
-    /// No entry to come is stamped earlier.
+    /// The next entry gets at least this time.
     least_time: u64,
 }
 
-/// What is kept of the newest entry that was forgotten for the retention.
+/// The time and the check of the newest entry that was removed by the retention.
 struct Floor {
     time: u64,
     check: EntryCheck,
 }
 
-/// Where a tail is: behind this entry. The time tells it from another one that came to stand there.
+/// The last entry that a tail has returned. Its time distinguishes it from another entry that has
+/// taken its place.
 #[derive(Clone, Copy)]
 pub(super) struct TailCursor {
     seq: u64,
@@ -51,7 +52,7 @@ pub(super) struct TailCursor {
 }
 
 impl TailCursor {
-    pub(super) fn behind(entry: &Entry) -> Self {
+    pub(super) fn after(entry: &Entry) -> Self {
         Self {
             seq: entry.seq,
             time: entry.time,
@@ -85,27 +86,24 @@ impl Held {
         self.floor.as_ref().map(|floor| floor.check)
     }
 
-    /// The oldest end of each channel, in the order of their places.
+    /// The oldest end of each channel, in the order of places.
     pub(super) fn ends(&self) -> Vec<(ChannelName, u64)> {
         let mut seen = HashSet::new();
         let ends = self.ends.iter().filter(|(channel, _)| seen.insert(channel));
         ends.cloned().collect()
     }
 
-    /// Takes an entry, and forgets what is over the retention then.
-    pub(super) fn push(&mut self, draft: Draft, now: u64) -> u64 {
+    /// Stores an entry, and removes the oldest ones that then exceed the retention.
+    pub(super) fn push(&mut self, mut draft: Draft, now: u64) -> u64 {
         self.least_time = self.least_time.max(now);
-        // One text for a row of entries of one channel.
+        // Consecutive entries of one channel share one text.
         let newest = self.entries.back().map(|entry| &entry.channel);
-        let channel = newest.filter(|channel| **channel == draft.channel).cloned();
-        let entry = Entry {
-            seq: self.last() + 1,
-            time: self.least_time,
-            channel: channel.unwrap_or(draft.channel),
-            kind: draft.kind,
-            body: self.pack(draft.body),
-        };
-        let seq = entry.seq;
+        if let Some(channel) = newest.filter(|channel| **channel == draft.channel) {
+            draft.channel = channel.clone();
+        }
+        draft.body = self.pack(draft.body);
+        let seq = self.last() + 1;
+        let entry = Entry::new(seq, self.least_time, draft);
         if entry.kind == EntryKind::End {
             self.ends.push_back((entry.channel.clone(), seq));
         }
@@ -126,7 +124,7 @@ impl Held {
         self.block.split().freeze()
     }
 
-    /// Forgets what is over the retention at this time.
+    /// Removes the oldest entries that exceed the retention at this time.
     pub(super) fn expire(&mut self, now: u64) {
         let Retention {
             max_bytes,
@@ -134,18 +132,18 @@ impl Held {
             max_age,
         } = self.retention;
         let oldest = max_age.map_or(0, |age| now.saturating_sub(nanos(age)));
-        self.forget_while(|held, entry| {
+        self.remove_while(|held, entry| {
             held.cost > max_bytes || held.entries.len() as u64 > max_events || entry.time < oldest
         });
     }
 
-    /// Forgets what stands before `first`.
+    /// Removes the entries before `first`.
     pub(super) fn trim(&mut self, first: u64) {
-        self.forget_while(|_, entry| entry.seq < first);
+        self.remove_while(|_, entry| entry.seq < first);
     }
 
-    /// Forgets the oldest entry, again and again, but never the newest.
-    fn forget_while(&mut self, is_over: impl Fn(&Self, &Entry) -> bool) {
+    /// Removes the oldest entry while the condition holds, but never the newest entry.
+    fn remove_while(&mut self, is_over: impl Fn(&Self, &Entry) -> bool) {
         let mut newest = None;
         while self.entries.len() > 1
             && (self.entries.front()).is_some_and(|entry| is_over(self, entry))
@@ -155,7 +153,7 @@ impl Held {
             self.cost -= entry.cost();
             newest = Some(entry);
         }
-        // The check is a hash of the whole body: only of the one that is needed.
+        // The check hashes the whole body, so it is computed only for the last removed entry.
         if let Some(entry) = newest {
             self.floor = Some(Floor {
                 time: entry.time,
@@ -168,7 +166,7 @@ impl Held {
         }
     }
 
-    /// Gives memory back after a burst; by halves, so that it is seldom.
+    /// Frees memory after a burst, by half at a time so that it happens rarely.
     fn shrink(&mut self) {
         let capacity = self.entries.capacity();
         if capacity > MIN_SHRINK && self.entries.len() < capacity / 4 {
@@ -176,7 +174,7 @@ impl Held {
         }
     }
 
-    /// Forgets what stands behind `last`.
+    /// Removes the entries after `last`.
     pub(super) fn rewind(&mut self, last: u64) {
         while self.entries.back().is_some_and(|entry| entry.seq > last)
             && let Some(entry) = self.entries.pop_back()
@@ -186,7 +184,7 @@ impl Held {
         while self.ends.back().is_some_and(|end| end.1 > last) {
             self.ends.pop_back();
         }
-        // So that whatever takes their places differs from them, even on a clock that stands still.
+        // New entries at the same places must have other checks, even if the clock has not moved.
         self.least_time = self.least_time.saturating_add(1);
     }
 
@@ -200,10 +198,7 @@ impl Held {
         let limit = limit.max(1);
         let looks = (MAX_MATCHES / patterns.len().max(1)).clamp(1, MAX_LOOKS);
         let mut bytes = 0;
-        let mut page = Page {
-            entries: Vec::new(),
-            through: after,
-        };
+        let mut page = Page::new(Vec::new(), after);
         for entry in self.entries.range(self.place(after)?..).take(looks) {
             if entry.seq > up_to || page.entries.len() == limit {
                 break;
@@ -220,7 +215,7 @@ impl Held {
         Ok(page)
     }
 
-    /// The cursor of who goes on behind `after`.
+    /// The cursor of a tail that continues after `after`.
     pub(super) fn cursor(&self, after: u64) -> Result<TailCursor, LogError> {
         let time = match self.place(after)?.checked_sub(1) {
             Some(at) => self.entries.get(at).map(|entry| entry.time),
@@ -232,16 +227,16 @@ impl Held {
         })
     }
 
-    /// What a tail takes next; empty if nothing has come yet.
+    /// The next batch of a tail; empty if there is no new entry.
     pub(super) fn batch(&self, cursor: TailCursor) -> Result<Vec<Entry>, LogError> {
         if self.cursor(cursor.seq)?.time != cursor.time {
-            // What it heard was forgotten, and others have come to stand there.
-            return Err(LogError::Rewound { last: self.last() });
+            // The entry that it has returned was removed, and another one has taken its place.
+            return Err(LogError::rewound(self.last()));
         }
         let mut batch = Vec::new();
         let mut bytes = 0;
-        let behind = self.entries.range(self.place(cursor.seq)?..);
-        for entry in behind.take(BATCH_ENTRIES) {
+        let next = self.entries.range(self.place(cursor.seq)?..);
+        for entry in next.take(BATCH_ENTRIES) {
             if bytes >= BATCH_BYTES {
                 break;
             }
@@ -251,14 +246,16 @@ impl Held {
         Ok(batch)
     }
 
-    /// How many of the entries stand up to `after`.
+    /// How many of the entries are at or before `after`.
     fn place(&self, after: u64) -> Result<usize, LogError> {
         if after > self.last() {
-            return Err(LogError::Rewound { last: self.last() });
+            return Err(LogError::rewound(self.last()));
         }
         let place = (after + 1).checked_sub(self.first);
-        let place = place.ok_or(LogError::Trimmed { first: self.first })?;
-        // It is no more than there are entries.
-        Ok(usize::try_from(place).unwrap_or(self.entries.len()))
+        let place = place.ok_or(LogError::trimmed(self.first))?;
+        match usize::try_from(place) {
+            Ok(place) => Ok(place),
+            Err(_) => unreachable!("it is at most the number of entries"),
+        }
     }
 }

@@ -1,31 +1,31 @@
-//! Owns `Keys`: which appends are repeats.
+//! `Keys`: the keys of recent appends, to recognise repeats.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::error::Error as StdError;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::{MIN_SHRINK, nanos};
 use crate::{ChannelName, KEY_LIFETIME, LogError};
 
-/// How many keys are remembered.
+/// The maximum number of keys.
 const MAX_KEYS: usize = 1_000_000;
 
-/// How many old keys an append drops: more than it adds, and few enough not to be felt.
+/// How many expired keys an append removes at most: more than it adds, but few enough to stay fast.
 const DROPS: usize = 64;
 
-/// A channel's key: a hash that nobody can aim at, so that the length of keys costs nothing.
+/// The hash of a channel and a key, so that long keys take no more memory. It is keyed with a
+/// secret, so nobody can construct two keys with the same hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct KeyHash(u64, u64);
 
 pub(super) struct Keys {
     secret: (u64, u64),
     places: HashMap<KeyHash, KeyedEntry>,
-    /// When each expires, in the order in which they came.
+    /// When each key expires, in the order of the appends.
     queue: VecDeque<(u64, KeyHash)>,
 }
 
@@ -47,23 +47,23 @@ impl Keys {
     pub(super) fn hash(&self, channel: &ChannelName, key: &str) -> KeyHash {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
         hasher.write(channel.as_str().as_bytes());
-        // No name has a zero in it, so that it is clear where the key begins.
+        // No name contains a zero byte, so the zero marks where the key begins.
         hasher.write(&[0]);
         hasher.write(key.as_bytes());
         let hash = hasher.finish128();
         KeyHash(hash.h1, hash.h2)
     }
 
-    /// Where this key was appended, unless that is too long ago.
+    /// The place of the append with this key, unless the key has expired.
     pub(super) fn get(&self, key: KeyHash, now: u64) -> Option<u64> {
         let place = self.places.get(&key)?;
         (place.expires > now).then_some(place.seq)
     }
 
-    /// Remembers a key that [`get`](Self::get) does not know.
+    /// Stores a key for which [`get`](Self::get) has returned `None`.
     pub(super) fn insert(&mut self, key: KeyHash, seq: u64, now: u64) -> Result<(), LogError> {
         if self.queue.len() >= MAX_KEYS {
-            return Err(LogError::Refused(Arc::new(TooManyKeys(()))));
+            return Err(LogError::refused(TooManyKeys(())));
         }
         let expires = now.saturating_add(nanos(KEY_LIFETIME));
         self.queue.push_back((expires, key));
@@ -71,14 +71,14 @@ impl Keys {
         Ok(())
     }
 
-    /// Drops some of those that are too old.
+    /// Removes some of the expired keys.
     pub(super) fn expire(&mut self, now: u64) {
         for _ in 0..DROPS {
             let is_old = self.queue.front().is_some_and(|oldest| oldest.0 <= now);
             let Some((_, key)) = is_old.then(|| self.queue.pop_front()).flatten() else {
                 break;
             };
-            // The key may have come again meanwhile.
+            // The key may have been appended again since.
             if let Slot::Occupied(slot) = self.places.entry(key)
                 && slot.get().expires <= now
             {
@@ -88,7 +88,7 @@ impl Keys {
         self.shrink();
     }
 
-    /// Gives memory back after a burst; by halves, so that it is seldom.
+    /// Frees memory after a burst, by half at a time so that it happens rarely.
     fn shrink(&mut self) {
         let capacity = self.places.capacity();
         if capacity > MIN_SHRINK && self.places.len() < capacity / 4 {
@@ -97,21 +97,26 @@ impl Keys {
         }
     }
 
-    /// Forgets those of places behind `last`.
+    /// Removes the keys of places after `last`.
     pub(super) fn rewind(&mut self, last: u64) {
         self.places.retain(|_, place| place.seq <= last);
         self.queue.retain(|(_, key)| self.places.contains_key(key));
     }
 }
 
-/// A log in memory remembers as many keys as it can, and takes no new one until some are two minutes
-/// old. The cause of a [`LogError::Refused`].
+/// The error of a [`MemoryLog`](crate::MemoryLog) that remembers 1,000,000 keys and accepts no new
+/// one until some of them are 2 minutes old. It is the source of a [`LogError`] of the kind
+/// [`Refused`](crate::LogErrorKind::Refused).
 #[derive(Debug)]
 pub struct TooManyKeys(());
 
 impl fmt::Display for TooManyKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{MAX_KEYS} keys are remembered, and none of them is old")
+        write!(
+            f,
+            "the log remembers {MAX_KEYS} keys of the last {} s and accepts no more",
+            KEY_LIFETIME.as_secs()
+        )
     }
 }
 

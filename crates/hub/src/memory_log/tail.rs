@@ -1,4 +1,4 @@
-//! Owns `MemoryTail`: all entries behind a place, as they come.
+//! `MemoryTail`: the stream of all entries after a place, including those appended later.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -46,11 +46,11 @@ impl MemoryTail {
     /// The next batch, once there is one.
     async fn next(&mut self) -> Result<Vec<Entry>, LogError> {
         loop {
-            // Made before the look, so that it hears of all that comes behind it.
+            // Registered before the look, so an append after the look still wakes it.
             let changed = self.shared.changed.notified();
             let batch = self.look()?;
             if let Some(newest) = batch.last() {
-                self.cursor = TailCursor::behind(newest);
+                self.cursor = TailCursor::after(newest);
                 return Ok(batch);
             }
             changed.await;
@@ -62,7 +62,7 @@ impl MemoryTail {
         if state.epoch == self.epoch {
             state.held.batch(self.cursor)
         } else {
-            Err(LogError::Lost(Arc::new(OtherEpoch)))
+            Err(LogError::lost(OtherEpoch))
         }
     }
 }
@@ -72,7 +72,7 @@ struct OtherEpoch;
 
 impl fmt::Display for OtherEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the log has another epoch now")
+        f.write_str("the epoch of the log has changed")
     }
 }
 

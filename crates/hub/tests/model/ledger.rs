@@ -286,5 +286,5 @@ impl Ledger {
 
 /// The channel of a pattern; `None` if the pattern ends in `/*`.
 fn channel_of(pattern: &Pattern) -> Option<ChannelName> {
-    ChannelName::new(&pattern.to_string()).ok()
+    ChannelName::new(pattern).ok()
 }

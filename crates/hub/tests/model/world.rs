@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidings_hub::{
-    ChannelName, Draft, EntryKind, Error, Event, EventName, Hub, MemoryLog, Pattern, Producer,
-    Retention,
+    ChannelName, Draft, Event, EventName, Hub, MemoryLog, Pattern, Producer, PublishError,
+    PublishErrorKind, Retention,
 };
 use tidings_proto::{EntryCheck, Position};
 use tokio::task::yield_now;
@@ -40,7 +40,7 @@ pub(crate) struct World {
     token: u64,
 }
 
-type Outcome = Result<Position, Error>;
+type Outcome = Result<Position, PublishError>;
 
 /// A publisher that waits.
 struct Published {
@@ -254,22 +254,13 @@ impl World {
 
     fn append(&mut self, channel: usize, padding: usize) {
         let (_, event) = self.event(padding);
-        let draft = Draft {
-            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
-            kind: EntryKind::Event,
-            body: event.encode().into_bytes(),
-            key: None,
-        };
+        let channel = ChannelName::new(CHANNELS[channel]).unwrap();
+        let draft = Draft::event(channel, event.encode().into_bytes());
         self.log.append_now(draft).unwrap();
     }
 
     fn append_end(&mut self, channel: usize) {
-        let draft = Draft {
-            channel: ChannelName::new(CHANNELS[channel]).unwrap(),
-            kind: EntryKind::End,
-            body: [][..].into(),
-            key: None,
-        };
+        let draft = Draft::end(ChannelName::new(CHANNELS[channel]).unwrap());
         self.log.append_now(draft).unwrap();
     }
 
@@ -364,9 +355,9 @@ impl World {
     fn judge_outcome(&self, token: u64, outcome: &Outcome) -> Verdict {
         let book = self.book.open();
         let answers = book.answers.get(&token).map_or(&[][..], Vec::as_slice);
-        let position = match outcome {
+        let position = match outcome.as_ref().map_err(|error| (error.kind(), error)) {
             Ok(position) => position,
-            Err(Error::Ended) => {
+            Err((PublishErrorKind::Ended, _)) => {
                 let is_received = |&record: &usize| book.records[record].audience == Audience::All;
                 return match answers.last().filter(|_| token > 0).copied() {
                     Some(record) if is_received(&record) => {
@@ -375,10 +366,16 @@ impl World {
                     _ => Ok(()),
                 };
             }
-            Err(Error::Unconfirmed) if book.last_break.max(book.last_trim) > 0 => return Ok(()),
+            Err((PublishErrorKind::Unconfirmed, _)) if book.last_break.max(book.last_trim) > 0 => {
+                return Ok(());
+            }
             // The publish began on a hub that was drained.
-            Err(Error::Draining | Error::Unconfirmed) if book.last_drain > 0 => return Ok(()),
-            Err(error) => return Err(Failed::new(error.to_string())),
+            Err((PublishErrorKind::Draining | PublishErrorKind::Unconfirmed, _))
+                if book.last_drain > 0 =>
+            {
+                return Ok(());
+            }
+            Err((_, error)) => return Err(Failed::new(error.to_string())),
         };
         // The entry that a repeat refers to may be trimmed. Then its check is unknown.
         let is_forgotten = |&&record: &&usize| {

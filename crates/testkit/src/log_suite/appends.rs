@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{Draft, EntryKind, MAX_NAME_BYTES, Pattern};
+use tidings_hub::{EntryKind, MAX_NAME_BYTES, Pattern};
 
 use super::subject::{Subject, assert_contiguous, end, event, must};
 use super::{Law, law};
@@ -53,10 +53,7 @@ async fn appends_keep_the_order_of_their_calls(log: Subject) {
 }
 
 async fn an_entry_reads_back_as_it_was_appended(log: Subject) {
-    let keyed = Draft {
-        key: Some("key".into()),
-        ..event("a/b", "data: 2\n\n")
-    };
+    let keyed = event("a/b", "data: 2\n\n").key("key");
     let drafts = [event("a", "data: 1\n\n"), keyed, end("a"), event("c", "3")];
     for draft in drafts.clone() {
         let appended = log.append(draft.clone()).await;
@@ -170,8 +167,8 @@ async fn any_name_is_kept(log: Subject) {
         assert_eq!(entries[0].body, *name);
         let below = format!("{name}/");
         let expected: Vec<_> = names.iter().filter(|n| n.starts_with(&below)).collect();
-        if let Ok(pattern) = Pattern::new(&format!("{name}/*")) {
-            let entries = log.read_all(0, &[&pattern.to_string()]).await;
+        if let Ok(pattern) = Pattern::new(format!("{name}/*")) {
+            let entries = log.read_all(0, &[pattern.as_ref()]).await;
             let found: Vec<_> = entries.iter().map(|entry| entry.channel.as_str()).collect();
             assert!(found.iter().eq(expected), "{pattern}: {found:?}");
         }

@@ -22,17 +22,10 @@ async fn a_repeat_returns_the_first_sequence_number(log: Subject) {
     assert_eq!(log.append(keyed("a", "key")).await, first(2));
     log.publish("a", "between").await;
     for body in ["", "other"] {
-        let draft = Draft {
-            key: Some("key".into()),
-            ..event("a", body)
-        };
+        let draft = event("a", body).key("key");
         assert_eq!(log.append(draft).await, repeat(2));
     }
-    let ending = Draft {
-        key: Some("key".into()),
-        ..end("a")
-    };
-    assert_eq!(log.append(ending).await, repeat(2));
+    assert_eq!(log.append(end("a").key("key")).await, repeat(2));
     assert_eq!(log.publish("a", "after").await, 4);
     assert_eq!(log.ends().await, []);
 }
@@ -118,22 +111,13 @@ async fn a_key_outlives_its_entry(log: Subject) {
 }
 
 fn keyed(channel: &str, key: &str) -> Draft {
-    Draft {
-        key: Some(key.into()),
-        ..event(channel, key)
-    }
+    event(channel, key).key(key)
 }
 
 fn first(seq: u64) -> Appended {
-    Appended {
-        seq,
-        is_repeat: false,
-    }
+    Appended::new(seq)
 }
 
 fn repeat(seq: u64) -> Appended {
-    Appended {
-        seq,
-        is_repeat: true,
-    }
+    Appended::repeat(seq)
 }

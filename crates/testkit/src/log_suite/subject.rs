@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tidings_hub::{
-    Appended, Bounds, ChannelName, Draft, Entry, EntryKind, Log, LogError, Page, Pattern, Tail,
+    Appended, Bounds, ChannelName, Draft, Entry, Log, LogError, Page, Pattern, Tail,
 };
 use tokio::time::timeout;
 
@@ -124,23 +124,15 @@ pub(super) async fn must<T, E: Debug>(future: impl Future<Output = Result<T, E>>
 }
 
 pub(super) fn event(channel: &str, body: impl Into<Vec<u8>>) -> Draft {
-    Draft {
-        channel: ChannelName::new(channel).unwrap(),
-        kind: EntryKind::Event,
-        body: body.into().into(),
-        key: None,
-    }
+    Draft::event(ChannelName::new(channel).unwrap(), body.into())
 }
 
 pub(super) fn end(channel: &str) -> Draft {
-    Draft {
-        kind: EntryKind::End,
-        ..event(channel, "")
-    }
+    Draft::end(ChannelName::new(channel).unwrap())
 }
 
 pub(super) fn patterns_of(texts: &[&str]) -> Vec<Pattern> {
-    let patterns = texts.iter().map(|text| Pattern::new(text));
+    let patterns = texts.iter().map(Pattern::new);
     patterns.collect::<Result<_, _>>().unwrap()
 }
 

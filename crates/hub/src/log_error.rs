@@ -1,0 +1,104 @@
+//! `LogError`: why a log failed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// The error of a [`Log`](crate::Log).
+#[derive(Debug, Clone)]
+pub struct LogError {
+    kind: LogErrorKind,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The kind of a [`LogError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LogErrorKind {
+    /// The log has removed the requested entry.
+    Trimmed {
+        /// The place of the oldest entry that it still holds.
+        first: u64,
+    },
+    /// The requested place is past the end of the log.
+    Rewound {
+        /// The place of the newest entry.
+        last: u64,
+    },
+    /// The log does not accept an entry of this size.
+    TooLarge,
+    /// The log accepts no entry at the moment. The entry was not appended.
+    Refused,
+    /// The log cannot be reached, or is damaged.
+    Lost,
+}
+
+impl LogError {
+    /// The requested entry was removed; `first` is the place of the oldest entry that is left.
+    #[must_use]
+    pub fn trimmed(first: u64) -> Self {
+        Self::of(LogErrorKind::Trimmed { first })
+    }
+
+    /// The requested place is past the end; `last` is the place of the newest entry.
+    #[must_use]
+    pub fn rewound(last: u64) -> Self {
+        Self::of(LogErrorKind::Rewound { last })
+    }
+
+    /// The log does not accept an entry of this size.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::of(LogErrorKind::TooLarge)
+    }
+
+    /// The log accepts no entry at the moment, for this reason. The entry must not have been appended.
+    #[must_use]
+    pub fn refused(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::with_source(LogErrorKind::Refused, source.into())
+    }
+
+    /// The log cannot be reached or is damaged, for this reason.
+    #[must_use]
+    pub fn lost(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::with_source(LogErrorKind::Lost, source.into())
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn kind(&self) -> LogErrorKind {
+        self.kind
+    }
+
+    fn of(kind: LogErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    fn with_source(kind: LogErrorKind, source: Box<dyn StdError + Send + Sync>) -> Self {
+        let source = Some(Arc::from(source));
+        Self { kind, source }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            LogErrorKind::Trimmed { first } => {
+                write!(f, "the entry was removed: the log begins at {first}")
+            }
+            LogErrorKind::Rewound { last } => {
+                write!(f, "the place is past the end: the log ends at {last}")
+            }
+            LogErrorKind::TooLarge => f.write_str("the entry is larger than the log accepts"),
+            LogErrorKind::Refused => f.write_str("the log accepts no entry at the moment"),
+            LogErrorKind::Lost => f.write_str("the log cannot be reached or is damaged"),
+        }
+    }
+}
+
+impl StdError for LogError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}

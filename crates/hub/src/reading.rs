@@ -1,0 +1,110 @@
+//! `Reading`: an open subscription, which reads the tapes, and the log for events that the tapes no
+//! longer hold.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tidings_proto::{EncodedEvents, EventId};
+
+use crate::interrupted::Interrupted;
+use crate::reader::{Progress, Reader};
+use crate::replay::{Replay, Replayed};
+use crate::resume::ResumeFrom;
+use crate::subscriber::{Job, SubscriptionSettings};
+use crate::{Hub, Pattern, meters};
+
+/// An open subscription.
+pub(crate) struct Reading {
+    reader: Reader,
+    /// Events to deliver before the next ones of the reader.
+    ready: VecDeque<EncodedEvents>,
+    replayed: Option<Job<Result<Replayed, Interrupted>>>,
+}
+
+impl Reading {
+    pub(crate) fn new(reader: Reader, first: Vec<EncodedEvents>) -> Self {
+        Self {
+            reader,
+            ready: first.into(),
+            replayed: None,
+        }
+    }
+
+    pub(crate) fn patterns(&self) -> Arc<[Pattern]> {
+        self.reader.patterns()
+    }
+
+    /// Where to resume in the next life of the log.
+    pub(crate) fn resume_from(&self) -> ResumeFrom {
+        let life = Arc::clone(self.reader.life());
+        ResumeFrom::PastLife(life, self.reader.last_id().clone())
+    }
+
+    /// The next events; `None` once the stream has ended.
+    pub(crate) fn poll(
+        &mut self,
+        hub: &Hub,
+        settings: &SubscriptionSettings,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<EncodedEvents>, Interrupted>> {
+        loop {
+            if let Some(events) = self.ready.pop_front() {
+                if events.is_empty() {
+                    continue;
+                }
+                return Poll::Ready(Ok(Some(events)));
+            }
+            if let Some(replayed) = &mut self.replayed {
+                let replayed = ready!(replayed.as_mut().poll(cx));
+                self.replayed = None;
+                match replayed? {
+                    Replayed::Events {
+                        events,
+                        last,
+                        through,
+                    } => {
+                        self.ready.extend(events);
+                        self.reader.handle_read(through, last);
+                        continue;
+                    }
+                    Replayed::Disconnect => {
+                        meters::disconnect();
+                        return Poll::Ready(Ok(None));
+                    }
+                }
+            }
+            match ready!(self.reader.poll_progress(cx))? {
+                Progress::Events(events) => return Poll::Ready(Ok(Some(events))),
+                Progress::Ended => return Poll::Ready(Ok(None)),
+                Progress::InLog(up_to) => {
+                    meters::replay(up_to - self.reader.after());
+                    let replay = self.replay(hub, settings);
+                    self.replayed = Some(Box::pin(replay.read(up_to)));
+                }
+                Progress::TooSlow => {
+                    let replay = self.replay(hub, settings);
+                    self.replayed = Some(Box::pin(replay.skip()));
+                }
+            }
+        }
+    }
+
+    fn replay(&self, hub: &Hub, settings: &SubscriptionSettings) -> Replay {
+        Replay {
+            shared: Arc::clone(hub.shared()),
+            life: Arc::clone(self.reader.life()),
+            patterns: self.reader.patterns(),
+            slow_reader: settings.slow_reader.clone(),
+            max_lag: settings.max_lag,
+            after: self.reader.after(),
+            last_id: self.reader.last_id().clone(),
+        }
+    }
+
+    pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
+        // Events that are ready or being read come first, with IDs of their own.
+        let is_idle = self.ready.is_empty() && self.replayed.is_none();
+        is_idle.then(|| self.reader.checkpoint())?
+    }
+}
