@@ -1,8 +1,10 @@
 //! Helpers that the tests of several crates share. Never published. Use it from `tests/` only: the
 //! inline tests of a crate would see a second copy of the crate's types.
 
+pub mod connection;
 pub mod decoding;
 pub mod fuzz;
+pub mod http_server;
 pub mod log;
 pub mod log_suite;
 pub mod oracle;
@@ -10,3 +12,4 @@ pub mod property;
 pub mod round_trip;
 pub mod server;
 pub mod streams;
+pub mod wakes;
