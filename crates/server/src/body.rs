@@ -1,4 +1,4 @@
-//! Owns `SessionBody`: a response body that runs the handler as it is read.
+//! `SessionBody`: a response body that runs the handler while it is read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,71 +10,72 @@ use tidings_proto::SessionFrame;
 use crate::BrokenSession;
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
-use crate::cut::Cut;
+use crate::cut::CutAfter;
 #[cfg(feature = "compression")]
 use crate::encoded_body::EncodedBody;
 use crate::open_body::OpenBody;
 
-/// The body of an event stream: owns the handler's future and polls it when it is polled.
+/// The body of an event stream. It owns the future of the handler, and each poll of the body polls the
+/// handler: there is no task and no channel.
 ///
-/// There is no task and no channel. After each frame, and before the handler first runs, it
-/// answers `Pending` once: a connection writes what it has only when the body has no more, so the
-/// head and every frame leave before the handler goes on.
+/// After each frame, and before the handler first runs, the body returns `Pending` once. A connection
+/// writes only when the body has no more data, so the head and each frame leave before the handler
+/// continues.
 ///
-/// Once it has ended it stays ended.
+/// A body that has ended stays ended.
 #[derive(Debug, Default)]
 pub struct SessionBody {
-    state: State,
-    /// What the break waits for, if it breaks.
-    cut: Cut,
+    state: BodyState,
+    /// The writes that a cut waits for.
+    cut_after: CutAfter,
 }
 
 #[derive(Debug, Default)]
-enum State {
+enum BodyState {
     Open(Box<OpenBody>),
     #[cfg(feature = "compression")]
     Encoded(Box<EncodedBody>),
-    /// It breaks once what was sent has left.
+    /// The handler has failed. The response is cut when the sent events have left.
     Breaking,
-    /// Of a stream whose head alone was asked for: has no length, as the stream has none.
+    /// The answer to a HEAD request. Like the stream it stands for, it has no known length.
     HeadOnly,
-    /// Ended, or never begun.
+    /// The stream has ended, or there was none.
     #[default]
     Over,
 }
 
 impl SessionBody {
     pub(crate) fn open(open: OpenBody) -> Self {
-        Self::in_state(State::Open(Box::new(open)))
+        Self::in_state(BodyState::Open(Box::new(open)))
     }
 
-    /// The same, and if it breaks, behind this.
-    pub(crate) fn with_cut(self, cut: Cut) -> Self {
-        Self { cut, ..self }
+    /// The same body. A cut waits for these writes.
+    pub(crate) fn with_cut_after(self, cut_after: CutAfter) -> Self {
+        Self { cut_after, ..self }
     }
 
-    /// The same, in this coding.
+    /// The same body, compressed in this coding.
     #[cfg(feature = "compression")]
     pub(crate) fn encoded(self, coding: Coding) -> Self {
         let state = match self.state {
-            State::Open(open) => State::Encoded(Box::new(EncodedBody::new(*open, coding))),
+            BodyState::Open(open) => BodyState::Encoded(Box::new(EncodedBody::new(*open, coding))),
             other => other,
         };
         Self { state, ..self }
     }
 
     pub(crate) fn head_only() -> Self {
-        Self::in_state(State::HeadOnly)
+        Self::in_state(BodyState::HeadOnly)
     }
 
     pub(crate) fn empty() -> Self {
         Self::default()
     }
 
-    fn in_state(state: State) -> Self {
+    fn in_state(state: BodyState) -> Self {
         Self {
             state,
-            cut: Cut::default(),
+            cut_after: CutAfter::default(),
         }
     }
 }
@@ -89,35 +90,38 @@ impl Body for SessionBody {
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, BrokenSession>>> {
         let this = &mut *self;
         let frame = match &mut this.state {
-            State::Open(open) => ready!(open.poll_frame(cx)),
+            BodyState::Open(open) => ready!(open.poll_frame(cx)),
             #[cfg(feature = "compression")]
-            State::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
-            State::Breaking => SessionFrame::Break,
-            State::HeadOnly | State::Over => return Poll::Ready(None),
+            BodyState::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
+            BodyState::Breaking => SessionFrame::Break,
+            BodyState::HeadOnly | BodyState::Over => return Poll::Ready(None),
         };
         Poll::Ready(match frame {
-            SessionFrame::Data(bytes) => Some(Ok(http_body::Frame::data(this.cut.watch(bytes)))),
+            SessionFrame::Data(bytes) => {
+                let tracked = this.cut_after.track(bytes);
+                Some(Ok(http_body::Frame::data(tracked)))
+            }
             SessionFrame::Break => {
-                // The handler is gone meanwhile.
-                this.state = State::Breaking;
-                ready!(this.cut.poll(cx));
-                this.state = State::Over;
+                // This drops the handler before the wait.
+                this.state = BodyState::Breaking;
+                ready!(this.cut_after.poll(cx));
+                this.state = BodyState::Over;
                 Some(Err(BrokenSession::new()))
             }
             SessionFrame::End => {
-                this.state = State::Over;
+                this.state = BodyState::Over;
                 None
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.state, State::Over)
+        matches!(self.state, BodyState::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.state {
-            State::Over => SizeHint::with_exact(0),
+            BodyState::Over => SizeHint::with_exact(0),
             _ => SizeHint::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Owns content codings: which of them a client asks for, and how a response names its own.
+//! `Coding`: the content coding of a stream, chosen by the client's `Accept-Encoding`.
 
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, VARY};
 use http::{HeaderMap, HeaderValue};
@@ -12,16 +12,18 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// The one that the client likes best, or `None` for the plain stream.
+    /// The coding that the client prefers, or `None` for the plain stream.
     ///
-    /// A client that asks for nothing gets the plain stream, and so does one that refuses even
-    /// that. What is malformed is passed over, and of what is named twice the lower weight counts.
+    /// A client without `Accept-Encoding` gets the plain stream, and so does a client that refuses
+    /// every coding and the plain stream too. Malformed entries are ignored. If a coding is named
+    /// twice, its lower weight counts.
     ///
     /// Spec: [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3).
     pub(crate) fn negotiate(request: &HeaderMap) -> Option<Self> {
         let asked = Weights::of(request);
         let mut best = None;
-        // What is named beats the plain stream at the same weight; unnamed, that comes last.
+        // A coding wins over the plain stream at the same weight. If `identity` is not named, it has
+        // the lowest weight.
         let mut least = asked.identity.unwrap_or(0).max(1);
         for (coding, weight) in asked.codings() {
             if weight >= least {
@@ -32,7 +34,7 @@ impl Coding {
         best
     }
 
-    /// Says in a response's head what its body comes in, and that this depends on the request.
+    /// Sets `Content-Encoding`, and the `Vary` that makes the response depend on the request.
     pub(crate) fn describe(coding: Option<Self>, response: &mut HeaderMap) {
         response.append(VARY, HeaderValue::from_static("accept-encoding"));
         if let Some(coding) = coding {
@@ -50,14 +52,14 @@ impl Coding {
     }
 }
 
-/// How much a client likes each coding, in thousandths; `None` where it says nothing.
+/// The weight that a client gives each coding, in thousandths. `None` if it does not name the coding.
 #[derive(Default)]
 struct Weights {
     zstd: Option<u16>,
     gzip: Option<u16>,
     brotli: Option<u16>,
     identity: Option<u16>,
-    /// Of all that is not named.
+    /// The weight of every coding that is not named: `*`.
     others: Option<u16>,
 }
 
@@ -87,7 +89,7 @@ impl Weights {
         *known = Some(known.map_or(weight, |before| before.min(weight)));
     }
 
-    /// The cheapest first: of those that are liked the same it is taken.
+    /// The codings, the cheapest first. It is chosen among codings of the same weight.
     fn codings(&self) -> [(Coding, u16); 3] {
         [
             (Coding::Zstd, self.zstd),
@@ -98,7 +100,7 @@ impl Weights {
     }
 }
 
-/// `gzip` or `gzip;q=0.5`.
+/// The name and the weight of an entry such as `gzip` or `gzip;q=0.5`.
 fn weighted(part: &str) -> Option<(&str, u16)> {
     let Some((name, parameter)) = part.split_once(';') else {
         return Some((trimmed(part), 1000));
@@ -108,12 +110,12 @@ fn weighted(part: &str) -> Option<(&str, u16)> {
     Some((trimmed(name), weight?))
 }
 
-/// Without the blanks that HTTP allows.
+/// Without the spaces and tabs that HTTP allows around a token.
 fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// A weight: 0 or 1, with at most three digits behind the point.
+/// A weight in thousandths. Its text is 0 to 1, with at most three digits after the point.
 ///
 /// Spec: [RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-12.4.2).
 fn thousandths(text: &str) -> Option<u16> {
@@ -153,7 +155,7 @@ mod tests {
     const BROTLI: Option<Coding> = Some(Coding::Brotli);
 
     #[test]
-    fn who_asks_for_nothing_gets_the_plain_stream() {
+    fn a_client_that_names_no_coding_of_ours_gets_the_plain_stream() {
         check_all(&[], PLAIN);
         check("", PLAIN);
         check(" , ,\t", PLAIN);
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_liked_the_same_the_cheapest_is_taken() {
+    fn of_equal_weights_the_cheapest_coding_wins() {
         check("gzip, deflate, br, zstd", ZSTD);
         check("gzip, deflate, br", GZIP);
         check("br", BROTLI);
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_weight_is_refused() {
+    fn a_weight_of_zero_refuses_a_coding() {
         check("gzip;q=0", PLAIN);
         check("gzip;q=0.000", PLAIN);
         check("zstd;q=0, gzip", GZIP);
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn who_refuses_everything_gets_the_plain_stream() {
+    fn a_client_that_refuses_everything_gets_the_plain_stream() {
         check("identity;q=0", PLAIN);
         check("identity;q=0, *;q=0", PLAIN);
         check("identity;q=0, deflate", PLAIN);
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn case_and_blanks_do_not_matter() {
+    fn case_spaces_and_tabs_are_ignored() {
         check("GZip", GZIP);
         check("X-GZIP", GZIP);
         check("\tbr ; Q=0.5 , ZSTD\t;\tq=0.25", BROTLI);
@@ -216,13 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn repeated_headers_are_one() {
+    fn repeated_headers_count_as_one() {
         check_all(&[b"br;q=0.5", b"", b"gzip"], GZIP);
         check_all(&[b"gzip", b"gzip;q=0"], PLAIN);
     }
 
     #[test]
-    fn what_is_malformed_is_passed_over() {
+    fn malformed_entries_are_ignored() {
         for part in [
             "zstd;q=",
             "zstd;q",

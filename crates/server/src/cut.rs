@@ -1,4 +1,4 @@
-//! Owns `Cut`: the break of a stream, behind what its connection has still to write.
+//! `CutAfter`: the writes that a failed session waits for before its response is cut.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,79 +15,78 @@ use tokio::time::Instant;
 use crate::Outgoing;
 use crate::timer::{Timer, after};
 
-/// How long frames may take to leave: 5 s. Then the stream breaks all the same.
+/// How long the frames of a stream may take to leave: 5 s. Then the response is cut anyway.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a head may take, where no frame follows it whose leaving would tell: 100 ms.
+/// How long a head may take to leave if no frame follows it: 100 ms. Nothing reports when it has left.
 const PATIENCE_FOR_HEAD: Duration = Duration::from_millis(100);
 
-/// What the break of a stream waits for.
+/// The writes that a failed session waits for before its response is cut.
 #[derive(Debug, Default)]
-pub(crate) enum Cut {
-    /// Nothing: whoever polls the body has had a turn to write.
+pub(crate) enum CutAfter {
+    /// None: the connection has had a turn to write before each poll.
     #[default]
-    AtOnce,
-    /// The connection, which is this stream's alone.
-    BehindConnection(Outgoing),
+    Nothing,
+    /// All writes of the connection, which belongs to this stream alone.
+    Connection(Outgoing),
     /// The frames of this stream.
-    BehindFrames(Box<Frames>),
+    Frames(Box<UnwrittenFrames>),
 }
 
-impl Cut {
-    /// Of the stream that answers this request.
+impl CutAfter {
+    /// For the stream that answers this request.
     pub(crate) fn of(request: &Parts) -> Self {
         if request.version >= Version::HTTP_2 {
-            return Self::BehindFrames(Box::default());
+            return Self::Frames(Box::default());
         }
         let outgoing = request.extensions.get::<Outgoing>();
-        outgoing.map_or(Self::AtOnce, |outgoing| {
-            Self::BehindConnection(outgoing.clone())
-        })
+        outgoing.map_or(Self::Nothing, |outgoing| Self::Connection(outgoing.clone()))
     }
 
-    /// The same frame, known until it has left if that matters.
-    pub(crate) fn watch(&mut self, frame: Bytes) -> Bytes {
+    /// Returns the frame, tracked until it was written if the cut waits for frames.
+    pub(crate) fn track(&mut self, frame: Bytes) -> Bytes {
         match self {
-            Self::BehindFrames(frames) => frames.watch(frame),
-            Self::AtOnce | Self::BehindConnection(_) => frame,
+            Self::Frames(frames) => frames.track(frame),
+            Self::Nothing | Self::Connection(_) => frame,
         }
     }
 
-    /// Ready once the stream may break. Nothing is handed out any more.
+    /// Ready when the response may be cut. Called after the last frame.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::AtOnce => Poll::Ready(()),
-            Self::BehindConnection(outgoing) => outgoing.poll_written(cx),
-            Self::BehindFrames(frames) => frames.poll(cx),
+            Self::Nothing => Poll::Ready(()),
+            Self::Connection(outgoing) => outgoing.poll_written(cx),
+            Self::Frames(frames) => frames.poll(cx),
         }
     }
 }
 
-/// The frames of a stream over HTTP/2, where a connection that resets a stream forgets what it has
-/// not written of it, be it the head: a task of its own writes.
+/// The unwritten frames of a stream over HTTP/2. There another task writes, and a connection that
+/// resets a stream drops the unwritten part of it, even the head.
 ///
-/// They leave in their order, and are dropped once they are written. An empty one as a mark would
-/// do as well, and be taken for a flood where many streams break.
+/// Frames are written in order, and dropped after they were written, so the count of undropped frames
+/// shows when all have left. An empty frame at the end would show that too, but many such frames, as
+/// when many streams fail, look like a flood to the peer.
 #[derive(Default)]
-pub(crate) struct Frames {
+pub(crate) struct UnwrittenFrames {
     unwritten: Arc<Unwritten>,
     has_frames: bool,
     due: Option<Instant>,
     timer: Timer,
 }
 
-impl Frames {
-    /// The same frame, known until it has left.
-    fn watch(&mut self, frame: Bytes) -> Bytes {
+impl UnwrittenFrames {
+    /// Returns the frame, tracked until it was written.
+    fn track(&mut self, frame: Bytes) -> Bytes {
         self.has_frames = true;
         self.unwritten.frames.fetch_add(1, Ordering::Relaxed);
         let unwritten = Arc::clone(&self.unwritten);
-        Bytes::from_owner(Watched { frame, unwritten })
+        Bytes::from_owner(TrackedFrame { frame, unwritten })
     }
 
-    /// Ready once all have left.
+    /// Ready when all frames were written.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Before the look, so that nothing is missed in between.
+        // Registered before the count is read, so that no change in between is missed.
         self.unwritten.body.register(cx.waker());
         if self.has_frames && self.unwritten.frames.load(Ordering::Acquire) == 0 {
             return Poll::Ready(());
@@ -102,33 +101,33 @@ impl Frames {
     }
 }
 
-impl fmt::Debug for Frames {
+impl fmt::Debug for UnwrittenFrames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frames")
+        f.debug_struct("UnwrittenFrames")
             .field("frames", &self.unwritten.frames)
             .finish_non_exhaustive()
     }
 }
 
-/// What a connection has still to write of a stream.
+/// The number of unwritten frames of a stream, and the body's task, which waits for them.
 #[derive(Default)]
 struct Unwritten {
     frames: AtomicUsize,
     body: AtomicWaker,
 }
 
-struct Watched {
+struct TrackedFrame {
     frame: Bytes,
     unwritten: Arc<Unwritten>,
 }
 
-impl AsRef<[u8]> for Watched {
+impl AsRef<[u8]> for TrackedFrame {
     fn as_ref(&self) -> &[u8] {
         &self.frame
     }
 }
 
-impl Drop for Watched {
+impl Drop for TrackedFrame {
     fn drop(&mut self) {
         if self.unwritten.frames.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.unwritten.body.wake();

@@ -1,31 +1,32 @@
-//! Owns `Drain`: all sessions of a server ended on purpose, and who is still to go.
+//! `Drain`: ends all sessions of a server, and waits until they and their connections are gone.
 
 use std::fmt;
 use std::mem;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tidings_proto::Event;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::Reason;
 use crate::shared::Shared;
 use crate::timer::after;
 
-/// Ends all sessions of a server on purpose, as before a new version starts.
+/// Ends all sessions of a server, for example before a new version starts.
 ///
-/// A drain starts once and for good. Each session that it knows is then told by a `retry:` field
-/// when to come back, after what was sent, and its stream ends cleanly. What is still open at the
-/// deadline is cut: a client that reads nothing cannot be told anything, and would hold the server
-/// for ever.
+/// A drain starts once, and stays started. Each open session then sends a `retry:` field, which gives
+/// its client a time to reconnect, and ends cleanly after the events it has queued. At the deadline
+/// the drain cuts every connection that is still open. Without that, a client that does not read would
+/// keep the server running for ever.
 ///
-/// It knows the sessions of requests that carry it in their extensions, and the connections under an
-/// [`IoDeadline`](crate::IoDeadline) that was given it. The latter are what it cuts. A clone is the
-/// same drain; sessions may come and go at many servers over one.
+/// A drain ends the sessions of requests that carry it in their extensions or
+/// [options](crate::SessionOptions::drain). It waits for the connections whose
+/// [`IoDeadline`](crate::IoDeadline) has it, and those are the ones it cuts. Clones are the same drain,
+/// so several servers can share one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,45 +35,45 @@ use crate::timer::after;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let drain = Drain::new().deadline(Duration::from_secs(2));
-/// // Each request that a server hands on: `request.extensions_mut().insert(drain.clone())`.
+/// // For each request: `request.extensions_mut().insert(drain.clone())`.
 /// drain.start();
 /// assert_eq!(drain.finished().await, Drained::Clean);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Drain(Arc<Inner>);
+pub struct Drain(Arc<DrainInner>);
 
 /// How a [`Drain`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Drained {
-    /// Every session and every connection went by itself.
+    /// Every session and every connection ended before the deadline.
     Clean,
-    /// The deadline passed, and what was left is cut.
+    /// Some sessions or connections were still open at the deadline. Their connections are cut.
     Cut,
 }
 
 #[derive(Default)]
-struct Inner {
-    /// When what is left is cut. Set as the drain starts, under the registry's lock.
+struct DrainInner {
+    /// When the open connections are cut. Set when the drain starts, under the lock of the registry.
     cut_off: OnceLock<Instant>,
     registry: Mutex<Registry>,
-    /// The drain has started, or the last one has left.
+    /// Notified when the drain starts, and when the last session or connection ends.
     changed: Notify,
 }
 
 struct Registry {
     deadline: Duration,
     retry: RangeInclusive<Duration>,
-    /// Empty for those that end by themselves.
+    /// The open sessions. Those that may finish by themselves have an empty `Weak`.
     sessions: Slab<Weak<Shared>>,
     connections: Slab<Wakers>,
 }
 
-/// Of the tasks that wait on one connection, by [`Side`].
+/// The wakers of the tasks that wait for one connection, by [`Side`].
 type Wakers = [Option<Waker>; 2];
 
-/// Which half of a connection a task waits for: two tasks may have one each.
+/// The half of a connection that a task waits for. Each half may have a task of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Read,
@@ -86,59 +87,62 @@ impl Drain {
         Self(Arc::default())
     }
 
-    /// How long sessions and connections have to end once the drain has started: 10 s by default.
-    /// What is still open then is cut.
+    /// Sets how long sessions and connections have to end after the drain has started. Default: 10 s.
+    /// Connections that are still open then are cut.
     ///
-    /// It holds for all clones, and is without effect once the drain has started.
+    /// Applies to all clones. Has no effect after the drain has started.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         self.0.lock().deadline = deadline;
         self
     }
 
-    /// When clients come back: each session is told a random time of this range, in whole
-    /// milliseconds, so that they do not all come at once. 1 s to 5 s by default; a range that ends
-    /// before it starts is its start alone.
+    /// Sets how long clients wait before they reconnect. Default: 1 s to 5 s.
     ///
-    /// It holds for all clones, and for sessions that are still told.
+    /// Each session sends a random time of this range, in whole milliseconds, so that the clients do
+    /// not all return at the same time. A range that ends before it starts is only its start.
+    ///
+    /// Applies to all clones, and to the sessions that have not sent their `retry:` field yet.
     #[must_use]
     pub fn retry(self, range: RangeInclusive<Duration>) -> Self {
         self.0.lock().retry = range;
         self
     }
 
-    /// Starts the drain; another call changes nothing.
+    /// Starts the drain. Further calls have no effect.
     pub fn start(&self) {
         let (sessions, wakers) = {
             let mut registry = self.0.lock();
             if self.is_started() {
                 return;
             }
-            self.0.cut_off.get_or_init(|| after(registry.deadline));
-            // Whom this ends and wakes may come back here: only after the lock is released.
+            let deadline = registry.deadline;
+            self.0.cut_off.get_or_init(|| after(deadline).into_std());
             (registry.sessions(), registry.take_wakers())
         };
+        // Only after the lock is released: the tasks and drops of the caller that this runs may use
+        // the drain.
         tracing::debug!(sessions = sessions.len(), "a drain has started");
         for (session, retry) in sessions {
             if let Some(session) = session.upgrade() {
-                tell(&session, retry);
+                end_session(&session, retry);
             }
         }
         wakers.into_iter().for_each(Waker::wake);
         self.0.changed.notify_waiters();
     }
 
-    /// Whether the drain has started: no new session should open.
+    /// Whether the drain has started. Requests are answered 503 then.
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.cut_off().is_some()
     }
 
-    /// Ready once the drain has started, at once if it has: what a loop that accepts connections
-    /// waits for beside the next one.
+    /// Waits until the drain has started. A loop that accepts connections waits for this beside the
+    /// next connection.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing is lost.
+    /// Dropping the future loses nothing.
     pub fn started(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let inner = Arc::clone(&self.0);
         async move {
@@ -146,54 +150,55 @@ impl Drain {
         }
     }
 
-    /// The instant at which what is still open is cut: `None` before the drain starts.
+    /// The instant at which open connections are cut. `None` before the drain starts.
     #[must_use]
     pub fn cut_off(&self) -> Option<Instant> {
         self.0.cut_off.get().copied()
     }
 
-    /// Waits until the drain has started, and then until all sessions and connections are gone, or
+    /// Waits until the drain has started, and then until all sessions and connections have ended or
     /// the deadline has passed.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing is lost.
+    /// Dropping the future loses nothing.
     pub async fn finished(&self) -> Drained {
         let cut_off = self.0.wait_for(|| self.0.cut_off.get().copied()).await;
         let all_gone = self.0.wait_for(|| self.0.lock().is_empty().then_some(()));
-        match timeout_at(cut_off, all_gone).await {
+        match timeout_at(cut_off.into(), all_gone).await {
             Ok(()) => Drained::Clean,
             Err(_) => Drained::Cut,
         }
     }
 
-    /// How many sessions are open.
+    /// The number of open sessions.
     #[must_use]
     pub fn open_sessions(&self) -> usize {
         self.0.lock().sessions.len()
     }
 
-    /// How many connections under an [`IoDeadline`](crate::IoDeadline) with this drain are open.
+    /// The number of open connections whose [`IoDeadline`](crate::IoDeadline) has this drain.
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.0.lock().connections.len()
     }
 
-    /// A random time of the range after which clients come back.
+    /// A random time after which a client reconnects.
     pub(crate) fn random_retry(&self) -> Duration {
         self.0.lock().random_retry()
     }
 
-    /// Ends the session when the drain starts: at once if it has.
+    /// Ends the session when the drain starts, or at once if it has started.
     pub(crate) fn register_session(&self, session: &Arc<Shared>) -> DrainedSession {
         let registered = self.register(Arc::downgrade(session));
-        // Looked at after the session became known: either this sees the start, or the start saw it.
+        // Checked after the session was registered: either this sees that the drain has started, or
+        // the start sees the session.
         if self.is_started() {
-            tell(session, self.random_retry());
+            end_session(session, self.random_retry());
         }
         registered
     }
 
-    /// Waits for a session that ends by itself.
+    /// Waits for a session that may finish by itself.
     pub(crate) fn await_session(&self) -> DrainedSession {
         self.register(Weak::new())
     }
@@ -230,12 +235,12 @@ impl fmt::Debug for Drain {
     }
 }
 
-/// Tells a session's client when to come back, after what was sent, and ends the session.
-fn tell(session: &Shared, retry: Duration) {
+/// Sends the `retry:` field after the queued events, and ends the session.
+fn end_session(session: &Shared, retry: Duration) {
     session.end_with(Reason::Drained, Event::default().retry(retry).encode());
 }
 
-/// One session that a drain ends. Dropped, the drain forgets it.
+/// A session that a drain ends. When it is dropped, the drain no longer waits for it.
 pub(crate) struct DrainedSession {
     drain: Drain,
     key: usize,
@@ -245,38 +250,36 @@ impl Drop for DrainedSession {
     fn drop(&mut self) {
         self.drain
             .0
-            .leave(|registry| registry.sessions.try_remove(self.key));
+            .remove(|registry| registry.sessions.remove(self.key));
     }
 }
 
-/// One connection that a drain waits for, and cuts. Dropped, the drain forgets it.
+/// A connection that a drain waits for and cuts. When it is dropped, the drain no longer waits for
+/// it.
 pub(crate) struct DrainedConnection {
     drain: Drain,
     key: usize,
-    /// Those that the drain knows, so that it is asked only when they change.
+    /// A copy of the registered wakers, so that the registry is locked only when one changes.
     known: Wakers,
 }
 
 impl DrainedConnection {
-    /// When the connection is cut. While nobody knows, the waker is woken when the drain starts.
+    /// When the connection is cut. Before the drain starts, it registers the waker for the start.
     pub(crate) fn cut_off(&mut self, side: Side, waker: &Waker) -> Option<Instant> {
         let known = &mut self.known[side as usize];
         if self.drain.is_started() || known.as_ref().is_some_and(|known| known.will_wake(waker)) {
             return self.drain.cut_off();
         }
         *known = Some(waker.clone());
-        let stale = self
-            .drain
-            .0
-            .lock()
-            .connections
-            .get_mut(self.key)
-            .and_then(|wakers| wakers[side as usize].replace(waker.clone()));
+        let stale = {
+            let connections = &mut self.drain.0.lock().connections;
+            connections[self.key][side as usize].replace(waker.clone())
+        };
         drop(stale);
         let cut_off = self.drain.cut_off();
         if cut_off.is_some() {
-            // It started meanwhile, and may have missed this waker: whoever waits for the start
-            // beside the connection is to look again.
+            // The drain started in between and may have missed this waker. The task may also wait
+            // for the start itself, so it is woken.
             waker.wake_by_ref();
         }
         cut_off
@@ -287,19 +290,19 @@ impl Drop for DrainedConnection {
     fn drop(&mut self) {
         self.drain
             .0
-            .leave(|registry| registry.connections.try_remove(self.key));
+            .remove(|registry| registry.connections.remove(self.key));
     }
 }
 
-impl Inner {
+impl DrainInner {
     fn lock(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is something to look at, which is asked whenever something has changed.
+    /// Waits until `look` finds something. It looks again after each change.
     async fn wait_for<T>(&self, look: impl Fn() -> Option<T>) -> T {
         loop {
-            // Hears of what changes from here on.
+            // Created before `look` is called, so that no change in between is missed.
             let changed = self.changed.notified();
             if let Some(found) = look() {
                 return found;
@@ -308,13 +311,14 @@ impl Inner {
         }
     }
 
-    /// Forgets one, and tells who waits for the last. What is forgotten is dropped without the lock.
-    fn leave<T>(&self, forget: impl FnOnce(&mut Registry) -> Option<T>) {
-        let (forgotten, is_empty) = {
+    /// Removes one entry, and wakes the tasks that wait for the last one. The entry is dropped after
+    /// the lock is released.
+    fn remove<T>(&self, remove: impl FnOnce(&mut Registry) -> T) {
+        let (removed, is_empty) = {
             let mut registry = self.lock();
-            (forget(&mut registry), registry.is_empty())
+            (remove(&mut registry), registry.is_empty())
         };
-        drop(forgotten);
+        drop(removed);
         if is_empty && self.cut_off.get().is_some() {
             self.changed.notify_waiters();
         }
@@ -326,7 +330,7 @@ impl Registry {
         self.sessions.is_empty() && self.connections.is_empty()
     }
 
-    /// Each session, and when its client is to come back.
+    /// Each session, with the time after which its client reconnects.
     fn sessions(&self) -> Vec<(Weak<Shared>, Duration)> {
         let sessions = self.sessions.iter();
         sessions

@@ -1,4 +1,4 @@
-//! Owns `EncodedBody`: a session whose frames leave in a content coding.
+//! `EncodedBody`: the body of an open session whose frames are compressed.
 
 use std::error::Error;
 use std::task::{Context, Poll};
@@ -9,12 +9,13 @@ use crate::coding::Coding;
 use crate::encoder::Encoder;
 use crate::open_body::OpenBody;
 
+/// The body of an open session whose frames are compressed.
 #[derive(Debug)]
 pub(crate) struct EncodedBody {
     open: OpenBody,
     encoder: Encoder,
-    /// The connection's, to write a piece, as more are to come of the same frame.
-    is_turn_of_connection: bool,
+    /// The next poll lets the connection write a piece, because more pieces of the frame follow.
+    must_yield: bool,
 }
 
 impl EncodedBody {
@@ -22,16 +23,16 @@ impl EncodedBody {
         Self {
             open,
             encoder: Encoder::new(coding),
-            is_turn_of_connection: false,
+            must_yield: false,
         }
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<SessionFrame> {
         loop {
-            // Of a huge frame, which is encoded in turns; the handler runs behind the last.
+            // A huge frame is encoded piece by piece. The handler runs again after the last piece.
             if self.encoder.has_piece() {
-                if self.is_turn_of_connection {
-                    self.is_turn_of_connection = false;
+                if self.must_yield {
+                    self.must_yield = false;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -49,11 +50,11 @@ impl EncodedBody {
         }
     }
 
-    /// `None` if what is left is encoded as nothing.
+    /// The next piece. `None` if the rest of the frame encodes to no bytes.
     fn poll_piece(&mut self) -> Option<SessionFrame> {
         match self.encoder.poll_piece() {
             Ok(piece) => {
-                self.is_turn_of_connection = self.encoder.has_piece();
+                self.must_yield = self.encoder.has_piece();
                 piece.map(SessionFrame::Data)
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Owns `Encoder`: one stream in a content coding, of which every frame can be decoded as it comes.
+//! `Encoder`: compresses one stream so that each frame can be decoded as soon as it arrives.
 
 use std::fmt;
 use std::io;
@@ -13,17 +13,17 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 use crate::coding::Coding;
 
-/// What is compressed at a time, at most: a huge event leaves others their turn, and is never held
-/// twice.
+/// The most that one step compresses: 64 KiB. So a huge event does not block other streams, and is
+/// not in memory twice.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What the libraries write to at a time.
+/// The size of the buffer that the compression libraries write to.
 const SCRATCH_BYTES: usize = 4 * 1024;
 
-// Tuned for frames of some hundred bytes, each flushed, on thousands of connections: tables and
-// windows far under the libraries' defaults cost percents of the ratio and spare most of the memory.
-// Traps are zstd's tables, at level 3 made for 830 KiB whatever the window, and brotli's from
-// quality 5 on, made for 33 MiB with a window of 64 KiB or less.
+// Tuned for flushed frames of a few hundred bytes on thousands of connections. Tables and windows far
+// smaller than the libraries' defaults cost a few percent of the ratio and save most of the memory.
+// Two defaults are traps. zstd at level 3 allocates tables of 830 KiB for any window. brotli from
+// quality 5 on allocates tables of 33 MiB with a window of 64 KiB or less.
 const ZSTD_LEVEL: i32 = 3;
 const ZSTD_WINDOW_LOG: u32 = 15;
 const ZSTD_TABLE_LOG: u32 = 13;
@@ -33,16 +33,16 @@ const BROTLI_QUALITY: i32 = 3;
 const BROTLI_WINDOW_LOG: i32 = 14;
 const BROTLI_BLOCK_LOG: i32 = 16;
 
-/// A stream in a content coding: frames in, pieces out.
+/// Compresses one stream: frames in, pieces out.
 ///
-/// All frames share one state, and behind each it is flushed, so that whoever has the pieces of a
-/// frame can decode all of it.
+/// All frames share one state. It is flushed after each frame, so that a client that has all pieces of
+/// a frame can decode the whole frame.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     coding: Coding,
-    /// `None` before the first frame: a stream that is quiet costs nothing.
+    /// `None` before the first frame, so that a stream without events costs no memory.
     codec: Option<Codec>,
-    /// What is not compressed yet of the frame.
+    /// The part of the frame that is not compressed yet.
     rest: Bytes,
     is_ended: bool,
     is_over: bool,
@@ -59,35 +59,38 @@ impl Encoder {
         }
     }
 
-    /// A frame leaves. The one before has left.
+    /// Starts the next frame. The previous one must be compressed entirely.
     pub(crate) fn handle_data(&mut self, bytes: Bytes) {
-        debug_assert!(self.rest.is_empty(), "a frame that has not left is lost");
+        assert!(
+            self.rest.is_empty(),
+            "the previous frame is not compressed yet"
+        );
         self.rest = bytes;
     }
 
-    /// The stream ends behind the frame that leaves. A stream that breaks is not told: without the
-    /// end of the coding it can be told from a whole one.
+    /// Ends the coding after the current frame. Not called for a stream that is cut: the missing end
+    /// shows the client that the stream is incomplete.
     pub(crate) fn handle_end(&mut self) {
         self.is_ended = true;
     }
 
-    /// There is a piece, unless what is left compresses to nothing.
+    /// Whether there is a piece, unless the rest of the frame compresses to no bytes.
     pub(crate) fn has_piece(&self) -> bool {
         !self.rest.is_empty() || (self.is_ended && !self.is_over)
     }
 
-    /// The end of the coding has left.
+    /// Whether the end of the coding was returned.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// The next piece of what leaves, never empty; `None` if there is none.
+    /// The next piece, never empty; `None` if there is none.
     pub(crate) fn poll_piece(&mut self) -> io::Result<Option<Bytes>> {
         let mut piece = Vec::new();
         while piece.is_empty() && self.has_piece() {
             self.encode_into(&mut piece)?;
         }
-        // Exact, as a piece may wait in the connection's queue.
+        // Without spare capacity, because a piece may wait in the connection's queue.
         Ok((!piece.is_empty()).then(|| Bytes::from(piece.into_boxed_slice())))
     }
 
@@ -137,7 +140,7 @@ impl Codec {
         })
     }
 
-    /// Appends to the piece what a step writes, until it says that it is done.
+    /// Appends the output of `step` to the piece, until `step` returns `true`.
     fn write(
         &mut self,
         piece: &mut Vec<u8>,
@@ -161,7 +164,7 @@ impl fmt::Debug for Codec {
     }
 }
 
-/// That of compression-codecs has a fixed window, and tables for it.
+/// A gzip encoder with a window of our size. The one of `compression-codecs` has a fixed window.
 struct GzipEncoder(Compress);
 
 impl GzipEncoder {
@@ -179,8 +182,8 @@ impl GzipEncoder {
         let (read, written) = (self.0.total_in(), self.0.total_out());
         let unwritten = output.initialize_unwritten();
         let status = self.0.compress(input.unwritten(), unwritten, flush)?;
-        input.advance(length(self.0.total_in() - read)?);
-        output.advance(length(self.0.total_out() - written)?);
+        input.advance(length(self.0.total_in() - read));
+        output.advance(length(self.0.total_out() - written));
         Ok(status)
     }
 }
@@ -197,7 +200,8 @@ impl EncodeV2 for GzipEncoder {
 
     fn flush(&mut self, output: &mut WriteBuffer<'_>) -> io::Result<bool> {
         self.compress(&mut PartialBuffer::new(&[]), output, FlushCompress::Sync)?;
-        // Else there may be more. Asked again, it writes that, and no second mark.
+        // A full buffer may mean that more output follows. Another call writes it, without a second
+        // sync marker.
         Ok(!output.has_no_spare_space())
     }
 
@@ -207,9 +211,9 @@ impl EncodeV2 for GzipEncoder {
     }
 }
 
-/// Of a part of a buffer.
-fn length(bytes: u64) -> io::Result<usize> {
-    usize::try_from(bytes).map_err(io::Error::other)
+/// The length of a part of a buffer.
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or_else(|_| unreachable!("a buffer is in memory"))
 }
 
 #[cfg(test)]
@@ -220,7 +224,7 @@ mod tests {
 
     const CODINGS: [Coding; 3] = [Coding::Zstd, Coding::Gzip, Coding::Brotli];
 
-    /// All pieces that there are.
+    /// All pieces that are ready.
     fn pieces(encoder: &mut Encoder) -> Vec<Bytes> {
         let mut pieces = Vec::new();
         while let Some(piece) = encoder.poll_piece().unwrap() {
@@ -231,7 +235,7 @@ mod tests {
         pieces
     }
 
-    /// A receiver: what can be decoded of what came.
+    /// A receiver that decodes each piece as it arrives.
     enum Receiver {
         Gzip(Box<flate2::write::GzDecoder<Vec<u8>>>),
         Brotli(Box<brotli::DecompressorWriter<Vec<u8>>>),
@@ -243,7 +247,7 @@ mod tests {
             let decoded = Vec::new();
             match coding {
                 Coding::Gzip => Self::Gzip(Box::new(flate2::write::GzDecoder::new(decoded))),
-                // It keeps what is over its buffer until it hears more.
+                // It keeps output that exceeds its buffer until more input arrives.
                 Coding::Brotli => {
                     Self::Brotli(Box::new(brotli::DecompressorWriter::new(decoded, 1 << 20)))
                 }
@@ -251,7 +255,7 @@ mod tests {
             }
         }
 
-        fn hear(&mut self, piece: &[u8]) {
+        fn receive(&mut self, piece: &[u8]) {
             match self {
                 Self::Gzip(decoder) => {
                     decoder.write_all(piece).unwrap();
@@ -268,7 +272,7 @@ mod tests {
             }
         }
 
-        fn heard(&self) -> &[u8] {
+        fn decoded(&self) -> &[u8] {
             match self {
                 Self::Gzip(decoder) => decoder.get_ref(),
                 Self::Brotli(decoder) => decoder.get_ref(),
@@ -277,7 +281,7 @@ mod tests {
         }
     }
 
-    /// The whole, by a decoder that fails unless the end is there.
+    /// The whole stream, by a decoder that fails if the end of the coding is missing.
     fn decoded(coding: Coding, whole: &[u8]) -> io::Result<Vec<u8>> {
         let mut decoded = Vec::new();
         match coding {
@@ -298,7 +302,7 @@ mod tests {
         (0..length).map(|_| next()).collect()
     }
 
-    /// Sends these frames, hears each before the next, and decodes the whole.
+    /// Sends these frames, decodes each before the next, and then decodes the whole stream.
     fn check(frames: &[&[u8]]) {
         for coding in CODINGS {
             let mut encoder = Encoder::new(coding);
@@ -308,10 +312,14 @@ mod tests {
                 encoder.handle_data(Bytes::copy_from_slice(frame));
                 sent.extend_from_slice(frame);
                 for piece in pieces(&mut encoder) {
-                    receiver.hear(&piece);
+                    receiver.receive(&piece);
                     wire.extend_from_slice(&piece);
                 }
-                assert!(receiver.heard() == sent, "{coding:?}: after {}", sent.len());
+                assert!(
+                    receiver.decoded() == sent,
+                    "{coding:?}: after {}",
+                    sent.len()
+                );
             }
             if let Ok(decoded) = decoded(coding, &wire) {
                 assert!(wire.is_empty() && decoded.is_empty(), "{coding:?}: an end");
@@ -325,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_reads_back_frame_by_frame() {
+    fn each_frame_reads_back_before_the_next() {
         check(&[]);
         check(&[b"data: a\n\n"]);
         check(&[b"a".as_slice(); 3]);
@@ -354,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_frame_leaves_in_pieces() {
+    fn a_huge_frame_is_compressed_in_pieces() {
         let huge = noise(1 << 20);
         for coding in CODINGS {
             let mut encoder = Encoder::new(coding);
@@ -367,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_has_left_is_not_held() {
+    fn a_compressed_frame_is_released() {
         for coding in CODINGS {
             let mut encoder = Encoder::new(coding);
             let shared = Bytes::from(noise(1000));
@@ -378,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leaves_of_nothing() {
+    fn an_empty_frame_has_no_piece() {
         for coding in CODINGS {
             let mut encoder = Encoder::new(coding);
             assert!(encoder.poll_piece().unwrap().is_none());

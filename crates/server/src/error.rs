@@ -1,104 +1,215 @@
-//! Owns what can go wrong in a session: `Error` and `TrySendError` for who sends, `HandlerError` for who
-//! handles.
+//! The errors of a session: of its sends, of its handler, and of its response body.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use tidings_proto::EncodedEvents;
 
-/// Why something could not be sent.
-#[derive(Debug)]
+/// An event that was not sent, because the session is closed.
+///
+/// A handler ends with it by `?`. After a close that is no failure: nothing is traced, and the
+/// response ends as it would have ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendError {
+    kind: SendErrorKind,
+}
+
+/// Why an event was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Error {
-    /// The session is over: it was closed, or the client is gone.
+pub enum SendErrorKind {
+    /// The session is closed, or its client has disconnected.
     Closed,
-    /// The value could not be written as JSON.
-    #[cfg(feature = "json")]
+}
+
+impl SendError {
+    pub(crate) const CLOSED: Self = Self {
+        kind: SendErrorKind::Closed,
+    };
+
+    /// Why the event was not sent.
+    #[must_use]
+    pub fn kind(&self) -> SendErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            SendErrorKind::Closed => f.write_str("the session is closed"),
+        }
+    }
+}
+
+impl StdError for SendError {}
+
+/// A value that was not sent: the session is closed, or the value cannot be written as JSON.
+#[cfg(feature = "json")]
+#[derive(Debug)]
+pub struct SendJsonError(JsonFailure);
+
+/// Why a value was not sent.
+#[cfg(feature = "json")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SendJsonErrorKind {
+    /// The session is closed, or its client has disconnected.
+    Closed,
+    /// The value cannot be written as JSON, or its variant cannot name an event. `source()` is the
+    /// error of `serde_json`.
+    Json,
+}
+
+#[cfg(feature = "json")]
+#[derive(Debug)]
+enum JsonFailure {
+    Send(SendError),
     Json(serde_json::Error),
 }
 
-impl fmt::Display for Error {
+#[cfg(feature = "json")]
+impl SendJsonError {
+    pub(crate) fn json(error: serde_json::Error) -> Self {
+        Self(JsonFailure::Json(error))
+    }
+
+    /// Why the value was not sent.
+    #[must_use]
+    pub fn kind(&self) -> SendJsonErrorKind {
+        match &self.0 {
+            JsonFailure::Send(error) => match error.kind {
+                SendErrorKind::Closed => SendJsonErrorKind::Closed,
+            },
+            JsonFailure::Json(_) => SendJsonErrorKind::Json,
+        }
+    }
+}
+
+#[cfg(feature = "json")]
+impl From<SendError> for SendJsonError {
+    fn from(error: SendError) -> Self {
+        Self(JsonFailure::Send(error))
+    }
+}
+
+#[cfg(feature = "json")]
+impl fmt::Display for SendJsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the session is closed"),
-            #[cfg(feature = "json")]
-            Self::Json(_) => f.write_str("the value could not be written as JSON"),
+        match &self.0 {
+            JsonFailure::Send(error) => error.fmt(f),
+            JsonFailure::Json(_) => f.write_str("the value cannot be written as JSON"),
         }
     }
 }
 
-impl StdError for Error {
+#[cfg(feature = "json")]
+impl StdError for SendJsonError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Self::Closed => None,
-            #[cfg(feature = "json")]
-            Self::Json(error) => Some(error),
+        match &self.0 {
+            JsonFailure::Send(_) => None,
+            JsonFailure::Json(error) => Some(error),
         }
     }
 }
 
-/// Why an event was not queued, and the event.
+/// Events that were not queued: the queue is full, or the session is closed.
 #[derive(Debug)]
+pub struct TrySendError {
+    kind: TrySendErrorKind,
+    events: EncodedEvents,
+}
+
+/// Why events were not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum TrySendError {
-    /// There is no room for it now.
-    Full(EncodedEvents),
-    /// The session is over.
-    Closed(EncodedEvents),
+pub enum TrySendErrorKind {
+    /// The queue of the session has no room for them now.
+    Full,
+    /// The session is closed, or its client has disconnected.
+    Closed,
+}
+
+impl TrySendError {
+    pub(crate) fn full(events: EncodedEvents) -> Self {
+        let kind = TrySendErrorKind::Full;
+        Self { kind, events }
+    }
+
+    pub(crate) fn closed(events: EncodedEvents) -> Self {
+        let kind = TrySendErrorKind::Closed;
+        Self { kind, events }
+    }
+
+    /// Why the events were not queued.
+    #[must_use]
+    pub fn kind(&self) -> TrySendErrorKind {
+        self.kind
+    }
+
+    /// The events that were not queued.
+    #[must_use]
+    pub fn into_events(self) -> EncodedEvents {
+        self.events
+    }
 }
 
 impl fmt::Display for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("the queue of the session is full"),
-            Self::Closed(_) => Error::Closed.fmt(f),
+        match self.kind {
+            TrySendErrorKind::Full => f.write_str("the queue of the session is full"),
+            TrySendErrorKind::Closed => SendError::CLOSED.fmt(f),
         }
     }
 }
 
 impl StdError for TrySendError {}
 
-/// Why a handler gave up: any error, turned into this by `?`.
+/// The error of a handler. `?` converts any error into it: each [`std::error::Error`], boxed errors,
+/// `anyhow::Error`, and text.
 ///
-/// The response is cut, so that the client sees that it is not whole, and the error is traced. As
-/// any error becomes one, it is none itself, like that of `anyhow`.
+/// When a handler returns it, the response is cut, so that the client sees that the stream is
+/// incomplete, and the error is traced.
+///
+/// ```
+/// use std::error::Error;
+/// use tidings_server::HandlerError;
+///
+/// fn look_up(user: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+///     Ok(user.parse()?)
+/// }
+///
+/// fn handle(user: &str) -> Result<u32, HandlerError> {
+///     if user.is_empty() {
+///         return Err("the user has no name".into());
+///     }
+///     Ok(look_up(user)?)
+/// }
+/// # assert_eq!(handle("7").unwrap(), 7);
+/// # assert_eq!(handle("").unwrap_err().to_string(), "the user has no name");
+/// ```
+///
+/// Like `anyhow::Error` it is not a `std::error::Error` itself, because `?` could not convert every
+/// other error then. [`as_error`](Self::as_error) borrows the error inside.
 pub struct HandlerError(Box<dyn StdError + Send + Sync>);
 
 impl HandlerError {
-    /// An error of this text; or what `?` does not take, as it is no [`std::error::Error`]: a boxed
-    /// one, or that of `anyhow` or `eyre`.
-    ///
-    /// ```
-    /// use std::error::Error;
-    /// use tidings_server::HandlerError;
-    ///
-    /// fn look_up() -> Result<u32, Box<dyn Error + Send + Sync>> {
-    ///     Ok("7".parse()?)
-    /// }
-    ///
-    /// fn handle() -> Result<(), HandlerError> {
-    ///     match look_up().map_err(HandlerError::new)? {
-    ///         7 => Ok(()),
-    ///         _ => Err(HandlerError::new("it is not there")),
-    ///     }
-    /// }
-    /// # handle().unwrap();
-    /// ```
+    /// An error with this text, or made of this error.
     #[must_use]
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self(error.into())
     }
 
-    /// The error that it was made of.
+    /// The error inside, as it was passed in.
     #[must_use]
     pub fn as_error(&self) -> &(dyn StdError + 'static) {
         self.0.as_ref()
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for HandlerError {
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        Self(error.into())
+        Self::new(error)
     }
 }
 
@@ -114,7 +225,7 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// The handler of a session failed, so its response was cut.
+/// The error of a [`SessionBody`](crate::SessionBody): its handler failed, so the response is cut.
 #[derive(Debug)]
 pub struct BrokenSession(());
 
@@ -136,16 +247,67 @@ impl StdError for BrokenSession {}
 mod tests {
     use super::*;
 
+    type Boxed = Box<dyn StdError + Send + Sync>;
+
+    /// What `?` makes of an error.
+    fn by_question_mark<E>(error: E) -> HandlerError
+    where
+        HandlerError: From<E>,
+    {
+        let fail = || -> Result<(), HandlerError> { Err(error)? };
+        fail().unwrap_err()
+    }
+
     #[test]
-    fn an_error_is_made_of_a_text_or_of_what_is_boxed() {
+    fn every_error_becomes_a_handler_error_unwrapped() {
+        let boxed: Boxed = Box::new(SendError::CLOSED);
+        let with_context = anyhow::Error::new(SendError::CLOSED).context("while sending");
         for error in [
+            by_question_mark(SendError::CLOSED),
+            by_question_mark(boxed),
+            by_question_mark(by_question_mark(SendError::CLOSED)),
+        ] {
+            assert!(error.as_error().is::<SendError>(), "{error:?} is wrapped");
+        }
+        let error = by_question_mark(with_context);
+        assert_eq!(error.to_string(), "while sending");
+        let source = error.as_error().source().unwrap();
+        assert!(source.is::<SendError>(), "{source:?}");
+    }
+
+    #[test]
+    fn text_becomes_a_handler_error() {
+        for error in [
+            by_question_mark("lost"),
+            by_question_mark("lost".to_owned()),
             HandlerError::new("lost"),
-            HandlerError::new("lost".to_owned()),
         ] {
             assert_eq!(error.to_string(), "lost");
         }
-        let boxed: Box<dyn StdError + Send + Sync> = Box::new(Error::Closed);
-        let error = HandlerError::new(boxed);
-        assert!(error.as_error().is::<Error>(), "it is not wrapped");
+    }
+
+    #[test]
+    fn an_error_says_why_nothing_was_sent() {
+        assert_eq!(SendError::CLOSED.kind(), SendErrorKind::Closed);
+        let events = tidings_proto::Event::new("a").encode();
+        let full = TrySendError::full(events.clone());
+        assert_eq!(full.kind(), TrySendErrorKind::Full);
+        assert_eq!(full.to_string(), "the queue of the session is full");
+        assert_eq!(full.into_events(), events);
+        let closed = TrySendError::closed(events);
+        assert_eq!(closed.kind(), TrySendErrorKind::Closed);
+        assert_eq!(closed.to_string(), SendError::CLOSED.to_string());
+    }
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn an_error_of_json_is_the_source_and_a_close_has_none() {
+        let cause = serde_json::from_str::<u8>("x").unwrap_err();
+        let error = SendJsonError::json(cause);
+        assert_eq!(error.kind(), SendJsonErrorKind::Json);
+        assert!(error.source().unwrap().is::<serde_json::Error>());
+        let error = SendJsonError::from(SendError::CLOSED);
+        assert_eq!(error.kind(), SendJsonErrorKind::Closed);
+        assert!(error.source().is_none());
     }
 }

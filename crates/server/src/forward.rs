@@ -1,5 +1,5 @@
-//! Owns how a feed is forwarded into a session: opened before the head, or by a handler, and then handed on
-//! as the client reads.
+//! The forwarding of a `Feed` into a session: it is opened before the head or by a handler, and its
+//! events are sent as the client reads.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -12,48 +12,51 @@ use tidings_proto::{
     EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, MAX_QUEUED_BYTES, Opened,
 };
 
-use crate::open::Answer;
+use crate::open::NoSession;
 use crate::shared::Shared;
-use crate::{Error, HandlerError, Session, SessionBody, SseRequest, TrySendError, meters};
+use crate::{HandlerError, SendError, Session, SessionBody, SseRequest, TrySendErrorKind, meters};
 
-/// The room that there is before a feed is asked for more: half the queue. So what it hands out most
-/// often fits, and a client that reads nothing holds what is queued and little else.
+/// The room that the queue must have before the feed is polled for events: half the queue. So most
+/// batches of a feed fit the queue, and a client that does not read costs little more than its queue.
 const ROOM: usize = MAX_QUEUED_BYTES / 2;
 
 impl SseRequest {
-    /// Opens the stream of a [`Feed`], such as a hub's subscription, from where the client left off,
-    /// and forwards it until it ends; the bytes of its events are not copied.
+    /// Opens the stream of a [`Feed`], such as a subscription of a hub, resumes it after the client's
+    /// last event ID, and forwards its events until it ends. The bytes of the events are not copied.
     ///
-    /// The feed looks first whether there is anything to hear, and may answer in place of a stream:
+    /// The feed opens before the head is sent, and its outcome decides the answer:
     ///
-    /// | it says | answer |
+    /// | outcome | answer |
     /// | --- | --- |
-    /// | [`Opened::Over`] | 204, upon which an `EventSource` comes back no more |
+    /// | [`Opened::Stream`] | 200, and the stream |
+    /// | [`Opened::Over`] | 204, after which an `EventSource` does not reconnect |
     /// | [`FeedErrorKind::Invalid`] | 400 |
     /// | [`FeedErrorKind::Forbidden`] | 403 |
-    /// | [`FeedErrorKind::Unavailable`] | 503 with `Retry-After`, as of [`Limits::retry_after`](crate::Limits::retry_after) |
+    /// | [`FeedErrorKind::Unavailable`] | 503 with the `Retry-After` of [`Limits::retry_after`](crate::Limits::retry_after) |
     ///
-    /// How long it looks is its own business, but a drain that starts meanwhile answers 503. A
-    /// request that [`open`](Self::open) refuses is refused before the feed is asked anything, and a
-    /// HEAD request gets the head without it. All [options](Self::options) hold as they do there.
+    /// The feed may take any time to open. If a drain starts before it is open, the answer is 503. A
+    /// request that [`open`](Self::open) would refuse is refused before the feed is used, and a HEAD
+    /// request is answered with the head, without using it. The [options](Self::options) apply as they
+    /// do there.
     ///
-    /// After that the feed is polled as a handler is: it is asked for more while at most half of the
-    /// session's queue is full (32 KiB), and dropped when the client is gone. What it hands out beyond
-    /// the room that is left waits for it. An error of the feed cuts the response behind what was sent, so
-    /// that the client comes back.
+    /// An open feed is polled like a handler, and dropped when the client disconnects. It is polled for
+    /// events while at least half of the session's queue (32 KiB) is free; events that do not fit the
+    /// free room wait for it. An error of the feed cuts the response after the events sent so far, so
+    /// that the client reconnects.
     ///
-    /// When there is nothing to hand out for the first time, and with each
-    /// [heartbeat](crate::SessionOptions::heartbeat), goes the feed's [`checkpoint`](Feed::checkpoint), if
-    /// it has one: an `id:` alone. So a client that is cut before its first event has an id to come back
-    /// with.
+    /// The first time that the feed has no event ready, and with each
+    /// [heartbeat](crate::SessionOptions::heartbeat), the session sends the feed's
+    /// [`checkpoint`](Feed::checkpoint), if it has one: an `id:` without data. So a client that is cut
+    /// before its first event has an ID to resume with.
     ///
     /// ```
     /// # use http_body_util::BodyExt;
     /// use std::task::{Context, Poll};
     ///
     /// use http::{Request, Response};
-    /// use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, Opened};
-    /// use tidings_server::{SessionBody, SseRequest};
+    /// use tidings_server::{
+    ///     EncodedEvents, Event, EventId, Feed, FeedError, Opened, SessionBody, SseRequest,
+    /// };
     ///
     /// /// Counts to three.
     /// #[derive(Default)]
@@ -99,58 +102,57 @@ impl SseRequest {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing was opened, and the feed is gone.
+    /// If the future is dropped before it is ready, no session was opened, and the feed is dropped.
     pub async fn forward<F: Feed + 'static>(self, mut feed: F) -> Response<SessionBody> {
         let permit = match self.admit() {
             Ok(permit) => permit,
-            Err(answer) => return self.answer(answer),
+            Err(answer) => return self.answer_without_session(answer),
         };
-        match self.look(&mut feed).await {
+        match self.open_feed(&mut feed).await {
             Ok(()) => self.open_admitted(permit, |session| Forwarding {
                 is_open: true,
                 ..Forwarding::new(&session, feed)
             }),
-            Err(answer) => self.answer(answer),
+            Err(answer) => self.answer_without_session(answer),
         }
     }
 
-    /// Whether there is a stream; if not, the answer.
-    async fn look(&self, feed: &mut impl Feed) -> Result<(), Answer> {
+    /// Opens the feed. An error is the answer in place of a stream.
+    async fn open_feed(&self, feed: &mut impl Feed) -> Result<(), NoSession> {
         feed.resume(self.last_event_id().map(EventId::as_str));
         let opened = self.unless_draining(poll_fn(|cx| feed.poll_open(cx)));
         match opened.await? {
             Ok(Opened::Stream) => Ok(()),
-            Ok(Opened::Over) => Err(Answer::NoStream(StatusCode::NO_CONTENT, None)),
+            Ok(Opened::Over) => Err(NoSession::Status(StatusCode::NO_CONTENT, None)),
             Err(error) => Err(self.refuse(&error)),
         }
     }
 
-    fn refuse(&self, error: &FeedError) -> Answer {
+    fn refuse(&self, error: &FeedError) -> NoSession {
         meters::refuse_feed(self.parts.uri.path(), error);
         match error.kind() {
-            FeedErrorKind::Invalid => Answer::NoStream(StatusCode::BAD_REQUEST, None),
-            FeedErrorKind::Forbidden => Answer::NoStream(StatusCode::FORBIDDEN, None),
+            FeedErrorKind::Invalid => NoSession::Status(StatusCode::BAD_REQUEST, None),
+            FeedErrorKind::Forbidden => NoSession::Status(StatusCode::FORBIDDEN, None),
             FeedErrorKind::Unavailable => {
                 let limits = self.options.limits.clone().unwrap_or_default();
                 let retry_after = limits.jittered_retry_after();
-                Answer::NoStream(StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))
+                NoSession::Status(StatusCode::SERVICE_UNAVAILABLE, Some(retry_after))
             }
         }
     }
 }
 
 impl Session {
-    /// Forwards a [`Feed`], such as a hub's subscription, from where the client left off, until it
-    /// ends. The handler may send before, meanwhile and after, and [spawn](Self::spawn) this beside
-    /// itself.
+    /// Forwards a [`Feed`], such as a subscription of a hub, after the client's last event ID, until it
+    /// ends. The handler may send before, during and after that, and may [spawn](Self::spawn) this
+    /// future beside itself. [`SseRequest::forward`] describes how a feed is forwarded.
     ///
-    /// The head has been sent: a feed that is [over](Opened::Over) ends this at once, but cannot be
-    /// answered by 204, so that the client comes back. [`SseRequest::forward`] can, and says how a
-    /// feed is forwarded.
+    /// The head has been sent by now. So a feed that is [over](Opened::Over) completes this future at
+    /// once, but cannot be answered 204, and the client reconnects. Use [`SseRequest::forward`] for the
+    /// 204.
     ///
     /// ```
-    /// use tidings_proto::{Event, Feed, Heartbeat};
-    /// use tidings_server::{HandlerError, Session};
+    /// use tidings_server::{Event, Feed, HandlerError, Heartbeat, Session};
     ///
     /// async fn greet(feed: impl Feed, session: Session) -> Result<(), HandlerError> {
     ///     session.heartbeat(Heartbeat::default());
@@ -160,11 +162,11 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// A [`FeedError`], and [`Error::Closed`] once the session is over.
+    /// A [`FeedError`] if the feed fails, and a [`SendError`] if the session is closed.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, what was handed on still leaves, but for what waited for room; the
-    /// feed is gone.
+    /// If the future is dropped before it is ready, the feed is dropped, and so are events that waited
+    /// for room. Queued events still leave.
     pub fn forward<F: Feed>(
         &self,
         mut feed: F,
@@ -174,18 +176,17 @@ impl Session {
     }
 }
 
-/// Hands a feed on, for as long as it is polled. By hand, as there is one for each of thousands of
-/// clients, polled for each event: it is small, and allocates nothing but to wait for room.
+/// The future that forwards a feed. Written by hand, because each of thousands of clients has one, and
+/// it is polled for each event: it is small, and allocates only to wait for room.
 struct Forwarding<F> {
     feed: F,
     is_open: bool,
-    /// Of the session.
     watcher: Watcher,
-    /// For room; meanwhile the feed is asked for nothing.
+    /// The wait for room, during which the feed is not polled.
     waiting: Option<Pin<Box<Waiting>>>,
 }
 
-type Waiting = dyn Future<Output = Result<(), Error>> + Send;
+type Waiting = dyn Future<Output = Result<(), SendError>> + Send;
 
 impl<F: Feed> Forwarding<F> {
     fn new(session: &Session, feed: F) -> Self {
@@ -206,8 +207,8 @@ impl<F: Feed> Forwarding<F> {
         Poll::Ready(opened)
     }
 
-    /// Ready when the feed may be asked for more.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    /// Ready when the feed may be polled for events.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         if self.waiting.is_none() {
             if self.watcher.shared.has_room(ROOM)? {
                 return Poll::Ready(Ok(()));
@@ -216,20 +217,21 @@ impl<F: Feed> Forwarding<F> {
         }
         if let Some(waiting) = &mut self.waiting {
             ready!(waiting.as_mut().poll(cx))?;
-            // Not looked at again: others may have taken the room, and are not to do so for ever.
+            // The room is not checked again. Other sends may have taken it, and must not keep the
+            // feed waiting for ever.
             self.waiting = None;
         }
         Poll::Ready(Ok(()))
     }
 
-    fn queue(&mut self, events: EncodedEvents) -> Result<(), Error> {
+    fn queue(&mut self, events: EncodedEvents) -> Result<(), SendError> {
         match self.watcher.shared.try_send(events) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(events)) => {
-                self.wait_with(events);
+            Err(error) if error.kind() == TrySendErrorKind::Closed => Err(SendError::CLOSED),
+            Err(full) => {
+                self.wait_with(full.into_events());
                 Ok(())
             }
-            Err(TrySendError::Closed(_)) => Err(Error::Closed),
         }
     }
 
@@ -238,10 +240,10 @@ impl<F: Feed> Forwarding<F> {
         self.waiting = Some(Box::pin(send_and_wait(shared, events)));
     }
 
-    /// What goes with a heartbeat. Asked for when all events were handed on, so that no id is followed by
-    /// an older one.
+    /// The checkpoint that goes with a heartbeat. Taken only after the events that the feed has ready, so
+    /// that no ID is followed by an older one.
     fn checkpoint(&mut self) -> Option<EncodedEvents> {
-        if !self.watcher.take_beat() {
+        if !self.watcher.take_heartbeat() {
             return None;
         }
         let id = self.feed.checkpoint()?;
@@ -263,7 +265,7 @@ impl<F: Feed> Future for Forwarding<F> {
             let events = match this.feed.poll_events(cx)? {
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(events)) if events.is_empty() => {
-                    // No room bounds how many of these there are in a row.
+                    // Empty batches take no room, so the queue does not limit a run of them.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -278,58 +280,58 @@ impl<F: Feed> Future for Forwarding<F> {
     }
 }
 
-// Nothing in it is pinned: a feed is polled by reference.
+// It holds nothing that is pinned: a feed is polled by reference.
 impl<F> Unpin for Forwarding<F> {}
 
-/// Sends what there was no room for, and waits until there is some for more.
-async fn send_and_wait(shared: Arc<Shared>, events: EncodedEvents) -> Result<(), Error> {
+/// Sends the events as soon as there is room, and then waits for room for the next ones.
+async fn send_and_wait(shared: Arc<Shared>, events: EncodedEvents) -> Result<(), SendError> {
     if !events.is_empty() {
         shared.wait_and_send(events).await?;
     }
     shared.wait_for_room(ROOM).await
 }
 
-/// One who watches a session, until it is dropped.
+/// Wakes a task at the heartbeats and at the end of a session, until it is dropped.
 #[derive(Debug)]
 struct Watcher {
     shared: Arc<Shared>,
-    /// Its place among those who are woken.
+    /// The key of its waker, if it has registered one.
     key: Option<usize>,
-    /// The heartbeats that it knows of.
-    beats: u64,
+    /// The number of heartbeats that it has taken.
+    heartbeats: u64,
 }
 
 impl Watcher {
-    /// Watches from now on; the opening counts as a beat.
+    /// Watches from now on. The opening of the session counts as a heartbeat.
     fn new(shared: Arc<Shared>) -> Self {
         Self {
-            beats: shared.watchers.beats().wrapping_sub(1),
+            heartbeats: shared.watchers.heartbeats().wrapping_sub(1),
             shared,
             key: None,
         }
     }
 
-    /// This waker is told from now on; called before anything of the session is looked at.
+    /// Wakes this waker from now on. Call it before reading the state of the session.
     fn watch(&mut self, waker: &Waker) {
-        // The handler is polled after each heartbeat anyway, and whatever it polls itself with it.
-        // So most sessions keep no wakers, of which this one would also hold the session for ever.
+        // The handler is polled after each heartbeat anyway, and with it every future it polls itself.
+        // So most sessions register no waker. This waker would also keep the session alive for ever.
         let of_handler = ptr::eq(waker.data(), Arc::as_ptr(&self.shared).cast());
         if !of_handler {
-            self.key = Some(self.shared.watchers.set(self.key, waker));
+            self.key = Some(self.shared.watchers.register(self.key, waker));
         }
     }
 
-    /// Whether the heart has beaten since the last look.
-    fn take_beat(&mut self) -> bool {
-        let beats = self.shared.watchers.beats();
-        mem::replace(&mut self.beats, beats) != beats
+    /// Whether there was a heartbeat since the last call.
+    fn take_heartbeat(&mut self) -> bool {
+        let heartbeats = self.shared.watchers.heartbeats();
+        mem::replace(&mut self.heartbeats, heartbeats) != heartbeats
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.shared.watchers.forget(key);
+            self.shared.watchers.remove(key);
         }
     }
 }

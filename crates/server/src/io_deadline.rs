@@ -1,4 +1,4 @@
-//! Owns `IoDeadline`: a connection that ends, whatever its peer does.
+//! `IoDeadline`: deadlines for a connection whose peer does not read, or has vanished.
 
 use std::fmt;
 use std::io;
@@ -15,30 +15,30 @@ use crate::drain::{DrainedConnection, Side};
 use crate::timer::{Timer, after};
 use crate::{Drain, Outgoing};
 
-/// Up to how many bytes a write of several slices is gathered into one: a burst of a dozen events, say.
-/// To copy as much takes less time than the kernel takes for two more slices.
+/// The most bytes that are copied so that several slices become one write: about a dozen small events.
+/// The copy takes less time than the kernel takes for two more slices.
 const GATHER_BYTES: usize = 4096;
 
-/// Most systems take no longer time for keep-alive.
+/// The longest keep-alive time that most systems accept.
 const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 
-/// A connection that ends, whatever its peer does: deadlines for any `AsyncRead + AsyncWrite`.
+/// Deadlines for a connection: any `AsyncRead + AsyncWrite`. At a deadline, reads and writes fail with
+/// an error of the kind `TimedOut`.
 ///
-/// A server does not ask for more of a response while the peer does not take what there is, so
-/// nothing inside a session can end one whose client stopped reading: it is never polled again. It
-/// is ended here, below HTTP, by an error of the kind `TimedOut`; the connection then drops the
-/// response, and with it the handler.
+/// A server does not poll a response while the peer does not take its bytes. So a session whose client
+/// stopped reading cannot end itself. This type ends it below HTTP: when a write fails, the server drops
+/// the response, and with it the handler.
 ///
 /// | deadline | default | ends |
 /// | --- | --- | --- |
-/// | [`write_deadline`](Self::write_deadline) | 30 s | a peer that takes no byte for that long, though it answers the kernel's probes: a process that is stopped, a reader that forgot its stream |
-/// | [`tcp_user_timeout`](Self::tcp_user_timeout) | the system's | a peer that vanished: what was sent is not acknowledged |
+/// | [`write_deadline`](Self::write_deadline) | 30 s | a peer that takes no byte for that long, even if it answers the kernel's probes: a stopped process, or a client that does not read |
+/// | [`tcp_user_timeout`](Self::tcp_user_timeout) | the system's | a peer that vanished: sent bytes are not acknowledged |
 /// | [`tcp_keep_alive`](Self::tcp_keep_alive) | none | a peer that vanished while nothing is sent |
 /// | [`lifetime`](Self::lifetime) | none | any connection |
-/// | [`drain`](Self::drain) | none | what a [`Drain`] could not end by its deadline |
+/// | [`drain`](Self::drain) | none | connections still open at the deadline of a [`Drain`] |
 ///
-/// `axum::serve` has none of these, and its graceful shutdown waits for ever for a stream whose
-/// client does not read; `tidings_axum::serve` has them. For another server of hyper's:
+/// `tidings_axum::serve` sets them. `axum::serve` has none, and its graceful shutdown waits for ever for
+/// a stream whose client does not read. With hyper itself:
 ///
 /// ```no_run
 /// # use std::convert::Infallible;
@@ -46,8 +46,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 /// use hyper::server::conn::http1;
 /// use hyper::service::service_fn;
 /// use hyper_util::rt::{TokioIo, TokioTimer};
-/// use tidings_proto::Event;
-/// use tidings_server::{Drain, IoDeadline, SseRequest};
+/// use tidings_server::{Drain, Event, IoDeadline, SseRequest};
 ///
 /// # async fn run(stream: tokio::net::TcpStream, drain: Drain) -> hyper::Result<()> {
 /// let stream = IoDeadline::new(stream).drain(&drain);
@@ -69,12 +68,12 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 /// # }
 /// ```
 ///
-/// Under TLS it stands between the socket and TLS: above, a write of TLS that goes on bit by bit
-/// looks like one that stands still. Over HTTP/2 it sees the connection as a whole: one stream
-/// that is not read, beside others that are, is ended by lifetime or drain alone.
+/// With TLS, wrap the socket, below TLS. Above TLS, a write that makes slow progress looks like a write
+/// that makes none. Over HTTP/2 the deadlines apply to the whole connection: a stream that is not read,
+/// beside streams that are, is ended only by the lifetime or the drain.
 ///
-/// A write that succeeds, and a read, cost nothing but a comparison; the timer is made when the
-/// first write has to wait.
+/// A read, and a write that succeeds, cost one comparison. The timer is allocated when the first write
+/// must wait.
 pub struct IoDeadline<IO> {
     io: IO,
     deadlines: Deadlines,
@@ -82,7 +81,7 @@ pub struct IoDeadline<IO> {
 }
 
 impl<IO> IoDeadline<IO> {
-    /// Guards this connection with the write deadline alone.
+    /// Guards this connection with the write deadline of 30 s and no other.
     #[must_use]
     pub fn new(io: IO) -> Self {
         Self {
@@ -92,28 +91,28 @@ impl<IO> IoDeadline<IO> {
         }
     }
 
-    /// How long a write, flush or shutdown waits while the peer takes nothing: 30 s by default.
-    /// Then it fails. Each byte that is taken starts the time anew; `Duration::MAX` is for ever.
+    /// Sets how long a write, flush or shutdown waits while the peer takes no byte. Default: 30 s. Then
+    /// it fails. Each byte taken restarts the time. `Duration::MAX` disables the deadline.
     ///
-    /// A peer that reads a byte a second takes nothing either, most of the time: the kernel makes
-    /// room in steps of kilobytes, and where such a step takes longer than the deadline, the
-    /// connection ends.
+    /// A peer that reads one byte a second may reach the deadline too: the kernel frees its buffer in
+    /// steps of kilobytes, and a step that takes longer than the deadline ends the connection.
     #[must_use]
     pub fn write_deadline(mut self, deadline: Duration) -> Self {
         self.deadlines.write = deadline;
         self
     }
 
-    /// How long the connection lasts in all, from this call on: for ever by default. Then reads
-    /// and writes fail, also those that wait.
+    /// Sets how long the connection may last, from this call on. Default: no limit. Then reads and
+    /// writes fail, even those that already wait.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.deadlines.end_of_life = Some(after(lifetime));
         self
     }
 
-    /// Ends with this drain: it waits for the connection, also when that has left HTTP by an
-    /// upgrade, and from its deadline on reads and writes fail, also those that wait.
+    /// Makes this drain wait for the connection, and cut it at the drain's deadline: then reads and
+    /// writes fail, even those that already wait. This includes connections that have left HTTP by an
+    /// upgrade. Default: no drain.
     ///
     /// When the drain starts, the tasks that wait for this connection are woken once.
     #[must_use]
@@ -122,26 +121,26 @@ impl<IO> IoDeadline<IO> {
         self
     }
 
-    /// What tells sessions on this connection whether it has still to write, for the extensions of
-    /// their requests.
+    /// Whether this connection still has bytes to write. Put a clone into the extensions of its
+    /// requests, so that the sessions can wait for it; see [`Outgoing`].
     #[must_use]
     pub fn outgoing(&self) -> &Outgoing {
         &self.outgoing
     }
 
-    /// The connection itself.
+    /// The connection inside.
     #[must_use]
     pub fn get_ref(&self) -> &IO {
         &self.io
     }
 
-    /// The connection itself. What is written there knows no deadline.
+    /// The connection inside. Reads and writes on it have no deadline.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut IO {
         &mut self.io
     }
 
-    /// The connection itself, without deadlines; a drain knows it no more.
+    /// The connection inside, without deadlines. A drain no longer waits for it.
     #[must_use]
     pub fn into_inner(self) -> IO {
         self.io
@@ -158,17 +157,18 @@ impl<IO> IoDeadline<IO> {
 }
 
 impl IoDeadline<TcpStream> {
-    /// Sets `TCP_USER_TIMEOUT`: how long the kernel waits until what was sent is acknowledged, or
-    /// a peer that takes nothing takes something. Then it ends the connection. The system's
-    /// default is a quarter of an hour on Linux, and for ever for a peer that takes nothing.
+    /// Sets `TCP_USER_TIMEOUT`: how long the kernel waits until the peer acknowledges sent bytes, or
+    /// opens its window for bytes that wait. Then the kernel ends the connection. Default: the
+    /// system's; on Linux a quarter of an hour for acknowledgements, and no limit for a peer whose
+    /// window stays shut.
     ///
-    /// It also holds for what was written and is not sent yet, so it sees what the write deadline
-    /// does not: a peer that vanished while nothing more is written.
+    /// The write deadline does not see a peer that vanished while nothing more is written. This timeout
+    /// does, because it also applies to bytes that were written and not sent yet.
     ///
-    /// In whole milliseconds, from 1 ms to 24 days; what is beyond is taken as the nearest.
+    /// In whole milliseconds, from 1 ms to 24 days; values outside are clamped.
     ///
-    /// Only Linux, Android, Fuchsia and Cygwin have it; elsewhere this does nothing. Where the
-    /// kernel refuses it, the connection goes on without, and a trace says so.
+    /// Only Linux, Android, Fuchsia and Cygwin have this timeout; on other systems the call has no
+    /// effect. If the kernel refuses it, the connection works without it, and this is traced.
     #[must_use]
     pub fn tcp_user_timeout(self, timeout: Duration) -> Self {
         #[cfg(any(
@@ -178,12 +178,12 @@ impl IoDeadline<TcpStream> {
             target_os = "linux",
         ))]
         {
-            // What the kernel takes; 0 would be the system's default.
-            let taken = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
-            let timeout = timeout.clamp(*taken.start(), *taken.end());
+            // The range that the kernel accepts. 0 would mean the system's default.
+            let accepted = Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
+            let timeout = timeout.clamp(*accepted.start(), *accepted.end());
             let socket = socket2::SockRef::from(&self.io);
             if let Err(error) = socket.set_tcp_user_timeout(Some(timeout)) {
-                tracing::debug!(%error, "the connection takes no TCP_USER_TIMEOUT");
+                tracing::debug!(%error, "TCP_USER_TIMEOUT cannot be set");
             }
         }
         #[cfg(not(any(
@@ -196,22 +196,22 @@ impl IoDeadline<TcpStream> {
         self
     }
 
-    /// Sets TCP keep-alive: after so long without a byte from the peer the kernel asks whether it is
-    /// still there, and ends the connection if no answer comes, however often it asks: every 75 s on
-    /// Linux, nine times, or twice where [`tcp_user_timeout`](Self::tcp_user_timeout) is set to less.
+    /// Sets TCP keep-alive: after this time without a byte from the peer, the kernel sends probes, and
+    /// ends the connection if the peer does not answer them. Default: no probes. Linux sends nine
+    /// probes, 75 s apart, or two if [`tcp_user_timeout`](Self::tcp_user_timeout) is shorter than that.
     ///
-    /// For sessions that may be quiet for long and have no heartbeat: nothing is written there, so
-    /// no other deadline sees that the peer vanished, and its handler would wait for ever.
+    /// For quiet sessions without a heartbeat. Nothing is written there, so no other deadline sees that
+    /// the peer vanished, and the handler would wait for ever.
     ///
-    /// In whole seconds, from 1 s to 9 hours; what is beyond is taken as the nearest. Where the kernel
-    /// refuses it, the connection goes on without, and a trace says so.
+    /// In whole seconds, from 1 s to 9 hours; values outside are clamped. If the kernel refuses it, the
+    /// connection works without it, and this is traced.
     #[must_use]
     pub fn tcp_keep_alive(self, idle: Duration) -> Self {
         let idle = idle.clamp(Duration::from_secs(1), LONGEST_IDLE);
         let keep_alive = TcpKeepalive::new().with_time(idle);
         let socket = socket2::SockRef::from(&self.io);
         if let Err(error) = socket.set_tcp_keepalive(&keep_alive) {
-            tracing::debug!(%error, "the connection takes no TCP keep-alive");
+            tracing::debug!(%error, "TCP keep-alive cannot be set");
         }
         self
     }
@@ -239,7 +239,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
         let io = Pin::new(&mut this.io);
         let poll = this
             .deadlines
-            .poll(Work::Write, cx, |cx| io.poll_write(cx, bytes));
+            .poll(WriteOp::Write, cx, |cx| io.poll_write(cx, bytes));
         this.note_write(poll)
     }
 
@@ -252,10 +252,12 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
         let io = Pin::new(&mut this.io);
         let mut gathered = [0; GATHER_BYTES];
         let gathered = gather(bytes, &mut gathered);
-        let poll = this.deadlines.poll(Work::Write, cx, |cx| match gathered {
-            Some(gathered) => io.poll_write(cx, gathered),
-            None => io.poll_write_vectored(cx, bytes),
-        });
+        let poll = this
+            .deadlines
+            .poll(WriteOp::Write, cx, |cx| match gathered {
+                Some(gathered) => io.poll_write(cx, gathered),
+                None => io.poll_write_vectored(cx, bytes),
+            });
         this.note_write(poll)
     }
 
@@ -266,7 +268,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let io = Pin::new(&mut this.io);
-        let poll = this.deadlines.poll(Work::Flush, cx, |cx| io.poll_flush(cx));
+        let poll = this
+            .deadlines
+            .poll(WriteOp::Flush, cx, |cx| io.poll_flush(cx));
         if poll.is_ready() {
             this.outgoing.handle_flushed();
         }
@@ -277,12 +281,12 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
         let this = self.get_mut();
         let io = Pin::new(&mut this.io);
         this.deadlines
-            .poll(Work::Flush, cx, |cx| io.poll_shutdown(cx))
+            .poll(WriteOp::Flush, cx, |cx| io.poll_shutdown(cx))
     }
 }
 
-/// The slices as one, if they are small: a chunk of HTTP/1.1 is three, and the kernel takes one in less
-/// time than three.
+/// The slices as one, if they are small. A chunk of HTTP/1.1 has three slices, and the kernel writes one
+/// faster than three.
 fn gather<'g>(slices: &[io::IoSlice<'_>], gathered: &'g mut [u8]) -> Option<&'g [u8]> {
     let mut length = 0;
     for slice in slices {
@@ -302,21 +306,21 @@ impl<IO: fmt::Debug> fmt::Debug for IoDeadline<IO> {
     }
 }
 
-/// What a connection waits for on its write side.
+/// The operation that waits on the write side of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
+enum WriteOp {
     Write,
-    /// Or the shutdown.
+    /// A flush or a shutdown.
     Flush,
 }
 
 struct Deadlines {
     write: Duration,
-    /// What waits, and until when it may.
-    stalled: Option<(Work, Instant)>,
+    /// The waiting operation, and its deadline.
+    stalled: Option<(WriteOp, Instant)>,
     end_of_life: Option<Instant>,
     drain: Option<DrainedConnection>,
-    /// One for each side, as two tasks may have one each.
+    /// One timer for each side, because each side may have a task of its own.
     read_timer: Timer,
     write_timer: Timer,
 }
@@ -335,10 +339,12 @@ impl Default for Deadlines {
 }
 
 impl Deadlines {
-    /// Fails once the connection is over, and else sees to it that the task is woken then.
+    /// Fails if the lifetime or the drain has ended the connection. Otherwise the task is woken at that
+    /// end.
     fn check_end(&mut self, side: Side, cx: &mut Context<'_>) -> io::Result<()> {
         let cut_off = self.drain.as_mut();
         let cut_off = cut_off.and_then(|drain| drain.cut_off(side, cx.waker()));
+        let cut_off = cut_off.map(Instant::from_std);
         let ends = [
             (self.end_of_life, "the lifetime of the connection is over"),
             (cut_off, "the deadline of the drain has passed"),
@@ -359,32 +365,32 @@ impl Deadlines {
 
     fn poll<T>(
         &mut self,
-        work: Work,
+        op: WriteOp,
         cx: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.check_end(Side::Write, cx)?;
         let poll = poll(cx);
         if poll.is_pending() {
-            self.check_stall(work, cx)?;
+            self.check_stall(op, cx)?;
         } else if self
             .stalled
-            .is_some_and(|(stalled, _)| work == Work::Write || stalled == work)
+            .is_some_and(|(stalled, _)| op == WriteOp::Write || stalled == op)
         {
-            // A flush that is ready says nothing of a write that waits.
+            // Only a write ends the wait of a write: a flush may be ready while a write waits.
             self.stalled = None;
         }
         poll
     }
 
-    /// Fails once what waits has waited too long.
-    fn check_stall(&mut self, work: Work, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Fails if the operation has waited longer than the write deadline.
+    fn check_stall(&mut self, op: WriteOp, cx: &mut Context<'_>) -> io::Result<()> {
         let write = self.write;
-        let (_, due) = *self.stalled.get_or_insert_with(|| (work, after(write)));
+        let (_, due) = *self.stalled.get_or_insert_with(|| (op, after(write)));
         if self.write_timer.poll(cx, due).is_pending() {
             return Ok(());
         }
-        let message = format!("the peer took nothing of what was written for {write:?}");
+        let message = format!("the peer took no byte for {write:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 }

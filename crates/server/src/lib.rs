@@ -1,19 +1,21 @@
-//! Server-Sent Events for any server that speaks `http` types: hyper, tower, axum, warp.
+//! Server-Sent Events for servers that use `http` types: hyper, tower, axum, warp.
 //!
-//! A handler is one async function per client. It is polled by the connection that reads the
-//! response, so a session costs no task and no channel: one bounded queue, and one timer if it has
-//! a heartbeat or a lifetime. Waits run on tokio's timer, so it needs a tokio runtime with time
-//! enabled.
+//! A handler is one async function per client. The connection polls it while it reads the response,
+//! so a session needs no task and no channel. It has one bounded queue, and one timer if it has a
+//! heartbeat or a lifetime. Timers are tokio's, so sessions need a tokio runtime with time enabled.
 //!
-//! For traffic in both directions use a WebSocket.
+//! If you use axum, start with `tidings-axum`: there a route is
+//! `Router::new().sse("/events", events)`, and `serve` runs the server. For traffic in both directions,
+//! use a WebSocket.
 //!
-//! # Six lines to a stream
+//! # First stream
+//!
+//! Write a handler, and open a session for it:
 //!
 //! ```
 //! # use std::time::Duration;
 //! # use http_body_util::BodyExt;
-//! use tidings_proto::Event;
-//! use tidings_server::{HandlerError, Session, SessionBody, SseRequest};
+//! use tidings_server::{Event, HandlerError, Session, SessionBody, SseRequest};
 //!
 //! async fn events(session: Session) -> Result<(), HandlerError> {
 //!     for n in 0..6 {
@@ -33,16 +35,18 @@
 //! # }
 //! ```
 //!
-//! `answer` is for any server; on axum the last part is `Router::new().sse("/events", events)`,
-//! of `tidings-axum`, which also has the server to run it. The head leaves before the handler
-//! runs, so a client is open at once. When the handler returns the stream ends; when it fails or
-//! panics, what it sent still leaves, and the response is cut, so that the client can tell; when
-//! the client goes, the handler is dropped where it waits. A request that is to be answered
-//! otherwise, by a 401 or a 404, is simply not opened.
+//! The head of the response leaves before the handler runs, so the client is connected at once. Then:
 //!
-//! # An answer of a language model
+//! * When the handler returns, the stream ends.
+//! * When the handler fails or panics, the events it sent still leave, and then the response is cut, so
+//!   that the client sees that the stream is incomplete.
+//! * When the client disconnects, the handler is dropped where it waits.
 //!
-//! What a handler awaits is its own business: a stream of tokens, a channel, a job.
+//! To refuse a request with a 401 or a 404, answer it without opening a session.
+//!
+//! # The answer of a language model
+//!
+//! A handler may await anything: a stream of tokens, a channel, a job.
 //!
 //! ```
 //! # #[cfg(not(feature = "json"))]
@@ -52,8 +56,7 @@
 //! # use http_body_util::BodyExt;
 //! # use tidings_server::SseRequest;
 //! use futures_util::{Stream, StreamExt};
-//! use tidings_proto::Event;
-//! use tidings_server::{HandlerError, Session};
+//! use tidings_server::{Event, HandlerError, Session};
 //!
 //! #[derive(serde::Serialize)]
 //! struct Chunk<'a> {
@@ -84,18 +87,17 @@
 //! # use example::main;
 //! ```
 //!
-//! A reader who stops reading an answer stops it, at no cost: the handler is dropped, and with it
-//! the stream of tokens. An upstream that fails is the `?`, and cuts the response.
+//! When a reader closes the page, the handler is dropped, and with it the stream of tokens. When the
+//! upstream fails, `?` returns its error, and the response is cut.
 //!
-//! # Resume
+//! # Resuming
 //!
-//! A client that comes back says which event it heard last, if events have ids.
+//! If events have IDs, a client that reconnects sends the ID of the last event it received.
 //!
 //! ```
 //! # use http_body_util::BodyExt;
 //! # use tidings_server::SseRequest;
-//! use tidings_proto::Event;
-//! use tidings_server::{HandlerError, Session};
+//! use tidings_server::{Event, HandlerError, Session};
 //!
 //! async fn count(session: Session) -> Result<(), HandlerError> {
 //!     let last = session.last_event_id().and_then(|id| id.parse::<u64>().ok());
@@ -113,78 +115,77 @@
 //! # }
 //! ```
 //!
-//! A page that was loaded anew cannot set the header; `?last_event_id=` stands for it.
+//! A page that was reloaded cannot set that header. It can put the ID into the URL, as
+//! `?last_event_id=`.
 //!
-//! # What a hub says
+//! # Forwarding a hub
 //!
-//! A [`Feed`](tidings_proto::Feed), such as a hub's subscription, knows by itself where a client goes
-//! on, and has its events encoded already. [`SseRequest::forward`] looks first whether there is
-//! anything to hear, and answers 204 if not; [`Session::forward`] is for a handler that also sends
-//! events of its own.
+//! A [`Feed`], such as a subscription of a hub, knows itself where a client resumes, and its events are
+//! already encoded. [`SseRequest::forward`] opens the feed first, and answers 204 if it is over.
+//! [`Session::forward`] is for a handler that also sends events of its own.
 //!
 //! # Typed events
 //!
-//! A serde enum is the protocol: a variant is an event's name, what it holds is the data as JSON.
-//! The client hears the same enum. See `Sender::send_typed`.
+//! A protocol can be a serde enum: the variant is the name of the event, and its content is the data, as
+//! JSON. The client reads the same enum. See `Sender::send_typed`.
 //!
 //! # Heartbeats and proxies
 //!
-//! Proxies cut what is quiet for 30 or 60 s, and a server notices that a client is gone when it
-//! writes. A heartbeat serves both; none is sent unless it is asked for, in the handler or for a
-//! route:
+//! Proxies cut connections that are quiet for 30 or 60 s, and a server notices that a client has
+//! disconnected only when it writes. A heartbeat helps with both. By default none is sent. Start one for
+//! a route, or in the handler:
 //!
 //! ```
 //! use std::time::Duration;
-//! use tidings_proto::{Event, Heartbeat};
-//! use tidings_server::{Session, SessionOptions};
+//! use tidings_server::{Event, Heartbeat, Session, SessionOptions};
 //!
 //! // A comment after 15 s of quiet.
 //! let options = SessionOptions::new().heartbeat(Heartbeat::default());
 //!
-//! // Every second, whatever else is sent, an event that pages hear.
+//! // An event each second, whatever else is sent.
 //! # fn start(session: &Session) {
 //! session.heartbeat(Heartbeat::every(Duration::from_secs(1)).event(Event::new("beat")).always(true));
 //! # }
 //! ```
 //!
-//! The head says `X-Accel-Buffering: no` and `Cache-Control: no-store`, so that proxies neither
-//! hold a stream back nor keep it. nginx speaks HTTP/1.0 to what is behind it unless it is told
-//! `proxy_http_version 1.1`: there a response that is cut looks like one that ends.
+//! The head has `X-Accel-Buffering: no` and `Cache-Control: no-store`, so that proxies neither buffer nor
+//! store the stream. Set `proxy_http_version 1.1` in nginx: by default it speaks HTTP/1.0 to the server,
+//! and there a response that is cut looks like one that ends.
 //!
-//! A browser has six connections to a host over HTTP/1.1, for all its pages together, and a stream
-//! holds one. Let it speak HTTP/2, which to a browser means TLS, as by a proxy.
+//! Over HTTP/1.1 a browser opens at most six connections to a host, for all its pages together, and each
+//! stream takes one. Let browsers use HTTP/2. They require TLS for it, for example at a proxy.
 //!
 //! # Backpressure
 //!
-//! [`send`](Sender::send) returns at once while at most 64 KiB are queued, and else waits for the
-//! client to read. So one that stops reading stops its handler, and nothing else.
-//! [`try_send`](Sender::try_send) is for what had better be left out, and
-//! [`flush`](Sender::flush) for handlers that compute between sends; all others need none, as what is
-//! queued leaves whenever the handler waits.
+//! [`send`](Sender::send) returns at once while the session's queue of 64 KiB has room. Otherwise it
+//! waits until the client reads. So a client that stops reading stops its handler, and nothing else.
+//! [`try_send`](Sender::try_send) is for events that are better dropped than late.
+//! [`flush`](Sender::flush) is for handlers that compute between sends; other handlers do not need it,
+//! because queued events leave whenever the handler waits.
 //!
-//! Below the queue lie hyper's buffer and the kernel's, which fill first. So a client that reads
-//! nothing costs, beyond an idle one:
+//! The buffers of hyper and of the kernel fill before the queue does. So a client that does not read
+//! costs, more than an idle one:
 //!
-//! * the session's queue: 64 KiB, or the one larger event that goes alone;
-//! * hyper's buffer on HTTP/1.1: by default 16 frames or 408 KiB, whichever is reached first, and the
-//!   frame that reaches it. Small events leave in frames of 16 KiB, which makes 256 KiB. On HTTP/2 it
-//!   is what the client's window of the stream lets in, 400 KiB at most by default, and the frame
-//!   beyond it; of a window that is shut, the frame alone;
-//! * the event that the handler waits to send;
-//! * outside of the process the kernel's buffer, on Linux up to the most of `net.ipv4.tcp_wmem`, 4 MiB
-//!   by default.
+//! * The session's queue: 64 KiB, or one larger event.
+//! * hyper's buffer. On HTTP/1.1 it holds by default 16 frames or 408 KiB, whichever is reached first,
+//!   and the frame that reaches it. Small events leave in frames of 16 KiB, so it holds 256 KiB of them.
+//!   On HTTP/2 it holds the client's window for the stream, by default at most 400 KiB, and one frame
+//!   more; if the window is shut, one frame.
+//! * The event that the handler waits to send.
+//! * The kernel's send buffer, outside of the process. On Linux it grows up to the maximum of
+//!   `net.ipv4.tcp_wmem`, 4 MiB by default.
 //!
-//! Measured, the first three come to 350 kB for events of 10 bytes, 310 kB of 1 kB, 540 kB of 60 kB,
-//! and for events of 10 MB to two of them. hyper's part is lowered by its `max_buf_size`. See
-//! [`IoDeadline`] for how a client that never reads again is ended.
+//! Measured, the first three add up to 350 kB for events of 10 bytes, 310 kB for 1 kB, 540 kB for 60 kB,
+//! and two events for events of 10 MB. hyper's `max_buf_size` lowers its part. [`IoDeadline`] ends a
+//! client that never reads again.
 //!
-//! Several tasks send through [`Sender`]s; [`Session::spawn`] runs a future beside the handler.
+//! To send from several tasks, use [`Sender`]s. [`Session::spawn`] runs a future beside the handler.
 //!
 //! # Shutdown
 //!
-//! A stream has no end of its own, so a server that waits for its clients waits for ever. A
-//! [`Drain`] ends all sessions: each client is told when to come back, at a time of its own, and its
-//! stream ends cleanly. Those that read nothing cannot be told, and are cut at the deadline.
+//! An event stream does not end by itself, so a server that waits for its clients waits for ever. A
+//! [`Drain`] ends all sessions: each sends its client a time of its own to reconnect, and ends cleanly.
+//! Clients that do not read are cut at the deadline.
 //!
 //! ```
 //! # use http_body_util::BodyExt;
@@ -206,36 +207,36 @@
 //! # }
 //! ```
 //!
-//! A session that has an end of its own, such as an answer, [may
-//! finish](SessionOptions::may_finish) until the deadline.
+//! A session that ends by itself, such as an answer, [may finish](SessionOptions::may_finish) until the
+//! deadline.
 //!
-//! `tidings_axum::serve` does all that on a signal. [`SessionOptions::max_lifetime`] ends sessions
-//! one by one, as for a balance of load, and [`Limits`] bounds how many there are.
+//! `tidings_axum::serve` does all of this on a signal. [`SessionOptions::max_lifetime`] ends sessions one
+//! by one, for example to balance load. [`Limits`] bounds the number of sessions.
 //!
 //! # Metrics and traces
 //!
-//! What is counted goes through the [`metrics`](https://docs.rs/metrics) facade; without a recorder it
-//! costs next to nothing. Counters and the gauge are asked of the recorder when a session opens, so
-//! install it before.
+//! Metrics go through the [`metrics`](https://docs.rs/metrics) facade, and cost almost nothing without a
+//! recorder. Install the recorder first: a session looks up its counters when it opens.
 //!
-//! | Name | Kind | Labels | What |
+//! | Name | Kind | Labels | Meaning |
 //! | --- | --- | --- | --- |
-//! | `tidings_server_sessions` | gauge | | sessions open now |
+//! | `tidings_server_sessions` | gauge | | open sessions |
 //! | `tidings_server_sessions_opened_total` | counter | | sessions opened |
-//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by what ended each first: its handler has `returned` or `failed` (a panic too), it was `closed`, its client is `gone` or was cut, its `lifetime` was over, the server `drained` |
-//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened none: over the `limit` in all, the `limit_of_key`, while the server drains, `drain`, or because their `feed` did not open |
-//! | `tidings_server_events_total` | counter | | events with data that were queued, counted with the next frame that leaves |
+//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by the first reason: `returned` or `failed` (also a panic) for the handler, `closed` by a handle, `gone` if the client disconnected or was cut, `lifetime`, and `drained` |
+//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened no session: `limit` for the total, `limit_of_key`, `drain`, or `feed` if the feed did not open |
+//! | `tidings_server_events_total` | counter | | queued events that have data, counted with the next frame that leaves |
 //! | `tidings_server_bytes_total` | counter | | bytes handed to connections, before compression |
 //! | `tidings_server_frames_total` | counter | | frames handed to connections, before compression |
-//! | `tidings_server_queue_high_mark_bytes` | histogram | | for each session that ended, the most bytes that it had queued |
+//! | `tidings_server_queue_high_mark_bytes` | histogram | | for each session that ended, the most bytes it had queued |
 //!
-//! Traces go through [`tracing`](https://docs.rs/tracing), within a span `session` at the level of
-//! `debug`, whose `path` is that of the request: never its query, nor a header. A handler that fails
-//! or panics is an `error` with its message and that path; what opened, closed and was refused is told
-//! at `debug`.
+//! Traces go through [`tracing`](https://docs.rs/tracing). Each session has a span `session` at level
+//! `debug`, with the `path` of its request, and without its query and headers. A handler that fails or
+//! panics is traced as `error`, with its message and path. Sessions that open, close or are refused are
+//! traced at level `debug`.
 //!
 //! # Features
-//! * `compression`: streams in zstd, gzip or br for clients that ask, by
+//! None is on by default.
+//! * `compression`: streams in zstd, gzip or br for clients that ask for it, by
 //!   `SessionOptions::compression`.
 //! * `json`: `Sender::send_json` and `Sender::send_typed`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -251,19 +252,20 @@ mod encoded_body;
 mod encoder;
 mod error;
 mod forward;
-mod head;
 mod io_deadline;
 mod limits;
 mod meters;
 mod open;
 mod open_body;
 mod options;
+mod outcome;
 mod outgoing;
 mod reason;
 mod request;
 mod response;
 mod sender;
 mod session;
+mod session_info;
 mod shared;
 mod timer;
 mod turn;
@@ -272,7 +274,11 @@ mod work;
 
 pub use body::SessionBody;
 pub use drain::{Drain, Drained};
-pub use error::{BrokenSession, Error, HandlerError, TrySendError};
+pub use error::{
+    BrokenSession, HandlerError, SendError, SendErrorKind, TrySendError, TrySendErrorKind,
+};
+#[cfg(feature = "json")]
+pub use error::{SendJsonError, SendJsonErrorKind};
 pub use io_deadline::IoDeadline;
 pub use limits::Limits;
 pub use options::SessionOptions;
@@ -281,3 +287,8 @@ pub(crate) use reason::Reason;
 pub use request::SseRequest;
 pub use sender::Sender;
 pub use session::Session;
+#[doc(no_inline)]
+pub use tidings_proto::{
+    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, Heartbeat,
+    MAX_QUEUED_BYTES, Opened,
+};

@@ -1,4 +1,4 @@
-//! Owns `Limits`: how many sessions may be open, in all and for one key.
+//! `Limits`: how many sessions may be open, in total and per key.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-/// Nobody waits for longer: a day.
+/// The longest `Retry-After`: a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How many sessions may be open at a time. Who comes after is answered 429 with `Retry-After`.
+/// How many sessions may be open at one time. A request over a limit is answered 429 with
+/// `Retry-After`.
 ///
-/// Without a setting nothing is limited. Clones count together, so that several routes may share
-/// one limit.
+/// By default nothing is limited. Clones count together, so several routes can share one limit.
 ///
 /// ```
 /// use tidings_server::{Limits, SessionOptions};
@@ -25,21 +25,21 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// let options = SessionOptions::new().limits(&limits);
 /// ```
 ///
-/// A browser's `EventSource` gives up on a 429, as on any refusal; a client of ours comes back if
-/// its policy retries refusals.
+/// The `EventSource` of a browser does not reconnect after a 429, nor after any other refusal. A
+/// `tidings` client reconnects if its policy retries refusals.
 #[derive(Clone)]
 pub struct Limits {
     max_sessions: usize,
     max_per_key: usize,
     key: Option<Arc<Key>>,
     retry_after: Duration,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenCounts>>,
 }
 
 type Key = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenCounts {
     sessions: usize,
     by_key: HashMap<String, usize>,
 }
@@ -57,15 +57,15 @@ impl Limits {
         }
     }
 
-    /// At most so many sessions in all.
+    /// Sets the maximum number of sessions in total. Default: no limit.
     #[must_use]
     pub fn max_sessions(mut self, max: usize) -> Self {
         self.max_sessions = max;
         self
     }
 
-    /// At most so many sessions whose requests have the same key, such as a user or an address. A
-    /// request without a key counts only in all.
+    /// Sets the maximum number of sessions whose requests have the same key, such as a user or an
+    /// address. A request without a key counts only towards the total. Default: no limit.
     #[must_use]
     pub fn max_sessions_per_key(
         mut self,
@@ -77,31 +77,33 @@ impl Limits {
         self
     }
 
-    /// When who was refused may come back: 5 s by default. Each is told its own time, from this up
-    /// to twice as long, in whole seconds, so that they do not all come at once. A day at most.
+    /// Sets the `Retry-After` of refusals, in whole seconds. Default: 5 s. Maximum: a day.
+    ///
+    /// Each refusal has a random time, from this up to twice as long, so that the clients do not all
+    /// return at the same time.
     #[must_use]
     pub fn retry_after(mut self, retry_after: Duration) -> Self {
         self.retry_after = retry_after.min(LONGEST_RETRY_AFTER);
         self
     }
 
-    /// How many sessions are open.
+    /// The number of open sessions.
     #[must_use]
     pub fn sessions(&self) -> usize {
         lock(&self.open).sessions
     }
 
     /// Counts a session until the permit is dropped.
-    pub(crate) fn admit(&self, request: &Parts) -> Result<Permit, Refused> {
+    pub(crate) fn admit(&self, request: &Parts) -> Result<Permit, LimitReached> {
         let key = self.key.as_ref().and_then(|key| key(request));
         let mut open = lock(&self.open);
         if open.sessions >= self.max_sessions {
-            return Err(Refused::InAll);
+            return Err(LimitReached::Total);
         }
         if let Some(key) = &key {
             let of_key = open.by_key.get(key).copied().unwrap_or(0);
             if of_key >= self.max_per_key {
-                return Err(Refused::OfKey);
+                return Err(LimitReached::PerKey);
             }
             open.by_key.insert(key.clone(), of_key + 1);
         }
@@ -113,7 +115,7 @@ impl Limits {
         })
     }
 
-    /// Of one who was refused: from the time that was set, or 5 s, up to twice as long.
+    /// The `Retry-After` of one refusal.
     pub(crate) fn jittered_retry_after(&self) -> Duration {
         self.retry_after.mul_f64(1.0 + fastrand::f64())
     }
@@ -136,17 +138,17 @@ impl fmt::Debug for Limits {
     }
 }
 
-/// Which limit was reached.
+/// The limit that a request reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
-    InAll,
-    OfKey,
+pub(crate) enum LimitReached {
+    Total,
+    PerKey,
 }
 
-/// One session that counts.
+/// A session that counts towards the limits until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<OpenCounts>>,
     key: Option<String>,
 }
 
@@ -154,19 +156,20 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
         open.sessions -= 1;
-        if let Some(key) = self.key.take()
-            && let Some(of_key) = open.by_key.get_mut(&key)
-        {
+        if let Some(key) = &self.key {
+            let Some(of_key) = open.by_key.get_mut(key) else {
+                unreachable!("a session counts until it is dropped");
+            };
             *of_key -= 1;
-            // A key that nobody uses costs nothing.
+            // An unused key costs no memory.
             if *of_key == 0 {
-                open.by_key.remove(&key);
+                open.by_key.remove(key);
             }
         }
     }
 }
 
-fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
+fn lock(open: &Mutex<OpenCounts>) -> MutexGuard<'_, OpenCounts> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -191,7 +194,7 @@ mod tests {
         let limits = Limits::new().max_sessions(2);
         let first = limits.admit(&by_user("")).unwrap();
         let second = limits.clone().admit(&by_user("")).unwrap();
-        assert_eq!(limits.admit(&by_user("")).unwrap_err(), Refused::InAll);
+        assert_eq!(limits.admit(&by_user("")).unwrap_err(), LimitReached::Total);
         drop(first);
         assert_eq!(limits.sessions(), 1);
         drop((limits.admit(&by_user("")).unwrap(), second));
@@ -199,19 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn one_key_leaves_room_for_others_and_no_trace() {
+    fn a_key_at_its_limit_leaves_other_keys_alone_and_unused_keys_are_forgotten() {
         let limits = Limits::new().max_sessions_per_key(1, user);
         let of_a = limits.admit(&by_user("a")).unwrap();
-        assert_eq!(limits.admit(&by_user("a")).unwrap_err(), Refused::OfKey);
+        assert_eq!(
+            limits.admit(&by_user("a")).unwrap_err(),
+            LimitReached::PerKey
+        );
         let others = ["b", "", ""].map(|user| limits.admit(&by_user(user)).unwrap());
-        assert_eq!(limits.sessions(), 4, "who is refused is not counted");
+        assert_eq!(limits.sessions(), 4, "a refused request is not counted");
         drop((of_a, others));
         assert!(lock(&limits.open).by_key.is_empty());
         drop(limits.admit(&by_user("a")).unwrap());
     }
 
     #[test]
-    fn those_who_are_refused_do_not_come_back_together() {
+    fn each_refusal_has_a_retry_after_of_its_own() {
         let limits = Limits::new().retry_after(Duration::from_secs(10));
         let times: Vec<_> = (0..100).map(|_| limits.jittered_retry_after()).collect();
         let range = Duration::from_secs(10)..=Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! Owns what is counted and traced of sessions, through the `metrics` and `tracing` facades.
+//! The metrics and traces of sessions, through the `metrics` and `tracing` facades.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use metrics::{Counter, counter, gauge, histogram};
 use tidings_proto::FeedError;
 
 use crate::Reason;
-use crate::turn::Sent;
+use crate::outcome::SentTotals;
 
-/// What one session counts as it goes. It is asked of the recorder once, when the session opens.
+/// The counters that a session changes while it is open. Looked up once, when the session opens.
 pub(crate) struct Meters {
     events: Counter,
     bytes: Counter,
@@ -28,7 +28,7 @@ impl Meters {
         }
     }
 
-    /// A frame was handed to the connection; so many events were queued since the one before.
+    /// A frame was handed to the connection. `events` were queued since the previous frame.
     pub(crate) fn frame(&self, bytes: usize, events: u64) {
         self.events.increment(events);
         self.bytes.increment(bytes as u64);
@@ -40,7 +40,7 @@ impl Meters {
         clippy::cast_precision_loss,
         reason = "a queue is far below 2^53 bytes"
     )]
-    pub(crate) fn close(&self, reason: Reason, sent: &Sent) {
+    pub(crate) fn close(&self, reason: Reason, sent: &SentTotals) {
         let reason = reason.as_str();
         tracing::debug!(
             reason,
@@ -54,13 +54,13 @@ impl Meters {
     }
 }
 
-/// A request for a session is refused.
+/// A request for a session was refused.
 pub(crate) fn refuse(reason: &'static str) {
     tracing::debug!(reason, "a session was refused");
     counter!("tidings_server_sessions_refused_total", "reason" => reason).increment(1);
 }
 
-/// The feed of a session does not open.
+/// The feed of a session did not open.
 pub(crate) fn refuse_feed(path: &str, error: &FeedError) {
     let error: &dyn Error = error;
     tracing::debug!(path, error, "the feed of a session did not open");

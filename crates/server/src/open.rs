@@ -1,4 +1,4 @@
-//! Owns how a session begins: a request, a handler and what they share become a response.
+//! The opening of a session: a request and a handler become a response.
 
 use std::future::Future;
 use std::pin::pin;
@@ -14,27 +14,30 @@ use tokio::time::Instant;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
-use crate::cut::Cut;
-use crate::head::Head;
-use crate::limits::{Permit, Refused};
+use crate::cut::CutAfter;
+use crate::limits::{LimitReached, Permit};
 use crate::open_body::OpenBody;
-use crate::response::{no_stream, response};
+use crate::response::{event_stream, no_stream};
+use crate::session_info::SessionInfo;
 use crate::shared::Shared;
 use crate::{Drain, HandlerError, Session, SessionBody, SessionOptions, SseRequest, meters};
 
 impl SseRequest {
-    /// Opens the stream: its head leaves at once, then the handler runs as the body is read.
+    /// Opens the stream. The head of the response leaves at once; then the handler runs while the
+    /// body is read.
     ///
-    /// The handler is one future for one client. It costs no task: the connection polls it, and
-    /// drops it when the client is gone. When it returns, the stream ends; when it fails or
-    /// panics, what it sent still leaves, and then the response is cut. Only a client that is behind
-    /// by more than the kernel holds may lose something: over HTTP/1.1 what hyper could not write yet,
-    /// unless the request has [`Outgoing`](crate::Outgoing) in its extensions, and over HTTP/2 what
-    /// takes longer than 5 s.
+    /// The handler is one future for one client, without a task: the connection polls it, and drops it
+    /// when the client disconnects. When the handler returns, the stream ends. When it fails or
+    /// panics, the events it sent still leave, and then the response is cut.
     ///
-    /// A HEAD request gets the head alone and the handler is not called. Nor is it where the
-    /// [options](Self::options) refuse the session: the answer is 429 over a limit, and 503 while
-    /// the server drains, both with `Retry-After`.
+    /// Before such a cut, only a client that is slower than the kernel's buffers may lose events. Over
+    /// HTTP/1.1 it loses the bytes that hyper could not write yet, unless the request has
+    /// [`Outgoing`](crate::Outgoing) in its extensions. Over HTTP/2 it loses the bytes that take longer
+    /// than 5 s.
+    ///
+    /// The handler is not called for a HEAD request, which is answered with the head alone. It is not
+    /// called either if the [options](Self::options) refuse the session: the answer is 429 over a
+    /// limit, and 503 while the server drains, both with `Retry-After`.
     #[must_use]
     pub fn open<H, F>(self, handler: H) -> Response<SessionBody>
     where
@@ -43,20 +46,19 @@ impl SseRequest {
     {
         match self.admit() {
             Ok(permit) => self.open_admitted(permit, handler),
-            Err(answer) => self.answer(answer),
+            Err(answer) => self.answer_without_session(answer),
         }
     }
 
-    /// Opens the stream and sends what another one yields, until that ends; its first error cuts
-    /// the response. For those who have a [`Stream`] already.
+    /// Opens the stream and sends the items of this [`Stream`] until it ends. Its first error cuts the
+    /// response.
     ///
-    /// It is asked for more only while the client reads.
+    /// The stream is polled only while the session's queue has room, so it waits for the client.
     ///
     /// ```
     /// use std::convert::Infallible;
     /// use futures_util::{StreamExt, stream};
-    /// use tidings_proto::Event;
-    /// use tidings_server::{SessionBody, SseRequest};
+    /// use tidings_server::{Event, SessionBody, SseRequest};
     ///
     /// fn events(request: http::Request<()>) -> http::Response<SessionBody> {
     ///     let (parts, _) = request.into_parts();
@@ -81,10 +83,11 @@ impl SseRequest {
         })
     }
 
-    /// Counts a session before anything is done for it, or says how the request is answered instead.
-    pub(crate) fn admit(&self) -> Result<Option<Permit>, Answer> {
+    /// Counts a session towards its limits before it opens. An error is the answer to a request that
+    /// opens none.
+    pub(crate) fn admit(&self) -> Result<Option<Permit>, NoSession> {
         if self.parts.method == Method::HEAD {
-            return Err(Answer::HeadOnly);
+            return Err(NoSession::HeadOnly);
         }
         if let Some(drain) = self.drain().filter(|drain| drain.is_started()) {
             return Err(refuse_draining(drain));
@@ -92,21 +95,21 @@ impl SseRequest {
         let Some(limits) = &self.options.limits else {
             return Ok(None);
         };
-        limits.admit(&self.parts).map(Some).map_err(|refused| {
-            meters::refuse(match refused {
-                Refused::InAll => "limit",
-                Refused::OfKey => "limit_of_key",
+        limits.admit(&self.parts).map(Some).map_err(|reached| {
+            meters::refuse(match reached {
+                LimitReached::Total => "limit",
+                LimitReached::PerKey => "limit_of_key",
             });
             let retry_after = limits.jittered_retry_after();
-            Answer::NoStream(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
+            NoSession::Status(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
         })
     }
 
-    /// What this yields, or a refusal as soon as the server drains.
+    /// Waits for the future. If the server starts to drain first, returns the refusal.
     pub(crate) async fn unless_draining<T>(
         &self,
         future: impl Future<Output = T> + Unpin,
-    ) -> Result<T, Answer> {
+    ) -> Result<T, NoSession> {
         let Some(drain) = self.drain() else {
             return Ok(future.await);
         };
@@ -127,7 +130,7 @@ impl SseRequest {
     {
         let span = tracing::debug_span!("session", path = self.parts.uri.path());
         let shared = Arc::new(Shared::new());
-        let ends_at = begin(&shared, &self.options);
+        let ends_at = apply(&self.options, &shared);
         let drained = self.drain().map(|drain| {
             if self.options.may_finish {
                 drain.await_session()
@@ -136,18 +139,18 @@ impl SseRequest {
             }
         });
         let last_event_id = self.last_event_id.take();
-        let head = Arc::new(Head::new(&self.parts, last_event_id, ends_at));
-        let session = Session::new(Arc::clone(&head), Arc::clone(&shared));
+        let info = Arc::new(SessionInfo::new(&self.parts, last_event_id, ends_at));
+        let session = Session::new(Arc::clone(&info), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
-        let body = OpenBody::new(head, shared, handler, span, permit, drained);
-        let cut = Cut::of(&self.parts);
-        self.respond(SessionBody::open(body).with_cut(cut))
+        let body = OpenBody::new(info, shared, handler, span, permit, drained);
+        let cut_after = CutAfter::of(&self.parts);
+        self.respond(SessionBody::open(body).with_cut_after(cut_after))
     }
 
-    pub(crate) fn answer(&self, answer: Answer) -> Response<SessionBody> {
+    pub(crate) fn answer_without_session(&self, answer: NoSession) -> Response<SessionBody> {
         match answer {
-            Answer::HeadOnly => self.respond(SessionBody::head_only()),
-            Answer::NoStream(status, retry_after) => no_stream(status, retry_after),
+            NoSession::HeadOnly => self.respond(SessionBody::head_only()),
+            NoSession::Status(status, retry_after) => no_stream(status, retry_after),
         }
     }
 
@@ -156,7 +159,7 @@ impl SseRequest {
         drain.or_else(|| self.parts.extensions.get())
     }
 
-    /// A 200 with this body, in the coding that the client asks for where the options allow one.
+    /// A 200 with this body, compressed if the options allow it and the client asks for it.
     fn respond(&self, body: SessionBody) -> Response<SessionBody> {
         #[cfg(feature = "compression")]
         if self.options.compression {
@@ -165,41 +168,43 @@ impl SseRequest {
                 None => body,
                 Some(coding) => body.encoded(coding),
             };
-            let mut response = response(self.parts.version, body);
+            let mut response = event_stream(self.parts.version, body);
             Coding::describe(coding, response.headers_mut());
             return response;
         }
-        response(self.parts.version, body)
+        event_stream(self.parts.version, body)
     }
 }
 
-/// What a request is answered whose session does not open.
+/// The answer to a request whose session does not open.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Answer {
-    /// The head of a stream, which is all that a HEAD asks for.
+pub(crate) enum NoSession {
+    /// The head of a stream, for a HEAD request.
     HeadOnly,
-    /// This, and that it may be asked for again after this time.
-    NoStream(StatusCode, Option<Duration>),
+    /// This status, with this `Retry-After`.
+    Status(StatusCode, Option<Duration>),
 }
 
-fn refuse_draining(drain: &Drain) -> Answer {
+fn refuse_draining(drain: &Drain) -> NoSession {
     meters::refuse("drain");
-    Answer::NoStream(StatusCode::SERVICE_UNAVAILABLE, Some(drain.random_retry()))
+    NoSession::Status(StatusCode::SERVICE_UNAVAILABLE, Some(drain.random_retry()))
 }
 
-/// What happens before the handler runs. Says when the session ends by itself.
-fn begin(shared: &Shared, options: &SessionOptions) -> Option<Instant> {
+/// Applies the options before the handler runs. Returns when the session's lifetime ends.
+fn apply(options: &SessionOptions, shared: &Shared) -> Option<Instant> {
     let now = Instant::now();
     if let Some(retry) = options.retry {
-        // There is room at the beginning.
-        shared.try_send(Event::default().retry(retry).encode()).ok();
+        let sent = shared.try_send(Event::default().retry(retry).encode());
+        if sent.is_err() {
+            unreachable!("a new session is open, and its queue is empty");
+        }
     }
     if let Some(heartbeat) = &options.heartbeat {
         shared.start_heartbeat(heartbeat.clone(), now.into_std());
     }
     let lifetime = options.max_lifetime?;
     let lifetime = lifetime.saturating_sub(lifetime.mul_f64(0.2 * fastrand::f64()));
-    // What no clock reaches is no end.
+    // A lifetime that ends after the last instant of the clock never ends.
     let ends_at = now.checked_add(lifetime)?;
     shared.set_lifetime(ends_at.into_std());
     Some(ends_at)

@@ -1,4 +1,4 @@
-//! Owns `OpenBody`: a session that is open, as whoever reads its body finds it.
+//! `OpenBody`: the body of an open session, which runs the handler while it is read.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,47 +11,47 @@ use tracing::Span;
 
 use crate::Reason;
 use crate::drain::DrainedSession;
-use crate::head::Head;
 use crate::limits::Permit;
 use crate::meters::Meters;
+use crate::session_info::SessionInfo;
 use crate::shared::Shared;
 use crate::timer::Timer;
 use crate::work::{Failure, HandlerFuture, Work};
 
-/// Polls the handler when it is polled, and hands out what that queued.
+/// The body of an open session. Each poll polls the handler, and returns the events it has queued.
 pub(crate) struct OpenBody {
-    head: Arc<Head>,
+    info: Arc<SessionInfo>,
     shared: Arc<Shared>,
-    /// Of the handler and the timer: `shared`.
+    /// The waker of the handler and of the timer: `shared`.
     waker: Waker,
-    /// `None` once it is done.
+    /// `None` after the handler has returned or failed.
     work: Option<Work>,
-    /// Of the heartbeat and the lifetime.
+    /// The timer of the heartbeat and of the lifetime.
     timer: Timer,
-    turn: Turn,
+    next: Next,
     meters: Meters,
-    /// What the handler says belongs to.
+    /// The span of the handler's traces.
     span: Span,
     _permit: Option<Permit>,
     _drained: Option<DrainedSession>,
 }
 
-/// Whose turn it is.
+/// What the next poll does. The connection and the handler take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The connection's, to write the head; the handler has not run.
-    Head,
-    /// The connection's, to write a frame.
-    Frame,
-    /// The handler's, for the first time.
-    First,
-    /// The handler's.
-    Handler,
+enum Next {
+    /// Lets the connection write the head, before the handler first runs.
+    WriteHead,
+    /// Lets the connection write a frame.
+    WriteFrame,
+    /// Runs the handler for the first time, even if nothing was woken.
+    StartHandler,
+    /// Runs the handler, if it was woken.
+    RunHandler,
 }
 
 impl OpenBody {
     pub(crate) fn new(
-        head: Arc<Head>,
+        info: Arc<SessionInfo>,
         shared: Arc<Shared>,
         handler: HandlerFuture,
         span: Span,
@@ -60,12 +60,12 @@ impl OpenBody {
     ) -> Self {
         let meters = span.in_scope(Meters::open);
         Self {
-            head,
+            info,
             waker: Waker::from(Arc::clone(&shared)),
             shared,
             work: Some(Work::new(handler)),
             timer: Timer::default(),
-            turn: Turn::Head,
+            next: Next::WriteHead,
             meters,
             span,
             _permit: permit,
@@ -74,38 +74,41 @@ impl OpenBody {
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<SessionFrame> {
-        if matches!(self.turn, Turn::Head | Turn::Frame) {
+        if matches!(self.next, Next::WriteHead | Next::WriteFrame) {
             self.yield_turn(cx);
             return Poll::Pending;
         }
         let start = self.shared.start_turn(cx.waker());
-        if start.is_woken || self.turn == Turn::First {
+        if start.is_woken || self.next == Next::StartHandler {
             self.poll_timer(start.due);
             self.poll_work(start.spawned);
         }
-        self.turn = Turn::Handler;
-        let turn = self.shared.end_turn(Instant::now().into_std());
-        let Some(frame) = turn.frame else {
-            if turn.is_woken {
+        self.next = Next::RunHandler;
+        let end = self.shared.end_turn(Instant::now().into_std());
+        let Some(frame) = end.frame else {
+            if end.is_woken {
                 cx.waker().wake_by_ref();
             }
             return Poll::Pending;
         };
         if let SessionFrame::Data(bytes) = &frame {
-            self.turn = Turn::Frame;
-            self.meters.frame(bytes.len(), turn.events);
+            self.next = Next::WriteFrame;
+            self.meters.frame(bytes.len(), end.events);
         }
         Poll::Ready(frame)
     }
 
+    /// Gives the connection a turn to write.
     fn yield_turn(&mut self, cx: &Context<'_>) {
         let has_work = self.shared.yield_turn(cx.waker());
-        if has_work || self.turn == Turn::Head {
+        let is_new = self.next == Next::WriteHead;
+        if has_work || is_new {
             cx.waker().wake_by_ref();
         }
-        self.turn = match self.turn {
-            Turn::Head | Turn::First => Turn::First,
-            Turn::Frame | Turn::Handler => Turn::Handler,
+        self.next = if is_new {
+            Next::StartHandler
+        } else {
+            Next::RunHandler
         };
     }
 
@@ -123,16 +126,16 @@ impl OpenBody {
         }
     }
 
-    /// Once a turn: what makes a heartbeat may take longer than its period, and the handler has its
-    /// turn in between.
+    /// Sends at most one heartbeat a turn. Making a heartbeat may take longer than its period, and the
+    /// handler must run in between.
     fn poll_timer(&mut self, due: Option<std::time::Instant>) {
         if !self.is_past(due) {
             return;
         }
         let now = Instant::now().into_std();
-        // What a heartbeat sends may be made by the caller's code.
-        let beat = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
-        if let Err(panic) = beat {
+        // The closure that makes a heartbeat is the caller's code.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shared.handle_timeout(now)));
+        if let Err(panic) = outcome {
             self.end(Err(Failure::Panic(panic)));
         }
         if self.is_past(self.shared.poll_timeout()) {
@@ -140,7 +143,7 @@ impl OpenBody {
         }
     }
 
-    /// Whether this has come; if not, the timer wakes when it does.
+    /// Whether this instant has passed. If not, the timer wakes the body then.
     fn is_past(&mut self, due: Option<std::time::Instant>) -> bool {
         let mut cx = Context::from_waker(&self.waker);
         due.is_some_and(|due| self.timer.poll_again(&mut cx, due.into()).is_ready())
@@ -154,26 +157,26 @@ impl OpenBody {
         };
         let was_open = self.shared.end(reason);
         if let Err(failure) = result {
-            // After a close a handler has nothing more to say, as when a `?` returns that a send
-            // came too late; a panic is always a defect.
+            // After a close an error is no failure: `?` returns the error of a send that came too late.
+            // A panic is always a defect.
             if was_open || matches!(failure, Failure::Panic(_)) {
                 let _entered = self.span.enter();
                 failure.trace(self.path());
             }
         }
         let work = self.work.take();
-        self.let_go(work);
+        self.drop_guarded(work);
     }
 
     fn path(&self) -> &str {
-        self.head.request().uri.path()
+        self.info.request().uri.path()
     }
 
-    /// Drops what may run the caller's code, whose panic is to take down neither the connection nor
-    /// the other streams on it.
-    fn let_go<T>(&self, dropped: T) {
+    /// Drops a value whose drop may run the caller's code. A panic there must not reach the connection,
+    /// nor the other streams on it.
+    fn drop_guarded<T>(&self, value: T) {
         let _entered = self.span.enter();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(dropped))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
             Failure::Panic(panic).trace(self.path());
         }
     }
@@ -181,19 +184,19 @@ impl OpenBody {
 
 impl Drop for OpenBody {
     fn drop(&mut self) {
-        // Whoever still holds a handle sends into nothing from here on.
-        let abandoned = self.shared.abandon();
+        // First, so that the drops of the handler see a closed session.
+        let outcome = self.shared.abandon();
         let work = self.work.take();
-        self.let_go((work, abandoned.left));
+        self.drop_guarded((work, outcome.remains));
         let _entered = self.span.enter();
-        self.meters.close(abandoned.reason, &abandoned.sent);
+        self.meters.close(outcome.reason, &outcome.sent);
     }
 }
 
 impl fmt::Debug for OpenBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenBody")
-            .field("turn", &self.turn)
+            .field("next", &self.next)
             .finish_non_exhaustive()
     }
 }

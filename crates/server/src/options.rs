@@ -1,4 +1,4 @@
-//! Owns `SessionOptions`: what a route sets for its sessions.
+//! `SessionOptions`: the settings of a route for its sessions.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use tidings_proto::Heartbeat;
 
 use crate::{Drain, Limits};
 
-/// What a route sets for its sessions. Nothing is on by default.
+/// The settings of a route for its sessions. By default nothing is set.
 ///
 /// ```
 /// use std::time::Duration;
-/// use tidings_proto::{Event, Heartbeat};
-/// use tidings_server::{SessionBody, SessionOptions, SseRequest};
+/// use tidings_server::{Event, Heartbeat, SessionBody, SessionOptions, SseRequest};
 ///
 /// fn events(request: http::Request<()>) -> http::Response<SessionBody> {
 ///     let options = SessionOptions::new()
@@ -38,13 +37,14 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Nothing is set.
+    /// Options with nothing set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The heartbeat that each session starts with; a handler may put another in its place.
+    /// Sets the heartbeat that each session starts with. A handler may replace it with
+    /// [`Session::heartbeat`](crate::Session::heartbeat). Default: none.
     #[doc(alias = "keep_alive")]
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
@@ -52,57 +52,61 @@ impl SessionOptions {
         self
     }
 
-    /// The reconnection time that each client is told first, before any event: how long it waits
-    /// until it comes back. Without it a client's own holds, 3 s in most browsers.
+    /// Sets how long a client waits before it reconnects. Each session sends it first, as a `retry:`
+    /// field, in whole milliseconds. Default: none, so the client's own setting holds, 3 s in most
+    /// browsers.
     #[must_use]
     pub fn retry(mut self, reconnection_time: Duration) -> Self {
         self.retry = Some(reconnection_time);
         self
     }
 
-    /// A session ends, as by [`close`](crate::Sender::close), before it is as old as this: each
-    /// after a time of its own, from 80 to 100 % of it, so that those that began together do not end
-    /// together. Clients come back and resume, perhaps at another server.
+    /// Sets how long a session may last. Default: no limit.
+    ///
+    /// Each session is closed, as by [`close`](crate::Sender::close), after a random time from 80 to
+    /// 100 % of this, so that sessions that began together do not end together. Clients reconnect and
+    /// resume, perhaps at another server.
     #[must_use]
     pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
         self.max_lifetime = Some(max_lifetime);
         self
     }
 
-    /// How many sessions may be open.
+    /// Sets how many sessions may be open. Default: no limit.
     #[must_use]
     pub fn limits(mut self, limits: &Limits) -> Self {
         self.limits = Some(limits.clone());
         self
     }
 
-    /// What ends the sessions when the server ends, in place of the [`Drain`] that a server may have
-    /// put into the request's extensions.
+    /// Sets the [`Drain`] that ends the sessions when the server ends. Default: the `Drain` in the
+    /// extensions of the request, if the server has put one there.
     #[must_use]
     pub fn drain(mut self, drain: &Drain) -> Self {
         self.drain = Some(drain.clone());
         self
     }
 
-    /// Whether a session may go on when the server drains, until its handler returns or the drain's
-    /// deadline cuts it: `false` by default. Its client is not told when to come back.
+    /// Sets whether a session may continue while the server drains, until its handler returns or the
+    /// drain's deadline cuts it. Default: `false`. Such a session sends no `retry:` field.
     ///
-    /// For what has an end and cannot be resumed, such as the answer of a language model.
+    /// For streams that end and cannot be resumed, such as the answer of a language model.
     #[must_use]
     pub fn may_finish(mut self, may_finish: bool) -> Self {
         self.may_finish = may_finish;
         self
     }
 
-    /// Whether the stream is sent in zstd, gzip or br if the client asks for one by
-    /// `Accept-Encoding`. `false` by default.
+    /// Sets whether the stream is compressed for clients that ask for it by `Accept-Encoding`.
+    /// Default: `false`.
     ///
-    /// Of codings that the client likes the same, the first of these is taken. Each frame is
-    /// flushed: an event can be decoded as soon as it is there. The response varies by
-    /// `Accept-Encoding`, also where the stream is plain.
+    /// The codings are zstd, gzip and br. If the client accepts several with the same weight, the
+    /// first of these is used. Each frame is flushed, so that a client can decode each event as soon
+    /// as it arrives. The response has `Vary: accept-encoding`, even if its stream is not compressed.
     ///
-    /// Each connection holds the state of its coding, from its first event to its end. What that
-    /// costs in memory, and each flushed event in CPU time and to which part of its size it shrinks:
+    /// Each connection holds the state of its coding, from its first event to its end. The table gives
+    /// the memory of that state, and for each flushed event the CPU time and the ratio of its
+    /// compressed size to its size:
     ///
     /// | | memory | LLM tokens, 325 bytes each | JSON, 1.1 kB each |
     /// |---|---|---|---|
@@ -110,14 +114,14 @@ impl SessionOptions {
     /// | gzip | 307 KiB | 3.1 µs, 1/13 | 12 µs, 1/5.4 |
     /// | br | 326 KiB | 7.0 µs, 1/8.9 | 21 µs, 1/4.6 |
     ///
-    /// The compression layer of `tower-http` does as well, without the feature `compression`, once
-    /// its predicate lets `text/event-stream` through, which the default one does not. Its codings
-    /// are made for files: zstd costs 1.6 MiB a connection, gzip 371 KiB, br 8.6 MiB. Under it
+    /// Without the feature `compression`, you can use the compression layer of `tower-http`. Its
+    /// default predicate excludes `text/event-stream`, so set one that includes it. Its codings are
+    /// made for files: zstd takes 1.6 MiB a connection, gzip 371 KiB, br 8.6 MiB. Under that layer
     /// [`flush`](crate::Sender::flush) returns before the connection has had its turn to write, and
-    /// what a handler sends just before it fails may be lost.
+    /// events sent just before a handler fails may be lost.
     ///
-    /// Beside text that an attacker chooses, do not send secrets in a compressed stream: over many
-    /// tries its length tells what they are, encrypted or not
+    /// Do not send secrets in a compressed stream together with text that an attacker chooses. Over
+    /// many tries the length of the stream reveals them, even if it is encrypted
     /// ([BREACH](https://www.breachattack.com)).
     #[cfg(feature = "compression")]
     #[doc(alias = "gzip")]

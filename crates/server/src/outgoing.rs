@@ -1,4 +1,4 @@
-//! Owns `Outgoing`: whether a connection has still to write what it was given.
+//! `Outgoing`: whether a connection still has bytes to write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,30 +6,32 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 
-/// Whether a connection of HTTP/1.1 has still to write what it was given: in the extensions of a
-/// request it lets the session wait, before its response is cut, until what was sent has left.
+/// Whether an HTTP/1.1 connection still has bytes to write. In the extensions of a request it makes
+/// the session wait, before a cut, until everything it sent was written.
 ///
-/// Else a handler that fails takes with it what its client, being behind by more than the kernel
-/// holds, has not been written yet: some 400 kB in hyper, which drops it with the connection.
+/// Without it, a slow client may lose events when its handler fails: the bytes that do not fit the
+/// kernel's buffers, up to about 400 kB, wait in hyper, which drops them with the connection.
 ///
-/// `tidings_axum::serve` puts it there. For another server it comes from
+/// `tidings_axum::serve` puts it there. For another server, get it from
 /// [`IoDeadline::outgoing`](crate::IoDeadline::outgoing).
 #[derive(Debug, Clone, Default)]
-pub struct Outgoing(Arc<State>);
+pub struct Outgoing(Arc<WriteState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct WriteState {
+    /// A write waits for the peer.
     is_stuck: AtomicBool,
+    /// The waker of the task that polls the body.
     body: AtomicWaker,
 }
 
 impl Outgoing {
-    /// A write has to wait.
+    /// A write must wait.
     pub(crate) fn handle_stuck(&self) {
         self.0.is_stuck.store(true, Ordering::Release);
     }
 
-    /// All has been written.
+    /// Everything was written.
     pub(crate) fn handle_flushed(&self) {
         if self.0.is_stuck.load(Ordering::Relaxed) {
             self.0.is_stuck.store(false, Ordering::Release);
@@ -37,8 +39,9 @@ impl Outgoing {
         }
     }
 
+    /// Ready when no write waits.
     pub(crate) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
-        // Before the look, so that nothing is missed in between.
+        // Registered before the flag is read, so that no change in between is missed.
         self.0.body.register(cx.waker());
         if self.0.is_stuck.load(Ordering::Acquire) {
             Poll::Pending

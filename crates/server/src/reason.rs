@@ -1,24 +1,24 @@
-//! Owns `Reason`: why a session ended.
+//! `Reason`: why a session ended.
 
-/// The first that ended it.
+/// Why a session ended. The first reason counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// Its handler returned.
     Returned,
-    /// It was closed by who holds a handle.
+    /// A handle closed it.
     Closed,
-    /// Its handler, or what was spawned beside it, failed or panicked.
+    /// Its handler, or a future spawned beside it, failed or panicked.
     Failed,
-    /// Its client went, or its connection was given up.
+    /// Its client disconnected, or its connection was cut.
     Gone,
-    /// Its lifetime was over.
+    /// Its lifetime passed.
     Lifetime,
     /// The server drains.
     Drained,
 }
 
 impl Reason {
-    /// As metrics and traces name it.
+    /// The name of the reason in metrics and traces.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Returned => "returned",

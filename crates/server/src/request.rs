@@ -1,15 +1,14 @@
-//! Owns `SseRequest`: a request for an event stream that is not answered yet.
+//! `SseRequest`: a request for an event stream, before it is answered.
 
 use http::request::Parts;
 use tidings_proto::{EventId, headers};
 
 use crate::SessionOptions;
 
-/// A request for an event stream: open it, or answer 401, 404 or 409 instead.
+/// A request for an event stream, before it is answered. Open it, or answer 401, 404 or 409 instead.
 ///
 /// ```
-/// use tidings_proto::Event;
-/// use tidings_server::{SessionBody, SseRequest};
+/// use tidings_server::{Event, SessionBody, SseRequest};
 ///
 /// fn events(request: http::Request<()>) -> http::Response<SessionBody> {
 ///     let (parts, _) = request.into_parts();
@@ -26,8 +25,9 @@ pub struct SseRequest {
     pub(crate) options: SessionOptions,
 }
 
-/// What stands for the header where none can be set, as by the first request of an `EventSource`.
-const QUERY_FIELD: &str = "last_event_id";
+/// The query parameter that replaces the header in the first request of an `EventSource`, which
+/// cannot set headers.
+const LAST_EVENT_ID_PARAMETER: &str = "last_event_id";
 
 impl SseRequest {
     /// A request with this head.
@@ -40,7 +40,7 @@ impl SseRequest {
         }
     }
 
-    /// What this session is to be like.
+    /// Sets the options of this session.
     #[must_use]
     pub fn options(mut self, options: SessionOptions) -> Self {
         self.options = options;
@@ -53,10 +53,12 @@ impl SseRequest {
         &self.parts
     }
 
-    /// The `Last-Event-ID` that the client sent: the bytes of the header, read as UTF-8. Without one,
-    /// `?last_event_id=` of the URL, which a page can set, as its `EventSource` has no way to set a
-    /// header; what a client heard later, and says in the header, wins. `None` if that is empty or
-    /// not UTF-8.
+    /// The last event ID that the client sent: the `Last-Event-ID` header, read as UTF-8. Without that
+    /// header, the parameter `last_event_id` of the URL.
+    ///
+    /// A page sets the parameter, because an `EventSource` cannot set headers in its first request.
+    /// When it reconnects, it sends the header, which is newer, so the header wins. `None` if the ID is
+    /// empty, not UTF-8, or no valid [`EventId`].
     ///
     /// Spec: [the `Last-Event-ID` header](https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header).
     #[must_use]
@@ -68,14 +70,14 @@ impl SseRequest {
 fn last_event_id(request: &Parts) -> Option<EventId> {
     let id = match request.headers.get(headers::LAST_EVENT_ID) {
         Some(value) => String::from_utf8(value.as_bytes().into()).ok()?,
-        None => field_of_query(request.uri.query()?)?,
+        None => query_parameter(request.uri.query()?)?,
     };
     EventId::new(id).ok().filter(|id| !id.is_empty())
 }
 
-fn field_of_query(query: &str) -> Option<String> {
+fn query_parameter(query: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
-        .find(|(field, _)| field == QUERY_FIELD)
+        .find(|(name, _)| name == LAST_EVENT_ID_PARAMETER)
         .map(|(_, value)| value.into_owned())
 }
 
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_stands_for_a_header_that_is_not_there() {
+    fn without_a_header_the_url_gives_the_last_event_id() {
         check(None, "/?last_event_id=42", Some("42"));
         check(None, "/?a=b&last_event_id=a+b%C3%A9&c", Some("a bé"));
         check(None, "/?last_event_id=", None);

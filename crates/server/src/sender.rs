@@ -1,26 +1,29 @@
-//! Owns `Sender`: what sends into a session, from any task.
+//! `Sender`: a handle that sends into a session from any task.
 
 use std::sync::Arc;
 
 use tidings_proto::{EncodedEvents, Event};
 
+#[cfg(feature = "json")]
+use crate::SendJsonError;
 use crate::shared::Shared;
-use crate::{Error, Reason, TrySendError};
+use crate::{Reason, SendError, TrySendError};
 
-/// What sends into a session, from any task; a [`Session`](crate::Session) is one too.
+/// A handle that sends into a session from any task. A [`Session`](crate::Session) dereferences to
+/// one.
 ///
-/// Clones send into the same session. Each send is whole: what others send comes before or after
-/// it. All of them share the session's one queue, 64 KiB
-/// ([`MAX_QUEUED_BYTES`](tidings_proto::MAX_QUEUED_BYTES)), and those who wait for room in it get it in
-/// the order in which they began to wait. Who began and is then polled no more keeps its place and the
-/// room it was given until its future is dropped: let it run in a task, or drop it.
+/// Clones send into the same session. Each send is whole: the events of other sends come before it or
+/// after it. All sends share the one queue of the session, 64 KiB
+/// ([`MAX_QUEUED_BYTES`](crate::MAX_QUEUED_BYTES)). Sends that wait for room get it in the order in
+/// which they began to wait. A send that began to wait and is not polled any more keeps its place and
+/// its room until its future is dropped, so run it in a task or drop it.
 ///
-/// It keeps no session open: when the handler returns the session ends, whoever still sends.
+/// A sender does not keep its session open: when the handler returns, the session ends.
 ///
 /// ```
 /// # use http_body_util::BodyExt;
 /// # use tidings_server::SseRequest;
-/// use tidings_proto::Event;
+/// use tidings_server::Event;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -40,65 +43,72 @@ pub struct Sender(pub(crate) Arc<Shared>);
 impl Sender {
     /// Sends an event, or several encoded ones.
     ///
-    /// Returns at once while at most 64 KiB
-    /// ([`MAX_QUEUED_BYTES`](tidings_proto::MAX_QUEUED_BYTES)) are queued, and else waits for the
-    /// client to read, after whoever waited before; a larger event goes alone. What is queued leaves
-    /// whenever the handler next waits for anything; a handler that computes for long between sends
-    /// calls [`flush`](Self::flush).
+    /// Returns at once while the queue has room: 64 KiB
+    /// ([`MAX_QUEUED_BYTES`](crate::MAX_QUEUED_BYTES)). Otherwise it waits until the client has read
+    /// enough, and the sends that began to wait earlier have their room. An event larger than the queue waits until the
+    /// queue is empty.
+    ///
+    /// Queued events leave whenever the handler waits for anything. A handler that computes for a long
+    /// time between sends calls [`flush`](Self::flush).
     ///
     /// # Errors
-    /// [`Error::Closed`] once the session is over.
+    /// [`SendError`] if the session is closed.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, nothing was sent.
-    // Not an async function, which would hold the event and its bytes, each twice.
+    /// If the future is dropped before it is ready, nothing was sent.
+    // Not an async function, whose future would hold the event and its bytes, each twice.
     pub fn send<E: Into<EncodedEvents>>(
         &self,
         event: E,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<'_, E> {
+    ) -> impl Future<Output = Result<(), SendError>> + Send + use<'_, E> {
         self.0.send(event.into())
     }
 
     /// Queues an event, or several encoded ones, if there is room for them now.
     ///
-    /// For what is better left out than waited for, such as a position that the next one replaces.
+    /// For events that are better dropped than late, such as a position that the next one replaces.
     ///
     /// # Errors
-    /// [`TrySendError::Full`] if a [`send`](Self::send) would wait, [`TrySendError::Closed`] once the
-    /// session is over; both return the events.
+    /// [`TrySendError`] if [`send`](Self::send) would wait, or if the session is closed. It returns the
+    /// events.
     pub fn try_send(&self, event: impl Into<EncodedEvents>) -> Result<(), TrySendError> {
         self.0.try_send(event.into())
     }
 
-    /// Sends a comment, which clients skip.
+    /// Sends a comment, which clients ignore.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).
-    pub async fn comment(&self, text: impl Into<String>) -> Result<(), Error> {
+    pub async fn comment(&self, text: impl Into<String>) -> Result<(), SendError> {
         self.send(Event::comment(text)).await
     }
 
     /// Sends an event whose data is this value as JSON.
     ///
     /// # Errors
-    /// As [`send`](Self::send), and [`Error::Json`] if the value cannot be written.
+    /// [`SendJsonError`] if the value cannot be written as JSON, or if the session is closed.
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).
     #[cfg(feature = "json")]
     #[doc(alias = "serialize")]
     #[doc(alias = "ServerSSESessionWithSerialization")]
-    pub async fn send_json<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
-        let event = Event::from_json(value).map_err(Error::Json);
-        self.send(event?).await
+    pub async fn send_json<T: serde::Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(), SendJsonError> {
+        let event = Event::from_json(value).map_err(SendJsonError::json);
+        Ok(self.send(event?).await?)
     }
 
-    /// Sends a value of a protocol that is a serde enum: the variant is the event's name, what it
-    /// holds the data, as JSON. See [`Event::from_typed`](tidings_proto::Event::from_typed), which
-    /// also makes an event that gets an id, or is of another format.
+    /// Sends a value of a serde enum as a typed event: the variant is the event's name, and the
+    /// content of the variant is the data, as JSON.
+    ///
+    /// To give the event an ID, or to write the data in another format, make it with
+    /// [`Event::from_typed`](crate::Event::from_typed) and [`send`](Self::send) it.
     ///
     /// ```
     /// # use http_body_util::BodyExt;
@@ -124,49 +134,53 @@ impl Sender {
     /// ```
     ///
     /// # Errors
-    /// As [`send`](Self::send), and [`Error::Json`] if the value cannot be written, or the variant
-    /// cannot name an event.
+    /// [`SendJsonError`] if the value cannot be written as JSON, if its variant cannot name an event,
+    /// or if the session is closed.
     ///
     /// # Cancel safety
     /// As [`send`](Self::send).
     #[cfg(feature = "json")]
     #[doc(alias = "serialize")]
-    pub async fn send_typed<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), Error> {
-        let event = Event::from_typed(value).map_err(Error::Json);
-        self.send(event?).await
+    pub async fn send_typed<T: serde::Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(), SendJsonError> {
+        let event = Event::from_typed(value).map_err(SendJsonError::json);
+        Ok(self.send(event?).await?)
     }
 
-    /// Waits until all that was sent before has been handed to the connection, and the connection
-    /// has had a turn to write it.
+    /// Waits until everything sent so far was handed to the connection, and the connection has had a
+    /// turn to write it.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the client is gone, and with it what was not written yet.
+    /// [`SendError`] if the client disconnected before everything was written.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, everything still leaves.
-    pub async fn flush(&self) -> Result<(), Error> {
+    /// If the future is dropped before it is ready, everything that was sent still leaves.
+    pub async fn flush(&self) -> Result<(), SendError> {
         self.0.flush().await
     }
 
-    /// Ends the session: what was sent still leaves, then the response ends, and the handler is
+    /// Closes the session: queued events still leave, then the response ends, and the handler is
     /// dropped where it waits. No last event is sent.
     pub fn close(&self) {
         self.0.end(Reason::Closed);
     }
 
-    /// Waits until the session is over: it was closed, its handler has returned or failed, its
-    /// lifetime has passed, the server drains, or the client is gone.
+    /// Waits until the session is closed: by [`close`](Self::close), because its handler has returned
+    /// or failed, because its lifetime has passed, because the server drains, or because the client
+    /// has disconnected.
     ///
-    /// A client that is gone is noticed when its connection is read or written, which may take
+    /// The server notices a disconnected client when it reads or writes the connection. That may take
     /// until the next event or heartbeat.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped.
+    /// Dropping the future loses nothing.
     pub async fn closed(&self) {
         self.0.closed().await;
     }
 
-    /// Whether the session is over.
+    /// Whether the session is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()

@@ -1,4 +1,4 @@
-//! Owns `Session`: the handler's handle on one open connection.
+//! `Session`: the handler's handle on one open event stream.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -9,46 +9,47 @@ use http::request::Parts;
 use tidings_proto::{EventId, Heartbeat};
 use tokio::time::Instant;
 
-use crate::head::Head;
+use crate::session_info::SessionInfo;
 use crate::shared::Shared;
 use crate::{HandlerError, Sender};
 
-/// One open session: what a handler sends to one client, by the methods of [`Sender`].
+/// One open event stream to one client. A handler sends with the methods of [`Sender`].
 ///
-/// It ends when the handler returns, or with [`close`](Sender::close); neither sends a last event.
-/// When the client goes, the handler is dropped where it waits.
+/// The session ends when the handler returns, or with [`close`](Sender::close); neither sends a last
+/// event. When the client disconnects, the handler is dropped where it waits.
 #[doc(alias = "ServerSSESession")]
 #[derive(Debug)]
 pub struct Session {
-    // Apart, as an async function holds what it is given twice.
-    head: Arc<Head>,
+    // Shared, because an async function holds its arguments twice.
+    info: Arc<SessionInfo>,
     sender: Sender,
 }
 
 impl Session {
-    pub(crate) fn new(head: Arc<Head>, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(info: Arc<SessionInfo>, shared: Arc<Shared>) -> Self {
         Self {
-            head,
+            info,
             sender: Sender(shared),
         }
     }
 
-    /// A handle that sends from another task, or from several.
+    /// A handle that sends into this session from another task.
     #[must_use]
     pub fn sender(&self) -> Sender {
         self.sender.clone()
     }
 
-    /// Runs a future beside the handler, for as long as the session lasts: it is dropped where it
-    /// waits when the handler returns, or the client goes. If it fails or panics, so does the
-    /// session, as if the handler had.
+    /// Runs a future beside the handler until the session ends.
     ///
-    /// It is no task: the connection polls it, as it polls the handler.
+    /// The future is dropped where it waits when the handler returns, or when the client disconnects.
+    /// If it fails or panics, the session fails, as if the handler had failed.
+    ///
+    /// It is not a task: the connection polls it, as it polls the handler.
     ///
     /// ```
     /// # use http_body_util::BodyExt;
     /// # use tidings_server::SseRequest;
-    /// use tidings_proto::Event;
+    /// use tidings_server::Event;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
@@ -71,36 +72,38 @@ impl Session {
         self.sender.0.spawn(Box::pin(future));
     }
 
-    /// Starts a heartbeat; it runs until the session ends, or another takes its place.
+    /// Starts a heartbeat. It runs until the session ends, or until another heartbeat replaces it.
     ///
-    /// A client that reads nothing is sent none on top of a full queue.
+    /// While the session's queue is full, heartbeats are skipped.
     #[doc(alias = "keep_alive")]
     pub fn heartbeat(&self, heartbeat: Heartbeat) {
         let now = Instant::now().into_std();
         self.sender.0.start_heartbeat(heartbeat, now);
     }
 
-    /// The head of the request that opened the session, without its extensions: whoever wants one of
-    /// those takes it before, from [`SseRequest::parts`](crate::SseRequest::parts) or by an extractor.
+    /// The head of the request that opened the session, without its extensions.
+    ///
+    /// If you need an extension, take it before the session opens: from
+    /// [`SseRequest::parts`](crate::SseRequest::parts), or with an extractor.
     #[doc(alias = "call")]
     #[must_use]
     pub fn request(&self) -> &Parts {
-        self.head.request()
+        self.info.request()
     }
 
-    /// The `Last-Event-ID` that the client sent: where it wants to go on. See
+    /// The last event ID that the client sent, after which it wants to resume. See
     /// [`SseRequest::last_event_id`](crate::SseRequest::last_event_id).
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
-        self.head.last_event_id.as_ref()
+        self.info.last_event_id.as_ref()
     }
 
-    /// How long the session may still last, if a
-    /// [`max_lifetime`](crate::SessionOptions::max_lifetime) is set: so that a handler can end at a
-    /// good place before it is ended anywhere.
+    /// How much longer the session may last, if a
+    /// [`max_lifetime`](crate::SessionOptions::max_lifetime) is set. A handler can use it to end at a
+    /// good place.
     #[must_use]
     pub fn remaining_lifetime(&self) -> Option<Duration> {
-        let ends_at = self.head.ends_at?;
+        let ends_at = self.info.ends_at?;
         Some(ends_at.saturating_duration_since(Instant::now()))
     }
 }

@@ -1,24 +1,26 @@
-//! Owns `Head`: what is known of a session from its request, in little memory until it is asked for.
+//! `SessionInfo`: the request of a session, kept as text until it is read, and the end of its lifetime.
 
 use std::sync::OnceLock;
 
 use bytes::BufMut;
 use http::request::Parts;
+use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tidings_proto::EventId;
 use tokio::time::Instant;
 
-/// Before the name of a header that is not to be printed. No name begins so.
+/// Marks a sensitive header, before its name. No header name contains a space.
 const SENSITIVE: u8 = b' ';
 
-/// What is known of a session from its request and its options.
+/// The request of a session, its last event ID, and the end of its lifetime.
 ///
-/// A session lasts long, and few handlers look at their request after they began. A browser's takes
-/// some 3 kB parsed, and is made of slices of what the server read, of which not a byte is free while
-/// one of them is held: 8 KiB in hyper. So its text is kept.
+/// A session lasts long, and few handlers read their request after they began. The parsed request of a
+/// browser takes about 3 kB. It also consists of slices of the server's read buffer, 8 KiB in hyper,
+/// which stays allocated while one slice is held. So only the text of the request is kept.
 #[derive(Debug)]
-pub(crate) struct Head {
-    /// The method, the URI, and each header, a line each.
+pub(crate) struct SessionInfo {
+    /// One line each: the method, the scheme, the authority, the path, and every header. The line of
+    /// a part that the URI does not have is empty.
     text: Box<[u8]>,
     version: Version,
     parsed: OnceLock<Box<Parts>>,
@@ -26,7 +28,7 @@ pub(crate) struct Head {
     pub(crate) ends_at: Option<Instant>,
 }
 
-impl Head {
+impl SessionInfo {
     pub(crate) fn new(
         request: &Parts,
         last_event_id: Option<EventId>,
@@ -51,8 +53,12 @@ impl Head {
 fn write(request: &Parts) -> Vec<u8> {
     let mut text = Vec::new();
     text.put_slice(request.method.as_str().as_bytes());
-    text.put_u8(b'\n');
-    text.put_slice(request.uri.to_string().as_bytes());
+    let authority = request.uri.authority().map(Authority::as_str);
+    let path = request.uri.path_and_query().map(PathAndQuery::as_str);
+    for part in [request.uri.scheme_str(), authority, path] {
+        text.put_u8(b'\n');
+        text.put_slice(part.unwrap_or_default().as_bytes());
+    }
     for (name, value) in &request.headers {
         text.put_u8(b'\n');
         if value.is_sensitive() {
@@ -65,42 +71,58 @@ fn write(request: &Parts) -> Vec<u8> {
     text
 }
 
-// Nothing of what was written is malformed, and no line end stands in a part of it.
 fn read(text: &[u8], version: Version) -> Parts {
     let (mut request, ()) = Request::new(()).into_parts();
     request.version = version;
     let mut lines = text.split(|byte| *byte == b'\n');
-    let method = lines.next().map(Method::from_bytes);
-    request.method = method.and_then(Result::ok).unwrap_or_default();
-    let uri = lines.next().map(Uri::try_from);
-    request.uri = uri.and_then(Result::ok).unwrap_or_default();
-    for (name, value) in lines.filter_map(header) {
+    request.method = reread(lines.next().map(Method::from_bytes));
+    let mut parts = uri::Parts::default();
+    parts.scheme = optional(lines.next()).map(|scheme| reread(Some(Scheme::try_from(scheme))));
+    parts.authority = optional(lines.next()).map(|name| reread(Some(Authority::try_from(name))));
+    parts.path_and_query =
+        optional(lines.next()).map(|path| reread(Some(PathAndQuery::try_from(path))));
+    request.uri = reread(Some(Uri::from_parts(parts)));
+    for line in lines {
+        let (name, value) = header(line);
         request.headers.append(name, value);
     }
     request
 }
 
-fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+fn header(line: &[u8]) -> (HeaderName, HeaderValue) {
     let (line, is_sensitive) = match line.strip_prefix(&[SENSITIVE]) {
         Some(line) => (line, true),
         None => (line, false),
     };
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-    let mut value = HeaderValue::from_bytes(&line[colon + 1..]).ok()?;
+    let mut parts = line.splitn(2, |byte| *byte == b':');
+    let name = reread(parts.next().map(HeaderName::from_bytes));
+    let mut value = reread(parts.next().map(HeaderValue::from_bytes));
     value.set_sensitive(is_sensitive);
-    Some((name, value))
+    (name, value)
+}
+
+/// The text of a part of the URI; `None` if the URI does not have this part.
+fn optional(line: Option<&[u8]>) -> Option<&[u8]> {
+    line.filter(|text| !text.is_empty())
+}
+
+/// A part of the request that `write` wrote: it was valid, and it contained no line end.
+fn reread<T, E>(part: Option<Result<T, E>>) -> T {
+    match part {
+        Some(Ok(part)) => part,
+        _ => unreachable!("the text of a request reads back as that request"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What is asked for says what the request said.
+    /// The kept request equals the original.
     fn check(request: Request<()>) {
         let (request, ()) = request.into_parts();
-        let head = Head::new(&request, None, None);
-        let kept = head.request();
+        let info = SessionInfo::new(&request, None, None);
+        let kept = info.request();
         assert_eq!(kept.method, request.method);
         assert_eq!(kept.uri, request.uri);
         assert_eq!(kept.version, request.version);
@@ -116,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_kept_as_it_was() {
+    fn method_uri_and_version_read_back() {
         check(Request::new(()));
         for uri in [
             "/",
@@ -140,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_kept_as_they_were() {
+    fn headers_read_back() {
         let mut request = Request::new(());
         let every_byte: Vec<u8> = (32..=255)
             .filter(|byte| *byte != 127)
@@ -170,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_holds_what_the_server_read() {
+    fn the_read_buffer_of_the_server_is_released() {
         let buffer = bytes::Bytes::from([b"/path".as_slice(), &[b'v'; 8000]].concat());
         let (mut request, ()) = Request::new(()).into_parts();
         request.uri = Uri::from_maybe_shared(buffer.slice(..5)).unwrap();
         let value = HeaderValue::from_maybe_shared(buffer.slice(5..)).unwrap();
         request.headers.append("a", value);
         request.extensions.insert(buffer.clone());
-        let head = Head::new(&request, None, None);
-        assert_eq!(head.request().uri, "/path");
+        let info = SessionInfo::new(&request, None, None);
+        assert_eq!(info.request().uri, "/path");
         drop(request);
         assert!(buffer.is_unique());
     }

@@ -1,4 +1,4 @@
-//! Owns what a session's handles and its body share: the state machine, who may send, and who waits.
+//! The state that a session's handles and its body share: the queue, its room, and the waiting tasks.
 
 use std::future::poll_fn;
 use std::mem;
@@ -10,138 +10,148 @@ use std::time::Instant;
 use tidings_proto::{EncodedEvents, Heartbeat, MAX_QUEUED_BYTES, SessionFrame, SessionState};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::turn::{Abandoned, Left, Sent, Start, Turn};
+use crate::outcome::{Outcome, Remains, SentTotals};
+use crate::turn::{TurnEnd, TurnStart};
 use crate::watch::Watchers;
 use crate::work::HandlerFuture;
-use crate::{Error, Reason, TrySendError};
+use crate::{Reason, SendError, TrySendError, TrySendErrorKind};
 
-/// Also the waker of the handler and of the timer: it remembers that they were woken for as long
-/// as it takes until they are polled. The waker of the body's task would not do, as a connection
-/// that cannot write may be woken and leave the body alone.
+/// The state that a session's handles and its body share.
+///
+/// It is also the waker of the handler and of the timer. It remembers that they were woken until they
+/// are polled. The waker of the body's task cannot do that: a connection that cannot write may be
+/// woken and leave the body unpolled.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    inner: Mutex<Inner>,
-    /// How many more bytes may be queued; given to those who wait in their order. Closed once the
-    /// session has ended.
+    guarded: Mutex<Guarded>,
+    /// How many more bytes may be queued. Waiting sends get room in the order in which they began to
+    /// wait. Closed when the session ends.
     room: Semaphore,
-    /// Told when what a flush waits for was written, and when the session ends.
+    /// Notified when the bytes that a flush waits for were written, and when the session ends.
     progress: Notify,
-    /// Told of each heartbeat, and when the session ends.
+    /// Woken by each heartbeat, and when the session ends.
     pub(crate) watchers: Watchers,
 }
 
+/// The part of the state behind the lock.
 #[derive(Default)]
-struct Inner {
+struct Guarded {
     state: SessionState,
-    /// Why it ended.
+    /// Why the session ended.
     reason: Option<Reason>,
-    /// Of the task that polls the body.
+    /// The waker of the task that polls the body.
     body: Option<Waker>,
-    /// The body is being polled, and looks at the state before it answers.
+    /// The body is being polled, and reads this state before it returns.
     body_is_awake: bool,
-    /// The handler or the timer was woken since it was polled.
+    /// The handler or the timer was woken since it was last polled.
     is_woken: bool,
-    /// What is to run beside the handler, and was not handed to the body yet.
+    /// Futures to run beside the handler, which the body has not taken yet.
     spawned: Vec<HandlerFuture>,
-    sent: Sent,
-    /// Those of the events sent that the body knows of.
+    sent: SentTotals,
+    /// How many of the sent events the body has counted.
     counted: u64,
-    /// Bytes after which the connection has had a turn to write.
+    /// How many bytes the connection has had a turn to write.
     written: u64,
-    /// The furthest that a flush waits for.
-    flushed_to: u64,
-    /// The body is gone, and with it who would read what is queued.
+    /// The number of written bytes that the latest flush waits for.
+    flush_target: u64,
+    /// The body was dropped, so nothing reads the queue any more.
     is_abandoned: bool,
-    /// Bytes that were queued when it went.
+    /// How many bytes were queued when the body was dropped.
     lost: u64,
 }
 
-/// What those who send and those who handle the session do.
+/// The operations of the handles.
 impl Shared {
     pub(crate) fn new() -> Self {
         Self {
-            inner: Mutex::default(),
+            guarded: Mutex::default(),
             room: Semaphore::new(MAX_QUEUED_BYTES),
             progress: Notify::new(),
             watchers: Watchers::default(),
         }
     }
 
-    /// Queues the events once there is room for them.
-    pub(crate) fn send(&self, events: EncodedEvents) -> impl Future<Output = Result<(), Error>> {
-        // By hand and small, as every handler has room for a send: an async block holds what it is
-        // given twice. Few have to wait, so what that takes is apart.
+    /// Queues the events as soon as there is room for them.
+    pub(crate) fn send(
+        &self,
+        events: EncodedEvents,
+    ) -> impl Future<Output = Result<(), SendError>> {
+        // Written by hand, because every handler reserves room for a send, and an async block holds
+        // its arguments twice. Few sends wait, so the state of a waiting send is boxed.
         let mut events = Some(events);
         let mut waiting = None;
         poll_fn(move |cx| {
             if let Some(events) = events.take() {
                 match self.try_send(events) {
-                    Err(TrySendError::Full(events)) => {
-                        waiting = Some(Box::pin(self.wait_and_send(events)));
+                    Ok(()) => return Poll::Ready(Ok(())),
+                    Err(error) if error.kind() == TrySendErrorKind::Closed => {
+                        return Poll::Ready(Err(SendError::CLOSED));
                     }
-                    result => return Poll::Ready(result.map_err(|_| Error::Closed)),
+                    Err(full) => {
+                        waiting = Some(Box::pin(self.wait_and_send(full.into_events())));
+                    }
                 }
             }
             match &mut waiting {
                 Some(waiting) => waiting.as_mut().poll(cx),
-                // Polled again after it was ready, which nobody does.
-                None => Poll::Pending,
+                None => unreachable!("a send was polled after it had returned"),
             }
         })
     }
 
-    /// Queues the events in their turn.
-    pub(crate) async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), Error> {
+    /// Queues the events when all sends that began to wait earlier have room.
+    pub(crate) async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), SendError> {
         let room = self.room.acquire_many(room_of(events.len())).await;
-        room.map_err(|_| Error::Closed)?.forget();
-        self.queue(events).map_err(|_| Error::Closed)
+        room.map_err(|_| SendError::CLOSED)?.forget();
+        self.queue(events).map_err(|_| SendError::CLOSED)
     }
 
     /// Queues the events if there is room for them now.
     pub(crate) fn try_send(&self, events: EncodedEvents) -> Result<(), TrySendError> {
         match self.room.try_acquire_many(room_of(events.len())) {
-            // Given back when the events leave.
+            // Released when the events leave.
             Ok(room) => room.forget(),
-            Err(TryAcquireError::NoPermits) => return Err(TrySendError::Full(events)),
-            Err(TryAcquireError::Closed) => return Err(TrySendError::Closed(events)),
+            Err(TryAcquireError::NoPermits) => return Err(TrySendError::full(events)),
+            Err(TryAcquireError::Closed) => return Err(TrySendError::closed(events)),
         }
-        self.queue(events).map_err(TrySendError::Closed)
+        self.queue(events).map_err(TrySendError::closed)
     }
 
-    /// Whether a send of so many bytes would go at once.
-    pub(crate) fn has_room(&self, bytes: usize) -> Result<bool, Error> {
+    /// Whether a send of this many bytes would return at once.
+    pub(crate) fn has_room(&self, bytes: usize) -> Result<bool, SendError> {
         if self.room.is_closed() {
-            return Err(Error::Closed);
+            return Err(SendError::CLOSED);
         }
         Ok(self.room.available_permits() >= room_of(bytes) as usize)
     }
 
-    /// Waits until there is room for so many bytes, and takes none of it.
-    pub(crate) async fn wait_for_room(&self, bytes: usize) -> Result<(), Error> {
+    /// Waits until there is room for this many bytes, without taking it.
+    pub(crate) async fn wait_for_room(&self, bytes: usize) -> Result<(), SendError> {
         let room = self.room.acquire_many(room_of(bytes)).await;
-        room.map(drop).map_err(|_| Error::Closed)
+        room.map(drop).map_err(|_| SendError::CLOSED)
     }
 
-    /// Waits until what is queued by now has left, and the connection has had a turn to write it.
-    pub(crate) async fn flush(&self) -> Result<(), Error> {
-        let mark = self.change(|inner| {
-            let mark = inner.sent.bytes + inner.state.queued_bytes() as u64 + inner.lost;
-            inner.flushed_to = inner.flushed_to.max(mark);
-            mark
+    /// Waits until everything queued so far has left, and the connection has had a turn to write it.
+    pub(crate) async fn flush(&self) -> Result<(), SendError> {
+        let target = self.change(|guarded| {
+            let queued = guarded.state.queued_bytes() as u64;
+            let target = guarded.sent.bytes + queued + guarded.lost;
+            guarded.flush_target = guarded.flush_target.max(target);
+            target
         });
-        self.until(|inner| {
-            if inner.written >= mark {
+        self.until(|guarded| {
+            if guarded.written >= target {
                 Some(Ok(()))
             } else {
-                inner.is_abandoned.then_some(Err(Error::Closed))
+                guarded.is_abandoned.then_some(Err(SendError::CLOSED))
             }
         })
         .await
     }
 
-    /// Waits until nothing more can be sent.
+    /// Waits until the session accepts no more events.
     pub(crate) async fn closed(&self) {
-        self.until(|inner| inner.state.is_ended().then_some(()))
+        self.until(|guarded| guarded.state.is_ended().then_some(()))
             .await;
     }
 
@@ -150,14 +160,15 @@ impl Shared {
     }
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
-        let stale = self.change(|inner| {
-            if inner.state.is_ended() {
-                // What makes its events may hold the session, which would hold it for ever.
+        let stale = self.change(|guarded| {
+            if guarded.state.is_ended() {
+                // A heartbeat kept here could hold a handle to this session, and so keep both alive
+                // for ever.
                 return Some(heartbeat);
             }
-            // The timer is to be looked at again.
-            inner.is_woken = true;
-            inner.state.handle_heartbeat(heartbeat, now)
+            // The timer must be set for it.
+            guarded.is_woken = true;
+            guarded.state.handle_heartbeat(heartbeat, now)
         });
         drop(stale);
     }
@@ -166,65 +177,66 @@ impl Shared {
         self.lock().state.handle_lifetime(ends_at);
     }
 
-    /// Runs a future beside the handler; not if the session has ended.
+    /// Runs a future beside the handler. If the session has ended, the future is dropped.
     pub(crate) fn spawn(&self, future: HandlerFuture) {
-        let too_late = self.change(|inner| {
-            if inner.state.is_ended() {
+        let too_late = self.change(|guarded| {
+            if guarded.state.is_ended() {
                 return Some(future);
             }
-            inner.spawned.push(future);
-            inner.is_woken = true;
+            guarded.spawned.push(future);
+            guarded.is_woken = true;
             None
         });
         drop(too_late);
     }
 
-    /// Ends the session after what is queued. Says whether it had not ended before.
+    /// Ends the session after the queued events. Returns whether the session was open.
     pub(crate) fn end(&self, reason: Reason) -> bool {
         self.end_with(reason, EncodedEvents::default())
     }
 
-    /// Ends the session after what is queued and this.
+    /// Ends the session after the queued events and these.
     pub(crate) fn end_with(&self, reason: Reason, last: EncodedEvents) -> bool {
-        let was_open = self.change(|inner| {
-            let was_open = !inner.state.is_ended();
-            inner.state.handle_events(last);
+        let was_open = self.change(|guarded| {
+            let was_open = !guarded.state.is_ended();
+            guarded.state.handle_events(last);
             if reason == Reason::Failed {
-                inner.state.handle_failure();
+                guarded.state.handle_failure();
             } else {
-                inner.state.handle_end();
+                guarded.state.handle_end();
             }
-            inner.reason.get_or_insert(reason);
+            guarded.reason.get_or_insert(reason);
             was_open
         });
         self.wake_waiting();
         was_open
     }
 
-    // Of those for whom there is room.
+    /// Queues events whose room is already taken.
     fn queue(&self, events: EncodedEvents) -> Result<(), EncodedEvents> {
         if events.is_empty() && !self.is_closed() {
-            // Nobody is woken for nothing.
+            // Nothing to read, so the body is not woken.
             return Ok(());
         }
-        // What is gathered with others is dropped, and must not be under the lock.
+        // Events that are gathered into one frame are copied and dropped. A drop may run the
+        // caller's code, which must not run under the lock.
         let _held = events.bytes().clone();
-        self.change(|inner| {
-            if inner.state.is_ended() {
+        self.change(|guarded| {
+            if guarded.state.is_ended() {
                 return Err(events);
             }
-            inner.sent.events += events.count() as u64;
-            inner.state.handle_events(events);
-            let queued = inner.state.queued_bytes();
-            inner.sent.queue_high_mark = inner.sent.queue_high_mark.max(queued);
+            guarded.sent.events += events.count() as u64;
+            guarded.state.handle_events(events);
+            let queued = guarded.state.queued_bytes();
+            guarded.sent.queue_high_mark = guarded.sent.queue_high_mark.max(queued);
             Ok(())
         })
     }
 
-    async fn until<T>(&self, mut look: impl FnMut(&Inner) -> Option<T>) -> T {
+    async fn until<T>(&self, mut look: impl FnMut(&Guarded) -> Option<T>) -> T {
         loop {
             let mut progress = pin!(self.progress.notified());
-            // Before the look, so that nothing is missed in between.
+            // Registered before the state is read, so that no change in between is missed.
             progress.as_mut().enable();
             if let Some(found) = look(&self.lock()) {
                 return found;
@@ -234,70 +246,71 @@ impl Shared {
     }
 }
 
-/// What the body does.
+/// The operations of the body.
 impl Shared {
-    /// The connection has its turn to write. Says whether the body has more to do than to wait.
+    /// Gives the connection a turn to write. Returns whether the body has work to do after it.
     pub(crate) fn yield_turn(&self, body: &Waker) -> bool {
         let stale;
         let has_work = {
-            let mut inner = self.lock();
-            stale = inner.set_body(body);
-            inner.is_woken
-                || inner.state.queued_bytes() > 0
-                || inner.state.is_ended()
-                // Those who flush are told at the body's next turn.
-                || inner.flushed_to > inner.written
+            let mut guarded = self.lock();
+            stale = guarded.set_body(body);
+            guarded.is_woken
+                || guarded.state.queued_bytes() > 0
+                || guarded.state.is_ended()
+                // The next turn completes the waiting flushes.
+                || guarded.flush_target > guarded.written
         };
         drop(stale);
         has_work
     }
 
-    /// The body has its turn.
-    pub(crate) fn start_turn(&self, body: &Waker) -> Start {
+    /// Starts a turn of the handler.
+    pub(crate) fn start_turn(&self, body: &Waker) -> TurnStart {
         let stale;
         let is_flushed;
         let mut start = {
-            let mut inner = self.lock();
-            stale = inner.set_body(body);
-            inner.body_is_awake = true;
-            is_flushed = inner.flushed_to > inner.written;
-            inner.written = inner.sent.bytes;
-            Start {
-                is_woken: mem::take(&mut inner.is_woken),
-                due: inner.state.poll_timeout(),
-                spawned: mem::take(&mut inner.spawned),
+            let mut guarded = self.lock();
+            stale = guarded.set_body(body);
+            guarded.body_is_awake = true;
+            is_flushed = guarded.flush_target > guarded.written;
+            guarded.written = guarded.sent.bytes;
+            TurnStart {
+                is_woken: mem::take(&mut guarded.is_woken),
+                due: guarded.state.poll_timeout(),
+                spawned: mem::take(&mut guarded.spawned),
             }
         };
         drop(stale);
         if is_flushed {
             self.progress.notify_waiters();
-            // One who waited may have been the handler.
+            // The handler itself may have waited for the flush.
             start.is_woken |= mem::take(&mut self.lock().is_woken);
         }
         start
     }
 
-    pub(crate) fn end_turn(&self, now: Instant) -> Turn {
-        let turn = {
-            let mut inner = self.lock();
-            inner.body_is_awake = false;
-            let frame = inner.state.poll_frame(now);
+    /// Ends the turn of the handler.
+    pub(crate) fn end_turn(&self, now: Instant) -> TurnEnd {
+        let end = {
+            let mut guarded = self.lock();
+            guarded.body_is_awake = false;
+            let frame = guarded.state.poll_frame(now);
             let mut events = 0;
             if let Some(SessionFrame::Data(bytes)) = &frame {
-                inner.sent.bytes += bytes.len() as u64;
-                events = inner.sent.events - inner.counted;
-                inner.counted = inner.sent.events;
+                guarded.sent.bytes += bytes.len() as u64;
+                events = guarded.sent.events - guarded.counted;
+                guarded.counted = guarded.sent.events;
             }
-            Turn {
+            TurnEnd {
                 frame,
                 events,
-                is_woken: inner.is_woken,
+                is_woken: guarded.is_woken,
             }
         };
-        if let Some(SessionFrame::Data(bytes)) = &turn.frame {
+        if let Some(SessionFrame::Data(bytes)) = &end.frame {
             self.room.add_permits(room_of(bytes.len()) as usize);
         }
-        turn
+        end
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -305,62 +318,62 @@ impl Shared {
     }
 
     pub(crate) fn handle_timeout(&self, now: Instant) {
-        let (beat, is_over) = {
-            let mut inner = self.lock();
-            let was_open = !inner.state.is_ended();
-            inner.state.handle_timeout(now);
-            let is_over = was_open && inner.state.is_ended();
+        let (heartbeat, is_over) = {
+            let mut guarded = self.lock();
+            let was_open = !guarded.state.is_ended();
+            guarded.state.handle_timeout(now);
+            let is_over = was_open && guarded.state.is_ended();
             if is_over {
-                inner.reason = Some(Reason::Lifetime);
+                guarded.reason = Some(Reason::Lifetime);
             }
-            (inner.state.poll_heartbeat(now), is_over)
+            (guarded.state.poll_heartbeat(now), is_over)
         };
         if is_over {
             self.wake_waiting();
         }
-        if let Some(beat) = beat {
-            // A client that reads nothing is sent none on top of a full queue.
-            self.try_send(beat.encode()).ok();
-            self.watchers.beat();
+        if let Some(heartbeat) = heartbeat {
+            // A full queue skips the heartbeat: the client has enough to read.
+            drop(self.try_send(heartbeat.encode()));
+            self.watchers.handle_heartbeat();
         }
     }
 
-    /// The body is gone. Says what became of the session.
-    pub(crate) fn abandon(&self) -> Abandoned {
-        let abandoned = {
-            let mut inner = self.lock();
-            inner.lost = inner.state.queued_bytes() as u64;
-            let left = Left {
-                _state: mem::take(&mut inner.state),
-                _spawned: mem::take(&mut inner.spawned),
-                _body: inner.body.take(),
+    /// The body is dropped. Returns the outcome of the session.
+    pub(crate) fn abandon(&self) -> Outcome {
+        let outcome = {
+            let mut guarded = self.lock();
+            guarded.lost = guarded.state.queued_bytes() as u64;
+            let remains = Remains {
+                _state: mem::take(&mut guarded.state),
+                _spawned: mem::take(&mut guarded.spawned),
+                _body: guarded.body.take(),
             };
-            inner.state.handle_end();
-            inner.is_abandoned = true;
-            Abandoned {
-                reason: *inner.reason.get_or_insert(Reason::Gone),
-                sent: inner.sent,
-                left,
+            guarded.state.handle_end();
+            guarded.is_abandoned = true;
+            Outcome {
+                reason: *guarded.reason.get_or_insert(Reason::Gone),
+                sent: guarded.sent,
+                remains,
             }
         };
         self.wake_waiting();
-        abandoned
+        outcome
     }
 }
 
 impl Shared {
-    // Wakers are woken, and what others made is dropped, after the lock is released: both may come
-    // back here.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    // Tasks are woken, and values of the caller are dropped, only after the lock is released: both
+    // may call methods of this session.
+    fn lock(&self) -> MutexGuard<'_, Guarded> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, and wakes the body's task unless it looks at the state anyway.
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+    /// Changes the state, and wakes the body's task, unless that task reads the state anyway.
+    fn change<T>(&self, change: impl FnOnce(&mut Guarded) -> T) -> T {
         let (result, body) = {
-            let mut inner = self.lock();
-            let result = change(&mut inner);
-            let body = inner.body.as_ref().filter(|_| !inner.body_is_awake);
+            let mut guarded = self.lock();
+            let result = change(&mut guarded);
+            let body = guarded.body.as_ref().filter(|_| !guarded.body_is_awake);
             (result, body.cloned())
         };
         if let Some(body) = body {
@@ -369,7 +382,7 @@ impl Shared {
         result
     }
 
-    /// The session has ended: nobody waits for room any more.
+    /// The session has ended: wakes every task that waits for it.
     fn wake_waiting(&self) {
         self.room.close();
         self.progress.notify_waiters();
@@ -383,12 +396,12 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.change(|inner| inner.is_woken = true);
+        self.change(|guarded| guarded.is_woken = true);
     }
 }
 
-impl Inner {
-    /// Remembers the body's task, and returns the one before.
+impl Guarded {
+    /// Remembers the waker of the body's task, and returns the previous one.
     #[must_use]
     fn set_body(&mut self, body: &Waker) -> Option<Waker> {
         match &self.body {
@@ -398,17 +411,18 @@ impl Inner {
     }
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for Guarded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner")
+        f.debug_struct("Guarded")
             .field("state", &self.state)
             .field("sent", &self.sent)
             .finish_non_exhaustive()
     }
 }
 
-/// The room that so many bytes take: all there is for what is larger than the queue, which goes
+/// The room that this many bytes take. Events larger than the queue take all of it, and so leave
 /// alone.
 fn room_of(bytes: usize) -> u32 {
-    u32::try_from(bytes.min(MAX_QUEUED_BYTES)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.min(MAX_QUEUED_BYTES))
+        .unwrap_or_else(|_| unreachable!("the queue holds less than 4 GiB"))
 }

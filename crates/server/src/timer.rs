@@ -1,4 +1,4 @@
-//! Owns `Timer`: a deadline that is moved often and seldom reached.
+//! `Timer`: a deadline that is moved often and seldom reached.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,24 +8,26 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Costs nothing until it is first polled, and next to nothing when its deadline moves on: what was
-/// set goes off early then, and is set anew.
+/// A deadline that is moved often and seldom reached.
+///
+/// It allocates when it is first polled. Moving the deadline later is cheap: the sleep goes off at the
+/// old deadline, and is then set to the new one.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When it wakes whoever polled it last.
+    /// When it wakes the task that polled it last.
     set_for: Option<Instant>,
 }
 
 impl Timer {
-    /// Ready once this instant has passed.
+    /// Ready when this instant has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {
             if sleep.deadline() > due {
                 sleep.as_mut().reset(due);
             }
-            // What was polled before it may have used up what tokio lets a task do in a row.
+            // Other futures of this task may have used up tokio's cooperative budget.
             ready!(pin!(unconstrained(sleep.as_mut())).poll(cx));
             if sleep.deadline() == due {
                 return Poll::Ready(());
@@ -34,8 +36,8 @@ impl Timer {
         }
     }
 
-    /// As [`poll`](Self::poll), for who gives the same waker at each poll: what is set and not reached
-    /// is not touched, which spares a busy session the memory that it lies in.
+    /// As [`poll`](Self::poll), for callers that pass the same waker at each poll. If the set deadline
+    /// is not reached, the sleep is not touched, so a busy session does not load its memory.
     pub(crate) fn poll_again(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
         if self
             .set_for
@@ -54,7 +56,7 @@ impl Timer {
     }
 }
 
-/// The moment this far from now, or the last one that there is.
+/// The instant after this delay, at most about 100 years from now.
 pub(crate) fn after(delay: Duration) -> Instant {
     const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     Instant::now() + delay.min(FOR_EVER)

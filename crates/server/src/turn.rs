@@ -1,55 +1,27 @@
-//! Owns what a session's body is told: where its turn begins, what it does after it, and at the end what
-//! became of the session.
+//! What the shared state of a session and its body exchange in one turn of the handler.
 
-use std::task::Waker;
 use std::time::Instant;
 
-use tidings_proto::{SessionFrame, SessionState};
+use tidings_proto::SessionFrame;
 
-use crate::Reason;
 use crate::work::HandlerFuture;
 
-/// What the body finds when it has its turn.
-pub(crate) struct Start {
-    /// The handler or the timer was woken since the last turn.
+/// What the body finds when a turn starts.
+pub(crate) struct TurnStart {
+    /// The handler or the timer was woken since the previous turn.
     pub(crate) is_woken: bool,
-    /// When the timer is to go off.
+    /// When the timer must go off next.
     pub(crate) due: Option<Instant>,
-    /// What is to run beside the handler from now on.
+    /// The futures that run beside the handler from now on.
     pub(crate) spawned: Vec<HandlerFuture>,
 }
 
-/// What the body does after it has had its turn.
-pub(crate) struct Turn {
-    /// What leaves now.
+/// What the body does when a turn ends.
+pub(crate) struct TurnEnd {
+    /// The frame that leaves now.
     pub(crate) frame: Option<SessionFrame>,
-    /// With a frame: how many events were queued since the one before.
+    /// With a frame: the number of events queued since the previous frame.
     pub(crate) events: u64,
-    /// Somebody was woken meanwhile: the body is to be polled again.
+    /// The handler or the timer was woken during the turn, so the body must be polled again.
     pub(crate) is_woken: bool,
-}
-
-/// What a session has sent.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Sent {
-    /// Queued so far.
-    pub(crate) events: u64,
-    /// Handed to the connection.
-    pub(crate) bytes: u64,
-    /// The most bytes that were queued at a time.
-    pub(crate) queue_high_mark: usize,
-}
-
-/// What became of a session.
-pub(crate) struct Abandoned {
-    pub(crate) reason: Reason,
-    pub(crate) sent: Sent,
-    pub(crate) left: Left,
-}
-
-/// What is left of a session when its body is gone: to be dropped, which may run the caller's code.
-pub(crate) struct Left {
-    pub(crate) _state: SessionState,
-    pub(crate) _spawned: Vec<HandlerFuture>,
-    pub(crate) _body: Option<Waker>,
 }

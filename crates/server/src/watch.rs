@@ -1,4 +1,4 @@
-//! Owns `Watchers`: who is told of a session's heartbeats and of its end.
+//! `Watchers`: the tasks that a session wakes at its heartbeats and at its end.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,53 +7,56 @@ use std::task::Waker;
 
 use slab::Slab;
 
-/// What a session tells those who watch it.
+/// The tasks that a session wakes at its heartbeats and at its end.
 #[derive(Debug, Default)]
 pub(crate) struct Watchers {
-    /// Heartbeats so far.
-    beats: AtomicU64,
-    /// Of those whom the body does not poll by itself. Made with the first.
+    /// The number of heartbeats so far.
+    heartbeats: AtomicU64,
+    /// The wakers of the tasks that the body does not poll itself. Allocated with the first.
     wakers: Mutex<Option<Box<Slab<Waker>>>>,
 }
 
 impl Watchers {
-    /// A heartbeat was sent, or left out.
-    pub(crate) fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Release);
+    /// A heartbeat was sent or skipped.
+    pub(crate) fn handle_heartbeat(&self) {
+        self.heartbeats.fetch_add(1, Ordering::Release);
         self.wake();
     }
 
-    /// Wakes all, to look again.
+    /// Wakes all tasks, which then read the state of the session again.
     pub(crate) fn wake(&self) {
         let wakers: Vec<Waker> = match &*self.lock() {
             None => return,
             Some(known) => known.iter().map(|(_, waker)| waker.clone()).collect(),
         };
-        // Whom this wakes may come back here: only after the lock is released.
+        // Only after the lock is released: a waker may call methods of this session.
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Wakes this from now on, in place of what was under the key; returns its key.
-    pub(crate) fn set(&self, key: Option<usize>, waker: &Waker) -> usize {
+    /// Registers a waker, in place of the one with this key. Returns the key of the waker.
+    pub(crate) fn register(&self, key: Option<usize>, waker: &Waker) -> usize {
         let mut wakers = self.lock();
         let known = wakers.get_or_insert_default();
-        let Some(place) = key.and_then(|key| known.get_mut(key)) else {
+        let Some(key) = key else {
             return known.insert(waker.clone());
         };
-        let stale = (!place.will_wake(waker)).then(|| mem::replace(place, waker.clone()));
+        let current = &mut known[key];
+        let stale = (!current.will_wake(waker)).then(|| mem::replace(current, waker.clone()));
         drop(wakers);
         drop(stale);
-        key.unwrap_or_default()
+        key
     }
 
-    pub(crate) fn forget(&self, key: usize) {
-        let waker = self.lock().as_mut().and_then(|known| known.try_remove(key));
+    /// Removes the waker with this key.
+    pub(crate) fn remove(&self, key: usize) {
+        // Dropped after the lock is released: a waker may call methods of this session.
+        let waker = self.lock().as_mut().map(|known| known.remove(key));
         drop(waker);
     }
 
-    /// Heartbeats so far.
-    pub(crate) fn beats(&self) -> u64 {
-        self.beats.load(Ordering::Acquire)
+    /// The number of heartbeats so far.
+    pub(crate) fn heartbeats(&self) -> u64 {
+        self.heartbeats.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Slab<Waker>>>> {

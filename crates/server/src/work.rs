@@ -1,4 +1,4 @@
-//! Owns what a session runs: its handler, and the futures spawned beside it.
+//! `Work`: the futures that a session runs, its handler and those spawned beside it.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,13 +12,14 @@ use crate::HandlerError;
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 
+/// The futures that a session runs.
 pub(crate) struct Work {
     handler: HandlerFuture,
-    /// Made with the first.
+    /// Allocated with the first.
     spawned: Option<Box<FuturesUnordered<HandlerFuture>>>,
 }
 
-/// How a session fails.
+/// How a handler, or a future spawned beside it, failed.
 pub(crate) enum Failure {
     Error(HandlerError),
     Panic(Box<dyn Any + Send>),
@@ -32,19 +33,19 @@ impl Work {
         }
     }
 
-    /// Runs this beside the handler.
+    /// Runs these futures beside the handler.
     pub(crate) fn spawn(&mut self, new: Vec<HandlerFuture>) {
         if !new.is_empty() {
             self.spawned.get_or_insert_default().extend(new);
         }
     }
 
-    /// Ready once the handler has returned, or something has failed. It must not be polled again
+    /// Ready when the handler has returned, or when a future has failed. Must not be polled again
     /// after that.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        // Nothing of it is looked at after a panic.
+        // After a panic these futures are only dropped.
         let poll = catch_unwind(AssertUnwindSafe(|| {
-            // First, as what was spawned before the handler waited runs before it goes on.
+            // First, so that a future spawned before the handler waited runs before it continues.
             let failed = self.poll_spawned(cx);
             if failed.is_ready() {
                 return failed;
@@ -57,7 +58,7 @@ impl Work {
         }
     }
 
-    /// Ready only with a failure.
+    /// Ready only with an error.
     fn poll_spawned(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
         let Some(spawned) = &mut self.spawned else {
             return Poll::Pending;
@@ -72,7 +73,8 @@ impl Work {
 }
 
 impl Failure {
-    /// The path, as spans may be of no interest where errors are.
+    /// Traces the failure with the path of its request, because a subscriber may record errors and no
+    /// spans.
     pub(crate) fn trace(&self, path: &str) {
         match self {
             Self::Error(error) => {
@@ -92,5 +94,5 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("of a value that is no text")
+        .unwrap_or("a panic whose message is not text")
 }

@@ -1,8 +1,7 @@
-//! Compressed sessions on hyper's own connection, as a client decodes them.
+//! Compressed sessions on hyper's own connections, decoded as a client decodes them.
 #![cfg(feature = "compression")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +14,9 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1 as client;
-use hyper::server::conn::http1 as server;
-use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tidings_proto::Event;
-use tidings_server::{HandlerError, Session, SessionOptions, SseRequest};
+use tidings_server::{Event, HandlerError, Session, SessionOptions, SseRequest};
+use tidings_testkit::http_server;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -27,25 +24,19 @@ const SOON: Duration = Duration::from_secs(20);
 
 const CODINGS: [&str; 3] = ["zstd", "gzip", "br"];
 
-/// The answer to one request, over a connection in memory.
+/// The response to one request, over a connection in memory.
 async fn ask<H, F>(method: Method, accepted: Option<&str>, handler: H) -> Response<Incoming>
 where
-    H: FnOnce(Session) -> F + Clone + Send + 'static,
+    H: FnOnce(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let (near, far) = tokio::io::duplex(64 * 1024);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let (parts, _) = request.into_parts();
-        let response = SseRequest::new(parts)
+    let respond = move |request: Request<Incoming>| {
+        SseRequest::new(request.into_parts().0)
             .options(SessionOptions::new().compression(true))
-            .open(handler.clone());
-        async move { Ok::<_, Infallible>(response) }
-    });
-    // A stream that breaks is an error here, and for the client to see.
-    tokio::spawn(async move {
-        let server = server::Builder::new();
-        drop(server.serve_connection(TokioIo::new(far), service).await);
-    });
+            .open(handler.clone())
+    };
+    tokio::spawn(http_server::serve_http1(far, respond));
     let (mut client, connection) = client::handshake(TokioIo::new(near)).await.unwrap();
     tokio::spawn(connection);
     let mut request = Request::builder().method(method).uri("/events");
@@ -54,12 +45,12 @@ where
     }
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let response = timeout(SOON, client.send_request(request)).await;
-    response.expect("no head comes").unwrap()
+    response.expect("no head arrives").unwrap()
 }
 
 async fn get<H, F>(coding: &str, handler: H) -> Response<Incoming>
 where
-    H: FnOnce(Session) -> F + Clone + Send + 'static,
+    H: FnOnce(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let response = ask(Method::GET, Some(coding), handler).await;
@@ -74,7 +65,7 @@ fn header<B>(response: &Response<B>, name: http::HeaderName) -> Option<&str> {
     Some(value)
 }
 
-/// A client that decodes what it has, and keeps what it was.
+/// A client that decodes each frame as it arrives, and keeps the encoded bytes.
 struct Client {
     coding: String,
     body: Incoming,
@@ -82,8 +73,9 @@ struct Client {
     decoder: Box<dyn Decoder>,
 }
 
-/// What was decoded of all that was written.
+/// A decoder that is written to.
 trait Decoder: Write {
+    /// Everything decoded so far.
     fn decoded(&self) -> &[u8];
 }
 
@@ -109,7 +101,7 @@ impl Client {
     fn new(coding: &str, response: Response<Incoming>) -> Self {
         let decoder: Box<dyn Decoder> = match coding {
             "gzip" => Box::new(flate2::write::GzDecoder::new(Vec::new())),
-            // It keeps what is over its buffer until it hears more.
+            // It keeps output that exceeds its buffer until more input arrives.
             "br" => Box::new(brotli::DecompressorWriter::new(Vec::new(), 1 << 20)),
             _ => Box::new(zstd::stream::write::Decoder::new(Vec::new()).unwrap()),
         };
@@ -121,11 +113,11 @@ impl Client {
         }
     }
 
-    /// Reads until all of this has come, and nothing else.
-    async fn hear(&mut self, text: &str) {
+    /// Reads until exactly this text has arrived.
+    async fn receive(&mut self, text: &str) {
         while self.decoder.decoded().len() < text.len() {
             let frame = timeout(SOON, self.body.frame()).await;
-            let frame = frame.unwrap_or_else(|_| panic!("{}: nothing comes", self.coding));
+            let frame = frame.unwrap_or_else(|_| panic!("{}: nothing arrives", self.coding));
             let bytes = frame.expect("the end").unwrap().into_data().unwrap();
             assert!(!bytes.is_empty());
             self.decoder.write_all(&bytes).unwrap();
@@ -135,7 +127,7 @@ impl Client {
         assert!(self.decoder.decoded() == text.as_bytes(), "{}", self.coding);
     }
 
-    /// Reads to the end: the whole, decoded by who insists on a whole.
+    /// Reads to the end. Decodes the whole stream with a decoder that requires its end.
     async fn rest(&mut self) -> Result<Vec<u8>, hyper::Error> {
         while let Some(frame) = timeout(SOON, self.body.frame()).await.expect("no end") {
             self.wire.extend(frame?.into_data().unwrap());
@@ -157,12 +149,12 @@ fn decoded(coding: &str, whole: &[u8]) -> io::Result<Vec<u8>> {
 #[tokio::test]
 async fn each_event_is_decoded_before_the_next_is_sent() {
     for coding in CODINGS {
-        let heard = Arc::new(Notify::new());
-        let is_heard = Arc::clone(&heard);
+        let received = Arc::new(Notify::new());
+        let is_received = Arc::clone(&received);
         let response = get(coding, async move |session: Session| {
             for n in 0..50 {
                 session.send(Event::new(format!("event {n}"))).await?;
-                is_heard.notified().await;
+                is_received.notified().await;
             }
             Ok(())
         });
@@ -170,8 +162,8 @@ async fn each_event_is_decoded_before_the_next_is_sent() {
         let mut sent = String::new();
         for n in 0..50 {
             sent.push_str(&format!("data: event {n}\n\n"));
-            client.hear(&sent).await;
-            heard.notify_one();
+            client.receive(&sent).await;
+            received.notify_one();
         }
         assert_eq!(client.rest().await.unwrap(), sent.as_bytes(), "{coding}");
     }
@@ -213,12 +205,12 @@ async fn a_huge_event_is_decoded_while_the_handler_waits() {
             session.send(Event::new(text)).await?;
             std::future::pending().await
         });
-        Client::new(coding, response.await).hear(&sent).await;
+        Client::new(coding, response.await).receive(&sent).await;
     }
 }
 
 #[tokio::test]
-async fn a_stream_of_nothing_is_whole() {
+async fn a_stream_without_events_is_whole() {
     for coding in CODINGS {
         let response = get(coding, async |_: Session| Ok(())).await;
         let mut client = Client::new(coding, response);
@@ -241,21 +233,21 @@ async fn a_stream_that_is_closed_is_whole() {
 }
 
 #[tokio::test]
-async fn a_failing_handler_sends_its_event_and_no_end() {
+async fn a_failing_handler_sends_its_event_and_no_end_of_the_coding() {
     for coding in CODINGS {
         let response = get(coding, async |session: Session| {
             session.send(Event::new("first")).await?;
             Err(HandlerError::new("on purpose"))
         });
         let mut client = Client::new(coding, response.await);
-        client.hear("data: first\n\n").await;
+        client.receive("data: first\n\n").await;
         client.rest().await.expect_err("the stream is cut");
         assert!(decoded(coding, &client.wire).is_err(), "{coding}: an end");
     }
 }
 
 #[tokio::test]
-async fn head_says_what_get_says() {
+async fn a_head_request_has_the_headers_of_a_get() {
     for coding in CODINGS {
         let handler = async |_: Session| Ok(());
         let head = ask(Method::HEAD, Some(coding), handler).await;
@@ -269,7 +261,7 @@ async fn head_says_what_get_says() {
 }
 
 #[tokio::test]
-async fn the_response_varies_by_what_is_accepted() {
+async fn the_response_varies_by_accept_encoding() {
     for (accepted, expected) in [
         (None, None),
         (Some("identity"), None),
@@ -294,14 +286,14 @@ fn parts(accepted: &str) -> Parts {
 }
 
 #[test]
-fn a_route_that_does_not_allow_it_sends_plain_streams() {
+fn without_the_option_a_stream_is_not_compressed() {
     let response = SseRequest::new(parts("gzip")).open(async |_| Ok(()));
     assert_eq!(header(&response, CONTENT_ENCODING), None);
     assert_eq!(header(&response, VARY), None);
 }
 
 #[tokio::test]
-async fn a_huge_event_leaves_others_their_turn() {
+async fn a_huge_event_yields_after_each_piece() {
     let event = Event::new("x".repeat(10_000_000));
     let request = SseRequest::new(parts("zstd")).options(SessionOptions::new().compression(true));
     let response = request.open(async move |session| Ok(session.send(event).await?));
@@ -319,6 +311,6 @@ async fn a_huge_event_leaves_others_their_turn() {
         frames += 1;
     }
     assert!(frames > 1, "{frames}");
-    // One for the head, and one behind each piece but the last.
+    // One for the head, and one after each piece except the last.
     assert_eq!(turns, frames);
 }

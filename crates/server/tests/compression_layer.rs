@@ -1,4 +1,4 @@
-//! Sessions under tower-http's compression layer.
+//! Sessions under the compression layer of `tower-http`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::convert::Infallible;
@@ -20,8 +20,9 @@ use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tidings_proto::{Event, Heartbeat};
-use tidings_server::{BrokenSession, HandlerError, Session, SessionBody, SseRequest};
+use tidings_server::{
+    BrokenSession, Event, HandlerError, Heartbeat, Session, SessionBody, SseRequest,
+};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -30,10 +31,10 @@ use tower_service::Service;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// More turns than a chain of wakes takes to come to rest.
+/// More turns of the runtime than any chain of wakes takes.
 const TURNS: usize = 200;
 
-/// How often the layer polled a session's body.
+/// How often the layer polled the body of a session.
 #[derive(Default)]
 struct Polls {
     all: AtomicUsize,
@@ -89,7 +90,7 @@ impl Body for Counted {
     }
 }
 
-/// Answers with a session of this handler.
+/// A service that answers with a session of this handler.
 #[derive(Clone)]
 struct App<H> {
     handler: H,
@@ -145,20 +146,20 @@ where
     let request = Request::get("/events").header(ACCEPT_ENCODING, coding);
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let response = timeout(SOON, client.send_request(request)).await;
-    let response = response.expect("no head comes").unwrap();
+    let response = response.expect("no head arrives").unwrap();
     assert_eq!(response.headers()[CONTENT_ENCODING], coding);
     (response, polls)
 }
 
-/// Reads and decodes until all of this has come.
-async fn hear<D: Write>(
+/// Reads and decodes until exactly this text has arrived.
+async fn receive<D: Write>(
     body: &mut Incoming,
     decoder: &mut D,
     decoded: fn(&D) -> &Vec<u8>,
     text: &str,
 ) {
     while decoded(decoder).len() < text.len() {
-        let frame = timeout(SOON, body.frame()).await.expect("nothing comes");
+        let frame = timeout(SOON, body.frame()).await.expect("nothing arrives");
         let bytes = frame.expect("the end").unwrap().into_data().unwrap();
         decoder.write_all(&bytes).unwrap();
         decoder.flush().unwrap();
@@ -166,17 +167,17 @@ async fn hear<D: Write>(
     assert_eq!(String::from_utf8_lossy(decoded(decoder)), text);
 }
 
-/// Hears each event before the next is sent, and counts the polls it took.
+/// Receives each event before the next is sent, and counts the polls of the body.
 async fn check<D: Write>(coding: &str, mut decoder: D, decoded: fn(&D) -> &Vec<u8>) {
     const EVENTS: usize = 20;
-    let heard = Arc::new(Notify::new());
-    let is_heard = Arc::clone(&heard);
+    let received = Arc::new(Notify::new());
+    let is_received = Arc::clone(&received);
     let (response, polls) = get(coding, async move |session: Session| {
-        // Its timer is none that may keep the body awake.
+        // A timer that is not due must not wake the body.
         session.heartbeat(Heartbeat::default());
         for n in 0..EVENTS {
             session.send(Event::new(format!("event {n}"))).await?;
-            is_heard.notified().await;
+            is_received.notified().await;
         }
         Ok(())
     })
@@ -185,12 +186,12 @@ async fn check<D: Write>(coding: &str, mut decoder: D, decoded: fn(&D) -> &Vec<u
     let mut sent = String::new();
     for n in 0..EVENTS {
         sent.push_str(&format!("data: event {n}\n\n"));
-        hear(&mut body, &mut decoder, decoded, &sent).await;
+        receive(&mut body, &mut decoder, decoded, &sent).await;
         turns().await;
-        let at_rest = polls.all();
+        let idle = polls.all();
         turns().await;
-        assert_eq!(polls.all(), at_rest, "{coding}: polled while it rests");
-        heard.notify_one();
+        assert_eq!(polls.all(), idle, "{coding}: an idle body is polled");
+        received.notify_one();
     }
     let rest = timeout(SOON, body.collect()).await.expect("no end");
     let rest = rest.unwrap().to_bytes();
@@ -201,7 +202,7 @@ async fn check<D: Write>(coding: &str, mut decoder: D, decoded: fn(&D) -> &Vec<u
     turns().await;
     assert_eq!(polls.frames(), EVENTS, "{coding}");
     assert!(polls.all() <= 5 * EVENTS, "{coding}: {} polls", polls.all());
-    // It asks once more, for trailers.
+    // The layer polls once more, for trailers.
     let after = polls.after_the_end.load(Ordering::SeqCst);
     assert!(after <= 1, "{coding}: {after} polls after the end");
 }
@@ -213,7 +214,7 @@ async fn turns() {
 }
 
 #[tokio::test]
-async fn the_layer_neither_buffers_nor_polls_a_session_that_rests() {
+async fn the_layer_neither_buffers_nor_polls_an_idle_session() {
     let gzip = flate2::write::GzDecoder::new(Vec::new());
     check("gzip", gzip, |it| it.get_ref()).await;
     let brotli = brotli::DecompressorWriter::new(Vec::new(), 1 << 20);
@@ -224,18 +225,18 @@ async fn the_layer_neither_buffers_nor_polls_a_session_that_rests() {
 
 #[tokio::test]
 async fn under_the_layer_a_failing_handler_cuts_the_stream() {
-    let heard = Arc::new(Notify::new());
-    let is_heard = Arc::clone(&heard);
+    let received = Arc::new(Notify::new());
+    let is_received = Arc::clone(&received);
     let (response, _) = get("gzip", async move |session: Session| {
         session.send(Event::new("first")).await?;
-        is_heard.notified().await;
+        is_received.notified().await;
         Err(HandlerError::new("on purpose"))
     })
     .await;
     let mut body = response.into_body();
     let mut gzip = flate2::write::GzDecoder::new(Vec::new());
-    hear(&mut body, &mut gzip, |it| it.get_ref(), "data: first\n\n").await;
-    heard.notify_one();
+    receive(&mut body, &mut gzip, |it| it.get_ref(), "data: first\n\n").await;
+    received.notify_one();
     let rest = timeout(SOON, body.collect()).await.expect("no end");
     rest.expect_err("the stream is cut");
 }

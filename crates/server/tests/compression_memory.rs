@@ -1,4 +1,5 @@
-//! What the state of a coding costs a session. A process of its own, as it counts all that is held.
+//! The memory that a coding adds to a session. The test has a process of its own, because it measures the
+//! whole process.
 #![cfg(all(feature = "compression", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -12,8 +13,7 @@ use cap::Cap;
 use http::Request;
 use http::header::ACCEPT_ENCODING;
 use http_body::Body;
-use tidings_proto::Event;
-use tidings_server::{SessionBody, SessionOptions, SseRequest};
+use tidings_server::{Event, SessionBody, SessionOptions, SseRequest};
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -49,7 +49,7 @@ fn session(coding: &str, events: usize) -> Pin<Box<SessionBody>> {
     body
 }
 
-/// The bytes that Rust's allocator gave to each of these sessions.
+/// The bytes per session that Rust's allocator has allocated.
 fn allocated(coding: &str, events: usize) -> usize {
     let before = ALLOCATOR.allocated();
     let sessions = sessions(coding, events);
@@ -58,7 +58,7 @@ fn allocated(coding: &str, events: usize) -> usize {
     (after - before) / SESSIONS
 }
 
-/// The bytes that the process takes for each of these sessions, C's as well.
+/// The bytes per session in the resident memory of the process, which includes allocations of C code.
 fn resident(coding: &str, events: usize) -> usize {
     let before = resident_bytes();
     let sessions = sessions(coding, events);
@@ -75,8 +75,8 @@ fn resident_bytes() -> usize {
 }
 
 #[test]
-fn a_session_holds_what_its_docs_say_and_nothing_before_its_first_event() {
-    // What zstd holds is C's. It comes first, when no memory is there to be taken again.
+fn a_coding_takes_its_documented_memory_from_the_first_event_on() {
+    // zstd allocates from C. It is measured first, before there is freed memory to reuse.
     let zstd = resident("zstd", 100);
     assert!((100 * 1024..180 * 1024).contains(&zstd), "zstd: {zstd}");
 

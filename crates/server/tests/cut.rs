@@ -1,19 +1,19 @@
-//! Holds that a stream which breaks does so behind what was sent, however late that leaves.
+//! The cut of a failed stream comes after its events, however late they leave.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Version};
+use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidings_proto::Event;
-use tidings_server::{HandlerError, IoDeadline, Session, SseRequest};
+use tidings_server::{Event, HandlerError, IoDeadline, Session, SessionBody, SseRequest};
+use tidings_testkit::http_server;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -26,12 +26,8 @@ async fn fail(session: Session) -> Result<(), HandlerError> {
     Err(HandlerError::new("on purpose"))
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-    let service = service_fn(async |request: Request<Incoming>| {
-        Ok::<_, Infallible>(SseRequest::new(request.into_parts().0).open(fail))
-    });
-    let server = http2::Builder::new(TokioExecutor::new());
-    drop(server.serve_connection(TokioIo::new(stream), service).await);
+fn respond(request: Request<Incoming>) -> Response<SessionBody> {
+    SseRequest::new(request.into_parts().0).open(fail)
 }
 
 async fn client(
@@ -43,17 +39,19 @@ async fn client(
     client
 }
 
-/// How many events come before the cut.
-async fn heard(client: &mut SendRequest<Empty<Bytes>>, sent: u64) -> usize {
+/// The number of events that arrive before the cut.
+async fn received(client: &mut SendRequest<Empty<Bytes>>, sent: u64) -> usize {
     let request = Request::get(format!("http://test/{sent}")).body(Empty::new());
     client.ready().await.unwrap();
     let response = client.send_request(request.unwrap()).await;
-    let mut body = response.expect("the head comes before the cut").into_body();
-    let mut heard = Vec::new();
+    let mut body = response
+        .expect("the head arrives before the cut")
+        .into_body();
+    let mut bytes = Vec::new();
     loop {
-        match body.frame().await.expect("a cut, and no end") {
-            Ok(frame) => heard.extend(frame.into_data().unwrap()),
-            Err(_) => return heard.windows(2).filter(|end| end == b"\n\n").count(),
+        match body.frame().await.expect("a cut, not an end") {
+            Ok(frame) => bytes.extend(frame.into_data().unwrap()),
+            Err(_) => return bytes.windows(2).filter(|end| end == b"\n\n").count(),
         }
     }
 }
@@ -65,53 +63,53 @@ async fn within<F: Future>(future: F) -> F::Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn head_and_event_come_before_the_cut_whichever_task_runs_first() {
+async fn head_and_event_arrive_before_the_cut_in_any_order_of_the_tasks() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap());
     let (stream, accepted) = tokio::join!(stream, listener.accept());
     let (accepted, _) = accepted.unwrap();
     accepted.set_nodelay(true).unwrap();
-    tokio::spawn(serve(accepted));
+    tokio::spawn(http_server::serve_http2(accepted, respond));
     let mut client = client(stream.unwrap()).await;
     for sent in [1, 1, 1, 1, 0].repeat(30) {
-        assert_eq!(within(heard(&mut client, sent)).await as u64, sent);
+        assert_eq!(within(received(&mut client, sent)).await as u64, sent);
     }
 }
 
 #[tokio::test]
-async fn all_that_was_sent_comes_before_the_cut_though_the_connection_is_slow() {
+async fn all_events_arrive_before_the_cut_over_a_slow_http_2_connection() {
     let (near, far) = tokio::io::duplex(64);
-    tokio::spawn(serve(far));
+    tokio::spawn(http_server::serve_http2(far, respond));
     let mut client = client(near).await;
-    assert_eq!(within(heard(&mut client, 60)).await, 60);
+    assert_eq!(within(received(&mut client, 60)).await, 60);
 }
 
 #[tokio::test]
-async fn all_that_was_sent_comes_before_the_cut_of_a_slow_connection_of_its_own() {
-    for bytes in [64, 16 * 1024] {
-        let (mut near, far) = tokio::io::duplex(bytes);
+async fn all_events_arrive_before_the_cut_over_a_slow_http_1_connection() {
+    for capacity in [64, 16 * 1024] {
+        let (mut near, far) = tokio::io::duplex(capacity);
         let stream = IoDeadline::new(far);
         let outgoing = stream.outgoing().clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(outgoing.clone());
-            let response = SseRequest::new(request.into_parts().0).open(fail);
+            let response = respond(request);
             async { Ok::<_, Infallible>(response) }
         });
         let server = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let server = tokio::spawn(server);
         let request = b"GET /300 HTTP/1.1\r\nhost: test\r\n\r\n";
         near.write_all(request).await.unwrap();
-        let mut heard = Vec::new();
-        within(near.read_to_end(&mut heard)).await.unwrap();
-        let heard = String::from_utf8(heard).unwrap();
-        assert_eq!(heard.matches("xxx\n\n").count(), 300, "{bytes}");
-        assert!(!heard.ends_with("0\r\n\r\n"), "a cut, and no end");
+        let mut bytes = Vec::new();
+        within(near.read_to_end(&mut bytes)).await.unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.matches("xxx\n\n").count(), 300, "{capacity}");
+        assert!(!text.ends_with("0\r\n\r\n"), "a cut, not an end");
         server.await.unwrap().unwrap_err();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_keeps_what_it_reads_hears_of_the_cut_too() {
+async fn a_reader_that_keeps_its_frames_sees_the_cut() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let request = Request::get("/1").version(version).body(()).unwrap();
         let mut body = SseRequest::new(request.into_parts().0)

@@ -1,46 +1,42 @@
-//! A feed that is forwarded: how it is opened, what its client hears, and when it is asked.
+//! A forwarded feed: how it opens, which events its client receives, and when it is polled.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
-use tidings_proto::{
-    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, Heartbeat, MAX_QUEUED_BYTES,
-    Opened,
-};
 use tidings_server::{
-    Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest,
+    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Heartbeat,
+    Limits, MAX_QUEUED_BYTES, Opened, Session, SessionBody, SessionOptions, SseRequest,
 };
+use tidings_testkit::connection::{Connection, Polled};
 use tokio::time::{advance, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A feed that says what the test wants it to, which holds a clone of it.
+/// A feed that a test controls through a clone.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// What it was told of where the client left off.
+    /// The last event IDs that it was given.
     resumed: Vec<Option<String>>,
-    /// What it finds; until this is set it still looks.
+    /// The outcome of its opening. Until it is set, the feed is not open.
     opened: Option<Result<Opened, FeedErrorKind>>,
-    /// What it says next; an empty list is a pause.
-    says: VecDeque<Option<Result<EncodedEvents, FeedErrorKind>>>,
-    /// What it says whenever it has nothing else to say.
+    /// Its next results. While there is none, the feed waits.
+    batches: VecDeque<Option<Result<EncodedEvents, FeedErrorKind>>>,
+    /// A batch that it repeats when it has no other result.
     endless: Option<EncodedEvents>,
     checkpoint: Option<EventId>,
-    asked_to_open: usize,
-    asked_for_events: usize,
-    asked_for_checkpoints: usize,
+    open_polls: usize,
+    event_polls: usize,
+    checkpoint_calls: usize,
     waker: Option<Waker>,
 }
 
@@ -51,30 +47,30 @@ impl Script {
         script
     }
 
-    fn found(found: Result<Opened, FeedErrorKind>) -> Self {
+    fn opening_with(outcome: Result<Opened, FeedErrorKind>) -> Self {
         let script = Self::default();
-        script.change(|state| state.opened = Some(found));
+        script.change(|state| state.opened = Some(outcome));
         script
     }
 
-    /// A feed that always has this to say.
+    /// A feed that repeats this batch without end.
     fn endless(events: EncodedEvents) -> Self {
         let script = Self::open();
         script.change(|state| state.endless = Some(events));
         script
     }
 
-    fn says(&self, events: impl Into<EncodedEvents>) {
+    fn sends(&self, events: impl Into<EncodedEvents>) {
         let events = events.into();
-        self.change(|state| state.says.push_back(Some(Ok(events))));
+        self.change(|state| state.batches.push_back(Some(Ok(events))));
     }
 
     fn ends(&self) {
-        self.change(|state| state.says.push_back(None));
+        self.change(|state| state.batches.push_back(None));
     }
 
     fn fails(&self, kind: FeedErrorKind) {
-        self.change(|state| state.says.push_back(Some(Err(kind))));
+        self.change(|state| state.batches.push_back(Some(Err(kind))));
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -89,20 +85,20 @@ impl Script {
         self.0.lock().unwrap()
     }
 
-    /// Nobody but the test holds it.
+    /// Whether only the test holds it.
     fn is_dropped(&self) -> bool {
         Arc::strong_count(&self.0) == 1
     }
 
-    /// Asked for nothing at all.
-    fn is_untouched(&self) -> bool {
+    /// Whether no method of it was called.
+    fn is_unused(&self) -> bool {
         let state = self.state();
-        state.resumed.is_empty() && state.asked_to_open + state.asked_for_events == 0
+        state.resumed.is_empty() && state.open_polls + state.event_polls == 0
     }
 }
 
 fn error(kind: FeedErrorKind) -> FeedError {
-    FeedError::new(kind, "the script says so")
+    FeedError::new(kind, "by the script")
 }
 
 impl Feed for Script {
@@ -113,9 +109,9 @@ impl Feed for Script {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
         let mut state = self.state();
-        state.asked_to_open += 1;
+        state.open_polls += 1;
         match state.opened {
-            Some(found) => Poll::Ready(found.map_err(error)),
+            Some(outcome) => Poll::Ready(outcome.map_err(error)),
             None => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -128,9 +124,9 @@ impl Feed for Script {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
         let mut state = self.state();
-        state.asked_for_events += 1;
-        if let Some(says) = state.says.pop_front() {
-            return Poll::Ready(says.map(|says| says.map_err(error)));
+        state.event_polls += 1;
+        if let Some(batch) = state.batches.pop_front() {
+            return Poll::Ready(batch.map(|batch| batch.map_err(error)));
         }
         if let Some(events) = &state.endless {
             return Poll::Ready(Some(Ok(events.clone())));
@@ -141,99 +137,40 @@ impl Feed for Script {
 
     fn checkpoint(&mut self) -> Option<EventId> {
         let mut state = self.state();
-        state.asked_for_checkpoints += 1;
+        state.checkpoint_calls += 1;
         state.checkpoint.take()
     }
 }
 
-/// A connection on which the head has been written: polls a body as an executor does.
-struct Connection {
-    body: SessionBody,
-    wakes: Arc<Wakes>,
+/// The session of this response, on which the head has been written.
+fn connect(response: Response<SessionBody>) -> Connection<SessionBody> {
+    assert_eq!(response.status(), 200);
+    Connection::after_head(response.into_body())
 }
 
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
+async fn forward(script: &Script) -> Connection<SessionBody> {
+    connect(request("/").forward(script.clone()).await)
 }
 
-#[derive(Debug, PartialEq)]
-enum Answer {
-    Frame(Bytes),
-    End,
-    Break,
+/// Forwards with a heartbeat after each second of quiet.
+async fn forward_with_heartbeat(script: &Script) -> Connection<SessionBody> {
+    let options = SessionOptions::new().heartbeat(Heartbeat::every(SECOND));
+    connect(request("/").options(options).forward(script.clone()).await)
 }
 
-fn frame(text: &'static str) -> Answer {
-    Answer::Frame(text.into())
-}
-
-impl Connection {
-    fn on(response: Response<SessionBody>) -> Self {
-        assert_eq!(response.status(), 200);
-        let mut connection = Self {
-            body: response.into_body(),
-            wakes: Arc::default(),
-        };
-        assert!(connection.poll().is_pending());
-        connection
-    }
-
-    async fn forward(script: &Script) -> Self {
-        Self::on(request("/").forward(script.clone()).await)
-    }
-
-    /// With a heartbeat after each second of quiet.
-    async fn forward_beating(script: &Script) -> Self {
-        let options = SessionOptions::new().heartbeat(Heartbeat::every(SECOND));
-        Self::on(request("/").options(options).forward(script.clone()).await)
-    }
-
-    /// A handler of one's own.
-    fn handle<F>(handler: impl FnOnce(Session) -> F) -> Self
-    where
-        F: Future<Output = Result<(), HandlerError>> + Send + 'static,
-    {
-        Self::on(request("/").open(handler))
-    }
-
-    fn poll(&mut self) -> Poll<Answer> {
-        let waker = Waker::from(Arc::clone(&self.wakes));
-        let frame = Pin::new(&mut self.body).poll_frame(&mut Context::from_waker(&waker));
-        frame.map(|frame| match frame {
-            None => Answer::End,
-            Some(Err(_)) => Answer::Break,
-            Some(Ok(frame)) => Answer::Frame(frame.into_data().unwrap()),
-        })
-    }
-
-    /// Polls until it is pending and was not woken meanwhile.
-    fn run(&mut self) -> Vec<Answer> {
-        let mut answers = Vec::new();
-        loop {
-            let wakes = self.wakes.0.load(Ordering::SeqCst);
-            match self.poll() {
-                Poll::Pending if self.wakes.0.load(Ordering::SeqCst) == wakes => return answers,
-                Poll::Pending => {}
-                Poll::Ready(answer @ Answer::Frame(_)) => answers.push(answer),
-                Poll::Ready(end) => {
-                    answers.push(end);
-                    return answers;
-                }
-            }
-        }
-    }
+/// Opens a session with this handler.
+fn open<F>(handler: impl FnOnce(Session) -> F) -> Connection<SessionBody>
+where
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    connect(request("/").open(handler))
 }
 
 fn request(uri: &str) -> SseRequest {
     SseRequest::new(Request::get(uri).body(()).unwrap().into_parts().0)
 }
 
-/// Events of so many bytes on the wire.
+/// An event of this many bytes on the wire.
 fn slice(bytes: usize) -> EncodedEvents {
     let text = "x".repeat(bytes - "data: \n\n".len());
     let slice = Event::new(text).encode();
@@ -248,7 +185,7 @@ async fn forwarded(request: SseRequest, script: &Script) -> Response<SessionBody
 }
 
 #[tokio::test]
-async fn a_feed_resumes_where_the_client_left_off() {
+async fn a_feed_resumes_after_the_last_event_id() {
     async fn check(header: Option<&str>, uri: &str, expected: Option<&str>) {
         let mut builder = Request::get(uri);
         if let Some(id) = header {
@@ -261,7 +198,7 @@ async fn a_feed_resumes_where_the_client_left_off() {
         let feed = script.clone();
         let response =
             SseRequest::new(parts).open(async move |session: Session| session.forward(feed).await);
-        Connection::on(response).run();
+        connect(response).run();
         let expected = expected.map(str::to_owned);
         assert_eq!(script.state().resumed, [expected.clone(), expected]);
     }
@@ -275,25 +212,25 @@ async fn a_feed_resumes_where_the_client_left_off() {
 async fn a_feed_that_is_over_is_a_204_and_no_session() {
     let limits = Limits::new().max_sessions(1);
     let options = SessionOptions::new().limits(&limits).retry(SECOND);
-    let script = Script::found(Ok(Opened::Over));
+    let script = Script::opening_with(Ok(Opened::Over));
     let response = forwarded(request("/").options(options), &script).await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert!(!response.headers().contains_key("content-type"));
     assert!(response.body().is_end_stream());
     assert_eq!(limits.sessions(), 0);
-    assert_eq!(script.state().asked_for_events, 0);
+    assert_eq!(script.state().event_polls, 0);
     assert!(script.is_dropped());
 }
 
 #[tokio::test]
-async fn an_error_of_a_feed_is_answered_in_place_of_a_stream() {
+async fn an_error_of_a_feed_chooses_the_status() {
     for (kind, status) in [
         (FeedErrorKind::Invalid, 400),
         (FeedErrorKind::Forbidden, 403),
         (FeedErrorKind::Unavailable, 503),
     ] {
-        let script = Script::found(Err(kind));
+        let script = Script::opening_with(Err(kind));
         let response = forwarded(request("/"), &script).await;
         assert_eq!(response.status(), status);
         assert_eq!(response.headers()["cache-control"], "no-store");
@@ -305,11 +242,11 @@ async fn an_error_of_a_feed_is_answered_in_place_of_a_stream() {
 }
 
 #[tokio::test]
-async fn who_comes_too_soon_is_told_a_time_of_its_own() {
+async fn each_unavailable_feed_has_a_retry_after_of_its_own() {
     async fn check(options: SessionOptions, from: u64, to: u64) {
         let mut times = std::collections::BTreeSet::new();
         for _ in 0..200 {
-            let script = Script::found(Err(FeedErrorKind::Unavailable));
+            let script = Script::opening_with(Err(FeedErrorKind::Unavailable));
             let response = forwarded(request("/").options(options.clone()), &script).await;
             let time = response.headers()["retry-after"].to_str().unwrap();
             times.insert(time.parse::<u64>().unwrap());
@@ -323,18 +260,18 @@ async fn who_comes_too_soon_is_told_a_time_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_head_is_answered_without_the_feed() {
-    let script = Script::found(Err(FeedErrorKind::Invalid));
+async fn a_head_request_is_answered_without_the_feed() {
+    let script = Script::opening_with(Err(FeedErrorKind::Invalid));
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = Method::HEAD;
     let response = forwarded(SseRequest::new(parts), &script).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    assert!(script.is_untouched() && script.is_dropped());
+    assert!(script.is_unused() && script.is_dropped());
 }
 
 #[tokio::test]
-async fn who_is_refused_is_refused_before_the_feed_is_asked() {
+async fn a_request_is_refused_before_its_feed_is_used() {
     let limits = Limits::new().max_sessions(1);
     let drain = Drain::new();
     let options = SessionOptions::new().limits(&limits).drain(&drain);
@@ -345,27 +282,27 @@ async fn who_is_refused_is_refused_before_the_feed_is_asked() {
         let response = forwarded(request("/").options(options.clone()), &script).await;
         assert_eq!(response.status(), status);
         assert!(response.headers().contains_key("retry-after"));
-        assert!(script.is_untouched() && script.is_dropped());
+        assert!(script.is_unused() && script.is_dropped());
         drain.start();
     }
 }
 
 #[tokio::test]
-async fn who_looks_counts_as_a_session_until_it_is_answered() {
+async fn an_opening_feed_counts_as_a_session() {
     let limits = Limits::new().max_sessions(1);
     let options = SessionOptions::new().limits(&limits);
     let script = Script::default();
-    let mut looking = Box::pin(request("/").options(options).forward(script.clone()));
+    let mut opening = Box::pin(request("/").options(options).forward(script.clone()));
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(looking.as_mut().poll(&mut cx).is_pending());
+    assert!(opening.as_mut().poll(&mut cx).is_pending());
     assert_eq!(limits.sessions(), 1);
-    drop(looking);
-    assert_eq!(limits.sessions(), 0, "its client has gone");
+    drop(opening);
+    assert_eq!(limits.sessions(), 0, "its client has disconnected");
     assert!(script.is_dropped());
 }
 
 #[tokio::test]
-async fn a_drain_that_starts_while_the_feed_looks_is_a_503() {
+async fn a_drain_that_starts_while_the_feed_opens_is_a_503() {
     for in_extensions in [false, true] {
         let drain = Drain::new();
         let (mut parts, ()) = Request::new(()).into_parts();
@@ -376,14 +313,14 @@ async fn a_drain_that_starts_while_the_feed_looks_is_a_503() {
             options = options.drain(&drain);
         }
         let script = Script::default();
-        let looking = SseRequest::new(parts)
+        let opening = SseRequest::new(parts)
             .options(options)
             .forward(script.clone());
-        let looking = tokio::spawn(looking);
+        let opening = tokio::spawn(opening);
         tokio::task::yield_now().await;
-        assert_eq!(script.state().asked_to_open, 1);
+        assert_eq!(script.state().open_polls, 1);
         drain.start();
-        let response = timeout(10 * SECOND, looking).await.unwrap().unwrap();
+        let response = timeout(10 * SECOND, opening).await.unwrap().unwrap();
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key("retry-after"));
         assert!(script.is_dropped());
@@ -391,152 +328,165 @@ async fn a_drain_that_starts_while_the_feed_looks_is_a_503() {
 }
 
 #[tokio::test]
-async fn a_feed_may_take_its_time_to_look() {
+async fn a_feed_may_open_later() {
     let drain = Drain::new();
     let script = Script::default();
     let options = SessionOptions::new().drain(&drain);
-    let looking = tokio::spawn(request("/").options(options).forward(script.clone()));
+    let opening = tokio::spawn(request("/").options(options).forward(script.clone()));
     tokio::task::yield_now().await;
-    script.says(Event::new("a"));
+    script.sends(Event::new("a"));
     script.change(|state| state.opened = Some(Ok(Opened::Stream)));
-    let response = timeout(10 * SECOND, looking).await.unwrap().unwrap();
-    let mut connection = Connection::on(response);
-    assert_eq!(connection.run(), [frame("data: a\n\n")]);
+    let response = timeout(10 * SECOND, opening).await.unwrap().unwrap();
+    let mut connection = connect(response);
+    assert_eq!(connection.run(), [Polled::frame("data: a\n\n")]);
     drain.start();
-    let answers = connection.run();
+    let results = connection.run();
     assert!(
-        matches!(&answers[..], [Answer::Frame(retry), Answer::End] if retry.starts_with(b"retry: "))
+        matches!(&results[..], [Polled::Frame(retry), Polled::End] if retry.starts_with(b"retry: "))
     );
 }
 
 #[tokio::test]
-async fn events_are_forwarded_uncopied_as_they_come() {
+async fn events_are_forwarded_at_once_and_not_copied() {
     let script = Script::open();
-    let mut connection = Connection::forward(&script).await;
+    let mut connection = forward(&script).await;
     assert_eq!(connection.run(), []);
     for bytes in [20, 1_000, 16_384, 65_536, 1_000_000] {
         let slice = slice(bytes);
-        script.says(slice.clone());
-        let answers = connection.run();
-        let [Answer::Frame(sent)] = &answers[..] else {
-            panic!("{} answers", answers.len())
+        script.sends(slice.clone());
+        let results = connection.run();
+        let [Polled::Frame(sent)] = &results[..] else {
+            panic!("{} results", results.len())
         };
         assert_eq!(sent.as_ptr(), slice.bytes().as_ptr());
         assert_eq!(sent.len(), bytes);
     }
-    assert_eq!(script.state().asked_to_open, 1, "it is opened once");
+    assert_eq!(script.state().open_polls, 1, "it is opened once");
 }
 
 #[tokio::test]
 async fn the_end_of_a_feed_ends_the_response() {
     let script = Script::open();
-    script.says(Event::new("a"));
+    script.sends(Event::new("a"));
     script.ends();
-    let mut connection = Connection::forward(&script).await;
-    assert_eq!(connection.run(), [frame("data: a\n\n"), Answer::End]);
+    let mut connection = forward(&script).await;
+    assert_eq!(
+        connection.run(),
+        [Polled::frame("data: a\n\n"), Polled::End]
+    );
     assert!(script.is_dropped());
 }
 
 #[tokio::test]
-async fn an_error_of_a_feed_breaks_the_response_behind_what_was_sent() {
+async fn an_error_of_a_feed_cuts_the_response_after_its_events() {
     let script = Script::open();
-    script.says(Event::new("a"));
+    script.sends(Event::new("a"));
     script.fails(FeedErrorKind::Unavailable);
-    let mut connection = Connection::forward(&script).await;
-    assert_eq!(connection.run(), [frame("data: a\n\n"), Answer::Break]);
+    let mut connection = forward(&script).await;
+    assert_eq!(
+        connection.run(),
+        [Polled::frame("data: a\n\n"), Polled::Cut]
+    );
     assert!(script.is_dropped());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_goes_with_the_heartbeat_if_there_is_news() {
+async fn a_new_checkpoint_is_sent_with_the_heartbeat() {
     let script = Script::open();
-    let mut connection = Connection::forward_beating(&script).await;
+    let mut connection = forward_with_heartbeat(&script).await;
     assert_eq!(connection.run(), []);
     script.change(|state| state.checkpoint = Some(7.into()));
-    assert_eq!(connection.run(), [], "news alone wakes nobody's client");
+    assert_eq!(connection.run(), [], "a checkpoint alone sends nothing");
     advance(SECOND).await;
-    assert_eq!(connection.run(), [frame(": heartbeat\n\nid: 7\n\n")]);
-    advance(SECOND).await;
-    assert_eq!(connection.run(), [frame(": heartbeat\n\n")], "it was said");
     assert_eq!(
-        script.state().asked_for_checkpoints,
-        3,
-        "at first, and once a beat"
+        connection.run(),
+        [Polled::frame(": heartbeat\n\nid: 7\n\n")]
     );
-    script.says(Event::new("a").id(8));
-    assert_eq!(connection.run(), [frame("id: 8\ndata: a\n\n")]);
-    assert_eq!(script.state().asked_for_checkpoints, 3);
+    advance(SECOND).await;
+    assert_eq!(
+        connection.run(),
+        [Polled::frame(": heartbeat\n\n")],
+        "it was sent before"
+    );
+    assert_eq!(
+        script.state().checkpoint_calls,
+        3,
+        "at first, and once a heartbeat"
+    );
+    script.sends(Event::new("a").id(8));
+    assert_eq!(connection.run(), [Polled::frame("id: 8\ndata: a\n\n")]);
+    assert_eq!(script.state().checkpoint_calls, 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_sends_nothing_still_takes_a_checkpoint_along() {
+async fn an_empty_heartbeat_still_sends_a_checkpoint() {
     let script = Script::open();
     let beat = Heartbeat::every(SECOND).with(Event::default).always(true);
     let options = SessionOptions::new().heartbeat(beat);
     let response = request("/").options(options).forward(script.clone()).await;
-    let mut connection = Connection::on(response);
+    let mut connection = connect(response);
     connection.run();
     script.change(|state| state.checkpoint = Some(7.into()));
     advance(SECOND).await;
-    assert_eq!(connection.run(), [frame("id: 7\n\n")]);
+    assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_without_a_heartbeat_sends_a_checkpoint_at_first_and_none_later() {
+async fn without_a_heartbeat_only_the_first_checkpoint_is_sent() {
     let script = Script::open();
     script.change(|state| state.checkpoint = Some(7.into()));
-    let mut connection = Connection::forward(&script).await;
-    assert_eq!(connection.run(), [frame("id: 7\n\n")]);
+    let mut connection = forward(&script).await;
+    assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
     script.change(|state| state.checkpoint = Some(8.into()));
     for _ in 0..3 {
         assert_eq!(connection.run(), []);
         advance(3600 * SECOND).await;
     }
-    assert_eq!(script.state().asked_for_checkpoints, 1);
+    assert_eq!(script.state().checkpoint_calls, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_checkpoint_is_asked_for_behind_the_events_of_the_same_turn() {
+async fn a_checkpoint_is_taken_after_the_events_of_the_same_turn() {
     let script = Script::open();
-    let mut connection = Connection::forward_beating(&script).await;
+    let mut connection = forward_with_heartbeat(&script).await;
     connection.run();
     advance(SECOND).await;
-    script.says(Event::new("a").id(8));
-    script.says(Event::new("b").id(9));
+    script.sends(Event::new("a").id(8));
+    script.sends(Event::new("b").id(9));
     script.change(|state| state.checkpoint = Some(10.into()));
     let expected = ": heartbeat\n\nid: 8\ndata: a\n\nid: 9\ndata: b\n\nid: 10\n\n";
-    assert_eq!(connection.run(), [frame(expected)]);
+    assert_eq!(connection.run(), [Polled::frame(expected)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_checkpoint_is_asked_for_while_there_is_no_room() {
+async fn no_checkpoint_is_taken_while_the_queue_is_full() {
     let script = Script::open();
     script.change(|state| state.checkpoint = Some(7.into()));
     let feed = script.clone();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         session.heartbeat(Heartbeat::every(SECOND));
         session.send(slice(MAX_QUEUED_BYTES - 20_000)).await?;
         session.send(slice(20_000)).await?;
         session.forward(feed).await
     });
-    assert!(matches!(connection.poll(), Poll::Ready(Answer::Frame(_))));
+    assert!(matches!(connection.poll(), Polled::Frame(_)));
     advance(3 * SECOND).await;
-    // The client does not read, and still the timer goes off.
-    connection.poll().is_pending().then_some(()).unwrap();
-    assert_eq!(script.state().asked_for_checkpoints, 0);
-    let answers = connection.run();
-    assert!(matches!(&answers[..], [Answer::Frame(sent), ..] if sent.len() == 20_000));
-    assert_eq!(script.state().asked_for_checkpoints, 1);
+    // The client does not read, and the timer goes off.
+    assert_eq!(connection.poll(), Polled::Pending);
+    assert_eq!(script.state().checkpoint_calls, 0);
+    let results = connection.run();
+    assert!(matches!(&results[..], [Polled::Frame(sent), ..] if sent.len() == 20_000));
+    assert_eq!(script.state().checkpoint_calls, 1);
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_read_stops_the_feed() {
     async fn check(bytes: usize, expected: usize) {
         let script = Script::endless(slice(bytes));
-        let mut connection = Connection::forward(&script).await;
-        // Nothing of the frame that it was handed counts any more.
-        assert!(matches!(connection.poll(), Poll::Ready(Answer::Frame(_))));
-        assert_eq!(script.state().asked_for_events, expected, "{bytes}");
+        let mut connection = forward(&script).await;
+        // The returned frame takes no room any more.
+        assert!(matches!(connection.poll(), Polled::Frame(_)));
+        assert_eq!(script.state().event_polls, expected, "{bytes}");
     }
     let half = MAX_QUEUED_BYTES / 2;
     check(64, half / 64 + 1).await;
@@ -548,55 +498,61 @@ async fn a_client_that_does_not_read_stops_the_feed() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_again_hears_on_in_order() {
+async fn a_client_that_reads_again_receives_the_rest_in_order() {
     let sizes = [
         30_000, 30_000, 5_000, 65_536, 200_000, 10, 16_384, 40_000, 40_000,
     ];
     let script = Script::open();
-    sizes.iter().for_each(|&bytes| script.says(slice(bytes)));
+    sizes.iter().for_each(|&bytes| script.sends(slice(bytes)));
     script.ends();
-    let mut connection = Connection::forward(&script).await;
-    let mut heard = Vec::new();
+    let mut connection = forward(&script).await;
+    let mut received = Vec::new();
     let mut most_ahead = 0;
     loop {
         match connection.poll() {
-            Poll::Pending => {}
-            Poll::Ready(Answer::Frame(bytes)) => heard.extend_from_slice(&bytes),
-            Poll::Ready(end) => {
-                assert_eq!(end, Answer::End);
+            Polled::Pending => {}
+            Polled::Frame(bytes) => received.extend_from_slice(&bytes),
+            end => {
+                assert_eq!(end, Polled::End);
                 break;
             }
         }
-        let asked = script.state().asked_for_events.min(sizes.len());
-        let said: usize = sizes[..asked].iter().sum();
-        let ahead = said - heard.len();
-        most_ahead = most_ahead.max(ahead - sizes[..asked].last().copied().unwrap_or(0).min(ahead));
+        let polls = script.state().event_polls.min(sizes.len());
+        let taken: usize = sizes[..polls].iter().sum();
+        let ahead = taken - received.len();
+        let last = sizes[..polls].last().copied().unwrap_or(0);
+        most_ahead = most_ahead.max(ahead - last.min(ahead));
     }
     let sent: Vec<u8> = sizes
         .iter()
         .flat_map(|&bytes| slice(bytes).into_bytes())
         .collect();
-    assert!(heard == sent, "{} of {} bytes", heard.len(), sent.len());
+    assert!(
+        received == sent,
+        "{} of {} bytes",
+        received.len(),
+        sent.len()
+    );
     assert!(
         most_ahead <= MAX_QUEUED_BYTES / 2,
-        "besides the last slice {most_ahead}"
+        "{most_ahead} bytes beside the last batch"
     );
 }
 
 #[tokio::test]
-async fn what_is_larger_than_the_room_waits_and_leaves_in_its_turn() {
+async fn a_batch_larger_than_the_free_room_waits_and_leaves_in_order() {
     let script = Script::open();
-    script.says(slice(60_000));
+    script.sends(slice(60_000));
     let feed = script.clone();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         session.send(slice(20_000)).await?;
         session.forward(feed).await
     });
-    let answers = connection.run();
-    let lengths: Vec<usize> = answers
+    let results = connection.run();
+    let lengths: Vec<usize> = results
         .iter()
-        .map(|answer| match answer {
-            Answer::Frame(bytes) => bytes.len(),
+        .map(|result| match result {
+            Polled::Frame(bytes) => bytes.len(),
             end => panic!("{end:?}"),
         })
         .collect();
@@ -604,10 +560,10 @@ async fn what_is_larger_than_the_room_waits_and_leaves_in_its_turn() {
 }
 
 #[tokio::test]
-async fn others_who_send_all_the_time_do_not_keep_a_feed_out() {
+async fn endless_sends_do_not_starve_a_feed() {
     let script = Script::endless(slice(1_000));
     let feed = script.clone();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         for _ in 0..3 {
             let sender = session.sender();
             session.spawn(async move {
@@ -620,30 +576,30 @@ async fn others_who_send_all_the_time_do_not_keep_a_feed_out() {
         session.forward(feed).await
     });
     for _ in 0..10_000 {
-        // Who waits for room is let on as often as tokio lets a task go on.
+        // tokio's cooperative budget limits how often the waiting sends continue in one task.
         tokio::task::yield_now().await;
-        assert!(!matches!(connection.poll(), Poll::Ready(Answer::Break)));
+        assert!(!matches!(connection.poll(), Polled::Cut));
     }
-    let asked = script.state().asked_for_events;
-    assert!(asked > 500, "{asked}");
+    let polls = script.state().event_polls;
+    assert!(polls > 500, "{polls}");
 }
 
 #[tokio::test]
-async fn a_feed_that_says_nothing_for_ever_holds_nothing_up() {
+async fn endless_empty_batches_do_not_block_the_connection() {
     let script = Script::endless(EncodedEvents::default());
-    let mut connection = Connection::forward(&script).await;
+    let mut connection = forward(&script).await;
     for _ in 0..10 {
-        assert!(connection.poll().is_pending());
+        assert_eq!(connection.poll(), Polled::Pending);
     }
-    assert_eq!(script.state().asked_for_events, 10);
-    script.says(Event::new("a"));
-    assert_eq!(connection.poll(), Poll::Ready(frame("data: a\n\n")));
+    assert_eq!(script.state().event_polls, 10);
+    script.sends(Event::new("a"));
+    assert_eq!(connection.poll(), Polled::frame("data: a\n\n"));
 }
 
 #[tokio::test]
-async fn a_client_that_goes_drops_the_feed() {
+async fn a_client_that_disconnects_drops_the_feed() {
     let script = Script::open();
-    let mut connection = Connection::forward(&script).await;
+    let mut connection = forward(&script).await;
     connection.run();
     assert!(!script.is_dropped());
     drop(connection);
@@ -654,49 +610,49 @@ async fn a_client_that_goes_drops_the_feed() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_drops_the_feed_that_waits_for_room() {
+async fn a_client_that_disconnects_drops_a_feed_that_waits_for_room() {
     let script = Script::endless(slice(60_000));
-    let mut connection = Connection::forward(&script).await;
-    assert!(matches!(connection.poll(), Poll::Ready(Answer::Frame(_))));
+    let mut connection = forward(&script).await;
+    assert!(matches!(connection.poll(), Polled::Frame(_)));
     drop(connection);
     assert!(script.is_dropped());
 }
 
 #[tokio::test]
-async fn a_feed_is_not_asked_after_the_session_was_closed() {
+async fn a_feed_is_not_polled_after_the_session_was_closed() {
     let script = Script::open();
     let feed = script.clone();
     let (hand_over, sender) = std::sync::mpsc::channel();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         hand_over.send(session.sender())?;
         session.forward(feed).await
     });
     assert_eq!(connection.run(), []);
-    let asked = script.state().asked_for_events;
+    let polls = script.state().event_polls;
     sender.recv().unwrap().close();
-    script.says(Event::new("too late"));
-    assert_eq!(connection.run(), [Answer::End]);
-    assert_eq!(script.state().asked_for_events, asked);
+    script.sends(Event::new("too late"));
+    assert_eq!(connection.run(), [Polled::End]);
+    assert_eq!(script.state().event_polls, polls);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_sets_what_a_forwarded_session_is_like() {
+async fn the_options_apply_to_a_forwarded_session() {
     let script = Script::open();
-    script.says(Event::new("a").id(1));
+    script.sends(Event::new("a").id(1));
     let options = SessionOptions::new()
         .retry(SECOND)
         .heartbeat(Heartbeat::every(4 * SECOND))
         .max_lifetime(10 * SECOND);
     let response = request("/").options(options).forward(script.clone()).await;
-    let mut connection = Connection::on(response);
+    let mut connection = connect(response);
     assert_eq!(
         connection.run(),
-        [frame("retry: 1000\n\nid: 1\ndata: a\n\n")]
+        [Polled::frame("retry: 1000\n\nid: 1\ndata: a\n\n")]
     );
     advance(4 * SECOND).await;
-    assert_eq!(connection.run(), [frame(": heartbeat\n\n")]);
+    assert_eq!(connection.run(), [Polled::frame(": heartbeat\n\n")]);
     advance(6 * SECOND).await;
-    assert_eq!(connection.run().last(), Some(&Answer::End));
+    assert_eq!(connection.run().last(), Some(&Polled::End));
 }
 
 #[cfg(feature = "compression")]
@@ -714,29 +670,29 @@ async fn a_forwarded_session_may_be_compressed() {
         SseRequest::new(request.body(()).unwrap().into_parts().0).options(options)
     };
     let script = Script::open();
-    script.says(slice(10_000));
+    script.sends(slice(10_000));
     script.ends();
     let head = forwarded(get("HEAD"), &script).await;
     let response = forwarded(get("GET"), &script).await;
     assert_eq!(head.headers(), response.headers());
     assert_eq!(response.headers()["content-encoding"], "gzip");
     let sent = response.into_body().collect().await.unwrap().to_bytes();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     flate2::read::GzDecoder::new(&sent[..])
-        .read_to_end(&mut heard)
+        .read_to_end(&mut received)
         .unwrap();
-    assert!(heard == slice(10_000).into_bytes());
+    assert!(received == slice(10_000).into_bytes());
 
-    let over = forwarded(get("GET"), &Script::found(Ok(Opened::Over))).await;
+    let over = forwarded(get("GET"), &Script::opening_with(Ok(Opened::Over))).await;
     assert!(!over.headers().contains_key("content-encoding"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_may_send_before_and_after_it_forwards() {
     let script = Script::open();
-    script.says(Event::new("news").id(1));
+    script.sends(Event::new("news").id(1));
     let feed = script.clone();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         session.heartbeat(Heartbeat::every(SECOND));
         session.send(Event::new("hello")).await?;
         session.forward(feed).await?;
@@ -745,53 +701,59 @@ async fn a_handler_may_send_before_and_after_it_forwards() {
     });
     assert_eq!(
         connection.run(),
-        [frame("data: hello\n\nid: 1\ndata: news\n\n")]
+        [Polled::frame("data: hello\n\nid: 1\ndata: news\n\n")]
     );
     script.change(|state| state.checkpoint = Some(2.into()));
     advance(SECOND).await;
-    assert_eq!(connection.run(), [frame(": heartbeat\n\nid: 2\n\n")]);
+    assert_eq!(
+        connection.run(),
+        [Polled::frame(": heartbeat\n\nid: 2\n\n")]
+    );
     script.ends();
-    assert_eq!(connection.run(), [frame("data: bye\n\n"), Answer::End]);
+    assert_eq!(
+        connection.run(),
+        [Polled::frame("data: bye\n\n"), Polled::End]
+    );
 }
 
 #[tokio::test]
-async fn in_a_handler_a_feed_that_is_over_ends_at_once_and_one_that_fails_breaks() {
-    for (found, expected) in [
+async fn in_a_handler_a_feed_that_is_over_completes_and_one_that_fails_cuts() {
+    for (outcome, expected) in [
         (
             Ok(Opened::Over),
-            vec![frame("data: nothing more\n\n"), Answer::End],
+            vec![Polled::frame("data: nothing more\n\n"), Polled::End],
         ),
-        (Err(FeedErrorKind::Forbidden), vec![Answer::Break]),
+        (Err(FeedErrorKind::Forbidden), vec![Polled::Cut]),
     ] {
-        let script = Script::found(found);
+        let script = Script::opening_with(outcome);
         let feed = script.clone();
-        let mut connection = Connection::handle(async move |session| {
+        let mut connection = open(async move |session| {
             session.forward(feed).await?;
             session.send(Event::new("nothing more")).await?;
             Ok(())
         });
         assert_eq!(connection.run(), expected);
-        assert_eq!(script.state().asked_for_events, 0);
+        assert_eq!(script.state().event_polls, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feed_that_is_forwarded_beside_the_handler_hears_its_heartbeats_too() {
+async fn a_feed_spawned_beside_the_handler_sends_checkpoints_with_its_heartbeats() {
     let script = Script::open();
     let feed = script.clone();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         session.heartbeat(Heartbeat::every(SECOND));
         session.spawn(session.forward(feed));
         pending().await
     });
-    script.says(Event::new("a").id(1));
-    assert_eq!(connection.run(), [frame("id: 1\ndata: a\n\n")]);
+    script.sends(Event::new("a").id(1));
+    assert_eq!(connection.run(), [Polled::frame("id: 1\ndata: a\n\n")]);
     for id in 2..5 {
         script.change(|state| state.checkpoint = Some(id.into()));
         connection.run();
         advance(SECOND).await;
         let expected = format!(": heartbeat\n\nid: {id}\n\n");
-        assert_eq!(connection.run(), [Answer::Frame(expected.into())]);
+        assert_eq!(connection.run(), [Polled::Frame(expected.into())]);
     }
     drop(connection);
     assert!(script.is_dropped());
@@ -801,7 +763,7 @@ async fn a_feed_that_is_forwarded_beside_the_handler_hears_its_heartbeats_too() 
 async fn a_feed_may_be_forwarded_from_another_task_and_ends_with_the_session() {
     let script = Script::open();
     let (hand_over, session) = std::sync::mpsc::channel();
-    let mut connection = Connection::handle(async move |session| {
+    let mut connection = open(async move |session| {
         session.heartbeat(Heartbeat::every(SECOND));
         hand_over.send(session)?;
         pending().await
@@ -810,76 +772,79 @@ async fn a_feed_may_be_forwarded_from_another_task_and_ends_with_the_session() {
     let session = session.recv().unwrap();
     let forwarding = tokio::spawn(session.forward(script.clone()));
     drop(session);
-    script.says(Event::new("a").id(1));
+    script.sends(Event::new("a").id(1));
     tokio::task::yield_now().await;
-    assert_eq!(connection.run(), [frame("id: 1\ndata: a\n\n")]);
+    assert_eq!(connection.run(), [Polled::frame("id: 1\ndata: a\n\n")]);
     script.change(|state| state.checkpoint = Some(2.into()));
     advance(SECOND).await;
-    let mut heard = connection.run();
+    let mut results = connection.run();
     tokio::task::yield_now().await;
-    heard.extend(connection.run());
-    assert_eq!(heard, [frame(": heartbeat\n\n"), frame("id: 2\n\n")]);
+    results.extend(connection.run());
+    assert_eq!(
+        results,
+        [Polled::frame(": heartbeat\n\n"), Polled::frame("id: 2\n\n")]
+    );
     drop(connection);
     let ended = timeout(10 * SECOND, forwarding).await.unwrap().unwrap();
     assert_eq!(ended.unwrap_err().to_string(), "the session is closed");
     assert!(script.is_dropped());
 }
 
-/// The ids of a stream, in their order.
-fn ids(heard: &[u8]) -> Vec<u64> {
-    let lines = std::str::from_utf8(heard).unwrap().lines();
+/// The IDs of a stream, in their order.
+fn ids(received: &[u8]) -> Vec<u64> {
+    let lines = std::str::from_utf8(received).unwrap().lines();
     lines
         .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
         .collect()
 }
 
-/// A feed at random, and a client that reads at random: ids never go back and no event is lost.
+/// With a random feed, and a client that reads at random, IDs never go back and no event is lost.
 #[tokio::test(start_paused = true)]
-async fn ids_never_go_back_whatever_comes_when() {
+async fn ids_never_go_back_in_random_runs() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let script = Script::open();
-        let mut connection = Connection::forward_beating(&script).await;
-        let (mut position, mut said, mut heard) = (0_u64, 0, Vec::new());
+        let mut connection = forward_with_heartbeat(&script).await;
+        let (mut position, mut sent, mut received) = (0_u64, 0, Vec::new());
         for _ in 0..200 {
             position += 1;
             match random.u8(..10) {
                 0..3 => {
                     let text = "x".repeat(random.usize(..30_000));
-                    said += 1;
+                    sent += 1;
                     let event = Event::new(text).id(position);
-                    // What is handed out is further than what was to be said alone.
+                    // The event has a later position than the checkpoint.
                     script.change(|state| state.checkpoint = None);
-                    script.says(event);
+                    script.sends(event);
                 }
                 3..5 => script.change(|state| state.checkpoint = Some(position.into())),
                 5..7 => advance(random.u32(..3) * SECOND / 2).await,
                 _ => {
-                    if let Poll::Ready(Answer::Frame(bytes)) = connection.poll() {
-                        heard.extend_from_slice(&bytes);
+                    if let Polled::Frame(bytes) = connection.poll() {
+                        received.extend_from_slice(&bytes);
                     }
                 }
             }
         }
         script.ends();
-        for answer in connection.run() {
-            match answer {
-                Answer::Frame(bytes) => heard.extend_from_slice(&bytes),
-                end => assert_eq!(end, Answer::End),
+        for result in connection.run() {
+            match result {
+                Polled::Frame(bytes) => received.extend_from_slice(&bytes),
+                end => assert_eq!(end, Polled::End),
             }
         }
-        let ids = ids(&heard);
+        let ids = ids(&received);
         assert!(ids.is_sorted(), "seed {seed}: {ids:?}");
-        let text = String::from_utf8(heard).unwrap();
-        assert_eq!(text.matches("data:").count(), said, "seed {seed}");
+        let text = String::from_utf8(received).unwrap();
+        assert_eq!(text.matches("data:").count(), sent, "seed {seed}");
     }
 }
 
 #[tokio::test]
-async fn what_it_makes_can_be_sent_to_another_task() {
+async fn the_future_of_a_forward_is_send() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }
-    let response = is_send(request("/").forward(Script::found(Ok(Opened::Over))));
+    let response = is_send(request("/").forward(Script::opening_with(Ok(Opened::Over))));
     assert_eq!(pin!(response).await.status(), 204);
 }

@@ -1,54 +1,36 @@
-//! When bytes leave: sessions on hyper's own connection, over real sockets.
+//! Sessions on hyper's own connections, over real sockets: when their bytes leave.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::convert::Infallible;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidings_proto::Event;
-use tidings_server::{HandlerError, Session, SseRequest};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tidings_server::{Event, HandlerError, Session, SseRequest};
+use tidings_testkit::http_server;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Answers every request on one connection with this handler.
+/// Serves this handler over sockets.
 async fn serve<H, F>(handler: H) -> SocketAddr
 where
     H: Fn(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (parts, _) = request.into_parts();
-            let response = SseRequest::new(parts).open(handler.clone());
-            async move { Ok::<_, Infallible>(response) }
-        });
-        // A stream that breaks is an error here, and for the client to see.
-        drop(
-            http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await,
-        );
-    });
-    address
+    http_server::serve(move |request: Request<Incoming>| {
+        SseRequest::new(request.into_parts().0).open(handler.clone())
+    })
+    .await
 }
 
-// The client is none of tokio's: a handler that keeps a worker busy may keep it from seeing what
-// came over a socket.
+// Not a client of tokio: a handler that blocks a worker may also delay tokio's sockets.
 fn get(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -58,7 +40,7 @@ fn get(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads until this text has come.
+/// Reads until this text has arrived.
 fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let mut read = Vec::new();
     let mut buffer = [0; 1024];
@@ -69,13 +51,13 @@ fn read_until(stream: &mut TcpStream, text: &str) -> String {
         }
         let length = stream
             .read(&mut buffer)
-            .unwrap_or_else(|error| panic!("{text:?} did not come, but {so_far:?}: {error}"));
+            .unwrap_or_else(|error| panic!("{text:?} did not arrive after {so_far:?}: {error}"));
         assert_ne!(length, 0, "the stream ended after {so_far:?}");
         read.extend_from_slice(&buffer[..length]);
     }
 }
 
-/// Keeps the thread busy until the test says to go on.
+/// Blocks the thread until the test continues.
 fn block_until(go: &Mutex<std::sync::mpsc::Receiver<()>>) {
     go.lock().unwrap().recv_timeout(SOON).unwrap();
 }
@@ -83,7 +65,7 @@ fn block_until(go: &Mutex<std::sync::mpsc::Receiver<()>>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_head_is_read_while_the_handler_computes() {
     let (go_on, go) = std::sync::mpsc::channel();
-    let go = std::sync::Arc::new(Mutex::new(go));
+    let go = Arc::new(Mutex::new(go));
     let address = serve(move |_: Session| {
         let go = go.clone();
         async move {
@@ -135,7 +117,7 @@ async fn a_head_request_gets_the_head_of_a_get_and_runs_no_handler() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_event_is_read_while_the_handler_computes() {
     let (go_on, go) = std::sync::mpsc::channel();
-    let go = std::sync::Arc::new(Mutex::new(go));
+    let go = Arc::new(Mutex::new(go));
     let address = serve(move |session: Session| {
         let go = go.clone();
         async move {
@@ -162,21 +144,22 @@ async fn a_failing_handler_sends_head_and_event_and_then_cuts() {
     .await;
     let mut stream = get(address);
     let mut answer = Vec::new();
-    // Cut, by a close or a reset, without the last chunk.
-    stream.read_to_end(&mut answer).ok();
+    // The cut is a close or a reset, without the last chunk.
+    drop(stream.read_to_end(&mut answer));
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.contains("data: first\n\n"), "{answer}");
     assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_leaves_ends_its_handler() {
-    let (gone, mut is_gone) = mpsc::unbounded_channel::<()>();
+async fn a_client_that_disconnects_drops_its_handler() {
+    let (running, is_dropped) = oneshot::channel::<()>();
+    let running = Arc::new(Mutex::new(Some(running)));
     let address = serve(move |session: Session| {
-        let gone = gone.clone();
+        let running = running.lock().unwrap().take();
         async move {
-            // Dropped with the handler, where it waits.
-            let _gone = gone;
+            // Dropped with the handler where it waits.
+            let _running = running;
             session.send(Event::new("first")).await?;
             std::future::pending().await
         }
@@ -185,29 +168,27 @@ async fn a_client_that_leaves_ends_its_handler() {
     let mut stream = get(address);
     read_until(&mut stream, "data: first\n\n");
     drop(stream);
-    assert_eq!(timeout(SOON, is_gone.recv()).await.unwrap(), None);
+    timeout(SOON, is_dropped).await.unwrap().unwrap_err();
 }
 
 #[tokio::test]
-async fn a_client_whose_window_was_shut_hears_what_was_sent_meanwhile() {
+async fn a_client_whose_window_was_shut_receives_the_events_sent_meanwhile() {
     let (near, far) = tokio::io::duplex(1 << 20);
-    let (sent, is_sent) = tokio::sync::oneshot::channel();
+    let (sent, is_sent) = oneshot::channel();
     let sent = Mutex::new(Some(sent));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let respond = move |request: Request<Incoming>| {
         let (parts, _) = request.into_parts();
         let sent = sent.lock().unwrap().take().unwrap();
-        let response = SseRequest::new(parts).open(async move |session| {
-            // More than the client's window of 64 KiB: all that follows happens while it is shut.
+        SseRequest::new(parts).open(async move |session| {
+            // More than the client's window of 64 KiB, so the rest happens while the window is shut.
             session.send(Event::new("x".repeat(70_000))).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
             session.send(Event::new("second")).await?;
             sent.send(()).unwrap();
             Ok(())
-        });
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let server = http2::Builder::new(TokioExecutor::new());
-    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+        })
+    };
+    tokio::spawn(http_server::serve_http2(far, respond));
 
     let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(65_535)
@@ -216,7 +197,7 @@ async fn a_client_whose_window_was_shut_hears_what_was_sent_meanwhile() {
     tokio::spawn(connection);
     let request = Request::get("http://test/").body(Empty::new()).unwrap();
     let response = client.send_request(request).await.unwrap();
-    // The window opens as the body is read, and that only after the handler has been woken.
+    // The window opens when the body is read, which happens only after the handler was woken.
     drop(timeout(Duration::from_millis(200), is_sent).await);
     let body = timeout(SOON, response.into_body().collect()).await;
     let body = body.expect("the stream hangs").unwrap().to_bytes();

@@ -1,4 +1,4 @@
-//! Connections that end, whatever their peers do: pipes and hyper, mostly on paused time.
+//! Deadlines of connections, over pipes and hyper, mostly on paused time.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::convert::Infallible;
@@ -14,8 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidings_proto::Event;
-use tidings_server::{Drain, Drained, IoDeadline, SseRequest};
+use tidings_server::{Drain, Drained, Event, IoDeadline, SseRequest};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -25,14 +24,15 @@ use tokio::time::{Instant, sleep, timeout};
 const SECOND: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(20);
 
-/// Fails if it did not end like this.
+/// Fails unless the result is a timeout with this reason.
 fn assert_timed_out<T: std::fmt::Debug>(result: io::Result<T>, why: &str) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     assert!(error.to_string().contains(why), "{error}");
 }
 
-/// Serves one connection with a handler that sends as much as the client takes. Says how it ended.
+/// Serves one connection with a handler that sends without end. The task returns how the connection
+/// ended.
 fn flood<IO>(io: IO) -> (JoinHandle<hyper::Result<()>>, Flood)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -81,7 +81,7 @@ async fn ask(io: &mut (impl AsyncWrite + Unpin)) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_stops_reading_and_never_closes_is_ended_and_its_handler_dropped() {
+async fn a_peer_that_stops_reading_is_cut_and_its_handler_dropped() {
     let (mut near, far) = duplex(4096);
     let (connection, flood) = flood(IoDeadline::new(far));
     ask(&mut near).await;
@@ -92,15 +92,12 @@ async fn a_peer_that_stops_reading_and_never_closes_is_ended_and_its_handler_dro
     assert_eq!(stopped.elapsed().as_secs(), 30);
     flood.is_dropped.await.unwrap_err();
     let sent = flood.sent.load(Ordering::Relaxed);
-    assert!(
-        sent < 1000,
-        "the handler was held up, and sent only {sent} kB"
-    );
+    assert!(sent < 1000, "the handler did not wait, and sent {sent} kB");
     drop(near);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_reads_a_byte_a_second_goes_on_and_holds_the_handler_up() {
+async fn a_peer_that_reads_a_byte_a_second_stays_and_slows_its_handler() {
     let (mut near, far) = duplex(4096);
     let (connection, flood) = flood(IoDeadline::new(far).write_deadline(2 * SECOND));
     ask(&mut near).await;
@@ -108,11 +105,11 @@ async fn a_peer_that_reads_a_byte_a_second_goes_on_and_holds_the_handler_up() {
         near.read_u8().await.unwrap();
         sleep(SECOND).await;
     }
-    assert!(!connection.is_finished(), "each byte starts the time anew");
+    assert!(!connection.is_finished(), "each byte restarts the deadline");
     let sent = flood.sent.load(Ordering::Relaxed);
     assert!(
         sent < 1000,
-        "the handler sent {sent} kB to who read 600 bytes"
+        "the handler sent {sent} kB to a peer that read 600 bytes"
     );
     let stopped = Instant::now();
     let error = connection.await.unwrap().unwrap_err();
@@ -122,7 +119,7 @@ async fn a_peer_that_reads_a_byte_a_second_goes_on_and_holds_the_handler_up() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_read_byte_by_byte_is_ended_as_the_kernel_takes_nothing() {
+async fn a_socket_read_byte_by_byte_is_cut_while_its_buffer_stays_full() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut near = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -144,7 +141,7 @@ async fn a_socket_that_is_read_byte_by_byte_is_ended_as_the_kernel_takes_nothing
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_write_deadline_starts_anew_with_each_byte_that_is_taken() {
+async fn each_byte_taken_restarts_the_write_deadline() {
     let (mut near, far) = duplex(10);
     let mut far = IoDeadline::new(far).write_deadline(10 * SECOND);
     let start = Instant::now();
@@ -157,24 +154,24 @@ async fn the_write_deadline_starts_anew_with_each_byte_that_is_taken() {
         near.read_u8().await.unwrap();
     }
     let (result, ended, mut far) = writer.await.unwrap();
-    assert_timed_out(result, "took nothing of what was written for 10s");
+    assert_timed_out(result, "took no byte for 10s");
     assert_eq!((ended - start).as_secs(), 3 * 9 + 10);
-    // Who reads again is written to again.
+    // When the peer reads again, writes succeed again.
     near.read_exact(&mut [0; 10]).await.unwrap();
     assert_eq!(far.write(&[0; 100]).await.unwrap(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_is_ready_is_no_progress_of_a_write_that_waits() {
+async fn a_ready_flush_does_not_restart_the_deadline_of_a_waiting_write() {
     let (_near, far) = duplex(10);
     let mut far = IoDeadline::new(far).write_deadline(10 * SECOND);
     far.write_all(&[0; 10]).await.unwrap();
     let start = Instant::now();
     loop {
-        // A caller that flushes, and tries again, every second.
+        // A caller that cancels the write, flushes, and tries again, every second.
         match timeout(SECOND, far.write(&[0; 10])).await {
             Ok(result) => {
-                assert_timed_out(result, "took nothing");
+                assert_timed_out(result, "took no byte");
                 break;
             }
             Err(_) => far.flush().await.unwrap(),
@@ -184,7 +181,7 @@ async fn a_flush_that_is_ready_is_no_progress_of_a_write_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_deadlines_are_for_ever() {
+async fn the_longest_deadlines_never_pass() {
     let (mut near, far) = duplex(10);
     let mut far = IoDeadline::new(far)
         .write_deadline(Duration::MAX)
@@ -196,7 +193,7 @@ async fn the_longest_deadlines_are_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_its_lifetime_reads_and_writes_fail_also_those_that_wait() {
+async fn after_the_lifetime_new_and_waiting_reads_and_writes_fail() {
     let (_near, far) = duplex(10);
     let mut far = IoDeadline::new(far).lifetime(5 * SECOND);
     let start = Instant::now();
@@ -214,19 +211,20 @@ async fn after_its_lifetime_reads_and_writes_fail_also_those_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_deadline_holds_beside_a_lifetime_whichever_comes_first() {
+async fn the_write_deadline_and_the_lifetime_apply_together() {
     let (mut near, far) = duplex(10);
     let mut far = IoDeadline::new(far)
         .lifetime(60 * SECOND)
         .write_deadline(20 * SECOND);
     let start = Instant::now();
-    assert_timed_out(far.write_all(&[0; 20]).await, "took nothing");
+    assert_timed_out(far.write_all(&[0; 20]).await, "took no byte");
     assert_eq!(start.elapsed().as_secs(), 20);
-    // Goes on for now; the timer that went off is set anew, first for one and then for the other.
+    // The peer reads again, and the same timer is set for the next deadline, first one kind, then the
+    // other.
     near.read_exact(&mut [0; 10]).await.unwrap();
     far.write_all(&[0; 10]).await.unwrap();
     sleep(10 * SECOND).await;
-    assert_timed_out(far.write_all(&[0; 10]).await, "took nothing");
+    assert_timed_out(far.write_all(&[0; 10]).await, "took no byte");
     assert_eq!(start.elapsed().as_secs(), 50);
     near.read_exact(&mut [0; 10]).await.unwrap();
     far.write_all(&[0; 10]).await.unwrap();
@@ -235,7 +233,7 @@ async fn a_write_deadline_holds_beside_a_lifetime_whichever_comes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_wakes_and_cuts_both_halves_whichever_tasks_wait_for_them() {
+async fn a_drain_cuts_both_halves_of_a_split_connection() {
     let drain = Drain::new().deadline(3 * SECOND);
     let (_near, far) = duplex(10);
     let (mut reader, mut writer) = split(IoDeadline::new(far).drain(&drain));
@@ -266,7 +264,7 @@ async fn a_connection_that_moves_to_another_task_is_cut_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_comes_after_the_start_is_cut_at_the_same_deadline() {
+async fn a_connection_opened_after_the_start_is_cut_at_the_same_deadline() {
     let drain = Drain::new().deadline(5 * SECOND);
     let start = Instant::now();
     drain.start();
@@ -303,7 +301,7 @@ async fn a_drain_waits_for_a_connection_and_no_longer_than_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_stream_of_hypers_is_cut_by_the_drain_below_it() {
+async fn a_drain_cuts_a_stalled_stream_of_hyper() {
     let drain = Drain::new().deadline(2 * SECOND);
     let (mut near, far) = duplex(4096);
     let (connection, flood) = flood(IoDeadline::new(far).drain(&drain));
@@ -318,7 +316,7 @@ async fn a_stalled_stream_of_hypers_is_cut_by_the_drain_below_it() {
     flood.is_dropped.await.unwrap_err();
 }
 
-/// Takes what is written, and counts how: in pieces, or many at once.
+/// Accepts writes, and counts the vectored ones.
 struct Counting {
     io: DuplexStream,
     vectored: usize,
@@ -356,7 +354,7 @@ impl AsyncWrite for Counting {
 }
 
 #[tokio::test]
-async fn what_is_written_at_once_and_a_shutdown_go_through() {
+async fn vectored_writes_and_a_shutdown_are_passed_on() {
     let (mut near, io) = duplex(10);
     let mut far = IoDeadline::new(Counting { io, vectored: 0 });
     assert!(far.is_write_vectored());
@@ -364,7 +362,7 @@ async fn what_is_written_at_once_and_a_shutdown_go_through() {
     let bytes = [io::IoSlice::new(&large), io::IoSlice::new(b"yz")];
     assert_eq!(far.write_vectored(&bytes).await.unwrap(), 4097);
     assert_eq!(far.get_ref().vectored, 1);
-    // What is small is written as one.
+    // Small slices become one write.
     let bytes = [io::IoSlice::new(b"ab"), io::IoSlice::new(b"c")];
     assert_eq!(far.write_vectored(&bytes).await.unwrap(), 3);
     assert_eq!(far.write_vectored(&[]).await.unwrap(), 0);
@@ -377,7 +375,7 @@ async fn what_is_written_at_once_and_a_shutdown_go_through() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_kernel_is_told_how_long_to_wait_for_an_acknowledgement() {
+async fn tcp_user_timeout_is_set_and_clamped() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
@@ -397,7 +395,7 @@ async fn the_kernel_is_told_how_long_to_wait_for_an_acknowledgement() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_kernel_asks_a_quiet_peer_as_soon_as_it_can_be_told() {
+async fn tcp_keep_alive_is_set_and_clamped() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
     let mut stream = IoDeadline::new(stream.unwrap());

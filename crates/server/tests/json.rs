@@ -1,4 +1,4 @@
-//! Values as events: by JSON, by a serde enum, by another format.
+//! Values sent as events: as JSON, as a serde enum, and in another format.
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -6,8 +6,8 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::{self, DeserializeSeed};
-use tidings_proto::{Event, Format};
-use tidings_server::{Error, HandlerError, Session, SseRequest};
+use tidings_proto::Format;
+use tidings_server::{Event, HandlerError, SendJsonErrorKind, Session, SseRequest};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +44,7 @@ fn product() -> Product {
     }
 }
 
-/// What a handler sends.
+/// Checks the stream of a handler.
 async fn check<F>(handler: impl FnOnce(Session) -> F, expected: &str)
 where
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
@@ -55,7 +55,7 @@ where
 }
 
 #[tokio::test]
-async fn a_value_is_an_event_of_its_json() {
+async fn a_value_is_sent_as_json() {
     let send = async |session: Session| {
         session.send_json(&CUSTOMER).await?;
         session.send_json(&product()).await?;
@@ -116,11 +116,11 @@ async fn another_format_writes_the_data() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_no_json_is_an_error_and_not_sent() {
+async fn a_value_that_cannot_be_json_is_an_error_and_is_not_sent() {
     let send = async |session: Session| {
-        let no_json = std::collections::HashMap::from([([1, 2], "a key that is a list")]);
-        let error = session.send_json(&no_json).await.unwrap_err();
-        assert!(matches!(error, Error::Json(_)), "{error}");
+        let not_json = std::collections::HashMap::from([([1, 2], "a key that is a list")]);
+        let error = session.send_json(&not_json).await.unwrap_err();
+        assert_eq!(error.kind(), SendJsonErrorKind::Json);
         session.send_json("text").await?;
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! What is counted and traced of sessions, and what is not.
+//! The metrics and traces of sessions, and the secrets that they leave out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::BTreeMap;
@@ -14,16 +14,14 @@ use http_body_util::BodyExt;
 use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
-use tidings_proto::{
-    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, Heartbeat, Opened,
-};
 use tidings_server::{
-    Drain, HandlerError, Limits, Session, SessionBody, SessionOptions, SseRequest,
+    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Heartbeat,
+    Limits, Opened, Session, SessionBody, SessionOptions, SseRequest,
 };
 use tidings_testkit::log::Log;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// All that is counted, by name and labels.
+/// A recorder of metrics, by name and labels.
 #[derive(Default)]
 struct Counts {
     numbers: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
@@ -45,7 +43,7 @@ impl Counts {
         Arc::clone(numbers.entry(text_of(key)).or_default())
     }
 
-    /// The counters that have counted.
+    /// The counters that are not zero.
     fn counters(&self) -> BTreeMap<String, u64> {
         let numbers = self.numbers.lock().unwrap();
         let counters = numbers.iter().filter(|(name, _)| *name != SESSIONS);
@@ -94,8 +92,8 @@ impl Recorder for Counts {
     }
 }
 
-// One for all tests, as whether anybody listens is remembered for the whole process; they tell
-// their lines apart by the path.
+// One subscriber for all tests, because `tracing` caches interest for the whole process. Each test finds
+// its lines by the path.
 static LOG: LazyLock<Log> = LazyLock::new(|| {
     let log = Log::default();
     tracing_subscriber::fmt()
@@ -107,7 +105,7 @@ static LOG: LazyLock<Log> = LazyLock::new(|| {
     log
 });
 
-/// The lines that name this path.
+/// The traced lines that contain this path.
 fn traced(path: &str) -> Vec<String> {
     let log = LOG.text();
     let lines = log.lines().filter(|line| line.contains(path));
@@ -134,7 +132,7 @@ where
     request(path).options(options).open(handler)
 }
 
-/// What is counted of this future, on paused time.
+/// The metrics of this future, run on paused time.
 fn count(future: impl Future<Output = ()>) -> Counts {
     let counts = Counts::default();
     metrics::with_local_recorder(&counts, || {
@@ -145,7 +143,7 @@ fn count(future: impl Future<Output = ()>) -> Counts {
     counts
 }
 
-/// What is counted of one session that a client reads to its end.
+/// The metrics of one session that a client reads to its end.
 fn count_one<F>(path: &str, options: SessionOptions, handler: impl FnOnce(Session) -> F) -> Counts
 where
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
@@ -202,7 +200,7 @@ fn each_end_is_counted_by_its_reason() {
         assert!(body.frame().await.unwrap().is_ok());
     });
     check_end("gone", &counts);
-    // The first that ended it counts.
+    // The first reason counts.
     let counts = count_one("/closed-first", options(), async |session| {
         session.close();
         Err(HandlerError::new("too late"))
@@ -252,7 +250,7 @@ fn a_session_is_open_from_its_head_to_its_end() {
 }
 
 #[test]
-fn who_is_refused_is_counted_by_the_limit_and_opens_nothing() {
+fn a_refusal_is_counted_by_its_reason_and_opens_no_session() {
     let counts = Counts::default();
     metrics::with_local_recorder(&counts, || {
         let limits = Limits::new()
@@ -279,14 +277,14 @@ fn who_is_refused_is_counted_by_the_limit_and_opens_nothing() {
     assert_eq!(counters["tidings_server_sessions_opened_total"], 2);
 }
 
-/// A feed that is away.
-struct Away;
+/// A feed that is unavailable.
+struct Unavailable;
 
-impl Feed for Away {
+impl Feed for Unavailable {
     fn resume(&mut self, _: Option<&str>) {}
 
     fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
-        let source = "the log is away";
+        let source = "the log is unavailable";
         Poll::Ready(Err(FeedError::new(FeedErrorKind::Unavailable, source)))
     }
 
@@ -307,7 +305,7 @@ fn a_feed_that_does_not_open_is_counted_and_traced_with_its_cause() {
     LazyLock::force(&LOG);
     let counts = Counts::default();
     metrics::with_local_recorder(&counts, || {
-        let response = pin!(request("/away").forward(Away));
+        let response = pin!(request("/unavailable").forward(Unavailable));
         let response = response.poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(response, Poll::Ready(response) if response.status() == 503));
     });
@@ -316,11 +314,11 @@ fn a_feed_that_does_not_open_is_counted_and_traced_with_its_cause() {
         1,
     );
     assert_eq!(counts.counters(), [expected].into());
-    let traced = traced("/away");
+    let traced = traced("/unavailable");
     assert!(
         traced
             .iter()
-            .any(|line| line.contains("DEBUG") && line.contains("the log is away")),
+            .any(|line| line.contains("DEBUG") && line.contains("the log is unavailable")),
         "{traced:?}"
     );
 }
@@ -330,7 +328,7 @@ fn a_failure_is_traced_with_its_message_in_the_span_of_its_session() {
     drop(count_one(
         "/traced/fails",
         SessionOptions::new(),
-        async |_| Err(HandlerError::new("the database is away")),
+        async |_| Err(HandlerError::new("the database is unavailable")),
     ));
     drop(count_one(
         "/traced/panics",
@@ -345,9 +343,9 @@ fn a_failure_is_traced_with_its_message_in_the_span_of_its_session() {
             pending().await
         },
     ));
-    let beat = Heartbeat::default().with(|| -> Event { panic!("no beat today") });
-    let options = SessionOptions::new().heartbeat(beat);
-    drop(count_one("/traced/beats", options, async |_| {
+    let heartbeat = Heartbeat::default().with(|| -> Event { panic!("no heartbeat today") });
+    let options = SessionOptions::new().heartbeat(heartbeat);
+    drop(count_one("/traced/heartbeats", options, async |_| {
         pending().await
     }));
     drop(count_one(
@@ -366,10 +364,10 @@ fn a_failure_is_traced_with_its_message_in_the_span_of_its_session() {
         },
     ));
     for (path, message) in [
-        ("/traced/fails", "the database is away"),
+        ("/traced/fails", "the database is unavailable"),
         ("/traced/panics", "index 7 of nothing"),
         ("/traced/spawns", "beside it"),
-        ("/traced/beats", "no beat today"),
+        ("/traced/heartbeats", "no heartbeat today"),
         ("/traced/drops", "dropped badly"),
     ] {
         let lines = traced(path);
@@ -381,7 +379,7 @@ fn a_failure_is_traced_with_its_message_in_the_span_of_its_session() {
 }
 
 #[test]
-fn what_a_client_or_a_close_ends_is_no_error() {
+fn a_disconnect_and_a_close_are_not_traced_as_errors() {
     drop(count_one(
         "/quiet/closed",
         SessionOptions::new(),
@@ -405,13 +403,17 @@ fn what_a_client_or_a_close_ends_is_no_error() {
 }
 
 #[test]
-fn a_session_says_in_its_span_when_it_opened_and_why_it_closed() {
-    drop(count_one("/told", SessionOptions::new(), async |session| {
-        tracing::info!("from the handler");
-        session.send(Event::new("a")).await?;
-        Ok(())
-    }));
-    let lines = traced("/told").join("\n");
+fn the_opening_and_the_end_of_a_session_are_traced_in_its_span() {
+    drop(count_one(
+        "/lifecycle",
+        SessionOptions::new(),
+        async |session| {
+            tracing::info!("from the handler");
+            session.send(Event::new("a")).await?;
+            Ok(())
+        },
+    ));
+    let lines = traced("/lifecycle").join("\n");
     for what in [
         "a session opened",
         "from the handler",
@@ -430,7 +432,6 @@ fn no_secret_is_traced() {
         "/secret",
         SessionOptions::new(),
         async |session| {
-            // Whoever prints what is theirs for debugging is told enough to find it, and no more.
             session.send(Event::new("d4ta")).await?;
             Err(HandlerError::new("on purpose"))
         },

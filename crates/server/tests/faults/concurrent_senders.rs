@@ -1,16 +1,15 @@
-//! Many who send into one session.
+//! Many tasks that send into one session.
 
-use tidings_proto::Event;
-use tidings_server::{Sender, SessionOptions};
+use tidings_server::{Event, Sender, SessionOptions};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::scene::{get, hear, hear_all, serve, within};
+use crate::harness::{get, receive, receive_all, serve, within};
 
 const TASKS: usize = 16;
 const EVENTS: usize = 1_000;
 
-/// Of several lines, and now and then larger than the queue of a session.
+/// A text of several lines, sometimes larger than the queue of a session.
 fn text_of(task: usize, n: usize) -> String {
     let line = char::from(b'a' + u8::try_from(task).unwrap()).to_string();
     let length = if n % 200 == 7 { 30_000 } else { (n * 37) % 400 };
@@ -18,8 +17,8 @@ fn text_of(task: usize, n: usize) -> String {
     format!("{task} {n}\n{line}\n\n{line}\r\n{line}")
 }
 
-/// As a client hears it: line ends become LF.
-fn heard_of(task: usize, n: usize) -> String {
+/// The text as a client receives it: line ends become LF.
+fn received_of(task: usize, n: usize) -> String {
     text_of(task, n).replace("\r\n", "\n")
 }
 
@@ -31,7 +30,7 @@ async fn send_all(task: usize, sender: Sender) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sends_from_sixteen_tasks_are_whole_and_in_the_order_of_each() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+    let received = receive_all(SessionOptions::new(), async |session| {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
             tasks.spawn(send_all(task, session.sender()));
@@ -39,27 +38,31 @@ async fn sends_from_sixteen_tasks_are_whole_and_in_the_order_of_each() {
         tasks.join_all().await;
         Ok(())
     });
-    let heard = within("sixteen tasks", heard).await;
-    assert!(heard.is_whole);
+    let received = within("sixteen tasks", received).await;
+    assert!(received.is_whole);
     let mut next = [0; TASKS];
-    for text in heard.texts() {
+    for text in received.texts() {
         let task: usize = text.split(' ').next().unwrap().parse().unwrap();
-        assert!(text == heard_of(task, next[task]), "{task} {}", next[task]);
+        assert!(
+            text == received_of(task, next[task]),
+            "{task} {}",
+            next[task]
+        );
         next[task] += 1;
     }
     assert_eq!(next, [EVENTS; TASKS]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_flushes_or_waits_for_the_end_is_told() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+async fn every_flush_and_every_wait_for_the_end_completes() {
+    let received = receive_all(SessionOptions::new(), async |session| {
         let mut flushes = JoinSet::new();
         let mut ends = JoinSet::new();
         for task in 0..TASKS {
             let sender = session.sender();
             flushes.spawn(async move {
                 for n in 0..50 {
-                    sender.send(Event::new(heard_of(task, n))).await.unwrap();
+                    sender.send(Event::new(received_of(task, n))).await.unwrap();
                     sender.flush().await.unwrap();
                 }
             });
@@ -74,13 +77,13 @@ async fn whoever_flushes_or_waits_for_the_end_is_told() {
         ends.join_all().await;
         Ok(())
     });
-    let heard = within("flushes", heard).await;
-    assert!(heard.is_whole);
-    assert_eq!(heard.texts().len(), TASKS * 50);
+    let received = within("flushes", received).await;
+    assert!(received.is_whole);
+    assert_eq!(received.texts().len(), TASKS * 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_no_room_is_refused_and_not_lost() {
+async fn try_send_queues_an_event_or_refuses_it() {
     let address = serve(SessionOptions::new(), async |session| {
         let mut tasks = JoinSet::new();
         for task in 0..TASKS {
@@ -88,7 +91,7 @@ async fn what_has_no_room_is_refused_and_not_lost() {
             tasks.spawn(async move {
                 let mut sent = 0;
                 for n in 0..EVENTS {
-                    let event = Event::new(heard_of(task, n)).id(n);
+                    let event = Event::new(received_of(task, n)).id(n);
                     sent += usize::from(sender.try_send(event).is_ok());
                     tokio::task::yield_now().await;
                 }
@@ -100,16 +103,19 @@ async fn what_has_no_room_is_refused_and_not_lost() {
         Ok(())
     });
     let body = get(TcpStream::connect(address.await).await.unwrap()).await;
-    let texts = hear(body).await.texts();
+    let texts = receive(body).await.texts();
     let (last, sent) = texts.split_last().unwrap();
     assert_eq!(*last, format!("sent {}", sent.len()));
-    // Each of them as it was, and later ones later.
+    // Each event is intact, and the events of each task are in order.
     let mut next = [0; TASKS];
     for text in sent {
         let mut words = text.split([' ', '\n']);
         let mut number = || words.next().unwrap().parse::<usize>().unwrap();
         let (task, n) = (number(), number());
-        assert!(*text == heard_of(task, n) && n >= next[task], "{task} {n}");
+        assert!(
+            *text == received_of(task, n) && n >= next[task],
+            "{task} {n}"
+        );
         next[task] = n + 1;
     }
 }

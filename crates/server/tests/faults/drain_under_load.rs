@@ -1,13 +1,12 @@
-//! A drain while everybody sends.
+//! A drain that starts while many tasks send.
 
 use std::time::Duration;
 
-use tidings_proto::{Event, Heartbeat};
-use tidings_server::{Drain, Drained, Error, SessionOptions};
+use tidings_server::{Drain, Drained, Event, Heartbeat, SendErrorKind, SessionOptions};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::scene::{Heard, get, hear, read_until, serve, within};
+use crate::harness::{Received, get, read_until, receive, serve, within};
 
 const CLIENTS: usize = 16;
 const TASKS: usize = 4;
@@ -16,10 +15,10 @@ fn text_of(task: usize, n: usize) -> String {
     format!("{task} {n}\n{}", "z".repeat(n % 100))
 }
 
-/// Each task's events, whole and in its order, then the retry, then nothing.
-fn check(heard: &Heard) {
-    assert!(heard.is_whole);
-    let events = heard.events();
+/// The whole events of each task in order, then the `retry:` field, then nothing.
+fn check(received: &Received) {
+    assert!(received.is_whole);
+    let events = received.events();
     let (last, sent) = events.split_last().unwrap();
     let retry = last.retry.unwrap();
     let range = Duration::from_millis(100)..=Duration::from_millis(200);
@@ -35,7 +34,7 @@ fn check(heard: &Heard) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_while_all_send_ends_each_stream_after_whole_events_and_a_retry() {
+async fn a_drain_under_load_ends_each_stream_after_whole_events_and_a_retry() {
     let drain = Drain::new()
         .deadline(Duration::from_secs(30))
         .retry(Duration::from_millis(100)..=Duration::from_millis(200));
@@ -50,7 +49,7 @@ async fn a_drain_while_all_send_ends_each_stream_after_whole_events_and_a_retry(
                 for n in 0.. {
                     let sent = sender.send(Event::new(text_of(task, n))).await;
                     if let Err(error) = sent {
-                        assert!(matches!(error, Error::Closed));
+                        assert_eq!(error.kind(), SendErrorKind::Closed);
                         return sender.flush().await.is_ok();
                     }
                 }
@@ -72,14 +71,14 @@ async fn a_drain_while_all_send_ends_each_stream_after_whole_events_and_a_retry(
             }
         }
         clients.spawn(async move {
-            let mut heard = hear(body).await;
-            heard.bytes.splice(0..0, first);
-            heard
+            let mut received = receive(body).await;
+            received.bytes.splice(0..0, first);
+            received
         });
     }
     drain.start();
-    let heard = within("the clients", clients.join_all()).await;
-    heard.iter().for_each(check);
+    let received = within("the clients", clients.join_all()).await;
+    received.iter().for_each(check);
     assert_eq!(within("the drain", drain.finished()).await, Drained::Clean);
     assert_eq!(drain.open_sessions(), 0);
 }

@@ -1,16 +1,15 @@
-//! What is in the events: line ends and NUL, nothing, and very much.
+//! Events with unusual contents: line ends and NUL, nothing, and 10 MB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_proto::{Event, EventId, EventName};
-use tidings_server::SessionOptions;
+use tidings_server::{Event, EventId, EventName, SessionOptions};
+use tidings_testkit::connection::Polled;
 
-use crate::connection::{Answer, Connection};
-use crate::scene::hear_all;
+use crate::harness::{handed_over, receive_all};
 
-/// Texts that would be other fields, other events or other streams if a line end got through.
+/// Texts that would make other fields, events or responses if a line end were sent as it is.
 const HOSTILE: &[&str] = &[
     "",
     " ",
@@ -38,8 +37,8 @@ const HOSTILE: &[&str] = &[
     "\u{10FFFF}",
 ];
 
-/// As a client hears a text: each line end is an LF.
-fn heard_of(text: &str) -> String {
+/// The text as a client receives it: each line end becomes LF.
+fn received_of(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
@@ -63,7 +62,7 @@ async fn no_field_injects_a_line() {
             comments: Some((*hostile).to_owned()),
         };
         let sending = sent.clone();
-        let heard = hear_all(SessionOptions::new(), move |session| {
+        let received = receive_all(SessionOptions::new(), move |session| {
             let sent = sending.clone();
             async move {
                 session.comment(hostile.to_string()).await?;
@@ -72,25 +71,25 @@ async fn no_field_injects_a_line() {
                 Ok(())
             }
         });
-        let heard = heard.await;
-        assert!(heard.is_whole);
-        let comment = Event::comment(heard_of(hostile));
+        let received = received.await;
+        assert!(received.is_whole);
+        let comment = Event::comment(received_of(hostile));
         let event = Event {
-            data: Some(heard_of(hostile)),
-            comments: Some(heard_of(hostile)),
+            data: Some(received_of(hostile)),
+            comments: Some(received_of(hostile)),
             ..sent
         };
         let after = Event {
             id: id.clone(),
             ..Event::new("after")
         };
-        assert_eq!(heard.events(), [comment, event, after], "{hostile:?}");
+        assert_eq!(received.events(), [comment, event, after], "{hostile:?}");
     }
 }
 
 #[tokio::test]
-async fn empty_data_is_an_event_and_no_field_is_none() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+async fn empty_data_is_an_event_and_an_event_without_fields_is_not_sent() {
+    let received = receive_all(SessionOptions::new(), async |session| {
         session.send(Event::new("")).await?;
         session.send(Event::default()).await?;
         session.comment("").await?;
@@ -98,33 +97,33 @@ async fn empty_data_is_an_event_and_no_field_is_none() {
         session.send(Event::new("end")).await?;
         Ok(())
     });
-    let heard = heard.await;
-    assert_eq!(heard.texts(), ["", "", "end"], "the second is a comment");
-    assert_eq!(heard.events()[1], Event::comment(""));
-    assert_eq!(heard.events().len(), 3);
+    let received = received.await;
+    assert_eq!(received.texts(), ["", "", "end"], "the second is a comment");
+    assert_eq!(received.events()[1], Event::comment(""));
+    assert_eq!(received.events().len(), 3);
 }
 
 #[tokio::test]
-async fn comments_alone_are_a_stream() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+async fn a_stream_may_consist_of_comments() {
+    let received = receive_all(SessionOptions::new(), async |session| {
         for n in 0..1000 {
             session.comment(format!("{n}\n{n}")).await?;
         }
         Ok(())
     });
-    let events = heard.await.events();
+    let events = received.await.events();
     let expected = (0..1000).map(|n| Event::comment(format!("{n}\n{n}")));
     assert!(events.into_iter().eq(expected));
 }
 
 #[tokio::test]
-async fn an_event_without_a_field_wakes_nobody() {
-    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+async fn an_event_without_fields_does_not_wake_the_body() {
+    let (mut connection, session) = handed_over(SessionOptions::new());
     let wakes = connection.wakes();
     session.send(Event::default()).await.unwrap();
     session.try_send(Event::default()).unwrap();
     assert_eq!(connection.wakes(), wakes);
-    assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+    assert_eq!(connection.read(), (Vec::new(), Polled::Pending));
     session.close();
     assert!(session.send(Event::default()).await.is_err());
     assert!(session.try_send(Event::default()).is_err());
@@ -137,7 +136,7 @@ async fn ten_megabytes_arrive_whole_in_one_event_and_in_many_lines() {
         let (expected, sent) = (text.clone(), AtomicUsize::new(0));
         let (text, sent) = (Arc::new(text), Arc::new(sent));
         let counter = Arc::clone(&sent);
-        let heard = hear_all(SessionOptions::new(), move |session| {
+        let received = receive_all(SessionOptions::new(), move |session| {
             let (text, counter) = (Arc::clone(&text), Arc::clone(&counter));
             async move {
                 session.send(Event::new("before")).await?;
@@ -147,7 +146,7 @@ async fn ten_megabytes_arrive_whole_in_one_event_and_in_many_lines() {
                 Ok(())
             }
         });
-        let texts = heard.await.texts();
+        let texts = received.await.texts();
         assert_eq!(texts.len(), 3);
         assert!(texts[1] == expected && texts[2] == "after");
         assert_eq!(sent.load(Ordering::SeqCst), 3);

@@ -1,4 +1,4 @@
-//! Whoever shares a session has their turn: those who send, what is spawned, and the timer.
+//! Fairness within a session: between its sends, its spawned futures and its timer.
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tidings_proto::{Event, Heartbeat, MAX_QUEUED_BYTES};
-use tidings_server::{Error, Sender, SessionOptions};
+use tidings_server::{
+    Event, Heartbeat, MAX_QUEUED_BYTES, SendError, SendErrorKind, Sender, SessionOptions,
+};
+use tidings_testkit::connection::{Polled, poll_once};
 use tokio::net::TcpStream;
 use tokio::time::advance;
 
-use crate::connection::{Answer, Connection, poll_once};
-use crate::scene::{get, hear, hear_all, read_until, serve, within};
+use crate::harness::{get, handed_over, read_until, receive, receive_all, serve, within};
 
-/// As large as the queue on the wire.
+/// An event that fills the queue exactly.
 fn full() -> Event {
     let framing = Event::new("").encode().len() + 1;
     let event = Event::new("x".repeat(MAX_QUEUED_BYTES - framing));
@@ -24,83 +25,89 @@ fn full() -> Event {
 }
 
 #[tokio::test]
-async fn a_send_that_is_not_polled_keeps_its_own_room_and_its_place() {
-    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+async fn an_unpolled_send_keeps_only_its_own_room() {
+    let (mut connection, session) = handed_over(SessionOptions::new());
     session.try_send(full()).unwrap();
     let mut forgotten = pin!(session.send(Event::new("forgotten")));
     assert!(poll_once(forgotten.as_mut()).is_pending());
     let mut next = pin!(session.send(Event::new("next")));
     assert!(poll_once(next.as_mut()).is_pending());
-    connection.run();
-    // The room that the first was given is enough for it alone.
+    connection.read();
+    // The first send keeps only the room it needs.
     assert!(matches!(poll_once(next.as_mut()), Poll::Ready(Ok(()))));
-    assert_eq!(connection.run().0, b"data: next\n\n");
-    // It was not sent, so it is not in the order of what is.
+    assert_eq!(connection.read().0, b"data: next\n\n");
+    // The first send was not ready, so it may leave after the second.
     assert!(matches!(poll_once(forgotten.as_mut()), Poll::Ready(Ok(()))));
-    assert_eq!(connection.run().0, b"data: forgotten\n\n");
+    assert_eq!(connection.read().0, b"data: forgotten\n\n");
     session.try_send(full()).unwrap();
 }
 
 #[tokio::test]
-async fn a_send_of_all_room_that_is_not_polled_is_waited_for_until_it_is_dropped() {
-    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
+async fn an_unpolled_send_of_the_whole_queue_blocks_others_until_it_is_dropped() {
+    let (mut connection, session) = handed_over(SessionOptions::new());
     session.try_send(Event::new("first")).unwrap();
     let mut next = pin!(session.send(Event::new("next")));
     {
         let mut forgotten = pin!(session.send(full()));
         assert!(poll_once(forgotten.as_mut()).is_pending());
         assert!(poll_once(next.as_mut()).is_pending());
-        connection.run();
+        connection.read();
         assert!(poll_once(next.as_mut()).is_pending());
         assert!(session.try_send(Event::new("now")).is_err());
-        // What needs no room is heard all the same.
+        // A flush needs no room.
         let mut flush = pin!(session.flush());
         assert!(poll_once(flush.as_mut()).is_pending());
-        connection.run();
+        connection.read();
         assert!(matches!(poll_once(flush.as_mut()), Poll::Ready(Ok(()))));
     }
     assert!(matches!(poll_once(next.as_mut()), Poll::Ready(Ok(()))));
-    assert_eq!(connection.run().0, b"data: next\n\n");
+    assert_eq!(connection.read().0, b"data: next\n\n");
 }
 
 #[tokio::test]
-async fn a_flush_after_the_client_went_says_what_became_of_what_was_sent() {
-    let (mut connection, session) = Connection::handed_over(SessionOptions::new());
-    session.try_send(Event::new("heard")).unwrap();
-    connection.run();
+async fn a_flush_after_the_disconnect_reports_whether_all_was_written() {
+    let (mut connection, session) = handed_over(SessionOptions::new());
+    session.try_send(Event::new("received")).unwrap();
+    connection.read();
     let mut flush = pin!(session.flush());
     assert!(poll_once(flush.as_mut()).is_pending());
-    connection.run();
+    connection.read();
     drop(connection);
     assert!(matches!(poll_once(flush.as_mut()), Poll::Ready(Ok(()))));
     session.flush().await.unwrap();
 
-    let (connection, session) = Connection::handed_over(SessionOptions::new());
+    let (connection, session) = handed_over(SessionOptions::new());
     session.try_send(Event::new("lost")).unwrap();
     drop(connection);
     for _ in 0..2 {
-        assert!(matches!(session.flush().await, Err(Error::Closed)));
+        assert_eq!(
+            session.flush().await.unwrap_err().kind(),
+            SendErrorKind::Closed
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_not_polled_outlives_no_session() {
+async fn an_unpolled_send_does_not_keep_its_session_open() {
     let second = Duration::from_secs(1);
     let options = SessionOptions::new()
         .heartbeat(Heartbeat::every(second / 10))
         .max_lifetime(second);
-    let (mut connection, session) = Connection::handed_over(options);
+    let (mut connection, session) = handed_over(options);
     session.try_send(Event::new("first")).unwrap();
     let mut forgotten = pin!(session.send(full()));
     assert!(poll_once(forgotten.as_mut()).is_pending());
-    connection.run();
+    connection.read();
     let mut next = pin!(session.send(Event::new("next")));
     assert!(poll_once(next.as_mut()).is_pending());
     advance(second + second / 10).await;
     assert!(connection.is_woken());
-    assert_eq!(connection.run().1, Answer::End);
+    assert_eq!(connection.read().1, Polled::End);
     for send in [forgotten.as_mut(), next.as_mut()] {
-        assert!(matches!(poll_once(send), Poll::Ready(Err(Error::Closed))));
+        let Poll::Ready(Err(error)) = poll_once(send) else {
+            panic!("the send waits, or was sent")
+        };
+        assert_eq!(error.kind(), SendErrorKind::Closed);
     }
 }
 
@@ -109,7 +116,7 @@ async fn ten_thousand_futures_run_beside_a_handler() {
     const FUTURES: usize = 10_000;
     let done = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&done);
-    let heard = hear_all(SessionOptions::new(), move |session| {
+    let received = receive_all(SessionOptions::new(), move |session| {
         let counter = Arc::clone(&counter);
         async move {
             for n in 0..FUTURES {
@@ -126,15 +133,19 @@ async fn ten_thousand_futures_run_beside_a_handler() {
             pending().await
         }
     });
-    let heard = within("10,000 futures", heard).await;
-    assert!(heard.is_whole);
-    let mut numbers: Vec<usize> = heard.texts().iter().map(|n| n.parse().unwrap()).collect();
+    let received = within("10,000 futures", received).await;
+    assert!(received.is_whole);
+    let mut numbers: Vec<usize> = received
+        .texts()
+        .iter()
+        .map(|n| n.parse().unwrap())
+        .collect();
     numbers.sort_unstable();
     assert!(numbers.into_iter().eq(0..FUTURES));
 }
 
 #[tokio::test]
-async fn what_is_spawned_may_spawn() {
+async fn a_spawned_future_may_spawn() {
     fn spawn(session: &Arc<tidings_server::Session>, generation: usize) {
         let parent = Arc::clone(session);
         session.spawn(async move {
@@ -147,11 +158,11 @@ async fn what_is_spawned_may_spawn() {
             Ok(())
         });
     }
-    let heard = hear_all(SessionOptions::new(), async |session| {
+    let received = receive_all(SessionOptions::new(), async |session| {
         spawn(&Arc::new(session), 0);
         pending().await
     });
-    let texts = heard.await.texts();
+    let texts = received.await.texts();
     assert!(texts.into_iter().eq((0..=1000).map(|n| n.to_string())));
 }
 
@@ -164,7 +175,7 @@ async fn spin() {
     .await;
 }
 
-/// Always uses up what tokio lets a task do in a row.
+/// Always uses up tokio's cooperative budget.
 async fn use_up() {
     loop {
         tokio::task::coop::consume_budget().await;
@@ -180,14 +191,14 @@ enum Greed {
     HandlerSends,
 }
 
-async fn endless_sends(sender: Sender) -> Result<(), Error> {
+async fn endless_sends(sender: Sender) -> Result<(), SendError> {
     loop {
         sender.send(Event::new("more")).await?;
     }
 }
 
 #[tokio::test]
-async fn nothing_that_runs_without_end_keeps_the_timer_or_others_from_their_turn() {
+async fn an_endless_future_starves_neither_the_timer_nor_other_sessions() {
     for greed in [
         Greed::HandlerSpins,
         Greed::SpawnedSpins,
@@ -223,13 +234,13 @@ async fn nothing_that_runs_without_end_keeps_the_timer_or_others_from_their_turn
             pending().await
         });
         let greedy = get(TcpStream::connect(greedy.await).await.unwrap()).await;
-        let heard = within("the lifetime", hear(greedy)).await;
-        assert!(heard.is_whole, "{greed:?}");
-        let beats = heard
+        let received = within("the lifetime", receive(greedy)).await;
+        assert!(received.is_whole, "{greed:?}");
+        let beats = received
             .bytes
             .windows(12)
             .filter(|text| text == b": heartbeat\n");
-        // With a queue that is always full none may fit.
+        // If the queue is always full, every heartbeat may be skipped.
         let least = usize::from(!matches!(greed, Greed::HandlerSends));
         assert!(beats.count() >= least, "{greed:?}");
         read_until(&mut other, "still there").await;

@@ -1,6 +1,5 @@
-//! Handlers that compute, panic, fail, or go on after the end.
+//! Handlers that compute, panic, fail, or continue after the end.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -8,15 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Empty;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidings_proto::Event;
-use tidings_server::{Error, HandlerError, SessionOptions};
+use tidings_server::{Event, HandlerError, SendErrorKind, SessionOptions};
+use tidings_testkit::http_server;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::scene::{get, hear, hear_all, read_until, respond, serve, within};
+use crate::harness::{get, read_until, receive, receive_all, respond, serve, within};
 
 /// Keeps its thread busy.
 fn compute(time: Duration) {
@@ -27,7 +24,7 @@ fn compute(time: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_that_computes_makes_others_late_by_no_more_than_it_computes() {
+async fn a_computing_handler_delays_others_by_at_most_its_computation() {
     let is_over = Arc::new(AtomicBool::new(false));
     let rounds = Arc::new(AtomicUsize::new(0));
     let (stop, counter) = (Arc::clone(&is_over), Arc::clone(&rounds));
@@ -63,17 +60,17 @@ async fn a_handler_that_computes_makes_others_late_by_no_more_than_it_computes()
         ask.send(n).unwrap();
         read_until(&mut quick, &format!("answer {n}.")).await;
     }
-    // Counted in what the other computed meanwhile, so that a slow machine is no failure.
+    // Counted in rounds of the computing handler, so that a slow machine does not fail the test.
     let meanwhile = rounds.load(Ordering::SeqCst) - before;
     assert!(
         meanwhile <= 20 * 4,
         "{meanwhile} computations for 20 events"
     );
     is_over.store(true, Ordering::SeqCst);
-    assert!(hear(busy).await.is_whole);
+    assert!(receive(busy).await.is_whole);
 }
 
-/// Over HTTP/2 another task writes what a body hands over.
+/// Over HTTP/2 another task writes the frames of a body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flushed_event_is_read_over_http_2_while_the_handler_computes() {
     let (go_on, go) = mpsc::channel::<()>();
@@ -82,21 +79,19 @@ async fn a_flushed_event_is_read_over_http_2_while_the_handler_computes() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = service_fn(move |request| {
+        let respond = |request| {
             let go = Arc::clone(&go);
-            let response = respond(request, SessionOptions::new(), async move |session| {
+            respond(request, SessionOptions::new(), async move |session| {
                 session.send(Event::new("first")).await?;
                 session.flush().await?;
                 go.lock().unwrap().recv_timeout(Duration::from_secs(30))?;
                 session.send(Event::new("second")).await?;
                 Ok(())
-            });
-            async move { Ok::<_, Infallible>(response) }
-        });
-        let server = http2::Builder::new(TokioExecutor::new());
-        drop(server.serve_connection(TokioIo::new(stream), service).await);
+            })
+        };
+        http_server::serve_http2(stream, respond).await;
     });
-    // A client on a thread of its own, as the handler keeps a worker of this runtime.
+    // The client has a thread of its own, because the handler blocks a worker of this runtime.
     let client = std::thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
@@ -118,7 +113,7 @@ async fn a_flushed_event_is_read_over_http_2_while_the_handler_computes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_cuts_its_own_stream_after_what_was_sent_and_no_other() {
+async fn a_panic_cuts_its_own_stream_after_its_events_and_no_other() {
     let (ask, asked) = tokio::sync::mpsc::unbounded_channel::<()>();
     let asked = Arc::new(tokio::sync::Mutex::new(asked));
     let number = Arc::new(AtomicUsize::new(0));
@@ -138,39 +133,39 @@ async fn a_panic_cuts_its_own_stream_after_what_was_sent_and_no_other() {
     let address = address.await;
     let mut other = get(TcpStream::connect(address).await.unwrap()).await;
     read_until(&mut other, "hello").await;
-    let panicked = hear(get(TcpStream::connect(address).await.unwrap()).await).await;
+    let panicked = receive(get(TcpStream::connect(address).await.unwrap()).await).await;
     assert_eq!(panicked.texts(), ["hello", "last words"]);
     assert!(!panicked.is_whole);
     ask.send(()).unwrap();
-    let other = hear(other).await;
+    let other = receive(other).await;
     assert_eq!(other.texts(), ["still here"]);
     assert!(other.is_whole);
     drop(ask);
-    let next = hear(get(TcpStream::connect(address).await.unwrap()).await).await;
-    assert!(next.is_whole, "the server goes on");
+    let next = receive(get(TcpStream::connect(address).await.unwrap()).await).await;
+    assert!(next.is_whole, "the server continues");
 }
 
 #[tokio::test]
-async fn an_error_after_a_large_queue_cuts_the_stream_after_all_of_it() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+async fn an_error_cuts_the_stream_after_all_queued_events() {
+    let received = receive_all(SessionOptions::new(), async |session| {
         for n in 0..60 {
             session.send(Event::new("x".repeat(1000)).id(n)).await?;
         }
         Err(HandlerError::new("on purpose"))
     });
-    let heard = heard.await;
-    assert_eq!(heard.events().len(), 60);
-    assert!(!heard.is_whole);
+    let received = received.await;
+    assert_eq!(received.events().len(), 60);
+    assert!(!received.is_whole);
 }
 
 #[tokio::test]
-async fn what_is_sent_after_a_close_is_refused_and_never_heard() {
-    let heard = hear_all(SessionOptions::new(), async |session| {
+async fn sends_after_a_close_fail_and_never_leave() {
+    let received = receive_all(SessionOptions::new(), async |session| {
         session.send(Event::new("before")).await?;
         session.close();
         for _ in 0..100 {
             let late = session.send(Event::new("after")).await;
-            assert!(matches!(late, Err(Error::Closed)));
+            assert_eq!(late.unwrap_err().kind(), SendErrorKind::Closed);
             assert!(session.try_send(Event::new("after")).is_err());
             assert!(session.comment("after").await.is_err());
         }
@@ -179,7 +174,7 @@ async fn what_is_sent_after_a_close_is_refused_and_never_heard() {
         session.flush().await?;
         panic!("a closed session ends, whatever its handler does then");
     });
-    let heard = heard.await;
-    assert_eq!(heard.bytes, b"data: before\n\n");
-    assert!(heard.is_whole);
+    let received = received.await;
+    assert_eq!(received.bytes, b"data: before\n\n");
+    assert!(received.is_whole);
 }

@@ -1,25 +1,23 @@
-//! What the tests share: a server on hyper, and a client that hears it.
+//! The harness of these tests: sessions polled by hand, servers on hyper, and a client.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tidings_proto::Event;
-use tidings_server::{HandlerError, Session, SessionBody, SessionOptions, SseRequest};
+use tidings_server::{Event, HandlerError, Session, SessionBody, SessionOptions, SseRequest};
+use tidings_testkit::connection::{Connection, Polled};
 use tidings_testkit::decoding::Options;
-use tidings_testkit::{decoding, oracle};
+use tidings_testkit::{decoding, http_server, oracle};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Nothing here takes so long, unless it hangs.
+/// Longer than any step takes, unless it hangs.
 const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
@@ -27,16 +25,16 @@ pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     outcome.unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
-/// What is heard of one response.
+/// The body of one response, as a client received it.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct Received {
     pub(crate) bytes: Vec<u8>,
-    /// It ended, and was not cut.
+    /// The body ended, and was not cut.
     pub(crate) is_whole: bool,
 }
 
-impl Heard {
-    /// The events, comments and reconnection times included, as the oracle and the decoder agree.
+impl Received {
+    /// The events, with comments and `retry:` fields, on which the oracle and the decoder agree.
     pub(crate) fn events(&self) -> Vec<Event> {
         let options = Options {
             max_event_bytes: usize::MAX,
@@ -53,6 +51,30 @@ impl Heard {
     }
 }
 
+/// A session with this handler, whose body is polled by hand and was not polled yet.
+pub(crate) fn open<F>(
+    options: SessionOptions,
+    handler: impl FnOnce(Session) -> F,
+) -> Connection<SessionBody>
+where
+    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
+{
+    let (parts, ()) = Request::new(()).into_parts();
+    let request = SseRequest::new(parts).options(options);
+    Connection::new(request.open(handler).into_body())
+}
+
+/// A session that is polled by hand, whose handler has passed it to the test and waits.
+pub(crate) fn handed_over(options: SessionOptions) -> (Connection<SessionBody>, Arc<Session>) {
+    let (hand_over, session) = std::sync::mpsc::channel();
+    let mut connection = open(options, async move |session| {
+        hand_over.send(Arc::new(session)).unwrap();
+        std::future::pending().await
+    });
+    assert_eq!(connection.read(), (Vec::new(), Polled::Pending));
+    (connection, session.recv().unwrap())
+}
+
 pub(crate) fn respond<F>(
     request: Request<Incoming>,
     options: SessionOptions,
@@ -65,50 +87,28 @@ where
     SseRequest::new(parts).options(options).open(handler)
 }
 
-/// Answers requests on any number of connections with this handler.
+/// Serves this handler over sockets.
 pub(crate) async fn serve<H, F>(options: SessionOptions, handler: H) -> SocketAddr
 where
     H: Fn(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(answer(stream, options.clone(), handler.clone()));
-        }
-    });
-    address
+    http_server::serve(move |request| respond(request, options.clone(), handler.clone())).await
 }
 
-/// A pipe that holds so many bytes, to a server with this handler.
+/// A pipe of this capacity to a server with this handler.
 pub(crate) fn pipe<H, F>(capacity: usize, options: SessionOptions, handler: H) -> DuplexStream
 where
     H: Fn(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let (near, far) = tokio::io::duplex(capacity);
-    tokio::spawn(answer(far, options, handler));
+    let respond = move |request| respond(request, options.clone(), handler.clone());
+    tokio::spawn(http_server::serve_http1(far, respond));
     near
 }
 
-async fn answer<S, H, F>(stream: S, options: SessionOptions, handler: H)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Fn(Session) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Result<(), HandlerError>> + Send + 'static,
-{
-    let service = service_fn(move |request| {
-        let response = respond(request, options.clone(), handler.clone());
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A stream that breaks is an error here, and for the client to see.
-    drop(connection.await);
-}
-
-/// The body of the answer on this stream.
+/// The body of the response on this stream.
 pub(crate) async fn get<S>(stream: S) -> Incoming
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -122,13 +122,13 @@ where
     response.unwrap().into_body()
 }
 
-/// The next bytes; `None` at the end, however it came.
+/// The next bytes; `None` when the body has ended or was cut.
 pub(crate) async fn next(body: &mut Incoming) -> Option<Bytes> {
     let frame = within("a frame", body.frame()).await?.ok()?;
     Some(frame.into_data().unwrap())
 }
 
-/// Reads until this text has come.
+/// Reads until this text has arrived.
 pub(crate) async fn read_until(body: &mut Incoming, text: &str) -> Vec<u8> {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(text) {
@@ -138,23 +138,23 @@ pub(crate) async fn read_until(body: &mut Incoming, text: &str) -> Vec<u8> {
     read
 }
 
-/// Reads to the end.
-pub(crate) async fn hear(mut body: Incoming) -> Heard {
-    let mut heard = Heard::default();
+/// Reads to the end or the cut.
+pub(crate) async fn receive(mut body: Incoming) -> Received {
+    let mut received = Received::default();
     while let Some(frame) = within("a frame", body.frame()).await {
-        let Ok(frame) = frame else { return heard };
-        heard.bytes.extend(frame.into_data().unwrap());
+        let Ok(frame) = frame else { return received };
+        received.bytes.extend(frame.into_data().unwrap());
     }
-    heard.is_whole = true;
-    heard
+    received.is_whole = true;
+    received
 }
 
-/// What a client hears of this handler, over a socket of its own.
-pub(crate) async fn hear_all<H, F>(options: SessionOptions, handler: H) -> Heard
+/// The stream of this handler, as a client receives it over a socket.
+pub(crate) async fn receive_all<H, F>(options: SessionOptions, handler: H) -> Received
 where
     H: Fn(Session) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let address = serve(options, handler).await;
-    hear(get(TcpStream::connect(address).await.unwrap()).await).await
+    receive(get(TcpStream::connect(address).await.unwrap()).await).await
 }

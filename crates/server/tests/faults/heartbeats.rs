@@ -1,19 +1,18 @@
-//! Heartbeats beside those who send.
+//! Heartbeats beside other sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_proto::{Event, Heartbeat};
-use tidings_server::SessionOptions;
+use tidings_server::{Event, Heartbeat, SessionOptions};
+use tidings_testkit::connection::Polled;
 use tokio::time::{Instant, advance, sleep};
 
-use crate::connection::{Answer, Connection};
-use crate::scene::{get, hear, hear_all, pipe, within};
+use crate::harness::{get, open, pipe, receive, receive_all, within};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-fn is_beat(event: &Event) -> bool {
+fn is_heartbeat(event: &Event) -> bool {
     *event == Event::comment("heartbeat")
 }
 
@@ -21,18 +20,18 @@ fn is_beat(event: &Event) -> bool {
 async fn a_heartbeat_of_a_millisecond_splits_and_delays_no_event() {
     const EVENTS: usize = 20_000;
     let options = SessionOptions::new().heartbeat(Heartbeat::every(MILLISECOND).always(true));
-    let heard = hear_all(options, async |session| {
+    let received = receive_all(options, async |session| {
         for n in 0..EVENTS {
             let text = format!("{n}\n{}", "y".repeat(n % 700));
             session.send(Event::new(text)).await?;
         }
-        // A beat, however fast that went.
+        // So that there is a heartbeat even if the sends were fast.
         sleep(20 * MILLISECOND).await;
         Ok(())
     });
-    let heard = heard.await;
-    assert!(heard.is_whole);
-    let (beats, events): (Vec<_>, Vec<_>) = heard.events().into_iter().partition(is_beat);
+    let received = received.await;
+    assert!(received.is_whole);
+    let (beats, events): (Vec<_>, Vec<_>) = received.events().into_iter().partition(is_heartbeat);
     assert!(!beats.is_empty());
     assert_eq!(events.len(), EVENTS);
     for (n, event) in events.iter().enumerate() {
@@ -41,8 +40,8 @@ async fn a_heartbeat_of_a_millisecond_splits_and_delays_no_event() {
     }
 }
 
-/// How many beats come before, between and after the events of a handler that sends 100 of them,
-/// one every 5 ms, and is quiet for 100 ms before and after.
+/// The number of heartbeats before, between and after the events of a handler. It sends 100 events, one
+/// every 5 ms, and is quiet for 100 ms before and after.
 async fn beats_beside_events(heartbeat: Heartbeat) -> [usize; 3] {
     let options = SessionOptions::new().heartbeat(heartbeat);
     let client = pipe(1024, options, async |session| {
@@ -54,12 +53,12 @@ async fn beats_beside_events(heartbeat: Heartbeat) -> [usize; 3] {
         sleep(95 * MILLISECOND).await;
         Ok(())
     });
-    let heard = hear(get(client).await).await;
-    assert!(heard.is_whole);
+    let received = receive(get(client).await).await;
+    assert!(received.is_whole);
     let mut beats = [0; 3];
     let mut next = 0;
-    for event in heard.events() {
-        if is_beat(&event) {
+    for event in received.events() {
+        if is_heartbeat(&event) {
             let part = match next {
                 0 => 0,
                 100 => 2,
@@ -76,47 +75,47 @@ async fn beats_beside_events(heartbeat: Heartbeat) -> [usize; 3] {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_is_heard_in_quiet_only_and_always_at_its_cadence() {
-    // Timers go off within a millisecond after their time.
+async fn a_heartbeat_is_sent_after_quiet_or_always_at_its_period() {
+    // A timer goes off up to a millisecond late.
     let quiet = beats_beside_events(Heartbeat::every(10 * MILLISECOND)).await;
     assert!((8..=10).contains(&quiet[0]), "{quiet:?}");
     assert_eq!(quiet[1], 0, "{quiet:?}");
     assert!((8..=10).contains(&quiet[2]), "{quiet:?}");
     let always = beats_beside_events(Heartbeat::every(10 * MILLISECOND).always(true)).await;
     assert!((9..=10).contains(&always[0]), "{always:?}");
-    // 500 ms, and up to 100 more for the grain of the sleeps between.
+    // 500 ms, and up to 100 ms more, because each sleep in between may be late.
     assert!((48..=61).contains(&always[1]), "{always:?}");
     assert!((8..=11).contains(&always[2]), "{always:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_heartbeat_that_is_replaced_a_thousand_times_is_one() {
-    let mut connection = Connection::open(SessionOptions::new(), async |session| {
+async fn a_heartbeat_replaced_a_thousand_times_is_one_heartbeat() {
+    let mut connection = open(SessionOptions::new(), async |session| {
         for _ in 0..1000 {
             session.heartbeat(Heartbeat::every(MILLISECOND).event(Event::new("old")));
             session.heartbeat(Heartbeat::every(100 * MILLISECOND).event(Event::new("new")));
         }
         std::future::pending().await
     });
-    assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+    assert_eq!(connection.read(), (Vec::new(), Polled::Pending));
     let wakes = connection.wakes();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let start = Instant::now();
     while start.elapsed() < 1000 * MILLISECOND {
         advance(MILLISECOND).await;
         if connection.is_woken() {
-            heard.extend(connection.run().0);
+            received.extend(connection.read().0);
         }
     }
-    let heard = String::from_utf8(heard).unwrap();
-    assert_eq!(heard, "data: new\n\n".repeat(heard.len() / 11));
-    assert!((9..=10).contains(&(heard.len() / 11)), "{heard:?}");
-    // A beat, and the connection's turn after it.
+    let received = String::from_utf8(received).unwrap();
+    assert_eq!(received, "data: new\n\n".repeat(received.len() / 11));
+    assert!((9..=10).contains(&(received.len() / 11)), "{received:?}");
+    // Each heartbeat wakes the body, and so does the connection's turn after it.
     assert!(connection.wakes() - wakes <= 3 * 10, "one timer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_slower_than_its_period_keeps_nobody_from_the_handler() {
+async fn a_heartbeat_slower_than_its_period_does_not_starve_the_handler() {
     let beats = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&beats);
     let slow = Heartbeat::every(MILLISECOND).always(true).with(move || {
@@ -127,24 +126,24 @@ async fn a_provider_slower_than_its_period_keeps_nobody_from_the_handler() {
         }
         Event::comment("slow")
     });
-    // Keeps the runtime's clock going while the provider keeps a worker.
+    // Keeps the timers of the runtime running while the provider blocks a worker.
     let clock = tokio::spawn(async {
         loop {
             sleep(MILLISECOND).await;
         }
     });
     let options = SessionOptions::new().heartbeat(slow);
-    let heard = hear_all(options, async |session| {
+    let received = receive_all(options, async |session| {
         for n in 0..20 {
             session.send(Event::new(n.to_string())).await?;
             sleep(MILLISECOND).await;
         }
         Ok(())
     });
-    let heard = within("the handler", heard).await;
+    let received = within("the handler", received).await;
     clock.abort();
-    assert!(heard.is_whole);
-    let events = heard.events();
+    assert!(received.is_whole);
+    let events = received.events();
     let texts: Vec<_> = events.iter().filter(|event| event.data.is_some()).collect();
     assert_eq!(texts.len(), 20);
     let beats = beats.load(Ordering::SeqCst);

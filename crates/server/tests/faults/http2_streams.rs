@@ -1,6 +1,5 @@
 //! Many streams on one HTTP/2 connection.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,17 +9,15 @@ use http::Request;
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tidings_proto::{Event, MAX_QUEUED_BYTES};
-use tidings_server::{HandlerError, Limits, Session, SessionOptions};
+use tidings_server::{Event, HandlerError, Limits, MAX_QUEUED_BYTES, Session, SessionOptions};
+use tidings_testkit::http_server;
 use tokio::time::sleep;
 
-use crate::scene::{hear, next, respond, within};
+use crate::harness::{next, receive, respond, within};
 
 const STREAMS: usize = 20;
-/// What a client takes of one stream that it does not read.
+/// The bytes that a client accepts of a stream it does not read.
 const WINDOW: usize = 65_535;
 
 /// A client of a server with this handler, over a pipe.
@@ -30,12 +27,8 @@ where
     F: Future<Output = Result<(), HandlerError>> + Send + 'static,
 {
     let (near, far) = tokio::io::duplex(1 << 16);
-    let service = service_fn(move |request| {
-        let response = respond(request, options.clone(), handler.clone());
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let server = http2::Builder::new(TokioExecutor::new());
-    tokio::spawn(server.serve_connection(TokioIo::new(far), service));
+    let respond = move |request| respond(request, options.clone(), handler.clone());
+    tokio::spawn(http_server::serve_http2(far, respond));
     let client = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(u32::try_from(WINDOW).unwrap())
         .initial_connection_window_size(1 << 24)
@@ -52,7 +45,7 @@ async fn get(client: &mut SendRequest<Empty<Bytes>>, path: &str) -> Incoming {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_stream_that_is_not_read_stops_itself_alone() {
+async fn an_unread_stream_stops_only_its_own_handler() {
     let limits = Limits::new();
     let options = SessionOptions::new().limits(&limits);
     let produced = Arc::new([const { AtomicUsize::new(0) }; STREAMS]);
@@ -78,7 +71,7 @@ async fn one_stream_that_is_not_read_stops_itself_alone() {
     let unread = bodies.pop().unwrap();
     sleep(Duration::from_secs(1)).await;
     let stopped_at = produced[STREAMS - 1].load(Ordering::SeqCst);
-    // The queue, and the frame that did not fit the window.
+    // The queue, and one frame that did not fit the window.
     let bound = WINDOW + MAX_QUEUED_BYTES + 2 * 16 * 1024;
     assert!((WINDOW..=bound).contains(&stopped_at), "{stopped_at}");
 
@@ -94,7 +87,7 @@ async fn one_stream_that_is_not_read_stops_itself_alone() {
     }
     let bodies = within("the others", tasks.join_all()).await;
     let still = produced[STREAMS - 1].load(Ordering::SeqCst);
-    assert_eq!(still, stopped_at, "it holds what it held");
+    assert_eq!(still, stopped_at, "the handler of the unread stream waits");
     assert_eq!(limits.sessions(), STREAMS);
 
     drop(unread);
@@ -119,14 +112,14 @@ async fn ten_megabytes_arrive_whole_over_http_2() {
         }
     })
     .await;
-    let heard = within("10 MB", hear(get(&mut client, "/").await)).await;
-    assert!(heard.is_whole);
-    let texts = heard.texts();
+    let received = within("10 MB", receive(get(&mut client, "/").await)).await;
+    assert!(received.is_whole);
+    let texts = received.texts();
     assert!(texts.len() == 3 && texts[1] == *text && texts[2] == "after");
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_leaves_the_others_of_its_connection_alone() {
+async fn a_cut_stream_leaves_the_others_of_its_connection_alone() {
     let mut client = connect(SessionOptions::new(), async |session| {
         session.send(Event::new("hello")).await?;
         match session.request().uri.path() {
@@ -137,8 +130,8 @@ async fn a_stream_that_breaks_leaves_the_others_of_its_connection_alone() {
     })
     .await;
     for path in ["/panics", "/fails", "/ends", "/panics", "/ends"] {
-        let heard = hear(get(&mut client, path).await).await;
-        assert_eq!(heard.texts(), ["hello"], "{path}");
-        assert_eq!(heard.is_whole, path == "/ends", "{path}");
+        let received = receive(get(&mut client, path).await).await;
+        assert_eq!(received.texts(), ["hello"], "{path}");
+        assert_eq!(received.is_whole, path == "/ends", "{path}");
     }
 }

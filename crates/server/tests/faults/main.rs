@@ -1,16 +1,14 @@
-//! A session under fire: what clients, networks and handlers do, over pipes on paused time and over
-//! sockets.
+//! Sessions under faults and load, over pipes on paused time and over sockets.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-mod beats;
-mod busy;
-mod connection;
-mod drains;
-mod drops;
-mod many;
-mod readers;
-mod scene;
+mod concurrent_senders;
+mod destructors;
+mod drain_under_load;
+mod event_contents;
+mod fairness;
+mod handlers;
+mod harness;
+mod heartbeats;
+mod http2_streams;
 mod schedules;
-mod streams;
-mod texts;
-mod turns;
+mod slow_readers;

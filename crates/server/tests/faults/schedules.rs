@@ -1,24 +1,28 @@
-//! Any schedule: whatever is sent, flushed, closed, polled, left alone and dropped in whatever order,
-//! what was sent leaves whole and in order, and nobody waits for what has happened.
+//! Random schedules of sends, flushes, polls, closes and drops: sent events leave whole and in order, and
+//! no task waits for something that has happened.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
-use tidings_proto::{EncodedEvents, Event, MAX_QUEUED_BYTES};
-use tidings_server::{HandlerError, Sender, Session, SessionOptions};
+use tidings_server::{
+    EncodedEvents, Event, HandlerError, MAX_QUEUED_BYTES, Sender, Session, SessionBody,
+    SessionOptions,
+};
+use tidings_testkit::connection::{Connection, Polled};
 use tidings_testkit::property;
+use tidings_testkit::wakes::Wakes;
 use tokio::sync::mpsc;
 
-use crate::connection::{Answer, Connection};
+use crate::harness::open;
 
-/// Bytes of data: tiny, about a frame, about the queue, and larger than it.
+/// Sizes of data in bytes: tiny, about a frame, about the queue, and larger than the queue.
 const SIZES: &[usize] = &[
     0, 1, 100, 5_000, 16_000, 16_400, 40_000, 65_500, 65_536, 150_000,
 ];
@@ -29,15 +33,15 @@ enum Step {
     Send(usize),
     Flush,
     WaitForTheEnd,
-    /// What the handler does next.
+    /// Gives the handler its next command.
     Handler(Command),
     Spawn(usize),
-    /// The connection looks, woken or not.
+    /// Polls the body, woken or not.
     PollBody,
-    /// So does one that waits.
+    /// Polls a waiting task, woken or not.
     PollTask(usize),
     DropTask(usize),
-    /// All who were woken are polled, until nobody is.
+    /// Polls every woken task, until none is woken.
     Settle,
     Close,
     DropBody,
@@ -77,7 +81,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Handler(Command::Return)),
         1 => Just(Step::Handler(Command::Fail)),
     ];
-    // An end, and what is tried after it.
+    // An end, and steps after it.
     (vec(step.clone(), 0..50), end, vec(step, 0..8)).prop_map(|(mut steps, end, after)| {
         steps.push(end);
         steps.extend(after);
@@ -85,11 +89,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// What was sent, in the order in which it must leave.
+/// The sent events, in the order in which they must leave.
 #[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Vec<EncodedEvents>>>);
+struct SentEvents(Arc<Mutex<Vec<EncodedEvents>>>);
 
-impl Sent {
+impl SentEvents {
     fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
@@ -99,7 +103,7 @@ impl Sent {
     }
 }
 
-async fn send(sender: &Sender, sent: &Sent, event: EncodedEvents) -> bool {
+async fn send(sender: &Sender, sent: &SentEvents, event: EncodedEvents) -> bool {
     let outcome = sender.send(event.clone()).await;
     if outcome.is_ok() {
         sent.push(event);
@@ -107,10 +111,10 @@ async fn send(sender: &Sender, sent: &Sent, event: EncodedEvents) -> bool {
     outcome.is_ok()
 }
 
-/// One that waits, in a task of its own.
+/// A waiting future, in a task of its own.
 struct Task {
     future: Pin<Box<dyn Future<Output = bool>>>,
-    wakes: Arc<Wakes>,
+    wakes: Wakes,
     answered: usize,
     kind: Kind,
 }
@@ -118,55 +122,47 @@ struct Task {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Send,
-    /// Of so many events.
+    /// A flush of this many events.
     Flush(usize),
     End,
-}
-
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 impl Task {
     fn new(kind: Kind, future: impl Future<Output = bool> + 'static) -> Self {
         Self {
             future: Box::pin(future),
-            wakes: Arc::default(),
+            wakes: Wakes::default(),
             answered: 0,
             kind,
         }
     }
 
     fn is_woken(&self) -> bool {
-        self.wakes.0.load(Ordering::SeqCst) != self.answered
+        self.wakes.count() != self.answered
     }
 
     fn poll(&mut self) -> Poll<bool> {
-        self.answered = self.wakes.0.load(Ordering::SeqCst);
-        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.answered = self.wakes.count();
+        let waker = self.wakes.waker();
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 }
 
 struct World {
-    connection: Option<Connection>,
-    /// The body gave a frame: whoever polls it comes back.
-    comes_back: bool,
-    ended: Option<Answer>,
+    connection: Option<Connection<SessionBody>>,
+    /// The body returned a frame, so the connection polls it again.
+    polls_again: bool,
+    ended: Option<Polled>,
     sender: Sender,
     session: Arc<Session>,
     commands: mpsc::UnboundedSender<Command>,
-    /// How many commands there were, and how many the handler is done with.
-    told: usize,
+    /// The number of commands so far, and of those that the handler has completed.
+    given: usize,
     done: Arc<AtomicUsize>,
-    sent: Sent,
+    sent: SentEvents,
     tasks: Vec<Task>,
-    /// How many of what was sent have left, and after how many the connection had its turn.
+    /// The number of sent events that have left, and of those that the connection has had a turn to
+    /// write.
     left: usize,
     written: usize,
     numbers: usize,
@@ -176,26 +172,26 @@ impl World {
     fn new() -> Self {
         let (commands, todo) = mpsc::unbounded_channel();
         let (hand_over, session) = std::sync::mpsc::channel();
-        let sent = Sent::default();
+        let sent = SentEvents::default();
         let log = sent.clone();
         let done = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&done);
-        let mut connection = Connection::open(SessionOptions::new(), async move |session| {
+        let mut connection = open(SessionOptions::new(), async move |session| {
             let session = Arc::new(session);
             hand_over.send(Arc::clone(&session)).unwrap();
             let sender = session.sender();
             handle(sender, log, todo, &counter).await
         });
-        assert_eq!(connection.run(), (Vec::new(), Answer::Pending));
+        assert_eq!(connection.read(), (Vec::new(), Polled::Pending));
         let session = session.recv().unwrap();
         Self {
             connection: Some(connection),
-            comes_back: false,
+            polls_again: false,
             ended: None,
             sender: session.sender(),
             session,
             commands,
-            told: 0,
+            given: 0,
             done,
             sent,
             tasks: Vec::new(),
@@ -238,7 +234,7 @@ impl World {
                 self.begin(Task::new(Kind::End, end));
             }
             Step::Handler(command) => {
-                self.told += 1;
+                self.given += 1;
                 drop(self.commands.send(command));
             }
             Step::Spawn(size) => {
@@ -274,11 +270,11 @@ impl World {
         let Some(connection) = &mut self.connection else {
             return;
         };
-        self.comes_back = false;
+        self.polls_again = false;
         match connection.poll() {
-            Answer::Pending => self.written = self.left,
-            Answer::Frame(frame) => {
-                self.comes_back = true;
+            Polled::Pending => self.written = self.left,
+            Polled::Frame(frame) => {
+                self.polls_again = true;
                 self.take(&frame);
             }
             end => {
@@ -288,7 +284,7 @@ impl World {
         }
     }
 
-    /// A frame holds whole events, the next ones.
+    /// Checks that a frame holds whole events, the next ones that were sent.
     fn take(&mut self, mut frame: &[u8]) {
         let sent = self.sent.0.lock().unwrap();
         while !frame.is_empty() {
@@ -328,7 +324,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..100_000 {
             let connection = self.connection.as_ref();
-            if connection.is_some_and(|body| self.comes_back || body.is_woken()) {
+            if connection.is_some_and(|body| self.polls_again || body.is_woken()) {
                 self.poll_body();
             } else if let Some(woken) = self.tasks.iter().position(Task::is_woken) {
                 self.poll_task(woken);
@@ -339,7 +335,7 @@ impl World {
         panic!("it never rests");
     }
 
-    /// Nobody was woken, so there must be nothing to do.
+    /// Checks that no work is left when no task is woken.
     fn check_rest(&self) {
         let is_over = self.connection.is_none();
         if self.sender.is_closed() {
@@ -350,15 +346,15 @@ impl World {
         }
         if !is_over {
             let done = self.done.load(Ordering::SeqCst);
-            assert_eq!(done, self.told, "the handler waits for what has happened");
+            assert_eq!(done, self.given, "the handler waits in vain");
         }
         for task in &self.tasks {
             let may_wait = matches!(task.kind, Kind::End) && !is_over;
-            assert!(may_wait, "{:?} waits for what has happened", task.kind);
+            assert!(may_wait, "{:?} waits in vain", task.kind);
         }
     }
 
-    /// All room is there again.
+    /// Checks that all room is free again.
     fn check_room(&mut self) {
         self.settle();
         if self.connection.is_none() {
@@ -377,7 +373,7 @@ impl World {
 
 async fn handle(
     sender: Sender,
-    sent: Sent,
+    sent: SentEvents,
     mut todo: mpsc::UnboundedReceiver<Command>,
     done: &AtomicUsize,
 ) -> Result<(), HandlerError> {
@@ -399,7 +395,7 @@ async fn handle(
     std::future::pending().await
 }
 
-/// Pending once, and woken at once.
+/// Pending once, and woken immediately.
 async fn yield_once() {
     let mut has_yielded = false;
     poll_fn(|cx| {
@@ -414,7 +410,7 @@ async fn yield_once() {
 }
 
 #[test]
-fn any_schedule_lets_out_what_was_sent_and_leaves_nobody_waiting() {
+fn in_any_schedule_sent_events_leave_in_order_and_no_task_waits_in_vain() {
     let ends = Mutex::new(BTreeSet::new());
     property::check(&steps(), |steps| {
         let mut world = World::new();
@@ -424,7 +420,7 @@ fn any_schedule_lets_out_what_was_sent_and_leaves_nobody_waiting() {
         world.check_room();
         ends.lock().unwrap().insert(format!("{:?}", world.ended));
     });
-    // The schedules reach every end there is.
+    // The schedules reach every kind of end.
     let ends = ends.into_inner().unwrap();
     assert_eq!(ends.len(), 3, "{ends:?}");
 }

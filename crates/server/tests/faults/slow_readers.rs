@@ -1,22 +1,21 @@
-//! Clients that do not read, or hardly.
+//! Clients that do not read, or read very slowly.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_proto::{Event, MAX_QUEUED_BYTES};
-use tidings_server::SessionOptions;
+use tidings_server::{Event, MAX_QUEUED_BYTES, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep;
 
-use crate::scene::{Heard, pipe, within};
+use crate::harness::{Received, pipe, within};
 
-/// What the pipe to a client holds, as a kernel's buffers do.
+/// The capacity of the pipe to a client, which stands for the kernel's buffers.
 const PIPE: usize = 4 * 1024;
-/// What hyper gathers before it asks for no more: its default for HTTP/1.1, and a frame beyond it.
+/// The bytes that hyper buffers before it stops polling: its default for HTTP/1.1, and one frame more.
 const GATHERED: usize = 8 * 1024 + 100 * 4 * 1024 + MAX_QUEUED_BYTES;
 
-/// A client whose server sends numbered events of so many bytes for ever, and counts their bytes.
+/// A client of an endless stream of numbered events of this size, and a count of the bytes sent.
 async fn endless(event_bytes: usize) -> (DuplexStream, Arc<AtomicUsize>) {
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&produced);
@@ -34,7 +33,7 @@ async fn endless(event_bytes: usize) -> (DuplexStream, Arc<AtomicUsize>) {
     });
     let request = b"GET /events HTTP/1.0\r\n\r\n";
     client.write_all(request).await.unwrap();
-    // On paused time this ends only when nobody has anything left to do.
+    // On paused time the sleep ends only when every task waits.
     sleep(Duration::from_secs(1)).await;
     (client, produced)
 }
@@ -53,7 +52,7 @@ async fn a_client_that_never_reads_stops_the_producer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_a_byte_a_second_hears_whole_events_in_order() {
+async fn a_client_that_reads_a_byte_a_second_receives_whole_events_in_order() {
     let (mut client, produced) = endless(100).await;
     let mut read = Vec::new();
     let mut last = produced.load(Ordering::SeqCst);
@@ -66,18 +65,18 @@ async fn a_client_that_reads_a_byte_a_second_hears_whole_events_in_order() {
         let bound = read.len() + PIPE + GATHERED + MAX_QUEUED_BYTES;
         assert!(now <= bound, "{now} when {} are read", read.len());
     }
-    // It catches up: far beyond what lay between the two.
+    // Then it reads fast, far more than all buffers hold.
     while read.len() < 4 * GATHERED {
         within("the rest", client.read_buf(&mut read))
             .await
             .unwrap();
     }
     let head = read.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
-    let heard = Heard {
+    let received = Received {
         bytes: read.split_off(head + 4),
         is_whole: false,
     };
-    let events = heard.events();
+    let events = received.events();
     assert!(events.len() > 10_000, "{}", events.len());
     for (n, event) in events.iter().enumerate() {
         assert_eq!(event.text().len(), 100);

@@ -1,11 +1,10 @@
-//! Ten thousand clients that come and go.
+//! Ten thousand clients that connect and disconnect.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tidings_proto::{Event, Heartbeat};
-use tidings_server::{Limits, SessionOptions};
+use tidings_server::{Event, Heartbeat, Limits, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -14,9 +13,9 @@ use tokio::task::JoinSet;
 use crate::{ALLOCATED, SocketAddr, alone, serve, until};
 
 const WAVES: usize = 100;
-const OF_A_WAVE: usize = 100;
+const CLIENTS_PER_WAVE: usize = 100;
 
-/// How many handlers began, and how many are left.
+/// The number of handlers that have begun, and of those that still run.
 #[derive(Default)]
 struct Handlers {
     begun: AtomicUsize,
@@ -40,20 +39,20 @@ impl Drop for Running {
 }
 
 fn sockets() -> usize {
-    // Where there is no such folder there is nothing to count.
+    // On systems without this folder, sockets are not counted.
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Comes and goes: as it connects, as it asks, with the head, in the middle, or at the end.
-async fn come_and_go(address: SocketAddr, way: usize) {
+/// Connects, and disconnects at one of five points: at once, after the request, after the head, after some
+/// events, or at the end.
+async fn connect_and_disconnect(address: SocketAddr, way: usize) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     if way == 0 {
         return;
     }
     let path = if way == 4 { "/short" } else { "/long" };
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
-    let asked = stream.write_all(request.as_bytes());
-    asked.await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let last: &[u8] = match way {
         1 => return,
         2 => b"\r\n\r\n",
@@ -67,7 +66,7 @@ async fn come_and_go(address: SocketAddr, way: usize) {
 }
 
 #[test]
-fn ten_thousand_clients_that_come_and_go_leave_nothing_behind() {
+fn ten_thousand_clients_that_connect_and_disconnect_leak_nothing() {
     alone(async {
         let limits = Limits::new();
         let handlers = Arc::new(Handlers::default());
@@ -100,27 +99,24 @@ fn ten_thousand_clients_that_come_and_go_leave_nothing_behind() {
         let mut before = None;
         for wave in 0..WAVES {
             let mut clients = JoinSet::new();
-            for client in 0..OF_A_WAVE {
-                clients.spawn(come_and_go(address, client % 5));
+            for client in 0..CLIENTS_PER_WAVE {
+                clients.spawn(connect_and_disconnect(address, client % 5));
             }
             clients.join_all().await;
-            // The first has paid for what is kept, such as the runtime's own tables.
+            // The first wave allocates memory that stays, such as the tables of the runtime.
             if wave == 0 {
-                until("all gone", || alive() == 1).await;
+                until("all handlers dropped", || alive() == 1).await;
                 before = Some((sockets(), ALLOCATED.allocated()));
             }
         }
-        until("all gone", || alive() == 1).await;
+        until("all handlers dropped", || alive() == 1).await;
         let (open_before, held_before) = before.unwrap();
         assert_eq!(handlers.open.load(Ordering::SeqCst), 0);
         let begun = handlers.begun.load(Ordering::SeqCst);
-        assert!(begun >= WAVES * OF_A_WAVE * 3 / 5, "{begun}");
+        assert!(begun >= WAVES * CLIENTS_PER_WAVE * 3 / 5, "{begun}");
         assert_eq!(limits.sessions(), 0);
         assert_eq!(sockets(), open_before);
         let held = ALLOCATED.allocated().saturating_sub(held_before);
-        assert!(
-            held < 64 * 1024,
-            "{held} bytes are held after all have gone"
-        );
+        assert!(held < 64 * 1024, "{held} bytes are still allocated");
     });
 }

@@ -1,10 +1,9 @@
-//! What a client that reads nothing costs, and one large event.
+//! The memory of a client that does not read, and of one large event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidings_proto::{Event, MAX_QUEUED_BYTES};
-use tidings_server::SessionOptions;
+use tidings_server::{Event, MAX_QUEUED_BYTES, SessionOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -12,13 +11,13 @@ use tokio::sync::Semaphore;
 use crate::{ALLOCATED, alone, at_rest, serve};
 
 const CLIENTS: usize = 8;
-/// What hyper gathers before it asks a body for no more: 8 KiB and 100 pages of 4 KiB.
+/// The bytes that hyper buffers before it stops polling a body: 8 KiB and 100 pages of 4 KiB.
 const HYPERS_BUFFER: usize = 8 * 1024 + 100 * 4 * 1024;
 
 struct Cost {
-    /// Heap of one connection, more than that of an idle one.
+    /// Heap bytes per connection, beyond those of an idle one.
     heap: usize,
-    /// Bytes of events until the handler had to wait.
+    /// Bytes of events sent before the handler had to wait.
     produced: usize,
 }
 
@@ -61,12 +60,12 @@ async fn cost_of_a_stalled_client(event_bytes: usize) -> Cost {
 }
 
 #[test]
-fn a_client_that_reads_nothing_costs_its_queue_and_hypers_buffer() {
+fn a_client_that_does_not_read_costs_its_queue_and_the_buffer_of_hyper() {
     for event_bytes in [10, 1_000, 60_000] {
         alone(async {
             let Cost { heap, produced } = cost_of_a_stalled_client(event_bytes).await;
             eprintln!("events of {event_bytes} B: {heap} B of heap, {produced} B produced");
-            // Beyond it one frame, or one event that is made and waits.
+            // And one frame, or one event that waits to be sent.
             let bound = MAX_QUEUED_BYTES + HYPERS_BUFFER + MAX_QUEUED_BYTES;
             assert!(heap <= bound, "{heap} for {event_bytes}");
             assert!(heap + event_bytes >= MAX_QUEUED_BYTES, "{heap}");
@@ -75,7 +74,7 @@ fn a_client_that_reads_nothing_costs_its_queue_and_hypers_buffer() {
 }
 
 #[test]
-fn ten_megabytes_in_one_event_are_held_once_encoded() {
+fn an_event_of_ten_megabytes_is_in_memory_once() {
     const LARGE: usize = 10_000_000;
     alone(async {
         let sent = Arc::new(AtomicUsize::new(0));
@@ -97,7 +96,7 @@ fn ten_megabytes_in_one_event_are_held_once_encoded() {
         let sent = at_rest(|| sent.load(Ordering::SeqCst)).await;
         let heap = ALLOCATED.allocated() - idle;
         eprintln!("{sent} events of 10 MB were sent, and {heap} B are held");
-        // hyper's, the session's, and the one that waits.
+        // One in hyper, one in the queue, and one that waits.
         assert!(
             sent <= 3 && heap <= 3 * LARGE + 2 * HYPERS_BUFFER,
             "{sent}, {heap}"
