@@ -123,6 +123,6 @@ pub use tidings_proto::{
 };
 #[doc(no_inline)]
 pub use tidings_server::{
-    Drain, Drained, Error, HandlerError, IoDeadline, Limits, Sender, Session, SessionOptions,
-    TrySendError,
+    Drain, Drained, HandlerError, IoDeadline, Limits, SendError, SendErrorKind, Sender, Session,
+    SessionOptions, TrySendError, TrySendErrorKind,
 };

@@ -290,5 +290,5 @@ pub use session::Session;
 #[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, Heartbeat,
-    MAX_QUEUED_BYTES, Opened,
+    IntoEventId, IntoEventName, MAX_QUEUED_BYTES, Opened,
 };
