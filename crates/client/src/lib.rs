@@ -6,47 +6,55 @@
 //!
 //! # The first program
 //!
+//! ```sh
+//! cargo add tidings-client tidings-hyper
+//! cargo add tokio --features macros,rt-multi-thread
 //! ```
-//! # use axum::{Router, response::IntoResponse, routing::get};
-//! # use axum::http::{HeaderMap, StatusCode};
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let router = Router::new().route("/events", get(async |headers: HeaderMap| {
-//! #     match headers.get("last-event-id") {
-//! #         None => ([("content-type", "text/event-stream")], "id: 1\ndata: a\n\n").into_response(),
-//! #         Some(_) => StatusCode::NO_CONTENT.into_response(),
+//!
+//! ```
+//! # mod tidings_hyper {
+//! #     use axum::{Router, response::IntoResponse, routing::get};
+//! #     use axum::http::{HeaderMap, StatusCode};
+//! #     pub fn client() -> tidings_client::SseClient {
+//! #         let stream = "retry: 200\nid: 1\ndata: a\n\n";
+//! #         let events = async move |headers: HeaderMap| match headers.get("last-event-id") {
+//! #             None => ([("content-type", "text/event-stream")], stream).into_response(),
+//! #             Some(_) => StatusCode::NO_CONTENT.into_response(),
+//! #         };
+//! #         tidings_client::SseClient::over_service(Router::new().route("/events", get(events)))
 //! #     }
-//! # }));
-//! # let mut read = 0;
-//! use tidings_client::{Lifecycle, Reconnect, SseClient};
-//!
-//! // Over the network: `let client = tidings::client()`, or `tidings_hyper::client()`.
-//! let client = SseClient::over_service(router)
-//!     .reconnect(Reconnect::standard())
-//!     .on_lifecycle(|step| match step {
-//!         Lifecycle::Open { .. } => eprintln!("connected"),
-//!         Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
-//!         Lifecycle::Waiting { delay, .. } => eprintln!("reconnecting in {delay:?}"),
-//!         _ => {}
-//!     });
-//!
-//! let mut session = client.get("http://localhost:8080/events").open().await?;
-//! while let Some(event) = session.try_next().await? {
-//!     println!("{}: {}", event.event_type(), event.text());
-//! #   read += 1;
-//! }
-//! # assert_eq!(read, 1);
-//! # Ok(())
 //! # }
+//! use tidings_client::{Error, Lifecycle, Reconnect};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Error> {
+//!     let client = tidings_hyper::client()
+//!         .reconnect(Reconnect::standard())
+//!         .on_lifecycle(|step| match step {
+//!             Lifecycle::Open { .. } => eprintln!("connected"),
+//!             Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
+//!             Lifecycle::Waiting { delay, .. } => eprintln!("reconnecting in {delay:?}"),
+//!             _ => {}
+//!         });
+//!
+//!     let mut session = client.get("http://localhost:8080/events").open().await?;
+//!     while let Some(event) = session.try_next().await? {
+//!         println!("{}: {}", event.event_type(), event.text());
+//!     }
+//!     Ok(())
+//! }
 //! ```
+//!
+//! With the crate `tidings`, begin with `tidings::client()`; this crate is its module
+//! `tidings::client`.
 //!
 //! An `Err` comes once, and is the last item: the session has already tried everything that its
 //! policy allows. The default policy is [`Reconnect::off`], which never reconnects. Under
 //! `standard()`, `open` waits until there is a connection, if need be for ever; the hook of
 //! [`on_lifecycle`](SseClient::on_lifecycle) shows each attempt.
 //!
-//! The examples on this page run against an `axum::Router` in the same process, so that they are
-//! tested; any tower service of `http` types is a [`Transport`].
+//! The other examples on this page run against an `axum::Router` in the same process, as you can do
+//! in your tests: [`SseClient::over_service`] makes a client over any tower service.
 //!
 //! # Resume
 //!
