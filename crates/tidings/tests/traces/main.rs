@@ -71,6 +71,14 @@ async fn no_token_and_no_query_is_traced() {
     ] {
         assert!(ours.contains(what), "{what} is not traced:\n{log}");
     }
+    // A client whose server is down is not silent at the usual level.
+    for what in ["the connection is lost", "waiting to reconnect"] {
+        let mut lines = log.lines().filter(|line| line.contains(what));
+        assert!(
+            lines.all(|line| line.contains("WARN")),
+            "{what} is no warning"
+        );
+    }
     for secret in ["t0ken", "qu3ry", "k3y", "pa55w0rd", "c00kie"] {
         assert!(!ours.contains(secret), "{secret} is traced");
         assert!(!told.contains(secret), "{secret} is told: {told}");
