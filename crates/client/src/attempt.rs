@@ -71,7 +71,7 @@ impl Attempt {
     /// # Errors
     /// The URL is invalid.
     pub fn set_url(&mut self, url: impl IntoUrl) -> Result<(), http::Error> {
-        let (url, authorization) = credentials::take_from(url.into_url()?);
+        let (url, authorization) = credentials::take_from(url.into_url()?)?;
         self.url = url;
         if let Some(value) = authorization {
             self.headers.insert(AUTHORIZATION, value);

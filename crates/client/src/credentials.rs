@@ -15,27 +15,29 @@ pub(crate) fn bearer(token: &str) -> Result<HeaderValue, http::Error> {
 /// A URL without its name and password, and the value of `Authorization` that carries them.
 ///
 /// Spec: [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617#section-2).
-pub(crate) fn take_from(url: Uri) -> (Uri, Option<HeaderValue>) {
-    let Some((user, host)) = url
-        .authority()
-        .and_then(|authority| authority.as_str().rsplit_once('@'))
-    else {
-        return (url, None);
+///
+/// # Errors
+/// The rest is no URL, as in `http://user@%41/`.
+pub(crate) fn take_from(url: Uri) -> Result<(Uri, Option<HeaderValue>), http::Error> {
+    let authority = url.authority().cloned();
+    let split = authority
+        .as_ref()
+        .and_then(|authority| authority.as_str().rsplit_once('@'));
+    let Some((user, host)) = split else {
+        return Ok((url, None));
     };
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let mut pair: Vec<u8> = percent_decode_str(name).collect();
     pair.push(b':');
     pair.extend(percent_decode_str(password));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&pair))).ok();
-    if let Some(value) = &mut value {
-        value.set_sensitive(true);
-    }
-    let host = host.parse().ok();
-    let mut parts = url.clone().into_parts();
-    parts.authority = host;
-    // A URL stays valid without its user information.
-    let bare = Uri::from_parts(parts).unwrap_or(url);
-    (bare, value.filter(|_| pair != b":"))
+    let Ok(mut value) = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&pair))) else {
+        unreachable!("a header can carry Base64");
+    };
+    value.set_sensitive(true);
+    let mut parts = url.into_parts();
+    parts.authority = Some(host.parse()?);
+    let bare = Uri::from_parts(parts)?;
+    Ok((bare, Some(value).filter(|_| pair != b":")))
 }
 
 #[cfg(test)]
@@ -45,7 +47,7 @@ mod tests {
     #[test]
     fn a_name_and_a_password_are_moved_from_the_url_to_a_header() {
         let check = |url: &str, bare: &str, pair: Option<&str>| {
-            let (taken, value) = take_from(url.parse().unwrap());
+            let (taken, value) = take_from(url.parse().unwrap()).unwrap();
             assert_eq!(taken.to_string(), bare, "{url}");
             let value = value.map(|value| value.to_str().unwrap().to_owned());
             let expected = pair.map(|pair| format!("Basic {}", STANDARD.encode(pair)));
@@ -61,12 +63,38 @@ mod tests {
         );
         check("http://:b@c.test/", "http://c.test/", Some(":b"));
         check("http://@c.test/", "http://c.test/", None);
+        check("http://a:b@[v1.x]/", "http://[v1.x]/", Some("a:b"));
         check("/only/a/path", "/only/a/path", None);
     }
 
     #[test]
+    fn no_url_keeps_its_user_information() {
+        const PIECES: [&str; 14] = [
+            "@", ":", "[", "]", "::1", "a", ".", "%", "%40", "-", "80", "v1.", "*", "/?",
+        ];
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut taken = 0;
+        for _ in 0..100_000 {
+            let start = random.choice(["http://", "https://", "", "//", "ftp://"]);
+            let mut text = start.unwrap_or_default().to_owned();
+            for _ in 0..random.usize(..8) {
+                text.push_str(random.choice(PIECES).unwrap_or_default());
+            }
+            if let Ok(url) = text.parse::<Uri>() {
+                let has_user = url.authority().is_some_and(|it| it.as_str().contains('@'));
+                if let Ok((bare, _)) = take_from(url) {
+                    let is_bare = bare.authority().is_none_or(|it| !it.as_str().contains('@'));
+                    assert!(is_bare, "{text}");
+                    taken += u32::from(has_user);
+                }
+            }
+        }
+        assert!(taken > 1000, "{taken}");
+    }
+
+    #[test]
     fn credentials_are_marked_sensitive() {
-        let (_, value) = take_from("http://a:b@c.test/".parse().unwrap());
+        let (_, value) = take_from("http://a:b@c.test/".parse().unwrap()).unwrap();
         assert!(value.unwrap().is_sensitive());
         assert!(bearer("token").unwrap().is_sensitive());
     }

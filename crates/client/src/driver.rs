@@ -219,7 +219,7 @@ impl Driver {
         }
     }
 
-    pub(crate) fn state(&self) -> ConnectionState {
+    pub(crate) fn connection_state(&self) -> ConnectionState {
         let attempt = self.state.attempt();
         match (&self.connection, self.state.poll_timeout()) {
             _ if self.is_over => ConnectionState::Closed,

@@ -20,19 +20,19 @@ pub(crate) struct ReconnectSettings {
 
 /// The policy and the strategy in effect, once all levels are applied.
 #[derive(Debug, Default)]
-pub(crate) struct ReconnectDecision {
+pub(crate) struct EffectiveReconnect {
     pub(crate) policy: Reconnect,
     /// Decides in place of the policy.
     pub(crate) strategy: Option<Hook<dyn AnyStrategy>>,
 }
 
 impl ReconnectSettings {
-    /// Applies this level to the decision of the level below. Its policy replaces the one below, with
+    /// Applies this level to the settings in effect below it. Its policy replaces the one below, with
     /// all numbers; its numbers edit the policy in effect; either replaces a strategy below.
     pub(crate) fn apply_to(
         &self,
-        below: ReconnectDecision,
-    ) -> Result<ReconnectDecision, ConflictingSettings> {
+        below: EffectiveReconnect,
+    ) -> Result<EffectiveReconnect, ConflictingSettings> {
         let number = match (self.max_attempts, self.reconnection_time) {
             (Some(_), _) => Some("max_reconnection_attempts"),
             (None, Some(_)) => Some("reconnection_time"),
@@ -53,7 +53,7 @@ impl ReconnectSettings {
             None if self.policy.is_some() || number.is_some() => None,
             None => below.strategy,
         };
-        Ok(ReconnectDecision { policy, strategy })
+        Ok(EffectiveReconnect { policy, strategy })
     }
 }
 

@@ -46,7 +46,9 @@ impl RequestBuilder {
         Self {
             transport,
             settings,
-            template: headers.and_then(|headers| Ok(RequestTemplate::new(method, url?, headers))),
+            template: headers.and_then(|headers| {
+                RequestTemplate::new(method, url?, headers).map_err(Error::invalid_request)
+            }),
             last_event_id: None,
             may_be_repeated: None,
             repeat_refusals: false,
@@ -256,8 +258,8 @@ impl RequestBuilder {
     /// Sends the request, and returns a stream, or the whole response if the server answers with
     /// another one: for endpoints that answer with JSON or with a stream, as they choose.
     ///
-    /// Any other response is one with a 2xx status that is no event stream, 204 included. Its body
-    /// has at most [`max_response_bytes`](Self::max_response_bytes), and the
+    /// Any response with a 2xx status counts, 204 included, unless its media type is that of a stream.
+    /// Its body has at most [`max_response_bytes`](Self::max_response_bytes), and the
     /// [`idle_timeout`](Self::idle_timeout) applies to it. Unless you set an `Accept` header, the
     /// request accepts `text/event-stream` and `application/json`. A response that breaks off is an
     /// error, and is not requested again.
@@ -304,20 +306,21 @@ impl RequestBuilder {
             .may_be_repeated
             .unwrap_or(template.method == Method::GET);
         let mut settings = self.settings;
-        let decision = settings
-            .reconnect_decision()
+        let effective = settings
+            .effective_reconnect()
             .map_err(Error::invalid_request)?;
         let is_repeated_until_open = self.repeat_refusals && !may_be_repeated;
         let policy = match (may_be_repeated, is_repeated_until_open) {
-            (true, _) => decision.policy,
-            (false, true) => decision
+            (true, _) => effective.policy,
+            (false, true) => effective
                 .policy
                 .retry_first_connection(true)
                 .retry_refusals(true),
             (false, false) => Reconnect::off(),
         };
         let is_sent_once = !may_be_repeated && !is_repeated_until_open;
-        settings.reconnect.strategy = decision.strategy.filter(|_| !is_sent_once);
+        // From here on, the strategy in effect.
+        settings.reconnect.strategy = effective.strategy.filter(|_| !is_sent_once);
         Ok(ValidRequest {
             template,
             transport: self.transport,

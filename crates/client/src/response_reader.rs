@@ -17,9 +17,9 @@ pub(crate) struct ResponseReader {
     limit: usize,
 }
 
-/// A step of a [`ResponseReader`].
-pub(crate) enum Read {
-    /// A part arrived; there may be more.
+/// A step of a [`ResponseReader`]. After `Part`, there is another.
+pub(crate) enum Progress {
+    /// A part arrived.
     Part,
     /// The response is complete.
     Whole(Response<Bytes>),
@@ -37,20 +37,20 @@ impl ResponseReader {
         }
     }
 
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
         Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(chunk) if chunk.len() > self.limit - self.bytes.len() => Read::TooLarge,
+                Ok(chunk) if chunk.len() > self.limit - self.bytes.len() => Progress::TooLarge,
                 Ok(chunk) => {
                     self.bytes.extend_from_slice(&chunk);
-                    Read::Part
+                    Progress::Part
                 }
-                Err(_trailers) => Read::Part,
+                Err(_trailers) => Progress::Part,
             },
-            Some(Err(error)) => Read::Broken(error),
+            Some(Err(error)) => Progress::Broken(error),
             None => {
                 let body = std::mem::take(&mut self.bytes).freeze();
-                Read::Whole(Response::from_parts(self.head.clone(), body))
+                Progress::Whole(Response::from_parts(self.head.clone(), body))
             }
         })
     }

@@ -106,7 +106,7 @@ impl Session {
     /// The state of the session, as of the last poll.
     #[must_use]
     pub fn state(&self) -> ConnectionState {
-        self.driver.state()
+        self.driver.connection_state()
     }
 
     /// Why the last connection or attempt failed. `None` after a regular end, and once another

@@ -10,7 +10,7 @@ use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES};
 use crate::BufferPolicy;
 use crate::attempt::BeforeConnect;
 use crate::lifecycle::OnLifecycle;
-use crate::reconnect_settings::{ConflictingSettings, ReconnectDecision, ReconnectSettings};
+use crate::reconnect_settings::{ConflictingSettings, EffectiveReconnect, ReconnectSettings};
 
 /// The default of `max_error_body_bytes`: 64 KiB.
 const MAX_ERROR_BODY_BYTES: usize = 64 * 1024;
@@ -108,13 +108,13 @@ impl Settings {
         }
     }
 
-    /// What decides about reconnection, by the client's settings and then the request's.
-    pub(crate) fn reconnect_decision(&self) -> Result<ReconnectDecision, ConflictingSettings> {
-        let mut decision = ReconnectDecision::default();
+    /// The reconnection settings in effect: the client's, with the request's applied.
+    pub(crate) fn effective_reconnect(&self) -> Result<EffectiveReconnect, ConflictingSettings> {
+        let mut effective = EffectiveReconnect::default();
         if let Some(inherited) = &self.inherited_reconnect {
-            decision = inherited.apply_to(decision)?;
+            effective = inherited.apply_to(effective)?;
         }
-        self.reconnect.apply_to(decision)
+        self.reconnect.apply_to(effective)
     }
 
     pub(crate) fn decoder(&self) -> Decoder {

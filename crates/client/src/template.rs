@@ -82,13 +82,17 @@ impl Target {
 
 impl RequestTemplate {
     /// A request with these headers. A name and a password in the URL replace an `Authorization`.
-    pub(crate) fn new(method: Method, url: Uri, mut headers: HeaderMap) -> Self {
-        let (url, authorization) = credentials::take_from(url);
+    pub(crate) fn new(
+        method: Method,
+        url: Uri,
+        mut headers: HeaderMap,
+    ) -> Result<Self, http::Error> {
+        let (url, authorization) = credentials::take_from(url)?;
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value);
         }
         let target = Target::named(url.clone());
-        Self {
+        Ok(Self {
             method,
             asked_url: url,
             headers,
@@ -97,7 +101,7 @@ impl RequestTemplate {
             changed_headers: None,
             settled: target.clone(),
             target,
-        }
+        })
     }
 
     /// Requests another URL.
@@ -143,9 +147,13 @@ impl RequestTemplate {
     }
 
     /// Continues at the URL that a redirect led to.
-    pub(crate) fn follow(&mut self, url: Uri) {
+    ///
+    /// # Errors
+    /// The URL is invalid without its user information.
+    pub(crate) fn follow(&mut self, url: Uri) -> Result<(), http::Error> {
         // A password in a redirect is not one of the caller's.
-        (self.target.url, _) = credentials::take_from(url);
+        (self.target.url, _) = credentials::take_from(url)?;
+        Ok(())
     }
 
     /// The stream is open: later attempts begin at its URL.
@@ -212,7 +220,7 @@ impl RequestTemplate {
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
             _ => false,
         };
-        self.follow(url);
+        self.follow(url)?;
         Ok(())
     }
 }
@@ -236,7 +244,7 @@ mod tests {
     use super::*;
 
     fn template(method: Method, url: &str) -> RequestTemplate {
-        RequestTemplate::new(method, url.parse().unwrap(), HeaderMap::new())
+        RequestTemplate::new(method, url.parse().unwrap(), HeaderMap::new()).unwrap()
     }
 
     #[test]

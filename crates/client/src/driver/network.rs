@@ -19,7 +19,7 @@ use crate::attempt::Attempt;
 use crate::error::TimedOut;
 use crate::lifecycle::Lifecycle;
 use crate::refusal::Refusal;
-use crate::response_reader::{Read, ResponseReader};
+use crate::response_reader::{Progress, ResponseReader};
 use crate::timer::after;
 use crate::transport::{ConnectError, FinalUrl, ResponseBody, TransportError};
 
@@ -49,12 +49,12 @@ impl Driver {
                 Poll::Ready(Ok(()))
             }
             Connection::Response(reader) => {
-                if let Poll::Ready(read) = reader.poll_read(cx) {
+                if let Poll::Ready(progress) = reader.poll_read(cx) {
                     self.timer.clear();
-                    return Poll::Ready(self.handle_read(read));
+                    return Poll::Ready(self.handle_progress(progress));
                 }
                 let timed_out = ready!(self.poll_timeout(cx, "data", self.settings.timeouts.idle));
-                Poll::Ready(self.handle_read(Read::Broken(timed_out)))
+                Poll::Ready(self.handle_progress(Progress::Broken(timed_out)))
             }
             Connection::Preparing(changing, last_event_id) => {
                 let attempt = ready!(changing.as_mut().poll(cx));
@@ -135,7 +135,7 @@ impl Driver {
         response: Result<Response<ResponseBody>, ConnectError>,
     ) -> Result<(), Error> {
         match response {
-            Ok(response) => self.handle_response(response),
+            Ok(response) => return self.handle_response(response),
             Err(ConnectError::Network(error)) => {
                 self.handle_failed_attempt(Error::connect(self.server(), error));
             }
@@ -150,11 +150,13 @@ impl Driver {
         Ok(())
     }
 
-    fn handle_response(&mut self, response: Response<ResponseBody>) {
+    fn handle_response(&mut self, response: Response<ResponseBody>) -> Result<(), Error> {
         let (mut head, body) = response.into_parts();
         detach(&mut head);
-        if let Some(FinalUrl(url)) = head.extensions.get() {
-            self.template.follow(url.clone());
+        if let Some(FinalUrl(url)) = head.extensions.get()
+            && let Err(error) = self.template.follow(url.clone())
+        {
+            return Err(self.fail(Error::invalid_redirect(error.into())));
         }
         if self.is_accepted(&head) {
             let limit = self.settings.max_response_bytes;
@@ -163,13 +165,15 @@ impl Driver {
         } else {
             self.handle_stream_or_refusal(head, body);
         }
+        Ok(())
     }
 
-    /// Whether the response is no stream, and for the caller nevertheless.
+    /// Whether the response is for the caller although it is no stream. A response of that media type
+    /// may never end, so it is none, unless its status forbids a body.
     fn is_accepted(&self, head: &Parts) -> bool {
-        let is_stream = head.status == StatusCode::OK
+        let may_be_stream = head.status != StatusCode::NO_CONTENT
             && header(head, CONTENT_TYPE).is_some_and(|value| is_event_stream(&value));
-        self.accepts_responses && head.status.is_success() && !is_stream
+        self.accepts_responses && head.status.is_success() && !may_be_stream
     }
 
     fn handle_stream_or_refusal(&mut self, head: Parts, body: ResponseBody) {
@@ -234,17 +238,17 @@ impl Driver {
         }
     }
 
-    fn handle_read(&mut self, read: Read) -> Result<(), Error> {
-        match read {
-            Read::Part => Ok(()),
-            Read::Whole(response) => {
+    fn handle_progress(&mut self, progress: Progress) -> Result<(), Error> {
+        match progress {
+            Progress::Part => Ok(()),
+            Progress::Whole(response) => {
                 self.accepted_response = Some(response);
                 self.close();
                 self.report(Lifecycle::Ended);
                 Ok(())
             }
-            Read::TooLarge => Err(self.fail(Error::response_too_large())),
-            Read::Broken(source) => {
+            Progress::TooLarge => Err(self.fail(Error::response_too_large())),
+            Progress::Broken(source) => {
                 let error = Error::interrupted(self.server(), source);
                 Err(self.fail(error))
             }

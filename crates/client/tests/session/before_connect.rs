@@ -240,3 +240,38 @@ async fn another_url_gets_the_original_method_and_body() {
         .map(|(request, _)| request.headers().contains_key("content-type"));
     assert_eq!(types.collect::<Vec<_>>(), [true, false, true]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_wait_does_not_start_the_hook_again() {
+    let server = Server::plays([stream(""), stream("data: a\n\n")]);
+    let client = with_tokens(server.client(Reconnect::fixed(1, Duration::ZERO)));
+    let mut session = client.get("http://test/").open().await.unwrap();
+    let mut cancelled = 0;
+    // The hook takes a second.
+    while tokio::time::timeout(Duration::from_millis(300), session.try_next())
+        .await
+        .is_err()
+    {
+        cancelled += 1;
+    }
+    assert_eq!(cancelled, 3);
+    let sent = [["Bearer token0"], ["Bearer token1"]];
+    assert_eq!(server.header("authorization"), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_session_drops_the_hook() {
+    let server = Server::plays([]);
+    let held = Arc::new(());
+    let client = server.client(Reconnect::off());
+    let client = client.before_connect_with(Arc::clone(&held), async |held, attempt| {
+        std::future::pending::<()>().await;
+        drop(held);
+        Ok(attempt)
+    });
+    let owners = Arc::strong_count(&held);
+    let opening = client.get("http://test/").open();
+    let soon = Duration::from_millis(1);
+    tokio::time::timeout(soon, opening).await.unwrap_err();
+    assert_eq!(Arc::strong_count(&held), owners);
+}

@@ -155,6 +155,7 @@ async fn an_invalid_request_fails_when_it_is_opened() {
     let client = server.client(Reconnect::standard());
     for request in [
         client.get("http://a b/"),
+        client.get("http://us3r:pa55@%41/"),
         client.get("http://test/").header("a b", "c"),
         client.get("http://test/").bearer("two\nlines"),
     ] {

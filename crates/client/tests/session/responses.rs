@@ -86,6 +86,13 @@ async fn a_response_in_place_of_a_reconnection_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_with_another_status_is_an_error_as_it_may_never_end() {
+    let server = Server::plays([status(201)]);
+    let error = ask(&server, Reconnect::off()).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Status(StatusCode::CREATED));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_is_an_error() {
     for status in [404, 500] {
         let server = Server::plays([json(status, &[Part::Bytes(b"no")])]);
