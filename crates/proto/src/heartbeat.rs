@@ -12,7 +12,7 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// An event or comment that a server sends at intervals while a session is open.
 ///
-/// Default: the comment `heartbeat` after each 15 s in which the server sent nothing else. Proxies
+/// Default: the comment `heartbeat` after each 15 s of silence. Proxies
 /// that cut connections after 30 or 60 s of silence then keep them, and an `EventSource` ignores
 /// comments.
 ///

@@ -115,3 +115,8 @@ pub use response_head::ResponseHead;
 pub use session_state::{MAX_QUEUED_BYTES, SessionFrame, SessionState};
 #[cfg(feature = "json")]
 pub use typed::{Format, Json, Undecodable};
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_end_is_found_once_and_in_order() {
+    fn each_line_end_is_found_once_and_in_order() {
         for length in 0..300 {
             check(&vec![b'x'; length]);
             check(&vec![b'\n'; length]);

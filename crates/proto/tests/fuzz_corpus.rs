@@ -1,4 +1,4 @@
-//! Replays the fuzzers' corpus on stable.
+//! A replay of the corpus of the fuzzers, on stable Rust.
 
 use std::fs;
 use std::path::Path;
@@ -20,16 +20,16 @@ fn check(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
-fn the_corpus_of_decode_holds() {
+fn the_decode_corpus_passes() {
     check("decode", fuzz::decode);
 }
 
 #[test]
-fn the_corpus_of_chunked_holds() {
+fn the_chunked_corpus_passes() {
     check("chunked", fuzz::chunked);
 }
 
 #[test]
-fn the_corpus_of_round_trip_holds() {
+fn the_round_trip_corpus_passes() {
     check("round_trip", fuzz::round_trip);
 }

@@ -1,4 +1,4 @@
-//! Streams that want memory: what a decoder holds never grows past what its docs say.
+//! Streams that try to exhaust the memory of a decoder. It never holds more than its docs promise.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -11,7 +11,7 @@ use tidings_proto::{Comments, Decoder, EventTooLarge, MAX_EVENT_BYTES};
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// The allocator counts for all threads, so one test runs at a time.
+/// The allocator counts all threads, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 const KIB: usize = 1024;
@@ -20,15 +20,15 @@ const GIB: usize = 1024 * MIB;
 
 const CHUNK: usize = 64 * KIB;
 
-/// What tests let a block hold. Buffers that double do not come to exactly this.
+/// The limit of a block in the tests. It is not a size that doubling a buffer leads to.
 const LIMIT: usize = 5_000_000;
 
-/// A chunk's text when every byte becomes a replacement character, and the harness's own needs.
+/// Room for the text of a chunk in which each byte is replaced, and for the harness itself.
 const SLACK: usize = 4 * CHUNK;
 
-/// The most bytes that this work held at a time, and what it leaves held.
+/// The maximum bytes that this work held at once, and the bytes that it still holds at its end.
 fn measure<T>(work: impl FnOnce() -> T) -> (usize, usize, T) {
-    // The allocator's peak never falls, so a ballast, never touched, lifts the ground up to it.
+    // The allocator's peak never falls. An unused ballast raises the current level up to it.
     let to_peak = ALLOCATOR.max_allocated() - ALLOCATOR.allocated();
     let ballast = black_box(vec![0_u8; to_peak]);
     let ground = ALLOCATOR.allocated();
@@ -44,7 +44,7 @@ fn alone<T>(test: impl FnOnce() -> T) -> T {
     test()
 }
 
-/// Takes the events borrowed, which leaves nothing of them in memory, and counts them.
+/// Counts the events. Borrowed events leave nothing in memory.
 fn feed(decoder: &mut Decoder, chunk: &[u8]) -> Result<usize, EventTooLarge> {
     let mut events = decoder.decode(chunk);
     let mut count = 0;
@@ -54,7 +54,7 @@ fn feed(decoder: &mut Decoder, chunk: &[u8]) -> Result<usize, EventTooLarge> {
     Ok(count)
 }
 
-/// This byte so many times, in chunks that cost no memory of their own.
+/// Feeds this byte `times` times, in chunks that need no memory of their own.
 fn feed_repeated(decoder: &mut Decoder, byte: u8, mut times: usize) -> Result<(), EventTooLarge> {
     let chunk = [byte; CHUNK];
     while times > 0 {
@@ -65,7 +65,7 @@ fn feed_repeated(decoder: &mut Decoder, byte: u8, mut times: usize) -> Result<()
     Ok(())
 }
 
-/// A line of this begin, then this byte so many times, then LF.
+/// Feeds a line: this beginning, then this byte `times` times, then LF.
 fn feed_line(
     decoder: &mut Decoder,
     begin: &str,
@@ -77,7 +77,7 @@ fn feed_line(
     feed(decoder, b"\n").map(drop)
 }
 
-/// A line without end: an error at the limit, and nothing more is held for a GiB after it.
+/// A line without an end fails at the limit. Another GiB of it needs no more memory.
 fn check_endless_line(limit: usize) {
     alone(|| {
         let mut decoder = Decoder::new().max_event_bytes(limit);
@@ -132,7 +132,7 @@ fn a_comment_is_skipped_after_a_bom_in_single_bytes() {
 }
 
 #[test]
-fn empty_lines_are_nothing() {
+fn empty_lines_need_no_memory() {
     alone(|| {
         let mut decoder = Decoder::new();
         let lines = b"\n\r\r\n".repeat(250_000);
@@ -142,7 +142,7 @@ fn empty_lines_are_nothing() {
 }
 
 #[test]
-fn single_bytes_make_no_garbage() {
+fn a_stream_in_single_bytes_needs_no_more_memory() {
     alone(|| {
         let mut decoder = Decoder::new();
         let stream = b"event: tick\nid: 1\ndata: abcdefgh\n\n".repeat(30_000);
@@ -198,7 +198,7 @@ fn a_nul_anywhere_in_a_long_id_refuses_it() {
     });
 }
 
-/// One block that holds what it can: `max_event_bytes` promises at most twice the limit.
+/// A block of the largest size. `max_event_bytes` promises at most twice the limit.
 fn check_block(what: &str, write: impl FnOnce(&mut Decoder) -> Result<(), EventTooLarge>) {
     alone(|| {
         let mut decoder = Decoder::new()
@@ -270,7 +270,7 @@ fn replacements_over_the_limit_are_an_error_before_they_are_made() {
 }
 
 #[test]
-fn replaced_values_are_not_held_beside_new_ones() {
+fn replaced_values_are_freed_before_new_ones_are_held() {
     check_block("a name, an id, then data", |decoder| {
         feed_line(decoder, "event: ", b'x', LIMIT - 7)?;
         feed_line(decoder, "event: ", b'x', 0)?;
@@ -281,7 +281,7 @@ fn replaced_values_are_not_held_beside_new_ones() {
     });
 }
 
-/// Three blocks of the longest id, which is held beside the next block, but once.
+/// Three blocks with the longest ID. The decoder holds one of them beside the next block.
 fn check_ids(how: &str, take: impl Fn(&mut Decoder, &[u8])) {
     alone(|| {
         let mut decoder = Decoder::new().max_event_bytes(LIMIT);
@@ -313,7 +313,7 @@ fn the_last_event_id_of_owned_events_is_held_once() {
     });
 }
 
-/// After this large block and a small event, next to nothing is held.
+/// After this large block and a small event, the decoder holds almost nothing.
 fn check_shrinks(what: &str, write: impl FnOnce(&mut Decoder) -> Result<(), EventTooLarge>) {
     alone(|| {
         let mut decoder = Decoder::new();
@@ -327,7 +327,7 @@ fn check_shrinks(what: &str, write: impl FnOnce(&mut Decoder) -> Result<(), Even
 }
 
 #[test]
-fn what_a_large_event_took_is_given_back_with_the_next() {
+fn the_memory_of_a_large_event_is_freed_with_the_next() {
     for begin in ["data: ", "event: ", "id: ", "unknown: "] {
         check_shrinks(begin, |decoder| {
             feed_line(decoder, begin, b'x', 10 * MIB)?;
@@ -337,7 +337,7 @@ fn what_a_large_event_took_is_given_back_with_the_next() {
 }
 
 #[test]
-fn what_a_replaced_value_took_is_given_back() {
+fn the_memory_of_a_replaced_value_is_freed() {
     for (begin, next) in [
         ("event: ", "event: b\n\n"),
         ("id: ", "id: b\n\n"),
@@ -352,7 +352,7 @@ fn what_a_replaced_value_took_is_given_back() {
 }
 
 #[test]
-fn an_owned_large_event_takes_its_memory_along() {
+fn a_large_owned_event_takes_its_memory_from_the_decoder() {
     alone(|| {
         let mut decoder = Decoder::new();
         let (_, left, event) = measure(|| {
@@ -367,7 +367,7 @@ fn an_owned_large_event_takes_its_memory_along() {
 }
 
 #[test]
-fn a_small_event_does_not_hold_on_to_its_chunk() {
+fn a_small_event_does_not_keep_its_chunk() {
     alone(|| {
         let mut decoder = Decoder::new();
         let (_, left, event) = measure(|| {
@@ -381,13 +381,13 @@ fn a_small_event_does_not_hold_on_to_its_chunk() {
 }
 
 #[test]
-fn leaked_events_lose_their_chunk_and_nothing_else() {
+fn leaking_an_iterator_loses_only_its_chunk() {
     let mut decoder = Decoder::new();
     let mut events = decoder.decode(b"event: a\ndata: b\n\ndata: c\n\nid: 1\n\n");
     assert_eq!(events.try_next_ref().unwrap().unwrap().text(), "b");
     std::mem::forget(events);
-    let heard: Vec<_> = decoder.decode("data: é\n\n".as_bytes()).collect();
-    assert_eq!(heard.len(), 1);
-    let event = heard[0].as_ref().unwrap();
+    let events: Vec<_> = decoder.decode("data: é\n\n".as_bytes()).collect();
+    assert_eq!(events.len(), 1);
+    let event = events[0].as_ref().unwrap();
     assert_eq!((event.event_type(), event.text()), ("message", "é"));
 }

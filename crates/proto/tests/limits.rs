@@ -1,9 +1,9 @@
-//! What counts towards `max_event_bytes`: to the byte, and however the chunks are cut.
+//! The bytes that count toward `max_event_bytes`, to the byte and for each cut of the chunks.
 
 use tidings_proto::{Comments, Decoder};
 use tidings_testkit::decoding::{Decoded, Options, check_every_cut, decode};
 
-/// A stream that needs exactly this limit: it is read under it, and under no smaller one.
+/// The stream needs exactly this limit: it decodes with it, and fails with a smaller one.
 fn check(comments: Comments, stream: &str, needs: usize) {
     check_bytes(comments, stream.as_bytes(), needs);
 }
@@ -27,7 +27,7 @@ fn check_bytes(comments: Comments, stream: &[u8], needs: usize) {
 }
 
 #[test]
-fn a_line_counts_whole() {
+fn a_whole_line_counts() {
     check(Comments::Skipped, "data: abc\n\n", "data: abc".len());
     check(Comments::Skipped, "data:abc\r\n\r\n", "data:abc".len());
     check(Comments::Skipped, "data\r\r", "data".len());
@@ -40,7 +40,7 @@ fn a_line_counts_whole() {
 }
 
 #[test]
-fn an_unfinished_line_counts_as_far_as_it_came() {
+fn the_received_part_of_a_line_counts() {
     check(Comments::Skipped, "data: ab", "data: ab".len());
     check(
         Comments::Skipped,
@@ -56,7 +56,7 @@ fn an_unfinished_line_counts_as_far_as_it_came() {
 }
 
 #[test]
-fn a_block_counts_what_it_holds_and_the_line_being_read() {
+fn a_block_counts_its_values_and_the_current_line() {
     check(
         Comments::Skipped,
         "data: abc\ndata: d\n\n",
@@ -150,14 +150,14 @@ fn a_shown_comment_counts() {
 }
 
 #[test]
-fn a_kept_comment_counts_only_as_a_line() {
+fn an_attached_comment_counts_only_as_a_line() {
     check(Comments::Attached, ": abc\n\n", 5);
     check(Comments::Attached, ": abc\n: d\ndata: e\n\n", 7);
     check(Comments::Attached, ":\n:\n:\n:\n\n", ":".len());
 }
 
 #[test]
-fn a_comment_handed_out_at_once_counts_only_as_a_line() {
+fn an_immediate_comment_counts_only_as_a_line() {
     check(Comments::Immediate, ": abcdef\n: abcdef\ndata: e\n\n", 8);
     check(
         Comments::Immediate,
@@ -185,7 +185,7 @@ fn a_bom_and_line_ends_do_not_count() {
 }
 
 #[test]
-fn what_came_before_the_limit_is_heard_and_nothing_after_it() {
+fn events_before_the_limit_are_delivered_and_none_after_it() {
     let mut decoder = Decoder::new().max_event_bytes(9);
     let stream = b"retry: 1\nid: 1\ndata: ab\n\nid: 2\ndata: too long\n\ndata: c\n\n";
     let mut events = decoder.decode(stream);
@@ -197,12 +197,12 @@ fn what_came_before_the_limit_is_heard_and_nothing_after_it() {
 
     assert!(decoder.decode(b"\n\ndata: d\n\n").next().unwrap().is_err());
     decoder.reset();
-    let heard = decoder.decode(b"data: d\n\n").next().unwrap().unwrap();
-    assert_eq!((heard.text(), heard.id.as_deref()), ("d", Some("1")));
+    let event = decoder.decode(b"data: d\n\n").next().unwrap().unwrap();
+    assert_eq!((event.text(), event.id.as_deref()), ("d", Some("1")));
 }
 
 #[test]
-fn comments_of_years_without_an_empty_line_end_no_stream() {
+fn endless_attached_comments_do_not_end_the_stream() {
     let limit = 1024 * 1024;
     let mut decoder = Decoder::new()
         .comments(Comments::Attached)

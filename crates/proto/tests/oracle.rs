@@ -1,4 +1,4 @@
-//! The decoder beside a naive one, over random streams, cuts and options.
+//! The decoder compared with a naive one, over random streams, cuts and options.
 
 mod streams;
 
@@ -11,14 +11,14 @@ use tidings_testkit::{oracle, property};
 use crate::streams::{BOMS, any_of, lengths, options, stream};
 
 #[test]
-fn a_stream_is_read_as_the_oracle_does() {
+fn a_stream_decodes_as_by_the_oracle() {
     property::check(&(stream(), options()), |(stream, options)| {
         check(&[&stream], &options);
     });
 }
 
 #[test]
-fn cuts_are_invisible() {
+fn cuts_make_no_difference() {
     property::check(
         &(stream(), options(), lengths()),
         |(stream, options, lengths)| {
@@ -28,14 +28,14 @@ fn cuts_are_invisible() {
 }
 
 #[test]
-fn single_bytes_are_read_as_the_oracle_does() {
+fn single_bytes_decode_as_by_the_oracle() {
     property::check(&(stream(), options()), |(stream, options)| {
         check(&bytewise(&stream), &options);
     });
 }
 
 #[test]
-fn any_bytes_are_read_as_the_oracle_does() {
+fn any_bytes_decode_as_by_the_oracle() {
     property::check(
         &(vec(any::<u8>(), 0..500), options(), lengths()),
         |(bytes, options, lengths)| {
@@ -45,7 +45,7 @@ fn any_bytes_are_read_as_the_oracle_does() {
 }
 
 #[test]
-fn a_bom_is_one_however_it_is_cut() {
+fn a_bom_may_be_cut_anywhere() {
     let begun = (any_of(BOMS), stream()).prop_map(|(bom, stream)| [bom, stream].concat());
     property::check(
         &(begun, options(), vec(0..3_usize, 0..6)),
@@ -55,29 +55,29 @@ fn a_bom_is_one_however_it_is_cut() {
     );
 }
 
-/// The first events of a chunk; the others are dropped with the iterator.
+/// The first events of a chunk. The iterator drops the others.
 fn first_events(decoder: &mut Decoder, chunk: &[u8], count: usize) -> Vec<Event> {
     decoder.decode(chunk).take(count).flatten().collect()
 }
 
 #[test]
-fn an_event_comes_with_the_chunk_that_ends_it_though_others_were_dropped() {
+fn an_event_arrives_with_its_last_chunk_even_after_a_dropped_iterator() {
     let taken = 0..3_usize;
     property::check(
         &(stream(), options(), lengths(), taken),
         |(stream, options, lengths, taken)| {
             let mut decoder = options.decoder();
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             let mut fed = 0;
             for chunk in cut(&stream, lengths) {
                 fed += chunk.len();
                 let expected = oracle::decode(&stream[..fed], &options);
                 let events = first_events(&mut decoder, chunk, taken);
-                let new = expected.events.iter().skip(heard.len()).take(taken);
+                let new = expected.events.iter().skip(received.len()).take(taken);
                 assert!(events.iter().eq(new), "{events:?} of {expected:?}");
                 assert_eq!(decoder.last_event_id(), expected.last_event_id.as_deref());
                 assert_eq!(decoder.reconnection_time(), expected.reconnection_time);
-                heard = expected.events;
+                received = expected.events;
             }
         },
     );
@@ -95,7 +95,7 @@ fn a_reset_keeps_only_the_id_and_the_reconnection_time() {
 
             let events: Vec<Event> = decoder.decode(&second).flatten().collect();
             let id = before.last_event_id.map(EventId::new);
-            options.last_event_id = id.transpose().expect("an id that was heard");
+            options.last_event_id = id.transpose().expect("an ID that was received");
             let after = oracle::decode(&second, &options);
             assert_eq!(events, after.events);
             assert_eq!(decoder.last_event_id(), after.last_event_id.as_deref());

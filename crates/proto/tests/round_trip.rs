@@ -1,4 +1,4 @@
-//! The law that what is encoded reads back.
+//! The law that a decoder returns each encoded event unchanged.
 
 use std::time::Duration;
 
@@ -67,21 +67,21 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn an_event_is_heard_as_it_was_sent() {
+fn an_event_is_received_as_it_was_sent() {
     property::check(&event(), |event| round_trip::check(&[event]));
 }
 
 #[test]
-fn events_in_a_row_are_heard_with_the_id_in_effect() {
+fn events_in_a_row_are_received_with_the_id_in_effect() {
     property::check(&vec(event(), 0..8), |events| round_trip::check(&events));
 }
 
 #[test]
 fn a_relay_changes_nothing() {
     property::check(&vec(event(), 0..8), |sent| {
-        let heard = round_trip::received(&sent);
-        let relayed: EncodedEvents = heard.iter().collect();
-        let heard_again = decode(&[relayed.bytes()], &Options::show_all());
-        assert_eq!(heard_again.events, heard);
+        let received = round_trip::received(&sent);
+        let relayed: EncodedEvents = received.iter().collect();
+        let received_again = decode(&[relayed.bytes()], &Options::show_all());
+        assert_eq!(received_again.events, received);
     });
 }

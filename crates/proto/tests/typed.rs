@@ -1,4 +1,4 @@
-//! A serde enum as the protocol: what each shape is on the wire, both ways.
+//! Typed events: the wire form of each shape of a serde enum, in both directions.
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -60,7 +60,7 @@ enum Shop {
     SoldOut,
 }
 
-/// An enum within a payload keeps JSON's own form.
+/// An enum inside a payload keeps the form that JSON gives it.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq)]
 enum Order {
     Placed { by: Customer },
@@ -92,7 +92,7 @@ fn event(name: &str, data: &str) -> Event {
     Event::new(data).event(EventName::new(name).unwrap())
 }
 
-/// The value is this event, and the event this value.
+/// The value becomes this event, and the event becomes this value.
 fn check<T>(value: &T, name: Option<&str>, data: &str)
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
@@ -104,7 +104,7 @@ where
     assert_eq!(sent.into_typed::<T>().data.unwrap().unwrap(), *value);
 }
 
-/// The event is no such value: says why, and keeps the event.
+/// The event is not such a value: the error has this text, and keeps the event.
 fn refuse<T: DeserializeOwned + Debug>(event: &Event, why: &str) {
     let error = event.typed::<T>().unwrap_err();
     assert_eq!(error.to_string(), why);
@@ -150,7 +150,7 @@ impl<T> CloneFields for Event<T> {
 }
 
 #[test]
-fn a_variant_is_the_name_and_what_it_holds_the_data() {
+fn a_variant_is_the_name_and_its_content_the_data() {
     let product = Product {
         id: 0,
         prices: vec![100, 200],
@@ -203,15 +203,15 @@ fn a_variant_is_the_name_and_what_it_holds_the_data() {
 }
 
 #[test]
-fn a_variant_without_data_is_heard() {
+fn a_variant_without_content_is_delivered() {
     let wire = Event::from_typed(&Shop::Resync).unwrap().to_string();
     assert_eq!(wire, "event: resync\ndata:\n\n");
-    let heard = decode(&[wire.as_bytes()], &Options::default());
-    assert_eq!(heard.events[0].typed::<Shop>().unwrap(), Shop::Resync);
+    let received = decode(&[wire.as_bytes()], &Options::default());
+    assert_eq!(received.events[0].typed::<Shop>().unwrap(), Shop::Resync);
 }
 
 #[test]
-fn a_variant_without_data_reads_none() {
+fn a_variant_without_content_ignores_the_data() {
     for data in ["", "null", "{}", "[DONE]", "bye\nbye"] {
         let event = event("resync", data);
         assert_eq!(event.typed::<Shop>().unwrap(), Shop::Resync, "{data:?}");
@@ -219,7 +219,7 @@ fn a_variant_without_data_reads_none() {
 }
 
 #[test]
-fn an_enum_is_generic_over_what_it_holds() {
+fn an_enum_may_be_generic_over_its_content() {
     type Reply = Outcome<Vec<Shop>, Order>;
     check(
         &Reply::Fine(vec![Shop::Resync, Shop::Message(1)]),
@@ -237,7 +237,7 @@ fn an_enum_is_generic_over_what_it_holds() {
 }
 
 #[test]
-fn what_is_no_enum_is_the_data_alone() {
+fn any_other_type_is_the_data_alone() {
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
     struct Marker;
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
@@ -298,12 +298,12 @@ fn what_is_no_enum_is_the_data_alone() {
 }
 
 #[test]
-fn what_is_no_enum_is_read_under_any_name() {
+fn any_other_type_is_read_under_any_name() {
     assert_eq!(event("product", "[1]").typed::<Vec<u8>>().unwrap(), [1]);
 }
 
 #[test]
-fn what_serde_sees_through_is_seen_through() {
+fn transparent_wrappers_make_no_difference() {
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
     #[serde(transparent)]
     struct Transparent {
@@ -374,7 +374,7 @@ fn a_value_that_json_cannot_write_is_not_sent() {
 }
 
 #[test]
-fn what_is_no_value_says_why_and_keeps_the_event() {
+fn an_undecodable_event_has_a_reason_and_is_kept_whole() {
     #[derive(Deserialize, Debug)]
     enum Few {
         #[allow(dead_code, reason = "read only")]
@@ -430,7 +430,7 @@ fn deep_data_is_refused_and_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn without_data_there_is_none_to_read() {
+fn an_event_without_data_stays_without() {
     let comment = Event::comment("hello").id(1);
     let typed = comment.clone().into_typed::<Shop>();
     assert_eq!(
@@ -491,7 +491,7 @@ fn an_untagged_variant_drops_all_names() {
 
 /// A documented limit.
 #[test]
-fn an_enum_within_an_untagged_one_is_sent_with_a_name_and_read_without() {
+fn an_enum_in_an_untagged_enum_is_sent_with_a_name_and_read_without() {
     #[derive(Serialize, Deserialize, Debug, PartialEq)]
     #[serde(untagged)]
     enum Outer {
@@ -528,7 +528,7 @@ fn borrowed_text_is_read_only_without_escapes() {
     );
 }
 
-/// JSON that nobody can read, with no error of its own and no unit.
+/// A toy format: JSON in Base64, without an error type of its own and without a unit.
 struct Secret;
 
 impl Format for Secret {
@@ -577,7 +577,7 @@ fn each_kind_of_variant_works_in_another_format() {
 }
 
 #[test]
-fn what_another_format_cannot_read_or_write_is_its_error() {
+fn the_errors_of_another_format_are_returned() {
     let error = Event::from_typed_in(&Shop::Unit(()), &Secret).unwrap_err();
     assert_eq!(error.to_string(), "there is no unit");
 
@@ -641,23 +641,23 @@ fn shop() -> impl Strategy<Value = Shop> {
 }
 
 #[test]
-fn what_is_sent_typed_is_heard_typed() {
+fn a_typed_value_is_received_as_it_was_sent() {
     property::check(&vec(shop(), 0..4), |sent| {
         let events: Vec<_> = sent
             .iter()
             .map(|value| Event::from_typed(value).unwrap())
             .collect();
         round_trip::check(&events);
-        let heard = round_trip::received(&events)
+        let received = round_trip::received(&events)
             .into_iter()
             .map(Event::into_typed::<Shop>);
-        let heard: Vec<_> = heard.map(|event| event.data.unwrap().unwrap()).collect();
-        assert_eq!(heard, sent);
+        let received: Vec<_> = received.map(|event| event.data.unwrap().unwrap()).collect();
+        assert_eq!(received, sent);
     });
 }
 
 #[test]
-fn whatever_is_heard_is_a_value_or_kept_whole() {
+fn any_event_is_a_value_or_is_kept_whole() {
     let names = prop_oneof![
         any::<String>().prop_map(|text| text.replace(['\r', '\n'], "")),
         Just("price_change".to_owned()),
@@ -665,10 +665,10 @@ fn whatever_is_heard_is_a_value_or_kept_whole() {
         Just("resync".to_owned()),
     ];
     property::check(&(names, any::<String>()), |(name, data)| {
-        let heard = event(&name, &data);
-        match heard.clone().into_typed::<Shop>().data.unwrap() {
-            Ok(value) => assert_eq!(heard.typed::<Shop>().unwrap(), value),
-            Err(undecodable) => assert_eq!(undecodable.into_event(), heard),
+        let received = event(&name, &data);
+        match received.clone().into_typed::<Shop>().data.unwrap() {
+            Ok(value) => assert_eq!(received.typed::<Shop>().unwrap(), value),
+            Err(undecodable) => assert_eq!(undecodable.into_event(), received),
         }
     });
 }

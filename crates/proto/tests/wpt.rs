@@ -1,4 +1,4 @@
-//! The pure-format cases of web-platform-tests' `eventsource/`, restated in `wpt.json`.
+//! The wire-format cases of web-platform-tests' `eventsource/`, as data in `wpt.json`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tidings_proto::{Comments, EventId};
 use tidings_testkit::decoding::{Decoded, Options, check_every_cut, decode};
 
-/// Every vector, with its chunks.
+/// Each vector, with its chunks.
 fn vectors() -> Vec<(Value, Vec<Vec<u8>>)> {
     let vectors: Vec<Value> = serde_json::from_str(include_str!("wpt.json")).expect("an array");
     assert!(!vectors.is_empty());
@@ -41,7 +41,7 @@ fn options(vector: &Value) -> Options {
     }
 }
 
-/// The vector's words for what was decoded.
+/// The decoded events match the expectations of the vector.
 fn check(vector: &Value, decoded: &Decoded) {
     let name = &vector["name"];
     let (comments, events): (Vec<_>, Vec<_>) = decoded
@@ -82,7 +82,7 @@ fn check(vector: &Value, decoded: &Decoded) {
 }
 
 #[test]
-fn each_vector_is_read_as_it_says() {
+fn each_vector_decodes_as_it_specifies() {
     for (vector, chunks) in vectors() {
         let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
         check(&vector, &decode(&chunks, &options(&vector)));
@@ -91,14 +91,14 @@ fn each_vector_is_read_as_it_says() {
 }
 
 #[test]
-fn each_vector_is_read_as_the_oracle_does_wherever_it_is_cut() {
+fn each_vector_decodes_as_by_the_oracle_at_any_cut() {
     for (vector, chunks) in vectors() {
         check_every_cut(&chunks.concat(), &options(&vector));
     }
 }
 
 #[test]
-fn each_event_is_there_as_soon_as_its_chunk_is() {
+fn each_event_is_returned_with_its_last_chunk() {
     for (vector, chunks) in vectors() {
         let mut decoder = options(&vector).decoder().comments(Comments::Skipped);
         let mut count = 0;

@@ -45,7 +45,7 @@ enum Variant {
     Holding(&'static str),
 }
 
-/// The value without its variant. This is what the format writes.
+/// The value without its variant, for the format to write.
 struct Payload<'a, T: ?Sized> {
     value: &'a T,
     /// Set while the payload is written. `None` if the value is not an enum.

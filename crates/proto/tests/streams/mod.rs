@@ -1,5 +1,5 @@
-//! Owns the random streams that properties run over.
-#![allow(dead_code, reason = "not each test needs all of it")]
+//! Random streams for property tests.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use proptest::collection::vec;
 use proptest::option;
@@ -31,7 +31,7 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
     })
 }
 
-/// Bytes that are a stream more often than random ones are.
+/// Bytes that are more often a meaningful stream than random bytes are.
 pub(crate) fn stream() -> impl Strategy<Value = Vec<u8>> {
     vec(piece(), 0..40).prop_map(|pieces| pieces.concat())
 }
@@ -104,13 +104,13 @@ const VALUES: &[&[u8]] = &[
     b"\xEF\xBB\xBF",
 ];
 
-/// Up to 300 of these make lines that are long, or grow when they are decoded.
+/// Up to 300 of these make long lines, or lines that grow when they are decoded.
 const REPEATED: &[&[u8]] = &[b"x", "…".as_bytes(), b"\xFF", b"\0"];
 
-/// A BOM, and what might have become one.
+/// A BOM, and beginnings of one.
 pub(crate) const BOMS: &[&[u8]] = &[b"\xEF\xBB\xBF", b"\xEF\xBB", b"\xEF"];
 
-/// Beginnings of characters, and bytes that begin none.
+/// Beginnings of characters, and bytes that cannot begin a character.
 const BROKEN: &[&[u8]] = &[
     b"\xEF",
     b"\xEF\xBB",

@@ -1,4 +1,4 @@
-//! A subscription reads as its decoder does, whenever its events are taken.
+//! An `EventSourceState` delivers its decoder's events, at any pace of reading.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod streams;
@@ -29,7 +29,7 @@ fn open(state: &mut EventSourceState) {
     state.handle_response(head, now(), SystemTime::UNIX_EPOCH);
 }
 
-/// Takes at most so many events, and checks that the id moves with them.
+/// Takes at most `count` events, and checks the last event ID after each.
 fn take(state: &mut EventSourceState, count: usize, events: &mut Vec<Event>) {
     for _ in 0..count {
         let Some(event) = state.poll_event() else {
@@ -75,7 +75,7 @@ fn check(chunks: &[&[u8]], options: &Options, taken: &[usize], breaks: bool) {
 }
 
 #[test]
-fn whenever_its_events_are_taken_they_are_the_same() {
+fn events_do_not_depend_on_when_they_are_taken() {
     let taken = vec(0..4_usize, 0..6);
     property::check(
         &(stream(), lengths(), options(), taken, any::<bool>()),
