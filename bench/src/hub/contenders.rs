@@ -8,5 +8,5 @@ pub const ON_HYPER: &str = "hub on hyper";
 pub const ONE_SLICE: &str = "hub on hyper, one slice";
 /// A router's handler that forwards a subscription, run by `tidings_axum::serve`.
 pub const SERVE: &str = "hub on serve";
-/// A body on hyper's connection that only returns what a subscription reads.
+/// A body on hyper's connection that only returns the bytes of a subscription.
 pub const TAPE_BODY: &str = "tape body";

@@ -1,4 +1,4 @@
-//! The least that a server does for a subscription: a body that returns what it reads.
+//! The least that a server does for a subscription: a body that returns the bytes it reads.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

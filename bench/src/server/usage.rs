@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::harness::{Result, cpu_ns};
 
-/// The unit of times in `/proc`: Linux shows 100 ticks per second, whatever it uses inside.
+/// The unit of times in `/proc`: Linux shows 100 ticks per second, independent of its internal rate.
 const TICK_NS: u64 = 10_000_000;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]

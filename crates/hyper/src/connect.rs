@@ -136,8 +136,8 @@ where
 
 /// A connection to a proxy that is already open, as the connector of one call.
 ///
-/// hyper-util's proxies connect by themselves; their errors then mix the way to the proxy with the
-/// proxy's own answer.
+/// hyper-util's proxies would connect by themselves, but their errors do not distinguish an
+/// unreachable proxy from a proxy that refuses.
 struct Opened(Option<TcpStream>);
 
 impl Service<Uri> for Opened {
@@ -260,7 +260,8 @@ impl fmt::Display for StepError {
             Step::Certificate => write!(
                 f,
                 "the certificate of {peer} was refused: check its names and dates; \
-                 if your own authority issued it, trust that with `add_root_certificate`"
+                 if an authority of your own issued it, trust the authority with \
+                 `add_root_certificate`"
             ),
             #[cfg(feature = "tls")]
             Step::Handshake => write!(

@@ -56,7 +56,7 @@ pub use tidings_client::{
     Error, ErrorKind, Event, Reconnect, RequestBuilder, Session, SseClient, Transport,
 };
 #[cfg(feature = "tls")]
-pub use tls::InvalidCertificate;
+pub use tls::{InvalidCertificate, UnsupportedTlsConfig};
 pub use transport::DirectTransport;
 
 /// A client over [`DirectTransport::new`]: with the proxies of the environment.

@@ -46,19 +46,19 @@ impl Future for Lookup {
     }
 }
 
-/// A lookup that failed. hyper-util's connector hides at which of its steps an error happened; this
-/// type tells the lookup from the TCP connection.
+/// The error of a lookup, with the text of the platform's. hyper-util's connector does not report
+/// which of its steps failed; this type distinguishes the lookup from the TCP connection.
 #[derive(Debug)]
 pub(crate) struct LookupError(io::Error);
 
 impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name could not be resolved")
+        self.0.fmt(f)
     }
 }
 
 impl StdError for LookupError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&self.0)
+        self.0.source()
     }
 }

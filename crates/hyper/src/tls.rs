@@ -1,5 +1,6 @@
 //! TLS: which certificates are trusted, and the handshake.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -29,12 +30,14 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn with_config(mut config: ClientConfig) -> Self {
+    pub(crate) fn with_config(config: Box<dyn Any>) -> Result<Self, UnsupportedTlsConfig> {
+        let config = config.downcast::<ClientConfig>();
+        let mut config = config.map_err(|_| UnsupportedTlsConfig(()))?;
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        Self {
+        Ok(Self {
             roots: Arc::default(),
-            config: Arc::new(Arc::new(config).into()),
-        }
+            config: Arc::new(Arc::<ClientConfig>::from(config).into()),
+        })
     }
 
     pub(crate) fn add_root_certificate(
@@ -149,6 +152,18 @@ pub(crate) fn is_certificate_error(error: &(dyn StdError + 'static)) -> bool {
     let error = error.downcast_ref::<rustls::Error>();
     matches!(error, Some(rustls::Error::InvalidCertificate(_)))
 }
+
+/// The error for a TLS configuration that is not a `rustls::ClientConfig` of rustls 0.23.
+#[derive(Debug)]
+pub struct UnsupportedTlsConfig(());
+
+impl fmt::Display for UnsupportedTlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a TLS configuration must be a `rustls::ClientConfig` of rustls 0.23")
+    }
+}
+
+impl StdError for UnsupportedTlsConfig {}
 
 /// The error for bytes that are no root certificate.
 #[derive(Debug)]

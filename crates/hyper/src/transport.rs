@@ -1,5 +1,7 @@
 //! `DirectTransport`: its settings, and the path of a request through it.
 
+#[cfg(feature = "tls")]
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -21,7 +23,7 @@ use crate::lookup::Resolver;
 use crate::proxy::{InvalidProxy, Proxies, Route};
 use crate::request::{self, Origin, UnsupportedUrl};
 #[cfg(feature = "tls")]
-use crate::tls::{InvalidCertificate, Tls};
+use crate::tls::{InvalidCertificate, Tls, UnsupportedTlsConfig};
 
 /// A transport that opens a new HTTP/1.1 connection for each request, and closes it with the body.
 ///
@@ -174,14 +176,22 @@ impl DirectTransport {
         Ok(self)
     }
 
-    /// Uses this TLS configuration. Only its protocols (ALPN) are replaced, by HTTP/1.1.
+    /// Uses this TLS configuration, a `rustls::ClientConfig` of rustls 0.23. Only its protocols
+    /// (ALPN) are replaced, by HTTP/1.1.
     ///
     /// It replaces the platform's roots and every root certificate added earlier. A root
     /// certificate added later replaces the configuration.
+    ///
+    /// The type is [`Any`], because rustls has no stable version: its next one does not break this
+    /// signature.
+    ///
+    /// # Errors
+    /// [`UnsupportedTlsConfig`] if `config` has another type, or comes from another version of
+    /// rustls.
     #[cfg(feature = "tls")]
-    pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
-        self.tls = Tls::with_config(config);
-        self
+    pub fn tls_config(mut self, config: impl Any) -> Result<Self, UnsupportedTlsConfig> {
+        self.tls = Tls::with_config(Box::new(config))?;
+        Ok(self)
     }
 }
 

@@ -127,7 +127,15 @@ async fn a_tls_configuration_is_restricted_to_http_1() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
-    check_received(&direct().tls_config(config), &authority, "localhost").await;
+    let transport = direct().tls_config(config).unwrap();
+    check_received(&transport, &authority, "localhost").await;
+}
+
+#[test]
+fn a_tls_configuration_of_another_type_is_refused() {
+    let error = direct().tls_config("rustls").unwrap_err();
+    let expected = "a TLS configuration must be a `rustls::ClientConfig` of rustls 0.23";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[tokio::test]
