@@ -75,10 +75,12 @@ async fn open(transport: &DirectTransport, url: &str) -> Result<Session, Error> 
     soon(client(transport.clone()).get(url).open()).await
 }
 
-/// Opens within [`LIMIT`].
+/// The timeout error of a session that does not open within [`LIMIT`].
 async fn open_within_limit(transport: &DirectTransport, url: &str) -> Error {
     let client = client(transport.clone()).connect_timeout(LIMIT);
-    soon(client.get(url).open()).await.unwrap_err()
+    let error = soon(client.get(url).open()).await.unwrap_err();
+    assert!(error.is_timeout(), "{}", chain(&error));
+    error
 }
 
 async fn next(session: &mut Session) -> Result<Option<String>, ErrorKind> {
@@ -106,10 +108,10 @@ fn chain(error: &Error) -> String {
     chain
 }
 
-/// Expects a network error that contains this text and no secret.
-fn check_failed(error: &Error, says: &str) {
+/// Expects a connect error that contains this text and no secret.
+fn check_failed(error: &Error, text: &str) {
     let chain = chain(error);
     assert!(error.is_connect(), "{chain}");
-    assert!(chain.contains(says), "{says:?}: {chain}");
+    assert!(chain.contains(text), "{text:?}: {chain}");
     assert!(!chain.contains("secret"), "{chain}");
 }
