@@ -36,7 +36,7 @@ pub(crate) struct OpenBody {
     _drained: Option<DrainedSession>,
 }
 
-/// What the next poll does. The connection and the handler take turns.
+/// The action of the next poll. The connection and the handler take turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Lets the connection write the head, before the handler first runs.

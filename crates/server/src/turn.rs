@@ -1,4 +1,4 @@
-//! What the shared state of a session and its body exchange in one turn of the handler.
+//! `TurnStart` and `TurnEnd`: the data that a session's body and its shared state exchange in one turn.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use tidings_proto::SessionFrame;
 
 use crate::work::HandlerFuture;
 
-/// What the body finds when a turn starts.
+/// The input of the body when a turn of the handler starts.
 pub(crate) struct TurnStart {
     /// The handler or the timer was woken since the previous turn.
     pub(crate) is_woken: bool,
@@ -16,7 +16,7 @@ pub(crate) struct TurnStart {
     pub(crate) spawned: Vec<HandlerFuture>,
 }
 
-/// What the body does when a turn ends.
+/// The output of the body when a turn of the handler ends.
 pub(crate) struct TurnEnd {
     /// The frame that leaves now.
     pub(crate) frame: Option<SessionFrame>,
