@@ -53,7 +53,7 @@ impl SseRequest {
     /// Opens the stream and sends the items of this [`Stream`] until it ends. Its first error cuts the
     /// response.
     ///
-    /// The stream is polled only while the session's queue has room, so it waits for the client.
+    /// The next item is polled after the previous one was queued, so the stream waits for a slow client.
     ///
     /// ```
     /// use std::convert::Infallible;
