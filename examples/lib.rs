@@ -31,3 +31,7 @@ struct LazyStreams;
 #[cfg(doctest)]
 #[doc = include_str!("../crates/client/README.md")]
 struct ClientReadme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tokens.md")]
+struct Tokens;
