@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tidings_client::{ErrorKind, Reconnect};
+use tidings_client::{ErrorKind, Reconnect, ReconnectionContext, ReconnectionStrategy};
 
 use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 
@@ -96,4 +96,25 @@ async fn persistent_repeats_temporary_refusals_at_any_time() {
     let mut session = server.open(Reconnect::persistent()).await.unwrap();
     assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
     assert_eq!(server.waits()[..2], [7 * SECOND, 3 * SECOND]);
+}
+
+/// Tries again after a second, always.
+struct Stubborn;
+
+impl ReconnectionStrategy for Stubborn {
+    async fn delay(&self, _: ReconnectionContext<'_>) -> Option<Duration> {
+        Some(SECOND)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_strategy_decides_until_the_stream_begins() {
+    let server = Server::plays([Script::Refuse, Script::Busy("9"), parts(&[Part::Cut])]);
+    let client = server.client(Reconnect::off());
+    let client = client.reconnection_strategy(Stubborn);
+    let request = client.post("http://test/").repeat_refusals(true);
+    let mut session = request.open().await.unwrap();
+    let cut = (vec![], Some(ErrorKind::Interrupted));
+    assert_eq!(read_all(&mut session).await, cut);
+    assert_eq!(server.waits(), [SECOND; 2]);
 }

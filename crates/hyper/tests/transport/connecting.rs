@@ -47,6 +47,7 @@ async fn a_server_that_does_not_answer_times_out() {
     let transport = DirectTransport::new().no_proxy();
     let error = open_within_limit(&transport, &format!("http://{address}/?secret")).await;
     check_failed(&error, &format!("no connection to {address} within 200ms"));
+    assert!(error.is_timeout());
 }
 
 #[tokio::test]
