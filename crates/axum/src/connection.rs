@@ -107,7 +107,7 @@ fn with_tcp_options<IO: 'static>(stream: IoDeadline<IO>, user_timeout: Duration)
     if let Some(tcp) = any.downcast_mut::<Option<IoDeadline<TcpStream>>>() {
         *tcp = tcp.take().map(|tcp| {
             if let Err(error) = tcp.get_ref().set_nodelay(true) {
-                tracing::debug!(%error, "the connection does not take TCP_NODELAY: small writes may be delayed");
+                tracing::debug!(%error, "the connection takes no TCP_NODELAY: small writes may wait");
             }
             tcp.tcp_user_timeout(user_timeout).tcp_keep_alive(KEEP_ALIVE)
         });

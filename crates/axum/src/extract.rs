@@ -14,7 +14,7 @@ use tidings_server::{HandlerError, Session, SessionOptions};
 
 /// An extractor: a request for an event stream that is not answered yet.
 ///
-/// A handler that takes it may answer something else first.
+/// The handler decides: it may also answer with another response, such as a 401.
 ///
 /// ```
 /// use axum::http::StatusCode;

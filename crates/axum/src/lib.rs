@@ -30,12 +30,12 @@
 //! Then `curl -N http://127.0.0.1:8080/events` prints an event each second.
 //!
 //! * [`RouterExt::sse`] and [`sse`] turn a session's handler into a route.
-//! * [`SseRequest`] is an extractor for handlers that may answer something else first, or that
+//! * [`SseRequest`] is an extractor for handlers that may also answer with another response, or that
 //!   [forward](SseRequest::forward) the feed of a hub.
 //! * [`serve`] runs a router over TCP, Unix sockets or your own listener, and ends it in bounded time, for
 //!   example on a [`shutdown_signal`].
 //!
-//! [`tidings_server`] explains what a handler can do: resume, send typed events, wait for slow clients, and end.
+//! [`tidings_server`] explains handlers: how they resume, send typed events, wait for slow clients, and end.
 //! The types that it uses are re-exported here.
 //!
 //! # From another origin
@@ -126,3 +126,8 @@ pub use tidings_server::{
     Drain, Drained, HandlerError, IoDeadline, Limits, SendError, SendErrorKind, Sender, Session,
     SessionOptions, TrySendError, TrySendErrorKind,
 };
+
+/// The README, so that its program is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -93,8 +93,8 @@ impl<L> Serve<L> {
     ///
     /// Then the listener is closed, so that new clients are refused at once. Each session sends its client
     /// a time to reconnect, and ends. Other requests are answered. A connection is closed as soon as it is
-    /// idle. What is still open at the drain's deadline, 10 s by default, is cut, and the server ends at
-    /// most 100 ms later.
+    /// idle. Connections that are open at the drain's deadline, 10 s by default, are cut,
+    /// and the server ends at most 100 ms later.
     ///
     /// It never waits for a client. Only a handler that blocks its thread, and so awaits nothing, cannot be
     /// cut: tokio's runtime waits for it when the runtime ends.
@@ -124,7 +124,7 @@ impl<L> Serve<L> {
         self
     }
 
-    /// Limits how long a client may read nothing of what is written to it. Default: 30 s. Then the
+    /// Limits how long a client may read nothing while the server has bytes for it. Default: 30 s. Then the
     /// connection is cut, and its handler is dropped.
     ///
     /// It sets the write deadline of [`IoDeadline`](crate::IoDeadline) and, over TCP on the platforms that

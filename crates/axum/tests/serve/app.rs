@@ -205,7 +205,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Client<IO> {
         self.stream.write_all(request.as_bytes()).await.unwrap();
     }
 
-    /// Reads until this text has arrived. Returns and forgets what was read.
+    /// Reads until this text has arrived. Returns the text read so far, and forgets it.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         while !self.read.contains(text) {
             assert!(

@@ -1,4 +1,4 @@
-//! A drain: which clients receive a retry time, which requests may finish, what is cut, and when.
+//! A drain: clients receive a retry time, requests may finish, and the rest is cut on time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
