@@ -60,20 +60,20 @@
 //! # use example::main;
 //! ```
 //!
-//! Each crate of the workspace is a module here, and its front page teaches it: [`mod@client`], [`mod@server`],
-//! [`mod@axum`] and [`mod@hub`]. The types that both ends use are also at the root.
+//! Each crate of the workspace is a module here, and its front page teaches it: [`mod@client`],
+//! [`mod@server`], [`mod@axum`] and [`mod@hub`]. The types that both ends use are also at the root.
 //!
 //! # Features
-//! The last column counts crates, tidings' own included, on Linux: a plain number is what the feature needs
-//! alone, a number with a plus is what it adds to the default features. The default features need 82 crates
+//! The last column counts crates, tidings' own included, on Linux: a plain number is for the feature alone,
+//! a number with a plus is in addition to the default features. The default features need 82 crates
 //! together; without any feature there are 9, for [`proto`].
 //!
-//! | feature | default | what it adds | crates |
+//! | feature | default | content | crates |
 //! | --- | --- | --- | --- |
 //! | `client` | yes | [`client()`] and the modules [`mod@client`] and `hyper`: the client over HTTP/1.1 | 40 |
 //! | `tls` | yes | `client` opens `https` URLs, and trusts the certificates that the platform trusts | +14 |
 //! | `axum` | yes | the module [`mod@axum`]: event streams as routes, and a server to run them; implies `server` | 54 |
-//! | `hub` | yes | the module [`mod@hub`]: publish once, and each subscriber receives every event in order, or is told what it lost | 35 |
+//! | `hub` | yes | the module [`mod@hub`]: publish once, and each subscriber receives every event in order, or a gap that reports the loss | 35 |
 //! | `json` | yes | events to and from JSON, and a serde enum as a protocol; implies `serde` | 19 |
 //! | `serde` | yes | events, IDs, names and positions implement `Serialize` and `Deserialize` | 16 |
 //! | `server` | yes | the module [`mod@server`]: sessions on any server of `http` types | 31 |

@@ -1,4 +1,4 @@
-//! A route over hubs whose connections are cut as a test says, and a client of it; no sockets.
+//! A route over hubs, whose connections the test cuts, and a client of it. No sockets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -18,21 +18,21 @@ use tidings::server::SessionOptions;
 use tidings::{Event, Heartbeat, Reconnect};
 use tokio::time::timeout;
 
-use crate::line::{Cut, HangUp, Line};
+use crate::cut_body::{Connection, Cut, CutBody};
 
 #[derive(Clone)]
 pub(crate) struct App(Arc<Inner>);
 
-/// What becomes of a request.
+/// How a request fails.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Fate {
-    /// Of its answer.
+pub(crate) struct Failure {
+    /// Where its response is cut.
     pub(crate) cut: Cut,
-    /// Something on the way takes the id off.
+    /// A proxy removes the last event ID.
     pub(crate) loses_id: bool,
 }
 
-impl From<Cut> for Fate {
+impl From<Cut> for Failure {
     fn from(cut: Cut) -> Self {
         let loses_id = false;
         Self { cut, loses_id }
@@ -40,13 +40,13 @@ impl From<Cut> for Fate {
 }
 
 struct Inner {
-    /// One for each request, in turn.
+    /// Requests go to each in turn.
     nodes: Mutex<Vec<Hub>>,
     subscribe: Box<dyn Fn(&Hub) -> Subscription + Send + Sync>,
-    /// One for each request; with those that come after them all is well.
-    fates: Mutex<VecDeque<Fate>>,
-    connection: Mutex<Option<HangUp>>,
-    /// With which id each request came.
+    /// One for each request. Later requests do not fail.
+    failures: Mutex<VecDeque<Failure>>,
+    connection: Mutex<Option<Connection>>,
+    /// The last event ID of each request.
     requests: Mutex<Vec<Option<String>>>,
     gaps: Mutex<Vec<Gap>>,
 }
@@ -59,26 +59,26 @@ impl App {
         Self(Arc::new(Inner {
             nodes: Mutex::new(nodes),
             subscribe: Box::new(subscribe),
-            fates: Mutex::default(),
+            failures: Mutex::default(),
             connection: Mutex::default(),
             requests: Mutex::default(),
             gaps: Mutex::default(),
         }))
     }
 
-    /// What becomes of the next requests.
-    pub(crate) fn expect(&self, fates: impl IntoIterator<Item = impl Into<Fate>>) {
-        let fates = fates.into_iter().map(Into::into);
-        self.0.fates.lock().unwrap().extend(fates);
+    /// Sets how the next requests fail.
+    pub(crate) fn expect_failures(&self, failures: impl IntoIterator<Item = impl Into<Failure>>) {
+        let failures = failures.into_iter().map(Into::into);
+        self.0.failures.lock().unwrap().extend(failures);
     }
 
-    /// Whoever comes from now on comes to this one.
+    /// Sends all requests to this hub from now on.
     pub(crate) fn replace(&self, hub: &Hub) {
         *self.0.nodes.lock().unwrap() = vec![hub.clone()];
     }
 
-    /// Breaks the connection that there is.
-    pub(crate) fn hang_up(&self) {
+    /// Cuts the open connection.
+    pub(crate) fn disconnect(&self) {
         drop(self.0.connection.lock().unwrap().take());
     }
 
@@ -86,13 +86,13 @@ impl App {
         self.0.requests.lock().unwrap().clone()
     }
 
-    /// The gaps that the client was told.
+    /// The gaps that the client received.
     pub(crate) fn gaps(&self) -> Vec<Gap> {
         self.0.gaps.lock().unwrap().clone()
     }
 
-    /// The node whose turn it is.
-    fn turn(&self, id: Option<String>) -> Hub {
+    /// The node that serves the next request.
+    fn next_node(&self, id: Option<String>) -> Hub {
         let mut requests = self.0.requests.lock().unwrap();
         let nodes = self.0.nodes.lock().unwrap();
         let node = nodes[requests.len() % nodes.len()].clone();
@@ -100,7 +100,7 @@ impl App {
         node
     }
 
-    /// A client that comes back after 3 s.
+    /// A request of a client that reconnects after 3 s.
     pub(crate) fn request(&self) -> RequestBuilder {
         let router = Router::new().route("/", get(feed)).with_state(self.clone());
         let app = self.clone();
@@ -118,11 +118,11 @@ impl App {
 }
 
 async fn feed(State(app): State<App>, mut parts: Parts) -> Response {
-    let fate = app.0.fates.lock().unwrap().pop_front();
-    let fate = fate.unwrap_or(Cut::NEVER.into());
+    let failure = app.0.failures.lock().unwrap().pop_front();
+    let failure = failure.unwrap_or(Cut::NEVER.into());
     let id = parts.headers.get("last-event-id");
-    let hub = app.turn(id.map(|id| id.to_str().unwrap().into()));
-    if fate.loses_id {
+    let hub = app.next_node(id.map(|id| id.to_str().unwrap().into()));
+    if failure.loses_id {
         parts.headers.remove("last-event-id");
     }
     let options = SessionOptions::default().heartbeat(Heartbeat::default());
@@ -130,19 +130,19 @@ async fn feed(State(app): State<App>, mut parts: Parts) -> Response {
     let subscription = (app.0.subscribe)(&hub);
     let response = request.options(options).forward(subscription).await;
     response.map(|body| {
-        let (line, hang_up) = Line::new(Body::new(body), fate.cut);
-        *app.0.connection.lock().unwrap() = Some(hang_up);
-        Body::new(line)
+        let (body, disconnect) = CutBody::new(Body::new(body), failure.cut);
+        *app.0.connection.lock().unwrap() = Some(disconnect);
+        Body::new(body)
     })
 }
 
-/// An event as it was published, or heard.
+/// The ID and the text of an event.
 pub(crate) fn id_and_text(event: &Event) -> (String, String) {
     let id = event.id.as_ref().map(ToString::to_string);
     (id.unwrap_or_default(), event.text().into())
 }
 
-/// An hour of paused time is over as soon as everybody waits.
+/// An hour of paused time passes as soon as every task waits.
 pub(crate) async fn within_an_hour<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(3600), future).await.unwrap()
 }

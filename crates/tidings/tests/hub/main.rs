@@ -1,8 +1,9 @@
-//! A client over a hub: each event once and in order, or a gap, whatever becomes of its connections.
+//! A client over a hub: it receives each event once and in order, or a gap, whatever happens to its
+//! connections.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod app;
-mod line;
-mod lost;
+mod cut_body;
+mod ends;
+mod gaps;
 mod schedules;
-mod whole;

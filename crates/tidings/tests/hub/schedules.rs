@@ -1,4 +1,4 @@
-//! Any cuts at any time, over one node and over two.
+//! Random cuts at random times, over one node and over two.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tidings_testkit::property;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use crate::app::{App, Fate, id_and_text, within_an_hour};
-use crate::line::Cut;
+use crate::app::{App, Failure, id_and_text, within_an_hour};
+use crate::cut_body::Cut;
 
 const CHANNELS: [&str; 3] = ["news", "prices/a", "prices/b"];
 
 #[derive(Debug)]
 struct Schedule {
     nodes: usize,
-    fates: Vec<Fate>,
+    failures: Vec<Failure>,
     publications: Vec<Publication>,
 }
 
@@ -31,12 +31,12 @@ struct Publication {
 }
 
 fn schedules() -> impl Strategy<Value = Schedule> {
-    let fate = (0..300_usize, any::<bool>(), prop::bool::weighted(0.2));
-    let fate = fate.prop_map(|(after, is_clean, loses_id)| Fate {
+    let failure = (0..300_usize, any::<bool>(), prop::bool::weighted(0.2));
+    let failure = failure.prop_map(|(after, is_clean, loses_id)| Failure {
         cut: Cut { after, is_clean },
         loses_id,
     });
-    // The longest is longer than the heartbeat's period, so that checkpoints are cut too.
+    // The longest pause exceeds the heartbeat's period, so that checkpoints are cut too.
     let pause = prop_oneof![5 => Just(0), 5 => 1..2_000_u64, 1 => 2_000..40_000_u64];
     let publication = (pause, 0..2_usize, 0..CHANNELS.len(), 0..5_usize);
     let publication = publication.prop_map(|(pause, node, channel, lines)| Publication {
@@ -45,17 +45,17 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         channel,
         lines,
     });
-    (1..=2_usize, vec(fate, 0..16), vec(publication, 0..40)).prop_map(
-        |(nodes, fates, publications)| Schedule {
+    (1..=2_usize, vec(failure, 0..16), vec(publication, 0..40)).prop_map(
+        |(nodes, failures, publications)| Schedule {
             nodes,
-            fates,
+            failures,
             publications,
         },
     )
 }
 
 #[test]
-fn every_event_is_heard_once_and_in_order_wherever_it_is_cut_and_whoever_serves_it() {
+fn every_event_is_received_once_and_in_order_over_any_cuts_and_nodes() {
     property::check(&schedules(), |schedule| {
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -69,17 +69,17 @@ async fn run(schedule: Schedule) {
     let log = MemoryLog::default();
     let nodes = || Hub::over(log.clone());
     let nodes: Vec<_> = std::iter::repeat_with(nodes).take(schedule.nodes).collect();
-    // Who is cut before it has heard anything has no id to come back with, and whose id is lost on the
-    // way is sent all that it has heard again.
+    // `earliest`: a client that is cut before its first event has no ID to resume from, and one whose ID is
+    // lost on the way receives all events again.
     let app = App::new(nodes.clone(), |hub| hub.subscribe_all(CHANNELS).earliest());
-    app.expect(schedule.fates);
+    app.expect_failures(schedule.failures);
     let publishing = publish(&nodes, &schedule.publications);
-    let (published, heard) = tokio::join!(publishing, hear(&app));
-    assert_eq!(heard, published);
+    let (published, received) = tokio::join!(publishing, receive(&app));
+    assert_eq!(received, published);
     assert_eq!(app.gaps(), []);
 }
 
-/// Publishes all, and then ends the channels.
+/// Publishes all events, then ends the channels.
 async fn publish(nodes: &[Hub], publications: &[Publication]) -> Vec<(String, String)> {
     let mut published = Vec::new();
     for (n, publication) in publications.iter().enumerate() {
@@ -96,11 +96,11 @@ async fn publish(nodes: &[Hub], publications: &[Publication]) -> Vec<(String, St
     published
 }
 
-async fn hear(app: &App) -> Vec<(String, String)> {
+async fn receive(app: &App) -> Vec<(String, String)> {
     let mut session = app.request().open().await.unwrap();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Some(event) = session.try_next().await.unwrap() {
-        heard.push(id_and_text(&event));
+        received.push(id_and_text(&event));
     }
-    heard
+    received
 }

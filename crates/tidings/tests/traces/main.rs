@@ -1,19 +1,19 @@
-//! What is traced: what happens, and no secret. Alone in its process, as whether anybody listens
-//! is remembered for all of it.
+//! Traces: they report what happens, and contain no secret. Alone in its process, as tracing caches for the
+//! whole process whether there is a subscriber.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "../transports/app.rs"]
 mod app;
-#[allow(dead_code, reason = "some is for the suite that it is taken from")]
+#[allow(dead_code, reason = "the other suite uses the rest")]
 #[path = "../transports/subject.rs"]
 mod subject;
 
 use tidings_testkit::log::Log;
 
-use crate::subject::{hear, subjects, within};
+use crate::subject::{receive, subjects, within};
 
 #[tokio::test]
-async fn no_token_and_no_query_is_traced() {
+async fn no_trace_contains_a_token_or_a_query() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -22,7 +22,7 @@ async fn no_token_and_no_query_is_traced() {
         .with_writer(log.clone())
         .finish();
     let _default = tracing::subscriber::set_default(subscriber);
-    let mut told = String::new();
+    let mut printed = String::new();
     for subject in subjects().await {
         let name = subject.name;
         for path in ["/feed/3", "/away", "/refusal", "/page", "/nowhere"] {
@@ -35,30 +35,30 @@ async fn no_token_and_no_query_is_traced() {
                 .header("x-key", "k3y")
                 .query("access", "qu3ry")
                 .on_lifecycle(|lifecycle| {
-                    // Whoever prints it for debugging prints no secret either.
-                    tracing::info!(target: "tidings_user", ?lifecycle, "told");
+                    // Its `Debug` contains no secret either.
+                    tracing::info!(target: "tidings_user", ?lifecycle, "an event of the lifecycle");
                 });
             match within(name, request.open()).await {
                 Ok(mut session) => {
-                    hear(name, &mut session).await;
-                    told += &format!("{session:?}");
+                    receive(name, &mut session).await;
+                    printed += &format!("{session:?}");
                 }
-                Err(error) => told += &format!("{error:?} {error}"),
+                Err(error) => printed += &format!("{error:?} {error}"),
             }
         }
-        // Nobody listens there.
+        // No server listens there.
         let request = subject.client.get("http://127.0.0.1:1/?access=qu3ry");
         let request = request.reconnect(tidings::Reconnect::off()).bearer("t0ken");
         if let Err(error) = within(name, request.open()).await {
             let mut source: Option<&dyn std::error::Error> = Some(&error);
             while let Some(error) = source {
-                told += &format!("{error:?} {error}\n");
+                printed += &format!("{error:?} {error}\n");
                 source = error.source();
             }
         }
     }
     let log = log.text();
-    // What others trace is theirs; what is ours is all of it.
+    // Traces of other crates are not checked.
     let ours: String = log
         .lines()
         .filter(|line| line.contains("tidings"))
@@ -81,6 +81,6 @@ async fn no_token_and_no_query_is_traced() {
     }
     for secret in ["t0ken", "qu3ry", "k3y", "pa55w0rd", "c00kie"] {
         assert!(!ours.contains(secret), "{secret} is traced");
-        assert!(!told.contains(secret), "{secret} is told: {told}");
+        assert!(!printed.contains(secret), "{secret} is printed: {printed}");
     }
 }

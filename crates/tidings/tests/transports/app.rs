@@ -1,4 +1,4 @@
-//! What the server does: a router, the same behind sockets and in process.
+//! The router that all transports reach, over sockets and in process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,14 +13,14 @@ use tidings::Event;
 use tidings::axum::{RouterExt, SseRequest};
 use tidings::server::{HandlerError, Session};
 
-/// What a test looks at afterwards.
+/// Counts that a test checks afterwards.
 #[derive(Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) running: Arc<AtomicUsize>,
 }
 
-/// Counts a handler for as long as it lives.
+/// Counts a handler while it exists.
 struct Running(Arc<AtomicUsize>);
 
 impl Running {
@@ -48,19 +48,19 @@ pub(crate) fn app(counts: Counts) -> Router {
         .with_state(counts)
 }
 
-/// Events 1 to `to`, each connection two of them and then a cut; 204 once all were heard.
+/// Sends events 1 to `to`: two per connection, then a cut. Answers 204 after the last.
 async fn feed(State(counts): State<Counts>, Path(to): Path<u32>, request: SseRequest) -> Response {
     counts.connections.fetch_add(1, Ordering::SeqCst);
-    let heard: u32 = request
+    let received: u32 = request
         .last_event_id()
         .and_then(|id| id.as_str().parse().ok())
         .unwrap_or(0);
-    if heard == to {
+    if received == to {
         return StatusCode::NO_CONTENT.into_response();
     }
     let response = request.open(async move |session: Session| {
-        let last = to.min(heard + 2);
-        for n in heard + 1..=last {
+        let last = to.min(received + 2);
+        for n in received + 1..=last {
             session.send(Event::new(n.to_string()).id(n)).await?;
         }
         if last == to {
@@ -75,14 +75,14 @@ async fn feed(State(counts): State<Counts>, Path(to): Path<u32>, request: SseReq
     response
 }
 
-/// One event, and then nothing for ever.
+/// Sends one event, then waits for ever.
 async fn endless(State(counts): State<Counts>, session: Session) -> Result<(), HandlerError> {
     let _running = Running::new(&counts);
     session.send(Event::new("first").id(1)).await?;
     std::future::pending().await
 }
 
-/// The words of the prompt, one by one, and the end.
+/// Sends the words of the prompt, one by one, then `[DONE]`.
 async fn answer(request: SseRequest, body: String) -> Response {
     let response = request.open(async move |session: Session| {
         for word in body.split(' ') {
@@ -102,7 +102,7 @@ async fn refusal() -> impl IntoResponse {
     )
 }
 
-/// Sends back what of the request is not the transport's own affair, a header an event.
+/// Sends the headers of the request that do not depend on the transport, one per line.
 async fn headers(request: Request) -> Response {
     let watched = [
         "accept",

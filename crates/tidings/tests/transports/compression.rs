@@ -1,4 +1,4 @@
-//! Streams that are compressed on their way.
+//! Compressed streams.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use tidings::client::SseClient;
 use tidings::hyper::DirectTransport;
 use tokio::net::TcpListener;
 
-use crate::subject::hear;
+use crate::subject::receive;
 
 async fn compressed(headers: HeaderMap) -> impl IntoResponse {
     let accepted = headers["accept-encoding"].to_str().unwrap();
@@ -29,7 +29,7 @@ async fn compressed(headers: HeaderMap) -> impl IntoResponse {
 }
 
 #[tokio::test]
-async fn a_compressed_stream_is_heard_by_whoever_asks_for_it() {
+async fn a_compressed_stream_is_received_by_a_client_that_accepts_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let app = Router::new().route("/", get(compressed));
@@ -47,7 +47,7 @@ async fn a_compressed_stream_is_heard_by_whoever_asks_for_it() {
         ),
     ] {
         let mut session = client.get(&url).open().await.unwrap();
-        let (texts, error) = hear(name, &mut session).await;
+        let (texts, error) = receive(name, &mut session).await;
         assert_eq!((texts.len(), error), (1000, None), "{name}");
         assert_eq!(texts[999], "999");
     }

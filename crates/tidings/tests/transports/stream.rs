@@ -1,4 +1,4 @@
-//! What holds for a session, whatever it goes over.
+//! A session behaves the same over every transport.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use tidings::Reconnect;
 use tidings::client::{ErrorKind, FinalUrl};
 
-use crate::subject::{hear, subjects, within};
+use crate::subject::{receive, subjects, within};
 
 #[tokio::test]
-async fn it_goes_on_where_it_was_cut() {
+async fn a_session_resumes_after_a_cut() {
     for subject in subjects().await {
         let name = subject.name;
         let mut session = subject.open("/feed/7").await;
@@ -18,7 +18,7 @@ async fn it_goes_on_where_it_was_cut() {
         assert_eq!(response.status, 200);
         assert_eq!(response.version, subject.version, "{name}");
         let all: Vec<String> = (1..=7).map(|n: u32| n.to_string()).collect();
-        assert_eq!(hear(name, &mut session).await, (all, None), "{name}");
+        assert_eq!(receive(name, &mut session).await, (all, None), "{name}");
         assert_eq!(session.last_event_id().unwrap(), "7");
         let connections = subject.counts.connections.load(Ordering::SeqCst);
         assert_eq!(connections, 5, "{name}");
@@ -33,14 +33,14 @@ async fn without_a_policy_a_cut_is_an_error_and_attempts_are_counted() {
         let request = subject.client.get(subject.url("/feed/7"));
         let opening = request.reconnect(Reconnect::off()).open();
         let mut session = within(name, opening).await.unwrap();
-        assert_eq!(hear(name, &mut session).await, cut, "{name}");
+        assert_eq!(receive(name, &mut session).await, cut, "{name}");
 
         let request = subject.client.get(subject.url("/feed/7"));
         let request = request
             .reconnect(Reconnect::off())
             .max_reconnection_attempts(1);
         let mut session = within(name, request.open()).await.unwrap();
-        assert_eq!(hear(name, &mut session).await.0.len(), 7, "{name}");
+        assert_eq!(receive(name, &mut session).await.0.len(), 7, "{name}");
     }
 }
 
@@ -54,7 +54,7 @@ async fn a_prompt_is_sent_once_and_answered_to_its_end() {
             .until(|event| event.text() == "[DONE]");
         let mut session = within(name, request.open()).await.unwrap();
         let words = ["why", "is", "the", "sky", "blue"].map(str::to_owned);
-        assert_eq!(hear(name, &mut session).await, (words.to_vec(), None));
+        assert_eq!(receive(name, &mut session).await, (words.to_vec(), None));
     }
 }
 
@@ -65,7 +65,7 @@ async fn a_redirect_is_followed_and_kept() {
         let mut session = subject.open("/away").await;
         assert_eq!(session.url().path(), "/feed/2", "{name}");
         let both = vec!["1".into(), "2".into()];
-        assert_eq!(hear(name, &mut session).await, (both, None), "{name}");
+        assert_eq!(receive(name, &mut session).await, (both, None), "{name}");
         let followed = session.response().unwrap().extensions.get::<FinalUrl>();
         assert!(followed.is_none(), "the last request was not redirected");
         assert_eq!(subject.counts.connections.load(Ordering::SeqCst), 2);
@@ -73,7 +73,7 @@ async fn a_redirect_is_followed_and_kept() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_with_its_body() {
+async fn a_refusal_is_reported_with_its_body() {
     for subject in subjects().await {
         let name = subject.name;
         let opening = subject.client.get(subject.url("/refusal")).open();
@@ -95,7 +95,7 @@ async fn a_refusal_is_told_with_its_body() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_what_was_asked_for_and_nothing_twice() {
+async fn a_request_has_each_header_once_as_it_was_set() {
     for subject in subjects().await {
         let name = subject.name;
         let request = subject.client.get(subject.url("/headers?a=b"));
@@ -140,7 +140,7 @@ async fn a_session_that_is_dropped_ends_its_handler() {
 }
 
 #[tokio::test]
-async fn silence_is_noticed_and_survived() {
+async fn a_session_reconnects_after_a_silent_connection() {
     for subject in subjects().await {
         let name = subject.name;
         let idle = Duration::from_millis(100);
@@ -155,7 +155,7 @@ async fn silence_is_noticed_and_survived() {
 }
 
 #[tokio::test]
-async fn events_are_read_as_their_type() {
+async fn events_are_decoded_as_their_type() {
     #[derive(Deserialize)]
     struct Number(u32);
     for subject in subjects().await {

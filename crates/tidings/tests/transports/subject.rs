@@ -1,4 +1,4 @@
-//! The transports that are tried, each with a server of its own.
+//! The transports under test, each with its own server.
 
 use std::time::Duration;
 
@@ -42,17 +42,17 @@ impl Subject {
     }
 }
 
-/// Bounds a wait, and says where it was too long.
+/// Limits a wait, and names the transport if it takes too long.
 pub(crate) async fn within<F: Future>(name: &str, future: F) -> F::Output {
     match timeout(SOON, future).await {
         Ok(output) => output,
-        Err(_) => panic!("{name}: it takes too long"),
+        Err(_) => panic!("{name}: no result within {SOON:?}"),
     }
 }
 
-/// What is heard until the end or the error. Bounded as a whole, as a stream may go on for ever.
-pub(crate) async fn hear(name: &str, session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
-    let hearing = async {
+/// Receives until the end or an error. The limit is for the whole wait, as a stream may never end.
+pub(crate) async fn receive(name: &str, session: &mut Session) -> (Vec<String>, Option<ErrorKind>) {
+    let receiving = async {
         let mut texts = Vec::new();
         loop {
             match session.try_next().await {
@@ -62,10 +62,10 @@ pub(crate) async fn hear(name: &str, session: &mut Session) -> (Vec<String>, Opt
             }
         }
     };
-    within(name, hearing).await
+    within(name, receiving).await
 }
 
-/// Over HTTP/1.1, and over HTTP/2 where a client begins with that.
+/// Serves HTTP/1.1, and HTTP/2 to a client that begins with it.
 async fn serve(counts: Counts) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}", listener.local_addr().unwrap());
@@ -123,7 +123,7 @@ pub(crate) async fn subjects() -> Vec<Subject> {
     subjects
 }
 
-/// As a browser, but for its patience.
+/// Reconnects like a browser, but sooner.
 fn quick(client: SseClient) -> SseClient {
     client
         .reconnect(Reconnect::standard())

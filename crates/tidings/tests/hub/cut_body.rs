@@ -1,4 +1,4 @@
-//! The body of a response that is cut.
+//! `CutBody`: a response body that is cut at a given byte.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 /// Where a stream is cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cut {
-    /// Behind so many bytes, be it in the middle of a line.
+    /// After so many bytes, also in the middle of a line.
     pub(crate) after: usize,
-    /// By an end as if all had been said, and not by an error.
+    /// By a clean end instead of an error.
     pub(crate) is_clean: bool,
 }
 
@@ -24,31 +24,38 @@ impl Cut {
     };
 }
 
-/// The connection of a stream, for as long as it is kept.
-pub(crate) type HangUp = oneshot::Sender<()>;
+/// Cuts the body when it is dropped.
+pub(crate) type Connection = oneshot::Sender<()>;
 
-pub(crate) struct Line {
+pub(crate) struct CutBody {
     /// `None` once it is cut.
     body: Option<Body>,
     cut: Cut,
-    hung_up: oneshot::Receiver<()>,
+    disconnected: oneshot::Receiver<()>,
 }
 
-impl Line {
-    pub(crate) fn new(body: Body, cut: Cut) -> (Self, HangUp) {
-        let (sender, hung_up) = oneshot::channel();
+impl CutBody {
+    pub(crate) fn new(body: Body, cut: Cut) -> (Self, Connection) {
+        let (sender, disconnected) = oneshot::channel();
         let body = Some(body);
-        (Self { body, cut, hung_up }, sender)
+        (
+            Self {
+                body,
+                cut,
+                disconnected,
+            },
+            sender,
+        )
     }
 
     fn end(&mut self, is_clean: bool) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.body = None;
-        let error = || Err(Error::new(BoxError::from("the line is cut")));
+        let error = || Err(Error::new(BoxError::from("the connection is cut")));
         Poll::Ready((!is_clean).then(error))
     }
 }
 
-impl HttpBody for Line {
+impl HttpBody for CutBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -57,7 +64,7 @@ impl HttpBody for Line {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        if Pin::new(&mut this.hung_up).poll(cx).is_ready() {
+        if Pin::new(&mut this.disconnected).poll(cx).is_ready() {
             return this.end(false);
         }
         if this.cut.after == 0 {

@@ -1,4 +1,4 @@
-//! Channels that end, and connections over which nothing comes.
+//! Channels that end, and connections without events.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn app(hub: &Hub) -> App {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_heard_the_end_asks_once_more_and_is_done() {
+async fn a_client_that_received_the_end_asks_once_more_and_closes() {
     let hub = Hub::in_memory();
     let app = app(&hub);
     within_an_hour(async {
@@ -43,7 +43,7 @@ async fn who_has_heard_the_end_asks_once_more_and_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_heard_nothing_for_long_comes_back_from_the_newest_place() {
+async fn a_client_that_received_nothing_for_long_resumes_from_the_newest_position() {
     let hub = Hub::in_memory();
     let app = app(&hub);
     let mut session = within_an_hour(app.request().open()).await.unwrap();
@@ -57,12 +57,12 @@ async fn who_heard_nothing_for_long_comes_back_from_the_newest_place() {
     }
     assert_ne!(session.last_event_id().unwrap().as_str(), newest);
     let quiet = timeout(Duration::from_secs(40), session.try_next());
-    assert!(quiet.await.is_err(), "a heartbeat is no event");
+    assert!(quiet.await.is_err(), "a heartbeat is not an event");
     assert_eq!(session.last_event_id().unwrap().as_str(), newest);
 
-    app.hang_up();
+    app.disconnect();
     let quiet = timeout(Duration::from_secs(40), session.try_next());
-    assert!(quiet.await.is_err(), "something was heard twice");
+    assert!(quiet.await.is_err(), "an event was received twice");
     assert_eq!(app.requests(), [None, Some(newest)]);
     let position = hub.publish("news", Event::new("2")).await.unwrap();
     let second = within_an_hour(session.try_next()).await.unwrap().unwrap();
@@ -71,14 +71,14 @@ async fn who_heard_nothing_for_long_comes_back_from_the_newest_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_cut_before_its_first_event_misses_none() {
+async fn a_client_that_is_cut_before_its_first_event_misses_none() {
     let hub = Hub::in_memory();
     let app = app(&hub);
     let mut session = within_an_hour(app.request().open()).await.unwrap();
     // Before the first heartbeat.
     let quiet = timeout(Duration::from_secs(1), session.try_next());
-    assert!(quiet.await.is_err(), "a checkpoint is no event");
-    app.hang_up();
+    assert!(quiet.await.is_err(), "a checkpoint is not an event");
+    app.disconnect();
     let position = hub.publish("news", Event::new("1")).await.unwrap();
     let first = within_an_hour(session.try_next()).await.unwrap().unwrap();
     assert_eq!(id_and_text(&first), (position.to_string(), "1".into()));

@@ -1,4 +1,4 @@
-//! What is lost, and told.
+//! Lost events, and the gaps that report them.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use tidings::{Event, EventId};
 use tokio::time::timeout;
 
 use crate::app::{App, within_an_hour};
-use crate::line::Cut;
+use crate::cut_body::Cut;
 
-/// Over a channel, where others have events too.
+/// Subscribes to one channel of a log that also has events of another.
 fn app(hub: &Hub) -> App {
     App::new(vec![hub.clone()], |hub| hub.subscribe_all(["news"]))
 }
 
-/// Publishes `n` as the `n`th event of the log, every third to another channel; returns those that are
-/// to be heard, by their places.
+/// Publishes `n` as the `n`th event of the log, every third to another channel. Returns the sequence numbers
+/// that the client must receive.
 async fn publish(hub: &Hub, seqs: impl IntoIterator<Item = u64>) -> Vec<u64> {
-    let mut audible = Vec::new();
+    let mut expected = Vec::new();
     for seq in seqs {
         let channel = if seq % 3 == 0 { "other" } else { "news" };
         let event = Event::new(seq.to_string());
         assert_eq!(hub.publish(channel, event).await.unwrap().seq, seq);
-        audible.extend((channel == "news").then_some(seq));
+        expected.extend((channel == "news").then_some(seq));
     }
-    audible
+    expected
 }
 
-/// What comes until nothing comes for a minute.
-async fn hear(session: &mut Session) -> Vec<u64> {
-    let mut heard = Vec::new();
+/// Receives until nothing arrives for a minute.
+async fn receive(session: &mut Session) -> Vec<u64> {
+    let mut received = Vec::new();
     while let Ok(event) = timeout(Duration::from_secs(60), session.try_next()).await {
-        heard.push(event.unwrap().unwrap().text().parse().unwrap());
+        received.push(event.unwrap().unwrap().text().parse().unwrap());
     }
-    heard
+    received
 }
 
 async fn open(app: &App) -> Session {
@@ -43,57 +43,57 @@ async fn open(app: &App) -> Session {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_trimmed_meanwhile_is_told_once_and_nothing_else_is_missing() {
-    // Through the gap, and a few of the events behind it.
+async fn trimmed_events_are_reported_in_one_gap_and_no_others_are_missing() {
+    // In the gap, and in the first events after it.
     for after in 0..260 {
         let is_clean = after % 2 == 0;
         let log = MemoryLog::default();
         let hub = Hub::over(log.clone());
         let app = app(&hub);
-        app.expect([Cut::NEVER, Cut { after, is_clean }]);
+        app.expect_failures([Cut::NEVER, Cut { after, is_clean }]);
         let mut session = open(&app).await;
-        let mut audible = publish(&hub, 1..=5).await;
-        let mut heard = hear(&mut session).await;
-        assert_eq!(heard, audible);
+        let mut expected = publish(&hub, 1..=5).await;
+        let mut received = receive(&mut session).await;
+        assert_eq!(received, expected);
 
-        app.hang_up();
-        audible.extend(publish(&hub, 6..=20).await);
+        app.disconnect();
+        expected.extend(publish(&hub, 6..=20).await);
         log.trim(11);
-        heard.extend(hear(&mut session).await);
+        received.extend(receive(&mut session).await);
 
         let gaps = app.gaps();
         let [gap] = &gaps[..] else {
             panic!("cut after {after}: {gaps:?}")
         };
-        let place = |id: &str| id.parse::<Position>().unwrap().seq;
+        let seq = |id: &str| id.parse::<Position>().unwrap().seq;
         let (requested, resumed) = (gap.requested.as_deref().unwrap(), &gap.resumed);
-        let (from, to) = (place(requested), place(resumed));
+        let (from, to) = (seq(requested), seq(resumed));
         assert_eq!((gap.reason, from, to), (GapReason::Trimmed, 5, 10));
         assert_eq!(gap.missed, Some(to - from));
-        audible.retain(|seq| !(from + 1..=to).contains(seq));
-        assert_eq!(heard, audible, "cut after {after}");
+        expected.retain(|seq| !(from + 1..=to).contains(seq));
+        assert_eq!(received, expected, "cut after {after}");
         assert_eq!(app.requests().len(), 3, "cut after {after}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_log_is_told_and_heard_from_then_on() {
+async fn a_change_of_log_is_reported_and_its_new_events_are_received() {
     let hub = Hub::in_memory();
     let app = app(&hub);
     let mut session = open(&app).await;
     publish(&hub, 1..=5).await;
-    hear(&mut session).await;
+    receive(&mut session).await;
     let requested = session.last_event_id().unwrap().to_string();
 
     let other = Hub::in_memory();
     publish(&other, 1..=2).await;
     app.replace(&other);
-    app.hang_up();
-    assert!(hear(&mut session).await.is_empty());
+    app.disconnect();
+    assert!(receive(&mut session).await.is_empty());
     let resumed = session.last_event_id().unwrap().to_string();
-    // At places that the client has heard, of another log.
-    let audible = publish(&other, 3..=8).await;
-    assert_eq!(hear(&mut session).await, audible);
+    // At sequence numbers that the client knows, but of another log.
+    let expected = publish(&other, 3..=8).await;
+    assert_eq!(receive(&mut session).await, expected);
 
     let reason = GapReason::Epoch;
     assert_eq!(app.gaps(), [gap(requested, &resumed, reason)]);
@@ -102,32 +102,32 @@ async fn another_log_is_told_and_heard_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_that_is_no_position_is_told() {
+async fn an_id_that_is_not_a_position_is_reported() {
     let hub = Hub::in_memory();
     publish(&hub, 1..=5).await;
-    tells_a_gap(&hub, "17".into(), GapReason::UnknownId).await;
+    expect_gap(&hub, "17".into(), GapReason::UnknownId).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_id_past_the_end_is_told_and_what_stands_before_it_is_heard() {
+async fn an_id_past_the_end_is_reported_and_the_next_event_is_received() {
     let hub = Hub::in_memory();
     let mut position = hub.publish("news", Event::new("1")).await.unwrap();
     publish(&hub, 2..=5).await;
     position.seq = 100;
-    tells_a_gap(&hub, position.to_string(), GapReason::Future).await;
+    expect_gap(&hub, position.to_string(), GapReason::Future).await;
 }
 
-/// Who comes with this id to a hub of five events is told so, and hears the sixth.
-async fn tells_a_gap(hub: &Hub, requested: String, reason: GapReason) {
+/// A client with this ID connects to a hub of five events: it receives a gap, then the sixth event.
+async fn expect_gap(hub: &Hub, requested: String, reason: GapReason) {
     let app = app(hub);
     let id = EventId::new(&requested).unwrap();
     let request = app.request().last_event_id(id);
     let mut session = within_an_hour(request.open()).await.unwrap();
-    assert!(hear(&mut session).await.is_empty());
+    assert!(receive(&mut session).await.is_empty());
     let resumed = session.last_event_id().unwrap().to_string();
     assert_eq!(resumed.parse::<Position>().unwrap().seq, 5);
-    let audible = publish(hub, 6..=8).await;
-    assert_eq!(hear(&mut session).await, audible);
+    let expected = publish(hub, 6..=8).await;
+    assert_eq!(receive(&mut session).await, expected);
     assert_eq!(app.requests(), [Some(requested.clone())]);
     assert_eq!(app.gaps(), [gap(requested, &resumed, reason)]);
 }
