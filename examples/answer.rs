@@ -1,4 +1,4 @@
-//! The answer of a language model, token by token, by POST; the model is made up.
+//! A language model's answer to a POST, token by token. Server and client in one program; the model is fake.
 
 use axum::{Router, extract::Json, response::Response, routing::post};
 use serde_json::{Value, json};
@@ -8,9 +8,9 @@ use tidings::axum::{SseRequest, serve};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-async fn model(request: SseRequest, Json(asked): Json<Value>) -> Response {
+async fn model(request: SseRequest, Json(question): Json<Value>) -> Response {
     request.open(async move |session| {
-        let name = asked["messages"][0]["content"].as_str().unwrap_or("you");
+        let name = question["messages"][0]["content"].as_str().unwrap_or("you");
         for token in ["Good ", "day, ", name, "."] {
             let chunk = json!({ "choices": [{ "delta": { "content": token } }] });
             session.send_json(&chunk).await?;
@@ -21,11 +21,11 @@ async fn model(request: SseRequest, Json(asked): Json<Value>) -> Response {
     })
 }
 
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn ask(url: String) -> Result<(), Box<dyn Error>> {
     let prompt = json!({ "stream": true, "messages": [{ "role": "user", "content": "Ada" }] });
     let request = tidings::client().post(url).bearer("secret").json(&prompt);
-    // Without its `[DONE]` an answer was cut, and that is an error.
+    // An answer that ends without `[DONE]` was cut, which is an error.
     let mut chunks = request
         .until(|event| event.text() == "[DONE]")
         .open()

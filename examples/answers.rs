@@ -1,9 +1,15 @@
-//! Answers that survive a reload: each is filled by a task that waits for no reader, whatever becomes of them.
+//! Language model answers that survive a reload of the page: a task fills each answer, with or without
+//! readers.
 //!
-//! `POST /answers {"prompt"}` asks: 201 with its `Location`. `GET` streams it from its first token, or from where
-//! its reader left off, a token as JSON an event; once it was heard to its end it is a 204, and what is not whole
-//! ends with an event `failed` that says why. `DELETE` stops it: 204, also where it is over. Who knows an id may
-//! do both. `GET /` is a page. `UPSTREAM` is the URL of a model of OpenAI's protocol; without it one is made up.
+//! * `POST /answers {"prompt"}` asks a question: 201, with the `Location` of the answer.
+//! * `GET` on that location streams the answer, a token as JSON per event: from its first token, or
+//!   after the last one that the reader received. After the end it is a 204. An incomplete answer ends
+//!   with an event `failed`, whose data is the reason.
+//! * `DELETE` on that location stops the answer: 204, also if it has already ended. Anyone with the ID
+//!   may do both.
+//! * `GET /` is a page.
+//!
+//! `UPSTREAM` is the URL of a model that speaks OpenAI's protocol. Without it, a fake model answers.
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header::LOCATION};
@@ -19,23 +25,23 @@ use tidings::{Event, EventName, Heartbeat};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle, time::sleep};
 
 static HUB: LazyLock<Hub> = LazyLock::new(Hub::in_memory);
-/// Of each answer that is known: the oldest of more than 100 is stopped and forgotten.
+/// The task of each answer. At most 100: then the oldest is stopped and forgotten.
 static TASKS: Mutex<VecDeque<(String, JoinHandle<()>)>> = Mutex::const_new(VecDeque::new());
 
 async fn ask(State(model): State<String>, body: Bytes) -> Result<impl IntoResponse, StatusCode> {
-    let asked: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
-    let prompt = asked["prompt"].as_str().ok_or(StatusCode::BAD_REQUEST)?;
+    let question: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let prompt = question["prompt"].as_str().ok_or(StatusCode::BAD_REQUEST)?;
     let messages = json!([{ "role": "user", "content": prompt }]);
     let question = json!({ "model": "any", "messages": messages, "stream": true });
     let id = format!("{:016x}", RandomState::new().hash_one(()));
     let failed = |why: &str| Event::new(why).event(EventName::from_static("failed"));
     let channel = HUB.channel(format!("answers/{id}")).ok();
-    // What it says if its task is stopped.
+    // Its last words, if the task is stopped.
     let producer = channel.and_then(|channel| channel.producer(failed("stopped")).ok());
     let producer = producer.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
     let mut tasks = TASKS.lock().await;
     let task = tokio::spawn(async move {
-        if let Err(why) = hear(&model, &question, &producer).await {
+        if let Err(why) = copy_answer(&model, &question, &producer).await {
             producer.publish(failed(&why.to_string())).await.ok();
         }
         producer.finish().await.ok();
@@ -47,9 +53,13 @@ async fn ask(State(model): State<String>, body: Bytes) -> Result<impl IntoRespon
     Ok((StatusCode::CREATED, [(LOCATION, format!("/answers/{id}"))]))
 }
 
-async fn hear(model: &str, question: &Value, producer: &Producer) -> Result<(), HandlerError> {
+async fn copy_answer(
+    model: &str,
+    question: &Value,
+    producer: &Producer,
+) -> Result<(), HandlerError> {
     let client = tidings::client().idle_timeout(Duration::from_secs(60));
-    // Without its `[DONE]` an answer was cut, and that is an error.
+    // An answer that ends without `[DONE]` was cut, which is an error.
     let request = client.post(model).json(question);
     let request = request.until(|event| event.text() == "[DONE]");
     let mut chunks = request.open().await?;
@@ -66,7 +76,7 @@ async fn follow(Path(id): Path<String>, request: SseRequest) -> Response {
     if !TASKS.lock().await.iter().any(|(known, _)| *known == id) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    // When the server drains, each reader hears it out: the hub's drain has ended it.
+    // During a drain each reader receives the rest of the answer: the hub's drain ends it.
     let options = SessionOptions::new().heartbeat(Heartbeat::default());
     let request = request.options(options.may_finish(true));
     let answer = HUB.subscribe(format!("answers/{id}")).earliest();
@@ -80,9 +90,9 @@ async fn stop(Path(id): Path<String>) -> StatusCode {
     task.map_or(StatusCode::NOT_FOUND, |_| StatusCode::NO_CONTENT)
 }
 
-async fn made_up(request: SseRequest) -> Response {
+async fn fake_model(request: SseRequest) -> Response {
     request.open(async |session| {
-        for word in "I am made up, and slow, so that you can load this page again.".split(' ') {
+        for word in "I am a fake model, and slow, so that you can reload this page.".split(' ') {
             let chunk = json!({ "choices": [{ "delta": { "content": format!("{word} ") } }] });
             session.send_json(&chunk).await?;
             sleep(Duration::from_millis(200)).await;
@@ -92,20 +102,20 @@ async fn made_up(request: SseRequest) -> Response {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
-    let model = env::var("UPSTREAM").unwrap_or(format!("http://{address}/made_up"));
+    let model = env::var("UPSTREAM").unwrap_or(format!("http://{address}/fake_model"));
     let app = Router::new()
         .route("/", get(Html(include_str!("answers.html"))))
         .route("/answers", post(ask))
         .route("/answers/{id}", get(follow).delete(stop))
-        .route("/made_up", post(made_up))
+        .route("/fake_model", post(fake_model))
         .with_state(model);
     let signal = shutdown_signal();
-    let end = async {
+    let shutdown = async {
         signal.await;
         for (_, task) in TASKS.lock().await.drain(..) {
             task.abort();
@@ -114,7 +124,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         HUB.drain().await;
     };
     let drain = Drain::new().deadline(Duration::from_secs(1));
-    let server = serve(listener, app).drain(&drain).drain_on(end);
+    let server = serve(listener, app).drain(&drain).drain_on(shutdown);
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -1,4 +1,5 @@
-//! Counts without end on `/events`, compressed for who asks; who comes back hears the next number.
+//! A counter on `/events` that never ends, compressed for clients that accept it. A client that
+//! reconnects resumes with the next number.
 
 use axum::{Router, routing::get};
 use std::{error::Error, time::Duration};
@@ -7,8 +8,8 @@ use tidings::server::{Drain, HandlerError, Session, SessionOptions};
 use tidings::{Event, Heartbeat};
 
 async fn count(session: Session) -> Result<(), HandlerError> {
-    let heard = session.last_event_id().and_then(|id| id.parse().ok());
-    let mut next = heard.map_or(0, |heard: u64| heard.wrapping_add(1));
+    let last = session.last_event_id().and_then(|id| id.parse().ok());
+    let mut next = last.map_or(0, |last: u64| last.wrapping_add(1));
     loop {
         let event = Event::new(next.to_string()).id(next);
         session.send(event).await?;
@@ -18,7 +19,7 @@ async fn count(session: Session) -> Result<(), HandlerError> {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = SessionOptions::new()
         .heartbeat(Heartbeat::default())
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -1,8 +1,11 @@
-//! Chat rooms, and a page for them: `POST /rooms/{room} {"who", "text"}` says something, `GET /rooms/{room}`
-//! streams what was said there before and what is said from then on, and `GET /` is the page.
+//! Chat rooms and a page for them.
 //!
-//! The last 10,000 messages are kept, of all rooms. How many are there is no message, but how things stand:
-//! an event `presence` without an id, that nobody hears again.
+//! * `POST /rooms/{room} {"who", "text"}` posts a message.
+//! * `GET /rooms/{room}` streams the past messages of the room, then the new ones.
+//! * `GET /` is the page.
+//!
+//! The server keeps the last 10,000 messages of all rooms together. The number of members is not a
+//! message: it is an event `presence` without an ID, which is not kept.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -17,7 +20,7 @@ use tidings::server::{Drain, HandlerError, Session, SessionOptions};
 use tidings::{Event, EventName, Heartbeat};
 use tokio::sync::watch;
 
-/// In characters, of which each may be four bytes.
+/// In characters of up to four bytes.
 const MAX_WHO: usize = 40;
 const MAX_TEXT: usize = 2_000;
 const MAX_BODY_BYTES: usize = 16 << 10;
@@ -31,27 +34,27 @@ struct Message {
 #[derive(Clone)]
 struct Chat {
     hub: Hub,
-    /// Somebody has come or gone, in whichever room.
-    moves: watch::Receiver<()>,
+    /// Changes when a member of any room connects or disconnects.
+    changes: watch::Receiver<()>,
 }
 
 impl Chat {
     fn open() -> Self {
-        let (moved, moves) = watch::channel(());
+        let (changed, changes) = watch::channel(());
         let hub = Hub::builder()
-            .on_presence(move |_| moved.send_replace(()))
+            .on_presence(move |_| changed.send_replace(()))
             .in_memory(Retention::in_memory().max_events(10_000));
-        Self { hub, moves }
+        Self { hub, changes }
     }
 
-    /// By a name and not by a pattern, or `*` would be a room that hears all others.
+    /// By a name, not by a pattern: a room `*` would receive the messages of all rooms.
     fn room(&self, name: &str) -> Result<Channel, StatusCode> {
         let room = self.hub.channel(format!("rooms/{name}"));
         room.map_err(|_| StatusCode::BAD_REQUEST)
     }
 }
 
-async fn say(
+async fn post(
     State(chat): State<Chat>,
     Path(room): Path<String>,
     body: Bytes,
@@ -71,7 +74,7 @@ async fn say(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn hear(
+async fn listen(
     State(chat): State<Chat>,
     Path(room): Path<String>,
     request: SseRequest,
@@ -80,34 +83,34 @@ async fn hear(
     let options = SessionOptions::new().heartbeat(Heartbeat::default());
     Ok(request.options(options).open(async move |session| {
         session.spawn(session.forward(room.subscribe().earliest()));
-        tell_presence(&room, chat.moves, &session).await
+        send_presence(&room, chat.changes, &session).await
     }))
 }
 
-async fn tell_presence(
+async fn send_presence(
     room: &Channel,
-    mut moves: watch::Receiver<()>,
+    mut changes: watch::Receiver<()>,
     session: &Session,
 ) -> Result<(), HandlerError> {
     const PRESENCE: EventName = EventName::from_static("presence");
-    let mut told = None;
+    let mut sent = None;
     loop {
         let count = room.subscriber_count();
-        if told.replace(count) != Some(count) {
+        if sent.replace(count) != Some(count) {
             let event = Event::new(count.to_string()).event(PRESENCE);
             session.send(event).await?;
         }
-        // What has changed meanwhile is seen at once.
-        moves.changed().await?;
+        // Ready at once if there was a change meanwhile.
+        changes.changed().await?;
     }
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(Html(include_str!("chat.html"))))
-        .route("/rooms/{room}", get(hear).post(say))
+        .route("/rooms/{room}", get(listen).post(post))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Chat::open());
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
@@ -117,7 +120,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

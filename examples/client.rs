@@ -1,10 +1,10 @@
-//! Hears a stream, and goes on where it stopped when it is cut, until it is interrupted:
-//! `client [URL]`, by default that of the example server.
+//! A client that prints the events of a stream, and resumes after a cut: `client [URL]`. Default: the
+//! URL of the example `server`. End it with Ctrl-C.
 
 use tidings::Reconnect;
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args()
         .nth(1)

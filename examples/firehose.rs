@@ -1,4 +1,4 @@
-//! As much as each client reads on `/events`: the events are made once, and sent to all.
+//! A stream on `/events` as fast as each client reads: the events are encoded once, and sent to all.
 
 use axum::{Router, extract::State};
 use std::{error::Error, time::Duration};
@@ -6,22 +6,27 @@ use tidings::axum::{RouterExt, serve, shutdown_signal};
 use tidings::server::{Drain, HandlerError, Session};
 use tidings::{EncodedEvents, Event};
 
-/// A send waits for its own client alone: one that reads nothing stays behind with what is queued,
-/// 64 KiB, and with what the sockets hold, and slows nobody.
-async fn pour(State(batch): State<EncodedEvents>, session: Session) -> Result<(), HandlerError> {
+/// A send waits only for its own client. A client that reads nothing costs its queue, 64 KiB, and its socket
+/// buffers, and delays no other.
+async fn send_for_ever(
+    State(batch): State<EncodedEvents>,
+    session: Session,
+) -> Result<(), HandlerError> {
     loop {
-        // Shares the bytes of all clients; none is copied.
+        // All clients share the bytes; nothing is copied.
         session.send(batch.clone()).await?;
     }
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let batch: EncodedEvents = (0..256)
         .map(|n| Event::new(format!("drop {n} {}", "~".repeat(100))))
         .collect();
-    let app = Router::new().sse("/events", pour).with_state(batch);
+    let app = Router::new()
+        .sse("/events", send_for_ever)
+        .with_state(batch);
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
@@ -29,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

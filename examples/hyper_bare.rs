@@ -1,4 +1,4 @@
-//! The counter on bare hyper, without a router: one function answers each request on `/events`.
+//! The counter on bare hyper, without a router: one function answers each request.
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 async fn count(session: Session) -> Result<(), HandlerError> {
-    let heard = session.last_event_id().and_then(|id| id.parse().ok());
-    let mut next = heard.map_or(0, |heard: u64| heard.wrapping_add(1));
+    let last = session.last_event_id().and_then(|id| id.parse().ok());
+    let mut next = last.map_or(0, |last: u64| last.wrapping_add(1));
     loop {
         session.send(Event::new(next.to_string()).id(next)).await?;
         sleep(Duration::from_millis(200)).await;
@@ -52,7 +52,7 @@ async fn serve_connection(stream: TcpStream, drain: Drain) {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, drain.clone()))),
-                // Of one connection, or of too many.
+                // One connection failed, or there are too many.
                 Err(_) => sleep(Duration::from_millis(100)).await,
             },
         }

@@ -1,5 +1,5 @@
-//! A chat that speaks OpenAI's protocol, `POST /v1/chat/completions`: token by token where it is
-//! asked to `stream`, and else whole. The model is made up.
+//! A server of OpenAI's protocol, `POST /v1/chat/completions`: token by token if the request sets `stream`,
+//! otherwise whole. The model is fake.
 
 use axum::body::Bytes;
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use tidings::axum::{SseRequest, serve, shutdown_signal};
 use tidings::server::{Drain, HandlerError, Session};
 
 const ANSWER: &str =
-    "I am made up, word by word, and that is why I come to you in pieces as a real model would.";
+    "I am a fake model, and I answer word by word, in as many pieces as a real model would.";
 
 struct Question {
     model: String,
@@ -45,8 +45,8 @@ impl Question {
     }
 }
 
-/// The body is read as JSON whatever its type is said to be, and before the stream opens: only until
-/// then can a request be refused.
+/// Reads the body as JSON, whatever its content type, and before the stream opens: afterwards a request
+/// can no longer be refused.
 async fn complete(request: SseRequest, body: Bytes) -> Response {
     match Question::read(&body) {
         Ok(asked) if asked.is_streamed => {
@@ -81,7 +81,7 @@ async fn stream(model: String, session: Session) -> Result<(), HandlerError> {
     Ok(())
 }
 
-/// What all chunks of an answer have in common.
+/// The fields that all chunks of an answer share.
 struct Completion {
     id: u64,
     created: u64,
@@ -89,7 +89,10 @@ struct Completion {
 }
 
 impl Completion {
-    #[allow(clippy::disallowed_methods, reason = "the protocol wants the time")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the protocol has a field for the time"
+    )]
     fn new(model: String) -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -112,7 +115,7 @@ impl Completion {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new().route("/v1/chat/completions", post(complete));
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
@@ -122,7 +125,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -1,5 +1,8 @@
-//! A long job, and a page that shows how far it is: `POST /jobs` starts one, `GET /jobs/{id}` tells
-//! first where it stands and then each step, and `GET /` is the page.
+//! Long jobs, and a page that shows their progress.
+//!
+//! * `POST /jobs` starts a job: 201, with its `Location`.
+//! * `GET /jobs/{id}` streams the current progress, then each step.
+//! * `GET /` is the page.
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header::LOCATION};
@@ -13,10 +16,10 @@ use tidings::axum::{SseRequest, serve, shutdown_signal};
 use tidings::server::Drain;
 use tokio::sync::watch;
 
-/// More are not remembered; the oldest is forgotten first.
+/// With more jobs, the oldest is forgotten.
 const MAX_JOBS: usize = 1000;
 
-/// The protocol: an event's name is the variant's.
+/// The protocol: the name of an event is the name of its variant.
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Update {
@@ -24,12 +27,12 @@ enum Update {
     Done { answer: u32 },
 }
 
-/// Where each job stands. Who is slow misses a step, never the last.
+/// The latest update of each job. A slow client may miss steps, but never the last.
 type Jobs = Arc<Mutex<BTreeMap<u64, watch::Receiver<Update>>>>;
 
 async fn start(State(jobs): State<Jobs>) -> impl IntoResponse {
-    let (stands, job) = watch::channel(Update::Progress { percent: 0 });
-    tokio::spawn(work(stands));
+    let (updates, job) = watch::channel(Update::Progress { percent: 0 });
+    tokio::spawn(work(updates));
     let mut jobs = jobs.lock().unwrap_or_else(PoisonError::into_inner);
     let id = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
     jobs.insert(id, job);
@@ -39,14 +42,14 @@ async fn start(State(jobs): State<Jobs>) -> impl IntoResponse {
     (StatusCode::CREATED, [(LOCATION, format!("/jobs/{id}"))])
 }
 
-async fn work(stands: watch::Sender<Update>) {
+async fn work(updates: watch::Sender<Update>) {
     for percent in 1..100 {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        // Nobody may listen now, and come later.
-        stands.send_replace(Update::Progress { percent });
+        // Kept for later clients, even if none is connected.
+        updates.send_replace(Update::Progress { percent });
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
-    stands.send_replace(Update::Done { answer: 42 });
+    updates.send_replace(Update::Done { answer: 42 });
 }
 
 async fn follow(
@@ -70,7 +73,7 @@ async fn follow(
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let app = Router::new()
         .route("/", get(Html(include_str!("progress.html"))))
@@ -84,7 +87,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -1,9 +1,9 @@
-//! A feed that loses nothing, or says so: `GET /feed` is a channel that gets `{"n":N}`, N rising by one, every
-//! 20 ms.
+//! A feed that loses no event without a report: every 20 ms `GET /feed` sends `{"n":N}`, with N one higher.
 //!
-//! Who comes back says by `Last-Event-ID`, or by `?last_event_id=`, what it has heard last, and hears what
-//! follows. The last 1,000 events are kept, which is 20 s of them. Who stayed away for longer, was at another
-//! run of this program, or comes with an id that never was, is told by an event named `gap` first.
+//! A client that reconnects sends its last event ID in `Last-Event-ID` or `?last_event_id=`, and
+//! receives the events after it. The server keeps the last 1,000 events, which is 20 s. A client that
+//! was away longer, that has an ID of another run of this program, or an ID that never existed, first
+//! receives an event `gap`.
 
 use axum::{Router, routing::get};
 use std::{error::Error, time::Duration};
@@ -23,7 +23,7 @@ async fn count(hub: Hub) -> Result<(), tidings::hub::PublishError> {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::builder().in_memory(Retention::in_memory().max_events(1_000));
     tokio::spawn(count(hub.clone()));
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, app)
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

@@ -1,4 +1,4 @@
-//! Six events, a second apart, on `/events`; who comes back hears the rest.
+//! Six events on `/events`, a second apart. A client that reconnects receives the rest.
 
 use axum::Router;
 use std::{error::Error, time::Duration};
@@ -19,7 +19,7 @@ async fn events(session: Session) -> Result<(), HandlerError> {
 }
 
 #[tokio::main]
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = serve(listener, Router::new().sse("/events", events))
         .drain(&drain)
         .drain_on(shutdown_signal());
-    // Now that it would hear of its end.
+    // Printed after `shutdown_signal` has begun to listen.
     println!("listening on http://{address}");
     Ok(server.await?)
 }

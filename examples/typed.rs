@@ -1,4 +1,4 @@
-//! Both ends speak one serde enum: a variant is an event's name, what it holds is the data.
+//! A serde enum as the protocol of both ends: the variant is the event's name, its content is the data.
 
 use axum::Router;
 use serde::{Deserialize, Serialize};
@@ -21,15 +21,15 @@ async fn shop(session: Session) -> Result<(), HandlerError> {
     session.send_typed(&Shop::Customer { id, name }).await?;
     let prices = vec![100, 200];
     session.send_typed(&Shop::Product { id, prices }).await?;
-    // Something that a later version of the enum may know.
+    // An event that only a later version of the enum knows.
     let weather = EventName::from_static("weather");
     session.send(Event::new("rain").event(weather)).await?;
     session.send_typed(&Shop::Resync).await?;
     Ok(())
 }
 
-#[allow(clippy::print_stdout, reason = "that is where an example speaks")]
-async fn hear(url: String) -> Result<(), Box<dyn Error>> {
+#[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
+async fn print_events(url: String) -> Result<(), Box<dyn Error>> {
     let session = tidings::client().get(url).open().await?;
     let mut shop = session.typed::<Shop>();
     while let Some(event) = shop.try_next().await? {
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/shop", listener.local_addr()?);
     tokio::select! {
-        heard = hear(url) => heard,
+        printed = print_events(url) => printed,
         served = serve(listener, Router::new().sse("/shop", shop)) => Ok(served?),
     }
 }

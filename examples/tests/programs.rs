@@ -1,10 +1,10 @@
-//! Each example prints what it says it does.
+//! The examples that end by themselves: each prints the expected lines.
 
 #![cfg(unix)]
-#![expect(clippy::panic, reason = "how a test says what is wrong")]
+#![expect(clippy::panic, reason = "a test fails by a panic")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "whole processes run on the machine's clock"
+    reason = "the programs run on the machine's clock"
 )]
 
 use std::io::{BufRead, BufReader};
@@ -21,11 +21,11 @@ mod process;
 #[path = "real_clients/server.rs"]
 mod server;
 
-/// What an example may take until its next line.
+/// How long an example may take until its next line.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn client_hears_server() {
+fn client_receives_the_events_of_server() {
     let server = Server::start(env!("CARGO_BIN_EXE_server"), 0);
     let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
     let mut client = Program::start(client.arg(format!("http://{}/events", server.address())));
@@ -37,7 +37,7 @@ fn client_hears_server() {
 }
 
 #[test]
-fn typed_hears_each_variant_and_keeps_what_is_none() {
+fn typed_receives_each_variant_and_keeps_an_unknown_event() {
     check(
         env!("CARGO_BIN_EXE_typed"),
         &[
@@ -50,26 +50,50 @@ fn typed_hears_each_variant_and_keeps_what_is_none() {
 }
 
 #[test]
-fn answer_prints_it_whole() {
+fn answer_prints_the_whole_answer() {
     check(env!("CARGO_BIN_EXE_answer"), &["Good day, Ada."]);
 }
 
 #[test]
-fn tokens_resumes_with_a_fresh_one() {
+fn tokens_renews_its_token_after_a_401_and_resumes() {
     check(
         env!("CARGO_BIN_EXE_tokens"),
         &[
             "this is SSE #0, by Bearer token1",
             "this is SSE #1, by Bearer token1",
+            "renewed: token2",
             "this is SSE #2, by Bearer token2",
             "this is SSE #3, by Bearer token2",
+            "renewed: token3",
             "this is SSE #4, by Bearer token3",
             "this is SSE #5, by Bearer token3",
+            "renewed: token4",
         ],
     );
 }
 
-/// The program prints these lines and ends well.
+#[test]
+fn blocking_stops_while_it_waits_for_an_event() {
+    check(
+        env!("CARGO_BIN_EXE_blocking"),
+        &[
+            "this is SSE #0",
+            "this is SSE #1",
+            "this is SSE #2",
+            "stopped",
+        ],
+    );
+}
+
+#[test]
+fn lazy_connects_when_it_is_polled() {
+    check(
+        env!("CARGO_BIN_EXE_lazy"),
+        &["0 connections", "100, 1 connection", "200, 1 connection"],
+    );
+}
+
+/// The program prints these lines and ends with status 0.
 fn check(path: &str, expected: &[&str]) {
     let mut program = Program::start(&mut Command::new(path));
     for line in expected {
@@ -89,21 +113,21 @@ impl Program {
         let command = command.stdout(Stdio::piped());
         let mut process = Process::start(command, "cargo build -p tidings-examples");
         let output = BufReader::new(process.stdout());
-        let (told, lines) = channel();
+        let (sender, lines) = channel();
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                told.send(line).ok();
+                sender.send(line).ok();
             }
         });
         Self { process, lines }
     }
 
-    /// The next line; `None` if there is no further one.
+    /// The next line. `None` at the end.
     fn line(&mut self) -> Option<String> {
         match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("it said nothing for {DEADLINE:?}"),
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}"),
         }
     }
 }

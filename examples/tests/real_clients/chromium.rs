@@ -12,14 +12,14 @@ use crate::process::Process;
 
 const FLAGS: &[&str] = &[
     "--headless",
-    // The page comes from another origin than the events, and the example sends no CORS headers.
+    // The page is from another origin than the events, and the example sends no CORS headers.
     "--disable-web-security",
     "--no-proxy-server",
     // Containers have no user namespaces, little shared memory and no graphics card.
     "--no-sandbox",
     "--disable-dev-shm-usage",
     "--disable-gpu",
-    // Nothing but the page goes over the network.
+    // Only the page uses the network.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-quic",
@@ -27,14 +27,14 @@ const FLAGS: &[&str] = &[
     "--no-first-run",
 ];
 
-/// Its fields are dropped in order: the browser first, then what it wrote.
+/// A running browser. Its fields are dropped in order: the browser first, then its files.
 pub(crate) struct Chromium {
     _process: Process,
     _profile: Profile,
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// One test with a browser at a time: they are heavy, and the tests' time is limited.
+/// Only one test with a browser runs at a time: browsers are heavy, and the tests have time limits.
 static TURN: Mutex<()> = Mutex::new(());
 
 impl Chromium {
@@ -43,7 +43,7 @@ impl Chromium {
         Self::start(address, Some(turn))
     }
 
-    /// Another one, of the test whose turn it is.
+    /// Another browser of the same test.
     pub(crate) fn beside(&self, address: &str) -> Self {
         Self::start(address, None)
     }
@@ -66,7 +66,7 @@ impl Chromium {
     }
 }
 
-/// Kept where the test fails, with the browser's log.
+/// The browser's folder. Kept if the test fails, with the browser's log.
 struct Profile(PathBuf);
 
 impl Profile {

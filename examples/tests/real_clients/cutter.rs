@@ -1,4 +1,4 @@
-//! A proxy that cuts each connection somewhere.
+//! A proxy that cuts each connection after some bytes.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,8 +12,8 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// Before this server; a connection is cut behind at most `limit` bytes of the server's, in the head of
-    /// the response or in the middle of an event.
+    /// Forwards to this server. A connection is cut after at most `limit` bytes from the server, in the head
+    /// of the response or in the middle of an event.
     pub(crate) fn start(server: SocketAddr, limit: usize) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("the port's number");
@@ -22,7 +22,7 @@ impl Cutter {
         thread::spawn(move || {
             while let Ok((client, _)) = listener.accept() {
                 let counted = Arc::clone(&counted);
-                // Some numbers that have nothing to do with the events' length, the same in each run.
+                // Numbers unrelated to the length of events, the same in each run.
                 let places = [997, 131, 619, 257, 853, 389, 41, 719, 523, 911, 307];
                 let cut = places[counted.load(Relaxed) % places.len()] * limit / 1000;
                 thread::spawn(move || {
@@ -39,19 +39,20 @@ impl Cutter {
         self.address
     }
 
-    /// How many connections were cut.
+    /// The number of cut connections.
     pub(crate) fn cuts(&self) -> usize {
         self.cuts.load(Relaxed)
     }
 }
 
-/// Until this many bytes of the server's have passed, or either has gone. Says whether that was a cut.
+/// Forwards until this many bytes of the server have passed, or either side has closed. Returns whether it
+/// cut the connection.
 fn pass_on(client: &TcpStream, server: SocketAddr, bytes: usize) -> bool {
     let server = TcpStream::connect(server).expect("the server accepts");
     thread::scope(|scope| {
         scope.spawn(|| copy(client, &server, usize::MAX));
         let is_cut = copy(&server, client, bytes);
-        // Or the other half would wait for the client.
+        // Otherwise the other direction still waits for the client.
         for socket in [client, &server] {
             socket.shutdown(Shutdown::Both).ok();
         }

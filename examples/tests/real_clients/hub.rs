@@ -1,4 +1,4 @@
-//! The examples of the hub: over cuts, reloads and restarts of whoever listens, all is heard, and once.
+//! The examples of the hub: over cuts, reloads and restarts, a client receives each event once.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::chromium::Chromium;
 use crate::cutter::Cutter;
-use crate::heard::{Heard, lines};
+use crate::output::{Output, lines};
 use crate::page_server::PageServer;
 use crate::process::Process;
 use crate::server::Server;
 use crate::upstream::Upstream;
-use crate::{GET_CURL, curl, page_of};
+use crate::{INSTALL_CURL, curl, page_of};
 
 #[test]
 fn chromium_shows_an_answer_whole_over_cuts_and_a_reload() {
@@ -21,8 +21,8 @@ fn chromium_shows_an_answer_whole_over_cuts_and_a_reload() {
     let page = answers_page(&server, cutter.address());
     let _browser = Chromium::open(&format!("{}/?", page.address()));
 
-    let heard = Heard::new("chromium", page.posted());
-    heard.expect("opens ");
+    let output = Output::new("chromium", page.posted());
+    output.expect("opens ");
     let mut asked = upstream.asked().open();
     let tricky = ["<b>", "&amp;", "\r\n", "\"\u{1f600}\n\n", ""];
     let token = |n: usize| format!(" {n}{}", tricky[n % tricky.len()]);
@@ -30,23 +30,20 @@ fn chromium_shows_an_answer_whole_over_cuts_and_a_reload() {
     let whole: String = first + "[half]" + &(20..120).map(token).collect::<String>();
     (0..20).for_each(|n| asked.token(&token(n)));
     asked.token("[half]");
-    shown_in_order(&heard, &whole, |word| word == "loads it again");
-    // While nobody listens.
+    shown_in_order(&output, &whole, |line| line == "reloads");
+    // While there is no reader.
     (20..40).for_each(|n| asked.token(&token(n)));
-    let word = shown_in_order(&heard, &whole, |word| word.starts_with("opens "));
-    assert!(
-        word.len() > "opens #".len(),
-        "it has forgotten what it shows"
-    );
+    let line = shown_in_order(&output, &whole, |line| line.starts_with("opens "));
+    assert!(line.len() > "opens #".len(), "the page lost its answer");
     (40..120).for_each(|n| asked.token(&token(n)));
     asked.done();
-    let end = json!([whole, "That is all.", 2]).to_string();
-    shown_in_order(&heard, &whole, |word| word == end);
-    assert!(cutter.cuts() > 2, "it was cut {} times", cutter.cuts());
-    assert!(!upstream.is_asked(), "it was asked twice");
+    let end = json!([whole, "Complete.", 2]).to_string();
+    shown_in_order(&output, &whole, |line| line == end);
+    assert!(cutter.cuts() > 2, "cut only {} times", cutter.cuts());
+    assert!(!upstream.is_asked(), "the question was asked twice");
 }
 
-/// The example, and the model that it asks.
+/// The example, and its model.
 fn answers() -> (Upstream, Server) {
     let upstream = Upstream::start();
     let mut command = Command::new(env!("CARGO_BIN_EXE_answers"));
@@ -55,47 +52,50 @@ fn answers() -> (Upstream, Server) {
     (upstream, server)
 }
 
-/// Its page, which hears what comes from this address.
-fn answers_page(server: &Server, heard_from: SocketAddr) -> PageServer {
-    let heard_from = format!("http://{heard_from}");
-    let watcher = include_str!("watch_answers.html").replace("HEARD_FROM", &heard_from);
+/// Its page, which receives its streams from this address.
+fn answers_page(server: &Server, stream_origin: SocketAddr) -> PageServer {
+    let stream_origin = format!("http://{stream_origin}");
+    let watcher = include_str!("watch_answers.html").replace("STREAM_ORIGIN", &stream_origin);
     page_of(server, &watcher, include_str!("../../answers.html"))
 }
 
-/// What `answers`' page shows until such a word comes is always the beginning of this. Says the word.
-fn shown_in_order(heard: &Heard, whole: &str, is_end: impl Fn(&str) -> bool) -> String {
+/// Until a line that `is_end` accepts, the page always shows a beginning of `whole`. Returns that line.
+fn shown_in_order(output: &Output, whole: &str, is_end: impl Fn(&str) -> bool) -> String {
     loop {
-        let word = heard.expect_any();
-        if is_end(&word) {
-            return word;
+        let line = output.expect_any();
+        if is_end(&line) {
+            return line;
         }
-        let (shown, _, _): (String, String, u32) = serde_json::from_str(&word).expect("JSON");
-        assert!(whole.starts_with(&shown), "{shown:?} is not of {whole:?}");
+        let (shown, _, _): (String, String, u32) = serde_json::from_str(&line).expect("JSON");
+        assert!(
+            whole.starts_with(&shown),
+            "{shown:?} is not a beginning of {whole:?}"
+        );
     }
 }
 
 #[test]
-fn chromium_shows_why_an_answer_is_not_whole() {
+fn chromium_shows_why_an_answer_is_incomplete() {
     let (upstream, server) = answers();
     let page = answers_page(&server, server.address());
     let _browser = Chromium::open(&format!("{}/?", page.address()));
 
-    let heard = Heard::new("chromium", page.posted());
-    heard.expect("opens ");
+    let output = Output::new("chromium", page.posted());
+    output.expect("opens ");
     let mut asked = upstream.asked().open();
     asked.token("Beca");
     drop(asked);
     let url = upstream.url();
     let host = url.split('/').nth(2).expect("a URL has a host");
-    let why = format!("That is not all: the stream from {host} was interrupted.");
+    let why = format!("Incomplete: the stream from {host} was interrupted.");
     let end = json!(["Beca", why, 2]).to_string();
-    // It is shown before the 204 comes, and not changed by that.
-    let is_end = |word: &str| word == end || word.replace(",1]", ",2]") == end;
-    shown_in_order(&heard, "Beca", is_end);
+    // It is shown before the 204 arrives, and stays afterwards.
+    let is_end = |line: &str| line == end || line.replace(",1]", ",2]") == end;
+    shown_in_order(&output, "Beca", is_end);
 }
 
 #[test]
-fn two_chromiums_chat_and_one_that_is_loaded_again_shows_the_same() {
+fn two_chromiums_chat_and_one_shows_the_same_after_a_reload() {
     let server = Server::start(env!("CARGO_BIN_EXE_chat"), 0);
     let open = |name: &str| {
         let watcher = include_str!("watch_chat.html").replace("NAME", name);
@@ -104,53 +104,53 @@ fn two_chromiums_chat_and_one_that_is_loaded_again_shows_the_same() {
     let (ada, bob) = (open("Ada"), open("Bob"));
     let browser = Chromium::open(&format!("{}/?", ada.address()));
     let _other = browser.beside(&format!("{}/?", bob.address()));
-    let of_ada = Heard::new("Ada's chromium", ada.posted());
-    let of_bob = Heard::new("Bob's chromium", bob.posted());
+    let output_of_ada = Output::new("Ada's chromium", ada.posted());
+    let output_of_bob = Output::new("Bob's chromium", bob.posted());
 
-    of_ada.expect("opens");
-    of_bob.expect("opens");
-    let mut said = chat_shows(&of_ada, 2);
-    assert_eq!(chat_shows(&of_bob, 2), said);
+    output_of_ada.expect("opens");
+    output_of_bob.expect("opens");
+    let mut shown = chat_shows(&output_of_ada, 2);
+    assert_eq!(chat_shows(&output_of_bob, 2), shown);
     let line =
-        |name: &str| format!("{name}: <b>{name}</b> <img src=x onerror=\"tell('it runs')\">");
+        |name: &str| format!("{name}: <b>{name}</b> <img src=x onerror=\"report('it runs')\">");
     let mut expected = [line("Ada"), line("Bob")];
-    if said[0] != expected[0] {
+    if shown[0] != expected[0] {
         expected.reverse();
     }
-    assert_eq!(said, expected);
+    assert_eq!(shown, expected);
 
-    curl_says(&server, "Ada, load it again");
-    said.push("curl: Ada, load it again".to_owned());
-    assert_eq!(chat_shows(&of_bob, 3), said);
-    while of_ada.expect_any() != "opens" {}
-    curl_says(&server, "Welcome back");
-    said.push("curl: Welcome back".to_owned());
-    assert_eq!(chat_shows(&of_ada, 4), said);
-    assert_eq!(chat_shows(&of_bob, 4), said);
+    post_by_curl(&server, "Ada, reload");
+    shown.push("curl: Ada, reload".to_owned());
+    assert_eq!(chat_shows(&output_of_bob, 3), shown);
+    while output_of_ada.expect_any() != "opens" {}
+    post_by_curl(&server, "Welcome back");
+    shown.push("curl: Welcome back".to_owned());
+    assert_eq!(chat_shows(&output_of_ada, 4), shown);
+    assert_eq!(chat_shows(&output_of_bob, 4), shown);
     server.end("TERM");
 }
 
-/// The lines that `chat`'s page shows once it shows so many, and two are there.
-fn chat_shows(heard: &Heard, lines: usize) -> Vec<String> {
+/// Waits until the page of `chat` shows so many lines and two members. Returns the lines.
+fn chat_shows(output: &Output, lines: usize) -> Vec<String> {
     loop {
-        let word = heard.expect_any();
-        let (shown, said): (Vec<String>, String) =
-            serde_json::from_str(&word).unwrap_or_else(|_| panic!("the page says {word:?}"));
+        let line = output.expect_any();
+        let (shown, members): (Vec<String>, String) =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("the page reports {line:?}"));
         assert!(shown.len() <= lines, "{shown:?}");
-        if shown.len() == lines && said == "2 here" {
+        if shown.len() == lines && members == "2 here" {
             return shown;
         }
     }
 }
 
-fn curl_says(server: &Server, text: &str) {
+fn post_by_curl(server: &Server, text: &str) {
     let room = format!("http://{}/rooms/lobby", server.address());
     let message = json!({ "who": "curl", "text": text }).to_string();
     assert_eq!(curl_status(&["--data", &message, &room]), "204");
 }
 
 #[test]
-fn curl_is_told_by_its_status_how_an_answer_stands() {
+fn curl_receives_the_state_of_an_answer_as_a_status() {
     let (upstream, server) = answers();
     let answers = format!("http://{}/answers", server.address());
     assert_eq!(curl_status(&["--data", "{", &answers]), "400");
@@ -163,9 +163,9 @@ fn curl_is_told_by_its_status_how_an_answer_stands() {
     let mut curl = curl();
     curl.args(["--write-out", "%{http_code} %header{location}"]);
     curl.args(["--data", r#"{"prompt": "Why?"}"#, &answers]);
-    let asked = curl.output().expect(GET_CURL);
+    let asked = curl.output().expect(INSTALL_CURL);
     let asked = String::from_utf8(asked.stdout).expect("text");
-    let answer = asked.strip_prefix("201 ").expect("a place");
+    let answer = asked.strip_prefix("201 ").expect("a location");
     let answer = format!("http://{}{answer}", server.address());
     let mut model = upstream.asked().open();
     model.token("Because");
@@ -173,15 +173,15 @@ fn curl_is_told_by_its_status_how_an_answer_stands() {
     model.done();
 
     let mut curl = self::curl();
-    let mut curl = Process::start(curl.arg(&answer).stdout(Stdio::piped()), GET_CURL);
-    let heard = Heard::new("curl", lines(curl.stdout(), ""));
+    let mut curl = Process::start(curl.arg(&answer).stdout(Stdio::piped()), INSTALL_CURL);
+    let output = Output::new("curl", lines(curl.stdout(), ""));
     let mut id = String::new();
     for token in ["Because", "."] {
-        id = heard.expect_any();
-        heard.expect(&format!("data: \"{token}\""));
-        heard.expect("");
+        id = output.expect_any();
+        output.expect(&format!("data: \"{token}\""));
+        output.expect("");
     }
-    heard.expect_end();
+    output.expect_end();
     curl.expect_success();
     let id = id.strip_prefix("id: ").expect("an id");
     let header = format!("Last-Event-ID: {id}");
@@ -193,32 +193,32 @@ fn curl_is_told_by_its_status_how_an_answer_stands() {
     assert_eq!(curl_status(&["-X", "DELETE", &answer]), "204");
 }
 
-/// The status of what curl is told to ask for, and nothing else that comes.
+/// The status of a request by curl.
 fn curl_status(arguments: &[&str]) -> String {
     let mut curl = curl();
     curl.args(["--max-time", "30", "--write-out", "%{http_code}"]);
     curl.args(["--output", "/dev/null"]).args(arguments);
-    let status = curl.output().expect(GET_CURL).stdout;
+    let status = curl.output().expect(INSTALL_CURL).stdout;
     String::from_utf8(status).expect("text")
 }
 
 #[test]
-fn curl_that_is_ended_in_the_middle_and_resumes_hears_each_number_once() {
+fn curl_that_is_ended_and_resumes_receives_each_number_once() {
     let server = Server::start(env!("CARGO_BIN_EXE_replay"), 0);
     let mut feed = format!("http://{}/feed", server.address());
     let mut next = None;
     for turn in 1..=8 {
         let mut curl = curl();
-        let mut curl = Process::start(curl.arg(&feed).stdout(Stdio::piped()), GET_CURL);
-        let heard = Heard::new("curl", lines(curl.stdout(), ""));
+        let mut curl = Process::start(curl.arg(&feed).stdout(Stdio::piped()), INSTALL_CURL);
+        let output = Output::new("curl", lines(curl.stdout(), ""));
         let mut id = String::new();
         for _ in 0..turn * 3 {
-            id = heard.expect_any();
-            let mut data = heard.expect_any();
+            id = output.expect_any();
+            let mut data = output.expect_any();
             if data.is_empty() {
-                // A checkpoint: the id of who has heard nothing yet.
-                id = heard.expect_any();
-                data = heard.expect_any();
+                // A checkpoint: the ID to resume from before the first event.
+                id = output.expect_any();
+                data = output.expect_any();
             }
             let number = data
                 .strip_prefix("data: {\"n\":")
@@ -229,7 +229,7 @@ fn curl_that_is_ended_in_the_middle_and_resumes_hears_each_number_once() {
                 "{number}, not {next:?}"
             );
             next = Some(number + 1);
-            heard.expect("");
+            output.expect("");
         }
         let id = id.strip_prefix("id: ").expect("an id");
         feed = format!("http://{}/feed?last_event_id={id}", server.address());

@@ -1,4 +1,4 @@
-//! Serves one page, and passes on the words that the page posts.
+//! A server of one page, which receives the lines that the page posts.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,24 +8,24 @@ use std::thread;
 use std::time::Instant;
 
 use crate::DEADLINE;
-use crate::heard::Word;
+use crate::output::Line;
 
 pub(crate) struct PageServer {
     address: SocketAddr,
-    posted: Receiver<Word>,
+    posted: Receiver<Line>,
 }
 
 impl PageServer {
     pub(crate) fn start(page: impl Into<String>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("the port's number");
-        let (told, posted) = channel();
+        let (sender, posted) = channel();
         let page: Arc<str> = page.into().into();
         thread::spawn(move || {
-            // Each on a thread of its own: browsers also open connections that they never use.
+            // One thread per connection: browsers also open connections that they never use.
             while let Ok((socket, _)) = listener.accept() {
-                let (page, told) = (Arc::clone(&page), told.clone());
-                thread::spawn(move || answer(&socket, &page, &told));
+                let (page, sender) = (Arc::clone(&page), sender.clone());
+                thread::spawn(move || answer(&socket, &page, &sender));
             }
         });
         Self { address, posted }
@@ -35,18 +35,18 @@ impl PageServer {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn posted(self) -> Receiver<Word> {
+    pub(crate) fn posted(self) -> Receiver<Line> {
         self.posted
     }
 }
 
-/// One request a connection.
-fn answer(mut socket: &TcpStream, page: &str, told: &Sender<Word>) -> io::Result<()> {
+/// Answers one request per connection.
+fn answer(mut socket: &TcpStream, page: &str, sender: &Sender<Line>) -> io::Result<()> {
     socket.set_read_timeout(Some(DEADLINE))?;
     let (request_line, body) = read_request(BufReader::new(socket))?;
-    let (status, page) = if request_line.starts_with("POST /heard ") {
-        // Nobody listens any more once the test is over.
-        told.send((Instant::now(), body)).ok();
+    let (status, page) = if request_line.starts_with("POST /report ") {
+        // The test may have ended.
+        sender.send((Instant::now(), body)).ok();
         ("204 No Content", "")
     } else if request_line.starts_with("GET /?") {
         ("200 OK", page)

@@ -7,7 +7,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// `remedy` gets the program where it is missing.
+    /// `remedy` is the command that installs or builds the program.
     pub(crate) fn start(command: &mut Command, remedy: &str) -> Self {
         let child = command
             .stdin(Stdio::null())
@@ -19,7 +19,7 @@ impl Process {
         Self { child }
     }
 
-    /// Once, of a command whose output is piped.
+    /// Its output, once. The command must pipe it.
     pub(crate) fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("a piped output")
     }
@@ -28,7 +28,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Such as `TERM`.
+    /// Sends a signal, such as `TERM`.
     #[cfg(unix)]
     pub(crate) fn signal(&self, name: &str) {
         let id = self.id().to_string();
@@ -36,7 +36,7 @@ impl Process {
         assert!(kill.expect("kill runs").success(), "no {name} for {id}");
     }
 
-    /// Of a process that has closed its output.
+    /// Waits for a process that has closed its output.
     pub(crate) fn expect_success(&mut self) {
         let status = self.child.wait().expect("a child of ours");
         assert!(status.success(), "{status}");
@@ -45,7 +45,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Neither does anything to a process that has ended. A browser's helpers follow it.
+        // Neither has an effect on a process that has ended. A browser's helper processes end with it.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -1,4 +1,4 @@
-//! A language model that says what a test has it say.
+//! A language model whose answers the test writes.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// What anything may take to come.
+/// The limit of each wait.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Upstream {
@@ -20,10 +20,10 @@ impl Upstream {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("the port's number");
-        let (told, asked) = channel();
+        let (sender, asked) = channel();
         thread::spawn(move || {
             while let Ok((socket, _)) = listener.accept() {
-                told.send(Asked::read(socket)).ok();
+                sender.send(Asked::read(socket)).ok();
             }
         });
         Self { address, asked }
@@ -33,19 +33,19 @@ impl Upstream {
         format!("http://{}/v1/chat/completions", self.address)
     }
 
-    /// The next question; nothing has been answered yet.
+    /// Waits for the next question.
     pub(crate) fn asked(&self) -> Asked {
         self.asked.recv_timeout(DEADLINE).expect("a question")
     }
 
-    /// Whether there is another question.
+    /// Returns whether there is another question.
     #[allow(dead_code, reason = "for some tests")]
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.try_recv().is_ok()
     }
 }
 
-/// A question, and who waits for the answer. Dropped, it cuts that.
+/// A question whose answer is open. If it is dropped, the answer is cut.
 pub(crate) struct Asked {
     socket: TcpStream,
     #[allow(dead_code, reason = "for some tests")]
@@ -74,7 +74,7 @@ impl Asked {
         Self { socket, question }
     }
 
-    /// Begins the stream.
+    /// Starts the stream.
     pub(crate) fn open(mut self) -> Self {
         self.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
         self
@@ -94,7 +94,7 @@ impl Asked {
         self.data(&json!({ "object": "chat.completion.chunk", "choices": choices }).to_string());
     }
 
-    /// Ends the stream as HTTP wants it, whatever was said.
+    /// Ends the stream cleanly for HTTP, even without `[DONE]`.
     pub(crate) fn end(mut self) {
         self.write("0\r\n\r\n");
     }
@@ -104,15 +104,15 @@ impl Asked {
         self.end();
     }
 
-    /// Waits until whoever asked has gone.
+    /// Waits until the client has disconnected.
     #[allow(dead_code, reason = "for some tests")]
-    pub(crate) fn expect_gone(mut self) {
+    pub(crate) fn expect_disconnect(mut self) {
         let read = self.socket.read(&mut [0]);
-        // It may also break the connection.
-        let is_gone = match &read {
+        // A reset is a disconnect too.
+        let is_disconnected = match &read {
             Ok(read) => *read == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
-        assert!(is_gone, "it still listens: {read:?}");
+        assert!(is_disconnected, "it is still connected: {read:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! `answers`: one task hears the model, and every reader hears all of it; its page is opened by the browser of
-//! `real_clients`.
+//! `answers`: one task receives from the model, and every reader receives the whole answer.
+//! `real_clients` opens its page in a browser.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -19,15 +19,15 @@ fn start(upstream: &str) -> Server {
     Server::start_command(command, 0)
 }
 
-/// Asks, and says where the answer is.
+/// Asks, and returns the path of the answer.
 fn ask(server: &Server, prompt: &str) -> String {
     let body = json!({ "prompt": prompt }).to_string();
     let asked = Client::send(server.address(), "POST /answers", "", body.as_bytes());
     assert_eq!(asked.status(), 201);
-    asked.header("location").expect("a place").to_owned()
+    asked.header("location").expect("a location").to_owned()
 }
 
-/// A question that the model has begun to answer.
+/// Asks, and starts the answer of the model.
 fn begin(upstream: &Upstream, server: &Server) -> (String, Asked) {
     let answer = ask(server, "Why?");
     (answer, upstream.asked().open())
@@ -38,7 +38,7 @@ fn resume(server: &Server, answer: &str, id: &str) -> Client {
     Client::send(server.address(), &format!("GET {answer}"), &header, b"")
 }
 
-/// The next token and its id; the last words are an `Err`, with theirs.
+/// The next token and its ID. The last words are an `Err`.
 fn next(client: &mut Client) -> Option<(Result<String, String>, String)> {
     let block = client.event()?;
     let (mut name, mut data, mut id) = (None, None, None);
@@ -51,37 +51,37 @@ fn next(client: &mut Client) -> Option<(Result<String, String>, String)> {
         }
     }
     let (data, id) = (data.expect("data"), id.expect("an id"));
-    let said = match name {
+    let token = match name {
         None => Ok(serde_json::from_str(data).expect("JSON")),
         Some("failed") => Err(data.to_owned()),
         Some(_) => panic!("unexpected name in {block:?}"),
     };
-    Some((said, id))
+    Some((token, id))
 }
 
 fn expect_token(client: &mut Client, token: &str) -> String {
-    let (said, id) = next(client).expect("a token before the end");
-    assert_eq!(said.as_deref(), Ok(token));
+    let (next, id) = next(client).expect("a token before the end");
+    assert_eq!(next.as_deref(), Ok(token));
     id
 }
 
-/// Hears the last words, which are the end for all that comes back. Says what they are.
+/// Receives the last words, which end the answer for all later requests too. Returns them.
 fn expect_failed(server: &Server, answer: &str, client: &mut Client) -> String {
-    let (said, id) = next(client).expect("last words");
-    let why = said.expect_err("last words");
-    assert!((1..80).contains(&why.len()), "in few words: {why}");
-    expect_over(server, answer, client, &id);
+    let (token, id) = next(client).expect("last words");
+    let why = token.expect_err("last words");
+    assert!((1..120).contains(&why.len()), "a short text: {why}");
+    expect_ended(server, answer, client, &id);
     why
 }
 
-fn expect_over(server: &Server, answer: &str, client: &mut Client, last: &str) {
-    assert_eq!(client.event(), None, "what comes after the end");
+fn expect_ended(server: &Server, answer: &str, client: &mut Client, last: &str) {
+    assert_eq!(client.event(), None, "an event after the end");
     assert_eq!(resume(server, answer, last).status(), 204);
     let by_query = format!("{answer}?last_event_id={last}");
     assert_eq!(Client::get(server.address(), &by_query).status(), 204);
 }
 
-/// What no reader may hear changed.
+/// Tokens that every reader must receive unchanged.
 const TOKENS: [&str; 9] = [
     "Because",
     " ",
@@ -95,7 +95,7 @@ const TOKENS: [&str; 9] = [
 ];
 
 #[test]
-fn each_reader_hears_an_answer_from_its_first_token_or_goes_on() {
+fn each_reader_receives_an_answer_from_its_first_token_or_resumes() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let answer = ask(&server, "Why \"so\"?\n");
@@ -106,7 +106,7 @@ fn each_reader_hears_an_answer_from_its_first_token_or_goes_on() {
     let messages = json!([{ "role": "user", "content": "Why \"so\"?\n" }]);
     assert_eq!(asked.question["messages"], messages);
     let mut asked = asked.open();
-    // As models do, and what is no token.
+    // Chunks without a token, as models send them.
     asked.data(r#"{"choices":[{"delta":{"role":"assistant"}}]}"#);
     asked.data(r#"{"choices":[]}"#);
     asked.data(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#);
@@ -115,20 +115,20 @@ fn each_reader_hears_an_answer_from_its_first_token_or_goes_on() {
         asked.token(token);
         ids.push(expect_token(&mut early, token));
         let mut late = Client::get(server.address(), &answer);
-        for heard in &TOKENS[..ids.len()] {
-            expect_token(&mut late, heard);
+        for received in &TOKENS[..ids.len()] {
+            expect_token(&mut late, received);
         }
     }
-    // In the middle, as after a cut, and with nothing missed.
+    // Resumed in the middle, as after a cut.
     let mut resumed: Vec<_> = (ids.iter().enumerate())
         .map(|(n, id)| (n + 1, resume(&server, &answer, id)))
         .collect();
     asked.token("The end.");
     asked.done();
     let last = expect_token(&mut early, "The end.");
-    expect_over(&server, &answer, &mut early, &last);
-    for (heard, client) in &mut resumed {
-        for token in TOKENS[*heard..].iter().chain(&["The end."]) {
+    expect_ended(&server, &answer, &mut early, &last);
+    for (received, client) in &mut resumed {
+        for token in TOKENS[*received..].iter().chain(&["The end."]) {
             expect_token(client, token);
         }
         assert_eq!(client.event(), None);
@@ -162,11 +162,11 @@ fn an_answer_needs_no_reader() {
     for _ in 0..1_000 {
         last = expect_token(&mut reader, "b");
     }
-    expect_over(&server, &answer, &mut reader, &last);
+    expect_ended(&server, &answer, &mut reader, &last);
 }
 
 #[test]
-fn answers_are_apart() {
+fn answers_are_independent() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (first, mut first_asked) = begin(&upstream, &server);
@@ -178,13 +178,13 @@ fn answers_are_apart() {
     let id = expect_token(&mut readers[0], "1");
     expect_token(&mut readers[1], "2");
     first_asked.done();
-    expect_over(&server, &first, &mut readers[0], &id);
+    expect_ended(&server, &first, &mut readers[0], &id);
     second_asked.token("3");
     expect_token(&mut readers[1], "3");
 }
 
 #[test]
-fn an_answer_without_tokens_is_over_at_once() {
+fn an_answer_without_tokens_ends_at_once() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (answer, asked) = begin(&upstream, &server);
@@ -195,7 +195,7 @@ fn an_answer_without_tokens_is_over_at_once() {
 }
 
 #[test]
-fn what_the_model_does_not_finish_has_failed() {
+fn an_answer_that_the_model_does_not_finish_has_failed() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let check = |what: &str, end: fn(Asked), tokens: &[&str]| {
@@ -207,7 +207,7 @@ fn what_the_model_does_not_finish_has_failed() {
         }
         let why = expect_failed(&server, &answer, &mut reader);
         eprintln!("{what}: {why}");
-        // Who comes later hears the same.
+        // A later reader receives the same.
         let mut late = Client::get(server.address(), &answer);
         for token in tokens {
             expect_token(&mut late, token);
@@ -228,7 +228,7 @@ fn what_the_model_does_not_finish_has_failed() {
     };
     check("ended without [DONE]", early, &["a"]);
     check("cut before the head", drop, &[]);
-    check("cut behind the head", |asked| drop(asked.open()), &[]);
+    check("cut after the head", |asked| drop(asked.open()), &[]);
     let garbage = |asked: Asked| {
         let mut asked = asked.open();
         asked.token("a");
@@ -249,8 +249,8 @@ fn what_the_model_does_not_finish_has_failed() {
 }
 
 #[test]
-fn a_model_that_is_not_there_has_failed() {
-    // Nobody listens there any more.
+fn a_model_that_cannot_be_reached_is_a_failed_answer() {
+    // A port without a listener.
     let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", closed.local_addr().expect("an address"));
     drop(closed);
@@ -263,7 +263,7 @@ fn a_model_that_is_not_there_has_failed() {
 }
 
 #[test]
-fn a_stopped_answer_says_so_and_its_model_is_left() {
+fn a_stopped_answer_reports_it_and_disconnects_from_the_model() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (answer, mut asked) = begin(&upstream, &server);
@@ -272,15 +272,15 @@ fn a_stopped_answer_says_so_and_its_model_is_left() {
     expect_token(&mut reader, "a");
     assert_eq!(delete(&server, &answer), 204);
     assert_eq!(expect_failed(&server, &answer, &mut reader), "stopped");
-    asked.expect_gone();
-    assert_eq!(delete(&server, &answer), 204, "once more");
+    asked.expect_disconnect();
+    assert_eq!(delete(&server, &answer), 204, "a second time");
     let mut late = Client::get(server.address(), &answer);
     expect_token(&mut late, "a");
     assert_eq!(expect_failed(&server, &answer, &mut late), "stopped");
 }
 
 #[test]
-fn to_stop_what_is_over_changes_nothing() {
+fn stopping_a_finished_answer_changes_nothing() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (answer, mut asked) = begin(&upstream, &server);
@@ -288,7 +288,7 @@ fn to_stop_what_is_over_changes_nothing() {
     asked.done();
     let mut reader = Client::get(server.address(), &answer);
     let last = expect_token(&mut reader, "a");
-    expect_over(&server, &answer, &mut reader, &last);
+    expect_ended(&server, &answer, &mut reader, &last);
     assert_eq!(delete(&server, &answer), 204);
     let mut late = Client::get(server.address(), &answer);
     expect_token(&mut late, "a");
@@ -300,7 +300,7 @@ fn delete(server: &Server, answer: &str) -> u16 {
 }
 
 #[test]
-fn what_is_unknown_is_a_404_and_what_is_no_question_a_400() {
+fn an_unknown_answer_is_a_404_and_an_invalid_question_a_400() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (answer, _asked) = begin(&upstream, &server);
@@ -342,7 +342,7 @@ fn what_is_unknown_is_a_404_and_what_is_no_question_a_400() {
 }
 
 #[test]
-fn of_too_many_answers_the_oldest_is_stopped_and_forgotten() {
+fn the_oldest_of_too_many_answers_is_stopped_and_forgotten() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (oldest, _asked) = begin(&upstream, &server);
@@ -351,15 +351,15 @@ fn of_too_many_answers_the_oldest_is_stopped_and_forgotten() {
     for n in 3..=101 {
         ask(&server, &n.to_string());
     }
-    let (said, _) = next(&mut reader).expect("last words");
-    assert_eq!(said, Err("stopped".to_owned()));
+    let (token, _) = next(&mut reader).expect("last words");
+    assert_eq!(token, Err("stopped".to_owned()));
     assert_eq!(reader.event(), None);
     assert_eq!(Client::get(server.address(), &oldest).status(), 404);
     assert_eq!(Client::get(server.address(), &second).status(), 200);
 }
 
 #[test]
-fn answers_say_their_last_words_when_the_server_ends() {
+fn answers_send_their_last_words_when_the_server_ends() {
     let upstream = Upstream::start();
     let server = start(&upstream.url());
     let (answer, mut asked) = begin(&upstream, &server);
@@ -369,8 +369,8 @@ fn answers_say_their_last_words_when_the_server_ends() {
             let mut reader = Client::get(server.address(), &answer);
             expect_token(&mut reader, "a");
             thread::spawn(move || {
-                let (said, _) = next(&mut reader).expect("last words");
-                assert_eq!(said, Err("stopped".to_owned()));
+                let (token, _) = next(&mut reader).expect("last words");
+                assert_eq!(token, Err("stopped".to_owned()));
                 assert_eq!(reader.event(), None);
             })
         })
@@ -378,13 +378,13 @@ fn answers_say_their_last_words_when_the_server_ends() {
     let took = server.end("TERM");
     eprintln!("it took {took:?}");
     for reader in readers {
-        reader.join().expect("a clean end behind the last words");
+        reader.join().expect("a clean end after the last words");
     }
-    asked.expect_gone();
+    asked.expect_disconnect();
 }
 
 #[test]
-fn without_a_model_one_is_made_up() {
+fn without_a_model_a_fake_one_answers() {
     let mut command = Command::new(PROGRAM);
     command.env_remove("UPSTREAM");
     let server = Server::start_command(command, 0);
@@ -392,11 +392,11 @@ fn without_a_model_one_is_made_up() {
     let mut reader = Client::get(server.address(), &answer);
     let mut text = String::new();
     let mut last = String::new();
-    while let Some((said, id)) = next(&mut reader) {
-        text += &said.expect("a token");
+    while let Some((token, id)) = next(&mut reader) {
+        text += &token.expect("a token");
         last = id;
     }
-    assert!(text.starts_with("I am made up, "), "{text}");
+    assert!(text.starts_with("I am a fake model, "), "{text}");
     assert_eq!(resume(&server, &answer, &last).status(), 204);
 }
 

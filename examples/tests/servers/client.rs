@@ -1,26 +1,26 @@
-//! A client of one request that reads what comes, chunk by chunk, and no faster than it is asked to.
+//! A client of one request. It reads the response chunk by chunk, only as the test asks for it.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What anything may take to come.
+/// The limit of each wait.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Client {
     connection: BufReader<TcpStream>,
-    /// Lower case.
+    /// The head of the response, in lower case.
     pub(crate) head: String,
-    /// What came of the stream, and is not taken yet.
+    /// Received blocks that the test has not taken.
     blocks: VecDeque<String>,
-    /// Of a block that has not come whole.
+    /// The beginning of a block that is incomplete.
     rest: String,
 }
 
 impl Client {
-    /// Sends this request and reads the head of the response; `request` is without its version, `headers`
-    /// are whole lines.
+    /// Sends this request and reads the head of the response. `request` has no version; `headers` are whole
+    /// lines.
     pub(crate) fn send(address: SocketAddr, request: &str, headers: &str, body: &[u8]) -> Self {
         let mut connection = TcpStream::connect(address).expect("the server accepts");
         connection
@@ -67,7 +67,7 @@ impl Client {
             .map(|(_, value)| value)
     }
 
-    /// The body of an answer that is no stream.
+    /// The body of an ordinary response.
     pub(crate) fn body(mut self) -> String {
         let length = self
             .header("content-length")
@@ -77,12 +77,12 @@ impl Client {
         String::from_utf8(body).expect("text")
     }
 
-    /// The next block of the stream, without its blank line; `None` at its clean end.
+    /// The next block of the stream, without its blank line. `None` at its clean end.
     pub(crate) fn block(&mut self) -> Option<String> {
         while self.blocks.is_empty() {
             let chunk = self.chunk();
             if chunk.is_empty() {
-                assert_eq!(self.rest, "", "what is left of a block");
+                assert_eq!(self.rest, "", "an incomplete block at the end");
                 return None;
             }
             self.rest.push_str(&chunk);
@@ -93,7 +93,7 @@ impl Client {
         self.blocks.pop_front()
     }
 
-    /// The next block that is no checkpoint, an id alone.
+    /// The next block that is not a checkpoint, which is an ID alone.
     pub(crate) fn event(&mut self) -> Option<String> {
         loop {
             let block = self.block()?;
@@ -103,7 +103,7 @@ impl Client {
         }
     }
 
-    /// The next chunk; the last one is empty, and what is cut panics.
+    /// The next chunk. The last chunk is empty. Panics if the stream is cut.
     pub(crate) fn chunk(&mut self) -> String {
         let size = self.line();
         let size = usize::from_str_radix(size.trim_end(), 16);

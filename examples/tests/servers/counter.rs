@@ -1,4 +1,4 @@
-//! `axum_counter`, and `hyper_bare`, which counts the same.
+//! `axum_counter`, and `hyper_bare`, which counts alike.
 
 use std::net::SocketAddr;
 
@@ -16,12 +16,12 @@ fn check(address: SocketAddr, last_event_id: Option<&str>, first: u64) {
     assert_eq!(client.header("content-type"), Some("text/event-stream"));
     for n in first..first + 2 {
         let expected = format!("data: {n}\nid: {n}");
-        let heard = client.block().expect("a number");
-        assert_eq!(sorted(&heard), sorted(&expected), "after {last_event_id:?}");
+        let block = client.block().expect("a number");
+        assert_eq!(sorted(&block), sorted(&expected), "after {last_event_id:?}");
     }
 }
 
-/// The order of fields means nothing.
+/// The order of fields has no meaning.
 fn sorted(block: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = block.lines().collect();
     lines.sort_unstable();
@@ -29,7 +29,7 @@ fn sorted(block: &str) -> Vec<&str> {
 }
 
 #[test]
-fn counters_go_on_after_the_last_event_id_and_else_count_from_0() {
+fn counters_resume_after_the_last_event_id_and_otherwise_start_at_0() {
     for program in COUNTERS {
         let server = Server::start(program, 0);
         let address = server.address();
@@ -50,13 +50,13 @@ fn counters_go_on_after_the_last_event_id_and_else_count_from_0() {
         ] {
             check(address, Some(garbage), 0);
         }
-        // Who is where counts for each client alone.
+        // Each client has its own count.
         check(address, None, 0);
     }
 }
 
 #[test]
-fn counters_have_nothing_elsewhere() {
+fn counters_answer_404_on_other_paths() {
     for program in COUNTERS {
         let server = Server::start(program, 0);
         assert_eq!(Client::get(server.address(), "/").status(), 404);

@@ -1,4 +1,4 @@
-//! Each server ends on time, whatever its clients do, and tells those who listen.
+//! Each server ends on time, whatever its clients do, and sends a time to reconnect to those that read.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -65,12 +65,12 @@ fn check(program: &str, signal: &str, request: &str) {
     } else {
         b""
     };
-    // Of `progress`; nothing elsewhere.
+    // A job for `progress`; a 404 on the other servers.
     Client::send(address, "POST /jobs", "", b"");
     let stalled: Vec<TcpStream> = (0..STALLED)
         .map(|_| stall(address, request, body))
         .collect();
-    let rude = [raw(address, b""), raw(address, b"GET /eve")];
+    let incomplete = [raw(address, b""), raw(address, b"GET /eve")];
     let mut live = Client::send(address, request, "", body);
     live.block().expect("an event");
     let live = thread::spawn(move || {
@@ -82,15 +82,15 @@ fn check(program: &str, signal: &str, request: &str) {
     });
     let took = server.end(signal);
     eprintln!("{program} took {took:?}");
-    let last = live.join().expect("a clean end").expect("a last word");
+    let last = live.join().expect("a clean end").expect("a last event");
     let retry = last.strip_prefix("retry: ").and_then(|ms| ms.parse().ok());
-    let is_told = retry.is_some_and(|ms: u32| (1000..=5000).contains(&ms));
-    assert!(is_told, "the last word of {program} is {last:?}");
-    assert!(TcpStream::connect(address).is_err(), "who listens there?");
-    drop((stalled, rude));
+    let is_in_range = retry.is_some_and(|ms: u32| (1000..=5000).contains(&ms));
+    assert!(is_in_range, "the last event of {program} is {last:?}");
+    assert!(TcpStream::connect(address).is_err(), "the port is open");
+    drop((stalled, incomplete));
 }
 
-/// A client that reads nothing but the status.
+/// A client that reads only the status.
 fn stall(address: SocketAddr, request: &str, body: &[u8]) -> TcpStream {
     let length = body.len();
     let head = format!("{request} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");

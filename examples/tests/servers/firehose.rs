@@ -1,4 +1,4 @@
-//! `firehose`.
+//! `firehose`: stalled clients, and complete events.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ const STALLED: usize = 100;
 const MEGABYTES: usize = 64;
 
 #[test]
-fn a_stalled_client_slows_nobody_and_holds_little() {
+fn a_stalled_client_delays_no_other_and_holds_little_memory() {
     let server = Server::start(env!("CARGO_BIN_EXE_firehose"), 0);
     let mut client = Client::get(server.address(), "/events");
     read_megabytes(&mut client, 1);
@@ -22,15 +22,15 @@ fn a_stalled_client_slows_nobody_and_holds_little() {
     }
     if let (Some(before), Some(after)) = (before, memory(&server)) {
         let each = after.saturating_sub(before) / STALLED;
-        eprintln!("a stalled client holds {each} bytes of the server's");
-        // The queue's 64 KiB share one batch; the rest is the connection's.
+        eprintln!("a stalled client holds {each} bytes");
+        // The queue's 64 KiB share one batch; the rest belongs to the connection.
         assert!(each < 64 * 1024, "a stalled client holds {each} bytes");
     }
     drop(stalled);
 }
 
 #[test]
-fn what_comes_is_whole_and_in_order() {
+fn events_are_complete_and_in_order() {
     let server = Server::start(env!("CARGO_BIN_EXE_firehose"), 0);
     let mut client = Client::get(server.address(), "/events");
     for n in (0..256).cycle().take(10_000) {
@@ -42,7 +42,7 @@ fn what_comes_is_whole_and_in_order() {
     }
 }
 
-/// Opens a stream, and reads nothing but its first bytes.
+/// Opens a stream, and reads only its first bytes.
 fn stall(server: &Server) -> TcpStream {
     let mut connection = TcpStream::connect(server.address()).expect("the server accepts");
     connection
@@ -52,7 +52,7 @@ fn stall(server: &Server) -> TcpStream {
     connection
 }
 
-/// The bytes that the server's process holds, where the system tells.
+/// The resident memory of the server's process, if the system reports it.
 fn memory(server: &Server) -> Option<usize> {
     let status = fs::read_to_string(format!("/proc/{}/status", server.process.id())).ok()?;
     let line = status

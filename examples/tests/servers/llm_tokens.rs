@@ -1,4 +1,4 @@
-//! `llm_tokens`.
+//! `llm_tokens`: the protocol of chat completions.
 
 use std::net::SocketAddr;
 
@@ -16,22 +16,22 @@ fn start() -> Server {
 fn ask(address: SocketAddr, stream: &Value) -> Client {
     let messages = json!([{ "role": "user", "content": "Who are you?" }]);
     let question = json!({ "model": "made-up", "messages": messages, "stream": stream });
-    // The type is wrong, and no `Accept` is said, as by many a client.
+    // A wrong type and no `Accept`, as many clients send it.
     let headers = "Content-Type: text/plain\r\n";
     Client::send(address, PATH, headers, question.to_string().as_bytes())
 }
 
 #[test]
-fn an_answer_comes_token_by_token_and_ends_with_done() {
+fn an_answer_is_sent_token_by_token_and_ends_with_done() {
     let server = start();
     let mut client = ask(server.address(), &json!(true));
     assert_eq!(client.status(), 200);
     assert_eq!(client.header("content-type"), Some("text/event-stream"));
     let mut chunks: Vec<Value> = Vec::new();
     while let Some(block) = client.block() {
-        let data = block.strip_prefix("data: ").expect("data alone");
+        let data = block.strip_prefix("data: ").expect("only data");
         if data == "[DONE]" {
-            assert_eq!(client.block(), None, "what comes after [DONE]");
+            assert_eq!(client.block(), None, "an event after [DONE]");
             break;
         }
         chunks.push(serde_json::from_str(data).expect("JSON"));
@@ -61,13 +61,13 @@ fn an_answer_comes_token_by_token_and_ends_with_done() {
         })
         .collect();
     assert!(
-        before.len() > 10 && tokens.starts_with("I am made up"),
+        before.len() > 10 && tokens.starts_with("I am a fake model"),
         "{tokens:?}"
     );
 }
 
 #[test]
-fn an_answer_that_is_not_to_be_streamed_comes_whole() {
+fn an_answer_without_stream_is_sent_whole() {
     let server = start();
     for stream in [json!(false), json!(null)] {
         let client = ask(server.address(), &stream);
@@ -87,7 +87,7 @@ fn an_answer_that_is_not_to_be_streamed_comes_whole() {
 }
 
 #[test]
-fn what_is_no_question_is_a_400_before_anything_opens() {
+fn an_invalid_question_is_a_400_before_the_stream_opens() {
     let server = start();
     let bodies: &[&[u8]] = &[
         b"",
@@ -138,7 +138,7 @@ fn what_is_no_question_is_a_400_before_anything_opens() {
 }
 
 #[test]
-fn only_a_post_asks() {
+fn only_post_is_allowed() {
     let server = start();
     assert_eq!(
         Client::get(server.address(), "/v1/chat/completions").status(),

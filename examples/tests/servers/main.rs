@@ -1,10 +1,10 @@
-//! Each example server does what it says it does, over bare sockets.
+//! The example servers over bare sockets: answers, pages and shutdown.
 
 #![cfg(unix)]
-#![expect(clippy::panic, reason = "how a test says what is wrong")]
+#![expect(clippy::panic, reason = "a test fails by a panic")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "whole processes run on the machine's clock"
+    reason = "the servers run on the machine's clock"
 )]
 
 mod answers;
@@ -16,6 +16,7 @@ mod firehose;
 mod llm_tokens;
 mod progress;
 mod replay;
+mod tickets;
 
 #[path = "../real_clients/cutter.rs"]
 mod cutter;

@@ -1,4 +1,4 @@
-//! `progress`; its page is opened by the browser of `real_clients`.
+//! `progress`: jobs and their updates. `real_clients` opens its page in a browser.
 
 use serde_json::Value;
 
@@ -9,14 +9,14 @@ fn start() -> Server {
     Server::start(env!("CARGO_BIN_EXE_progress"), 0)
 }
 
-/// Starts a job, and says where it is followed.
+/// Starts a job, and returns the path of its stream.
 fn start_job(server: &Server) -> String {
     let started = Client::send(server.address(), "POST /jobs", "", b"");
     assert_eq!(started.status(), 201);
-    started.header("location").expect("a place").to_owned()
+    started.header("location").expect("a location").to_owned()
 }
 
-/// The next percentage; `None` once the job is done.
+/// The next percentage. `None` when the job is done.
 fn percent(client: &mut Client) -> Option<u64> {
     let block = client.block().expect("an update before the end");
     let (name, data) = block.split_once('\n').expect("two fields");
@@ -31,21 +31,21 @@ fn percent(client: &mut Client) -> Option<u64> {
 }
 
 #[test]
-fn who_comes_late_hears_first_where_a_job_stands() {
+fn a_late_client_first_receives_the_current_progress() {
     let server = start();
     let job = start_job(&server);
     let mut early = Client::get(server.address(), &job);
-    let mut stands = percent(&mut early).expect("progress");
-    while stands < 30 {
+    let mut current = percent(&mut early).expect("progress");
+    while current < 30 {
         let next = percent(&mut early).expect("progress");
-        assert!(next > stands, "{next} % after {stands} %");
-        stands = next;
+        assert!(next > current, "{next} % after {current} %");
+        current = next;
     }
     let mut late = Client::get(server.address(), &job);
-    assert!(percent(&mut late).expect("progress") >= stands);
+    assert!(percent(&mut late).expect("progress") >= current);
     for client in [&mut early, &mut late] {
         while percent(client).is_some() {}
-        assert_eq!(client.block(), None, "what comes after the end");
+        assert_eq!(client.block(), None, "an event after the end");
     }
     let mut too_late = Client::get(server.address(), &job);
     assert_eq!(percent(&mut too_late), None);
@@ -53,7 +53,7 @@ fn who_comes_late_hears_first_where_a_job_stands() {
 }
 
 #[test]
-fn jobs_are_apart_and_unknown_ones_a_404() {
+fn jobs_are_independent_and_unknown_jobs_are_a_404() {
     let server = start();
     let first = start_job(&server);
     let mut client = Client::get(server.address(), &first);

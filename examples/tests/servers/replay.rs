@@ -1,4 +1,4 @@
-//! `replay`: nothing is lost, nothing comes twice, and what cannot be resumed is told.
+//! `replay`: no event is lost or repeated, and an ID that cannot be resumed is reported by a gap.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::server::Server;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_replay");
 
-/// How many events the example keeps.
+/// The number of events that the example keeps.
 const KEPT: u64 = 1_000;
 
 #[tokio::test]
-async fn our_client_hears_each_number_once_over_many_cuts() {
+async fn our_client_receives_each_number_once_over_many_cuts() {
     let server = Server::start(PROGRAM, 0);
     let cutter = Cutter::start(server.address(), 600);
     let (client, gaps) = client();
@@ -35,7 +35,7 @@ async fn our_client_hears_each_number_once_over_many_cuts() {
 }
 
 #[tokio::test]
-async fn our_client_tells_each_gap_and_goes_on() {
+async fn our_client_reports_each_gap_and_continues() {
     let server = Server::start(PROGRAM, 0);
     let url = format!("http://{}/feed", server.address());
     let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
@@ -51,29 +51,29 @@ async fn our_client_tells_each_gap_and_goes_on() {
         let mut session = session.expect("a stream");
         let first = next_number(&mut session).await;
         assert_eq!(next_number(&mut session).await, first + 1);
-        assert_eq!(told(&gaps), [(Some(id), reason)]);
+        assert_eq!(reported(&gaps), [(Some(id), reason)]);
     }
 }
 
 #[tokio::test]
-async fn our_client_is_told_of_a_restart() {
+async fn our_client_reports_a_restart() {
     let server = Server::start(PROGRAM, 0);
     let port = server.address().port();
     let (client, gaps) = client();
     let url = format!("http://{}/feed", server.address());
     let mut session = client.get(url).open().await.expect("a stream");
     let mut last = next_number(&mut session).await;
-    // All that is sent until it ends is heard, and no number twice; then it counts anew.
+    // The client receives all numbers until the server ends, each once; then the numbers start again.
     server.end("TERM");
     let _restarted = Server::start(PROGRAM, port);
-    while told(&gaps).is_empty() {
-        let heard = session.last_event_id().map(ToString::to_string);
+    while reported(&gaps).is_empty() {
+        let last_id = session.last_event_id().map(ToString::to_string);
         let n = next_number(&mut session).await;
-        if told(&gaps).is_empty() {
+        if reported(&gaps).is_empty() {
             assert_eq!(n, last + 1);
             last = n;
         } else {
-            assert_eq!(told(&gaps), [(heard, GapReason::Epoch)]);
+            assert_eq!(reported(&gaps), [(last_id, GapReason::Epoch)]);
             assert_eq!(next_number(&mut session).await, n + 1);
         }
     }
@@ -81,26 +81,26 @@ async fn our_client_is_told_of_a_restart() {
 
 type Gaps = Arc<Mutex<Vec<Gap>>>;
 
-/// A client that comes back at once, and the gaps that it tells.
+/// A client that reconnects at once, and the gaps that it reports.
 fn client() -> (SseClient, Gaps) {
     let gaps = Gaps::default();
-    let told = Arc::clone(&gaps);
+    let reported = Arc::clone(&gaps);
     let client = tidings::client()
         .reconnect(Reconnect::standard().multiplier(1))
         .reconnection_time(Duration::from_millis(1))
         .gaps(true)
         .on_lifecycle(move |lifecycle| {
             if let Lifecycle::Gap(gap) = lifecycle {
-                told.lock().expect("no panic").push(gap.clone());
+                reported.lock().expect("no panic").push(gap.clone());
             }
         });
     (client, gaps)
 }
 
-fn told(gaps: &Gaps) -> Vec<(Option<String>, GapReason)> {
+fn reported(gaps: &Gaps) -> Vec<(Option<String>, GapReason)> {
     let gaps = gaps.lock().expect("no panic");
-    let told = gaps.iter().map(|gap| (gap.requested.clone(), gap.reason));
-    told.collect()
+    let reported = gaps.iter().map(|gap| (gap.requested.clone(), gap.reason));
+    reported.collect()
 }
 
 async fn next_number(session: &mut Session) -> u64 {
@@ -110,7 +110,7 @@ async fn next_number(session: &mut Session) -> u64 {
 }
 
 #[test]
-fn who_comes_back_by_header_or_by_query_hears_what_follows() {
+fn a_client_resumes_by_header_or_by_query() {
     let server = Server::start(PROGRAM, 0);
     let mut client = Client::get(server.address(), "/feed");
     let (mut id, mut last) = next_event(&mut client);
@@ -129,7 +129,7 @@ fn who_comes_back_by_header_or_by_query_hears_what_follows() {
 }
 
 #[test]
-fn a_feed_is_an_event_stream_and_nothing_else_is_there() {
+fn a_feed_is_an_event_stream_and_other_paths_are_a_404() {
     let server = Server::start(PROGRAM, 0);
     let client = Client::get(server.address(), "/feed");
     assert_eq!(client.status(), 200);
@@ -140,7 +140,7 @@ fn a_feed_is_an_event_stream_and_nothing_else_is_there() {
 }
 
 #[test]
-fn an_id_that_is_no_position_is_told() {
+fn an_id_that_is_not_a_position_is_reported() {
     let server = Server::start(PROGRAM, 0);
     for id in [
         "nonsense",
@@ -158,7 +158,7 @@ fn an_id_that_is_no_position_is_told() {
 }
 
 #[test]
-fn an_id_of_another_run_or_with_another_check_is_told() {
+fn an_id_of_another_run_or_with_another_check_is_reported() {
     let server = Server::start(PROGRAM, 0);
     let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
     let (place, check) = id.rsplit_once('.').expect("three parts");
@@ -173,7 +173,7 @@ fn an_id_of_another_run_or_with_another_check_is_told() {
 }
 
 #[test]
-fn an_id_that_is_still_to_come_is_told() {
+fn an_id_past_the_end_is_reported() {
     let server = Server::start(PROGRAM, 0);
     let (id, _) = next_event(&mut Client::get(server.address(), "/feed"));
     let epoch = id.split('.').next().expect("three parts");
@@ -182,29 +182,29 @@ fn an_id_that_is_still_to_come_is_told() {
 }
 
 #[test]
-fn who_was_away_for_too_long_is_told_how_much_it_missed() {
+fn a_client_that_was_away_too_long_receives_how_much_it_missed() {
     let server = Server::start(PROGRAM, 0);
     let mut steady = Client::get(server.address(), "/feed");
     let (id, n) = next_event(&mut steady);
-    let mut stands = n;
-    while stands < n + KEPT / 2 {
-        stands = next_event(&mut steady).1;
+    let mut newest = n;
+    while newest < n + KEPT / 2 {
+        newest = next_event(&mut steady).1;
     }
     assert_eq!(
         next_event(&mut resume(&server, &id)).1,
         n + 1,
         "within what is kept"
     );
-    while stands < n + KEPT + 50 {
-        stands = next_event(&mut steady).1;
+    while newest < n + KEPT + 50 {
+        newest = next_event(&mut steady).1;
     }
     let mut client = resume(&server, &id);
     let gap = expect_gap(&mut client, &id, GapReason::Trimmed);
     let (_, oldest) = next_event(&mut client);
     assert_eq!(gap.missed, Some(oldest - n - 1), "{gap:?}");
     assert!(
-        (stands - oldest).abs_diff(KEPT) < 50,
-        "{oldest} of {stands}"
+        (newest - oldest).abs_diff(KEPT) < 50,
+        "{oldest} of {newest}"
     );
     assert_eq!(next_event(&mut client).1, oldest + 1);
 }
@@ -214,7 +214,7 @@ fn resume(server: &Server, id: &str) -> Client {
     Client::send(server.address(), "GET /feed", &header, b"")
 }
 
-/// The stream begins with a gap, goes on from the id it names, and is resumed from there.
+/// The stream begins with a gap, and continues after the ID that the gap names.
 fn expect_gap(client: &mut Client, requested: &str, reason: GapReason) -> Gap {
     let block = client.block().expect("a gap");
     assert_eq!(field(&block, "event"), Some("gap"), "{block}");

@@ -1,4 +1,4 @@
-//! What a client says it hears, and when.
+//! `Output`: the lines that a client prints or posts, and when.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 
 use crate::DEADLINE;
 
-/// The example waits a second between two events; half of it is left to a busy machine.
+/// The example waits a second between two events. A busy machine may shorten the gap by half.
 const LEAST_GAP: Duration = Duration::from_millis(500);
 
 const EVENTS: usize = 6;
 
-pub(crate) type Word = (Instant, String);
+pub(crate) type Line = (Instant, String);
 
-pub(crate) struct Heard {
+pub(crate) struct Output {
     client: String,
-    words: Receiver<Word>,
+    lines: Receiver<Line>,
     deadline: Instant,
 }
 
-impl Heard {
-    pub(crate) fn new(client: &str, words: Receiver<Word>) -> Self {
+impl Output {
+    pub(crate) fn new(client: &str, lines: Receiver<Line>) -> Self {
         Self {
             client: client.to_owned(),
-            words,
+            lines,
             deadline: Instant::now() + DEADLINE,
         }
     }
 
-    pub(crate) fn expect(&self, word: &str) -> Instant {
+    pub(crate) fn expect(&self, line: &str) -> Instant {
         let client = &self.client;
-        let (at, heard) = self
+        let (at, received) = self
             .next()
-            .unwrap_or_else(|| panic!("{client} ended before it heard {word:?}"));
-        assert_eq!(heard, word, "what {client} heard");
+            .unwrap_or_else(|| panic!("{client} ended before the line {line:?}"));
+        assert_eq!(received, line, "the next line of {client}");
         at
     }
 
-    /// All of the example's, each when it was sent and not with the last.
+    /// All events of the example, each at the time it was sent.
     pub(crate) fn expect_events(&self, prefix: &str) {
         let at: Vec<Instant> = (0..EVENTS)
             .map(|n| self.expect(&format!("{prefix}this is SSE #{n}")))
@@ -48,42 +48,42 @@ impl Heard {
             let client = &self.client;
             assert!(
                 gap >= LEAST_GAP,
-                "{client} heard #{n} {gap:?} after the one before"
+                "{client} received #{n} {gap:?} after the one before"
             );
         }
     }
 
     pub(crate) fn expect_any(&self) -> String {
-        let word = self.next();
-        word.unwrap_or_else(|| panic!("{} ended early", self.client))
+        let line = self.next();
+        line.unwrap_or_else(|| panic!("{} ended early", self.client))
             .1
     }
 
     pub(crate) fn expect_end(&self) {
-        let word = self.next();
-        assert!(word.is_none(), "{} also heard {word:?}", self.client);
+        let line = self.next();
+        assert!(line.is_none(), "{} also printed {line:?}", self.client);
     }
 
-    fn next(&self) -> Option<Word> {
+    fn next(&self) -> Option<Line> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        match self.words.recv_timeout(left) {
-            Ok(word) => Some(word),
+        match self.lines.recv_timeout(left) {
+            Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
             Err(RecvTimeoutError::Timeout) => panic!("{} took over {DEADLINE:?}", self.client),
         }
     }
 }
 
-/// One by one: half of what came may be late, and close to the next.
+/// The events arrived one by one: at least half of the gaps are this long.
 pub(crate) fn assert_apart(at: &[Instant], least: Duration) {
     let mut gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_unstable();
-    assert!(gaps[gaps.len() / 2] >= least, "in lumps: {gaps:?}");
+    assert!(gaps[gaps.len() / 2] >= least, "in bursts: {gaps:?}");
 }
 
-/// The lines of `output` that begin with `prefix`, as they come.
-pub(crate) fn lines(output: impl Read + Send + 'static, prefix: &str) -> Receiver<Word> {
-    let (sender, words) = channel();
+/// The lines of `output` that begin with `prefix`, as they arrive.
+pub(crate) fn lines(output: impl Read + Send + 'static, prefix: &str) -> Receiver<Line> {
+    let (sender, lines) = channel();
     let prefix = prefix.to_owned();
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -92,5 +92,5 @@ pub(crate) fn lines(output: impl Read + Send + 'static, prefix: &str) -> Receive
             }
         }
     });
-    words
+    lines
 }

@@ -1,4 +1,4 @@
-// Prints what the EventSource of npm hears from the address that it is given, as hear.html tells it.
+// Prints the events that npm's EventSource receives from the URL in its argument, in the format of report_events.html.
 import { EventSource } from "eventsource";
 
 const source = new EventSource(process.argv[1]);
