@@ -37,7 +37,7 @@ pub trait Feed: Send {
     /// the last checkpoint has the same ID.
     ///
     /// A session sends it alone, when it opens and with its heartbeats. So a client has an ID even before
-    /// the first event, and a client on a quiet channel does not replay events that it skipped.
+    /// the first event, and a client that receives few events does not replay from an old one.
     fn checkpoint(&mut self) -> Option<EventId>;
 }
 

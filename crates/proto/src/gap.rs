@@ -9,7 +9,7 @@ use crate::{Event, EventId, EventName};
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum GapReason {
-    /// Another log issued the ID, or the log has lost its old entries.
+    /// The log is not the one that issued the ID, or its entries are no longer the same.
     Epoch,
     /// The ID is after the end of the log.
     Future,

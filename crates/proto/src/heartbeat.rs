@@ -12,9 +12,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// An event or comment that a server sends at intervals while a session is open.
 ///
-/// Default: the comment `heartbeat` after each 15 s of silence. Proxies
-/// that cut connections after 30 or 60 s of silence then keep them, and an `EventSource` ignores
-/// comments.
+/// Default: the comment `heartbeat` after each 15 s in which the server sends nothing. Proxies that cut
+/// connections after 30 or 60 s of silence then keep them, and an `EventSource` ignores comments.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,8 +49,8 @@ impl Heartbeat {
         self
     }
 
-    /// A function that makes the event to send. It is called for each heartbeat. If it returns an
-    /// event without any field, that heartbeat sends nothing.
+    /// A function that makes the event to send. It is called for each heartbeat. If its result is empty,
+    /// that heartbeat sends nothing.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,9 +64,9 @@ impl Heartbeat {
     #[must_use]
     pub fn with<E: Into<EncodedEvents>>(
         mut self,
-        provider: impl Fn() -> E + Send + Sync + 'static,
+        function: impl Fn() -> E + Send + Sync + 'static,
     ) -> Self {
-        self.beat = HeartbeatEvent(Source::Provider(Arc::new(move || provider().into())));
+        self.beat = HeartbeatEvent(Source::Function(Arc::new(move || function().into())));
         self
     }
 
@@ -93,7 +92,7 @@ pub struct HeartbeatEvent(Source);
 #[derive(Clone)]
 enum Source {
     Event(EncodedEvents),
-    Provider(Arc<dyn Fn() -> EncodedEvents + Send + Sync>),
+    Function(Arc<dyn Fn() -> EncodedEvents + Send + Sync>),
 }
 
 impl HeartbeatEvent {
@@ -102,7 +101,7 @@ impl HeartbeatEvent {
     pub fn encode(&self) -> EncodedEvents {
         match &self.0 {
             Source::Event(event) => event.clone(),
-            Source::Provider(provider) => provider(),
+            Source::Function(function) => function(),
         }
     }
 }
@@ -111,7 +110,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Event(event) => event.fmt(f),
-            Self::Provider(_) => f.write_str("Provider"),
+            Self::Function(_) => f.write_str("Function"),
         }
     }
 }

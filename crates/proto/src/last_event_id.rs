@@ -17,7 +17,7 @@ enum IdStorage {
     Unset,
     /// The ID is in `text`. Most IDs belong to one event, so the first event gets a copy.
     Text,
-    /// The ID is in `text`, and one event has a copy. The next event shares one with later events.
+    /// The ID is in `text`, and one event has a copy. If another event needs it, it becomes shared.
     Copied,
     /// The ID is shared with events.
     Shared(EventId),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::instant::FOR_EVER;
+use crate::instant::MAX_WAIT;
 
 /// The reconnection time before the server sends one: 3 s.
 ///
@@ -259,7 +259,7 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim_matches([' ', '\t']);
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that overflows is a long time, to which other times can still be added.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(FOR_EVER));
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)).min(MAX_WAIT));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -408,7 +408,7 @@ mod tests {
         };
         check("120", Some(120));
         check(" 0 ", Some(0));
-        check("99999999999999999999999", Some(FOR_EVER.as_secs()));
+        check("99999999999999999999999", Some(MAX_WAIT.as_secs()));
         check("Sun, 06 Nov 1994 08:49:47 GMT", Some(10));
         check("Sunday, 06-Nov-94 08:49:47 GMT", Some(10));
         check("Sun Nov  6 08:49:37 1994", Some(0));

@@ -93,7 +93,7 @@ impl SessionState {
 
     /// Starts this heartbeat in place of the previous one, and returns the previous one.
     ///
-    /// The caller drops that where it suits, because its function can run code of its own then.
+    /// The caller decides where to drop the previous one, because a drop of its function can run any code.
     pub fn handle_heartbeat(&mut self, heartbeat: Heartbeat, now: Instant) -> Option<Heartbeat> {
         let running = Box::new(RunningHeartbeat::new(heartbeat, now));
         let previous = self.heartbeat.replace(running);
