@@ -98,8 +98,8 @@ impl Hub {
     /// Subscribes to one channel.
     ///
     /// Without a last event ID, a subscriber receives only new events, unless you configure the
-    /// [`Subscription`] otherwise. New means published after this call: an event that is published
-    /// between this call and the first poll is delivered.
+    /// [`Subscription`] otherwise. New means published after this call: an event that this hub
+    /// publishes between this call and the first poll is delivered.
     ///
     /// The name may come from a client. A name that is not valid, including a pattern such as
     /// `rooms/*`, fails when the subscription opens, and a server answers 400.
@@ -232,7 +232,7 @@ impl HubBuilder {
 
     /// Sets a closure that is called whenever a subscription has opened or closed. Default: none.
     ///
-    /// It runs on the task of the subscriber, so it must be quick and must not block. Two calls
+    /// It runs where the subscription is polled or dropped, so it must be quick and must not block. Two calls
     /// that happen at the same time may arrive in either order.
     pub fn on_presence(mut self, hook: impl Fn(&Presence) + Send + Sync + 'static) -> Self {
         self.presences = Presences::new(Some(Box::new(hook)));

@@ -115,9 +115,9 @@
 //! # drop(chat(Hub::in_memory()));
 //! ```
 //!
-//! [`HubBuilder::on_presence`] reports who joins and leaves, [`Channel::subscriber_count`] returns
-//! how many subscribers there are, and a [`Grant`] limits which channels a client may subscribe to,
-//! and for how long.
+//! [`HubBuilder::on_presence`] reports each subscriber that joins or leaves,
+//! [`Channel::subscriber_count`] returns how many there are, and a [`Grant`] limits which channels a
+//! client may subscribe to, and for how long.
 //!
 //! # A feed that resumes
 //! Resuming needs no code. A client that reconnects sends the ID of its last event, in the
@@ -129,10 +129,8 @@
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use tidings_axum::SseRequest;
+//! use tidings_axum::{Heartbeat, SessionOptions, SseRequest};
 //! use tidings_hub::Hub;
-//! use tidings_proto::Heartbeat;
-//! use tidings_server::SessionOptions;
 //!
 //! fn feed(hub: Hub) -> Router {
 //!     let listen = async move |request: SseRequest| {
@@ -320,6 +318,7 @@ pub use slow_reader::SlowReader;
 pub use subscribe_error::{SubscribeError, SubscribeErrorKind};
 pub use subscription::Subscription;
 pub use subscription_stream::SubscriptionStream;
+#[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, EntryCheck, Epoch, Event, EventId, EventName, Feed, FeedError, FeedErrorKind,
     Gap, GapReason, Opened, Position,

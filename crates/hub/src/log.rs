@@ -9,7 +9,7 @@ use tidings_proto::{EntryCheck, Epoch};
 
 use crate::{ChannelName, Draft, Entry, LogError, Pattern};
 
-/// How long a log remembers the key of an append, at least: 2 minutes.
+/// How long a log remembers the key of an append: 2 minutes.
 ///
 /// Until then, a repeat of the key returns the place of the first append.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(120);

@@ -47,7 +47,10 @@ impl ChannelName {
     /// If the text breaks a rule for names.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        assert!(Fault::find(text).is_none(), "invalid channel name");
+        assert!(
+            Fault::find(text).is_none(),
+            "a channel name is 1 to 255 bytes of A-Z a-z 0-9 _ - . ~ : in segments separated by /"
+        );
         Self(Text::from_static(text))
     }
 

@@ -55,7 +55,10 @@ impl Pattern {
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
         let (name, is_below) = split(text);
-        assert!(Fault::find(name).is_none(), "invalid pattern");
+        assert!(
+            Fault::find(name).is_none(),
+            "a pattern is a channel name, with or without /* after it"
+        );
         Self(if is_below {
             Shape::Below(Text::from_static(text))
         } else {

@@ -48,15 +48,28 @@ impl Publish {
     /// A key has 1 to 255 bytes; any other fails with
     /// [`PublishErrorKind::InvalidKey`](crate::PublishErrorKind::InvalidKey). Set it before the
     /// first poll; later, it has no effect.
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// let first = hub.publish("orders", Event::new("17")).key("order-17").await?;
+    /// let repeat = hub.publish("orders", Event::new("17")).key("order-17").await?;
+    /// assert_eq!(first, repeat);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         let key = key.as_ref();
-        if let Stage::New(draft) = &mut self.stage
-            && let Ok(Draft { key: slot, .. }) = draft
+        if let Stage::New(drafted) = &mut self.stage
+            && let Ok(draft) = drafted
         {
             if key.is_empty() || key.len() > MAX_KEY_BYTES {
-                *draft = Err(PublishFailure::Key { bytes: key.len() }.into());
+                *drafted = Err(PublishFailure::Key { bytes: key.len() }.into());
             } else {
-                *slot = Some(key.into());
+                draft.key = Some(key.into());
             }
         }
         self

@@ -131,11 +131,18 @@ impl fmt::Display for PublishError {
             }
             PublishFailure::Ended => f.write_str("the channel has ended"),
             PublishFailure::Draining => f.write_str("the hub is drained and accepts no events"),
-            PublishFailure::NoRuntime => f.write_str("a hub needs a tokio runtime"),
+            PublishFailure::NoRuntime => {
+                f.write_str("a hub needs a tokio runtime: use it inside of one")
+            }
             PublishFailure::Unconfirmed => f.write_str(
                 "the log did not confirm the event, which may have been published or not",
             ),
-            PublishFailure::Log(_) => f.write_str("the log did not accept the event"),
+            PublishFailure::Log(error) => f.write_str(match error.kind() {
+                LogErrorKind::TooLarge | LogErrorKind::Refused => {
+                    "the log did not accept the event"
+                }
+                _ => "the log failed before it confirmed the event",
+            }),
         }
     }
 }

@@ -49,6 +49,19 @@ impl SlowReader {
     /// 65,536 events and 16 MiB of them, and at least one; beyond that it leaves out the oldest.
     /// Without a [`max_lag`](crate::Subscription::max_lag), it acts like
     /// [`skip_to_gap`](Self::skip_to_gap).
+    ///
+    /// ```
+    /// use tidings_hub::{Hub, SlowReader};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let hub = Hub::in_memory();
+    /// // The name of an event is the share.
+    /// let by_name = SlowReader::latest_by(|event| event.event.as_ref().map(ToString::to_string));
+    /// let prices = hub.subscribe("prices").max_lag(1_000).slow_reader(by_name);
+    /// # drop(prices);
+    /// # }
+    /// ```
     #[must_use]
     pub fn latest_by(key: impl Fn(&Event) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Policy::LatestByKey(Arc::new(key)))

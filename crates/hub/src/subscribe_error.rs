@@ -123,7 +123,9 @@ impl fmt::Display for SubscribeError {
             SubscribeFailure::Draining => {
                 f.write_str("the hub is drained and accepts no subscriptions")
             }
-            SubscribeFailure::NoRuntime => f.write_str("a hub needs a tokio runtime"),
+            SubscribeFailure::NoRuntime => {
+                f.write_str("a hub needs a tokio runtime: use it inside of one")
+            }
             SubscribeFailure::Log(_) => f.write_str("the log cannot be read"),
             SubscribeFailure::Snapshot(_) => f.write_str("the snapshot failed"),
         }

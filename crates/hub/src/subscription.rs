@@ -148,15 +148,16 @@ impl Subscription {
     /// `subscribe`, unless you have configured another start. The empty ID counts as none.
     ///
     /// ```
-    /// use tidings_hub::{Event, Hub};
+    /// use tidings_hub::{Event, EventId, Hub};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let hub = Hub::in_memory();
-    /// let first = hub.publish("news", Event::new("first")).await?;
+    /// let position = hub.publish("news", Event::new("first")).await?;
     /// hub.publish("news", Event::new("second")).await?;
     ///
-    /// let mut news = hub.subscribe("news").resume_after(Some(&(&first).into()));
+    /// let last = EventId::from(&position);
+    /// let mut news = hub.subscribe("news").resume_after(Some(&last));
     /// let events = news.next().await.unwrap()?.to_events();
     /// assert_eq!(events[0].text(), "second");
     /// # Ok(())
