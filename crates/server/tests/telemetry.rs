@@ -18,7 +18,7 @@ use tidings_server::{
     Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Heartbeat,
     Limits, Opened, Session, SessionBody, SessionOptions, SseRequest,
 };
-use tidings_testkit::log::Log;
+use tidings_testkit::traces::TraceText;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// A recorder of metrics, by name and labels.
@@ -94,8 +94,8 @@ impl Recorder for Counts {
 
 // One subscriber for all tests, because `tracing` caches interest for the whole process. Each test finds
 // its lines by the path.
-static LOG: LazyLock<Log> = LazyLock::new(|| {
-    let log = Log::default();
+static LOG: LazyLock<TraceText> = LazyLock::new(|| {
+    let log = TraceText::default();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)

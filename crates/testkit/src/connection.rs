@@ -17,7 +17,7 @@ pub struct Connection<B> {
     answered: usize,
 }
 
-/// What a poll of a body returned.
+/// The result of one poll of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "tests match each")]
 pub enum Polled {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tidings_client::{Reconnect, SseClient};
 use tidings_testkit::server::{Script, ScriptedServer, Step};
 
-use crate::scene::{SECOND, URL, client, until_all_closed};
+use crate::scene::{SECOND, URL, client};
 
 /// A server that makes a session wait in every way.
 fn eventful() -> ScriptedServer {
@@ -97,7 +97,7 @@ async fn a_session_dropped_at_any_await_closes_its_connection() {
             left: polls,
         };
         let finished = limited.await;
-        until_all_closed(&server).await;
+        server.all_closed().await;
         assert_eq!(tasks(), before, "after {polls} polls");
         if let Some(result) = finished {
             let error = result.unwrap_err();

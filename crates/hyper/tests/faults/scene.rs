@@ -51,14 +51,3 @@ pub(crate) fn waits(server: &ScriptedServer) -> Vec<Duration> {
         .map(|pair| pair[1].at - pair[0].at)
         .collect()
 }
-
-/// Lets the server notice that its clients have closed.
-pub(crate) async fn until_all_closed(server: &ScriptedServer) {
-    for _ in 0..1000 {
-        if server.open_connections() == 0 {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("{} connections are still open", server.open_connections());
-}

@@ -14,16 +14,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 pub use received::Received;
 pub use script::{Answer, Script, Step};
 pub use wire::Pipe;
 
 use wire::Wire;
+
+/// The limit on the wait for the end of all connections.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Plays one script per connection, over pipes in memory or over sockets, and keeps the requests.
 #[derive(Clone)]
@@ -33,7 +39,8 @@ struct Shared {
     director: Mutex<Box<dyn FnMut(usize) -> Script + Send>>,
     connections: AtomicUsize,
     requests: Mutex<Vec<Received>>,
-    open: AtomicUsize,
+    /// The number of open connections.
+    open: watch::Sender<usize>,
 }
 
 /// A server on a free port. It stops accepting connections when this is dropped.
@@ -63,7 +70,7 @@ impl ScriptedServer {
             director: Mutex::new(Box::new(director)),
             connections: AtomicUsize::new(0),
             requests: Mutex::new(Vec::new()),
-            open: AtomicUsize::new(0),
+            open: watch::Sender::new(0),
         }))
     }
 
@@ -84,10 +91,18 @@ impl ScriptedServer {
         self.0.connections.load(Ordering::SeqCst)
     }
 
-    /// The number of connections that neither the client nor the script has closed.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
-        self.0.open.load(Ordering::SeqCst)
+    /// Waits until the client or the script has closed each connection.
+    ///
+    /// # Panics
+    /// If a connection stays open for 10 s.
+    pub async fn all_closed(&self) {
+        let mut open = self.0.open.subscribe();
+        let closed = timeout(PATIENCE, open.wait_for(|open| *open == 0)).await;
+        assert!(
+            closed.is_ok(),
+            "{} connections are still open",
+            *self.0.open.borrow()
+        );
     }
 
     /// A connection in memory, served by a task.
@@ -129,12 +144,12 @@ impl ScriptedServer {
     /// Serves a connection in a task of its own.
     fn spawn<W: Wire>(&self, mut wire: W, script: Script) {
         let server = self.clone();
-        server.0.open.fetch_add(1, Ordering::SeqCst);
+        server.0.open.send_modify(|open| *open += 1);
         tokio::spawn(async move {
             // A test may want a client that disconnects in between.
             let _gone = server.play(&mut wire, script).await;
             drop(wire);
-            server.0.open.fetch_sub(1, Ordering::SeqCst);
+            server.0.open.send_modify(|open| *open -= 1);
         });
     }
 

@@ -8,13 +8,13 @@ mod app;
 #[path = "../transports/subject.rs"]
 mod subject;
 
-use tidings_testkit::log::Log;
+use tidings_testkit::traces::TraceText;
 
 use crate::subject::{receive, subjects, within};
 
 #[tokio::test]
 async fn no_trace_contains_a_token_or_a_query() {
-    let log = Log::default();
+    let log = TraceText::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)

@@ -1,4 +1,4 @@
-//! `Log`: the text that a tracing subscriber writes.
+//! `TraceText`: the text that a tracing subscriber writes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Keeps the text that a `tracing_subscriber::fmt` subscriber writes. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct TraceText(Arc<Mutex<Vec<u8>>>);
 
-impl Log {
+impl TraceText {
     /// All text written so far.
     #[must_use]
     pub fn text(&self) -> String {
@@ -18,10 +18,10 @@ impl Log {
     }
 }
 
-impl Write for Log {
+impl Write for TraceText {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend_from_slice(bytes);
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -30,7 +30,7 @@ impl Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
+impl<'a> MakeWriter<'a> for TraceText {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
