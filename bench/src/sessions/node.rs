@@ -9,7 +9,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("node")
 }
 
-/// Installs the packages of the lock file, unless that is done. The error names the missing program or package.
+/// Installs the packages of the lock file, unless that is done. The error names the missing program
+/// or package.
 pub fn prepare() -> std::result::Result<(), String> {
     run(Command::new("node").arg("--version"))?;
     let changed = |path: PathBuf| path.metadata().and_then(|file| file.modified()).ok();
