@@ -120,8 +120,9 @@ impl Session {
     /// you read. For a client that learns that its network or its rights have changed.
     ///
     /// Events that were received and not read yet are delivered first. A wait or an attempt in
-    /// progress ends too. The request is sent whatever its method and policy; the policy decides
-    /// what follows a failure. Does nothing once the session is over.
+    /// progress ends too. The request is sent under every policy and method, and counts as an attempt
+    /// of the outage; the policy decides on the attempts after it. Does nothing once the session is
+    /// over.
     ///
     /// ```no_run
     /// # async fn network_changed() {}
