@@ -38,7 +38,8 @@ async fn without_a_policy_a_cut_is_an_error_and_attempts_are_counted() {
         let request = subject.client.get(subject.url("/feed/7"));
         let request = request
             .reconnect(Reconnect::off())
-            .max_reconnection_attempts(1);
+            .max_reconnection_attempts(1)
+            .reconnection_time(Duration::from_millis(10));
         let mut session = within(name, request.open()).await.unwrap();
         assert_eq!(receive(name, &mut session).await.0.len(), 7, "{name}");
     }
