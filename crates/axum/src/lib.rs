@@ -126,6 +126,9 @@ pub use tidings_server::{
     Drain, Drained, HandlerError, IoDeadline, Limits, SendError, SendErrorKind, Sender, Session,
     SessionOptions, TrySendError, TrySendErrorKind,
 };
+#[cfg(feature = "json")]
+#[doc(no_inline)]
+pub use tidings_server::{SendJsonError, SendJsonErrorKind};
 
 /// The README, so that its program is compiled.
 #[cfg(doctest)]

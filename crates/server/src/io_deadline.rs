@@ -37,7 +37,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 /// | [`lifetime`](Self::lifetime) | none | any connection |
 /// | [`drain`](Self::drain) | none | connections still open at the deadline of a [`Drain`] |
 ///
-/// `tidings_axum::serve` sets them. `axum::serve` has none, and its graceful shutdown waits for ever for
+/// `tidings_axum::serve` uses them. `axum::serve` has none, and its graceful shutdown waits for ever for
 /// a stream whose client does not read. With hyper itself:
 ///
 /// ```no_run
