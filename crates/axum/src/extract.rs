@@ -53,6 +53,8 @@ impl SseRequest {
 
     /// Opens the stream and sends the events of a `Stream`; see
     /// [`tidings_server::SseRequest::stream`].
+    ///
+    /// A hub's subscription is not a `Stream`, as it would not resume here: [`forward`](Self::forward) it.
     #[must_use]
     pub fn stream<S, T, E>(self, events: S) -> Response
     where
