@@ -29,7 +29,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// With more, requests for another are refused.
+    /// Maximum number of valid secrets. A request for another is then a 429.
     const MAX: usize = 10_000;
 
     fn new(lifetime: Duration) -> Self {

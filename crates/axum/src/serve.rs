@@ -41,9 +41,9 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Listeners
 /// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
-/// too many open files, and accept again after 1 s; open connections continue meanwhile. Waiting for the
-/// next connection is cancelled only when the server drains, so `accept` may do more than accept. The next
-/// `accept` starts when it returns, so a slow step, such as a TLS handshake, delays all other clients.
+/// too many open files, and accept again after 1 s; open connections continue meanwhile. `accept` is
+/// cancelled only when the server drains, so it need not be cancel safe. It is called for one connection at
+/// a time, so a slow step in it, such as a TLS handshake, delays all other clients.
 ///
 /// | setting | TCP | other connections |
 /// | --- | --- | --- |
@@ -93,8 +93,8 @@ impl<L> Serve<L> {
     ///
     /// Then the listener is closed, so that new clients are refused at once. Each session sends its client
     /// a time to reconnect, and ends. Other requests are answered. A connection is closed as soon as it is
-    /// idle. Connections that are open at the drain's deadline, 10 s by default, are cut,
-    /// and the server ends at most 100 ms later.
+    /// idle. Connections that are open at the drain's deadline, 10 s by default, are cut, and the server
+    /// ends at most 100 ms later.
     ///
     /// It never waits for a client. Only a handler that blocks its thread, and so awaits nothing, cannot be
     /// cut: tokio's runtime waits for it when the runtime ends.
