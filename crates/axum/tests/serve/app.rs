@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Extra time that a busy machine may need.
@@ -169,6 +169,16 @@ pub(crate) async fn end(server: &mut JoinHandle<io::Result<()>>) {
         .expect("the server still runs")
         .unwrap()
         .unwrap();
+}
+
+/// Waits until new clients are refused. A process that another test starts holds a copy of the listening
+/// socket for a moment, until it runs its own program.
+pub(crate) async fn expect_refused<IO>(mut connect: impl AsyncFnMut() -> io::Result<IO>) {
+    let start = Instant::now();
+    while connect().await.is_ok() {
+        assert!(start.elapsed() < SLACK, "the listener is open");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A connection, and the text that was read from it.

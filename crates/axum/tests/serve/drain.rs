@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::app::{Client, Report, SLACK, Server, retry_time};
+use crate::app::{Client, Report, SLACK, Server, expect_refused, retry_time};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -144,7 +144,7 @@ async fn new_clients_are_refused_at_once_and_the_port_is_free() {
     live.read_until("data: hello").await;
     drain.start();
     retry_time(&live.read_to_end().await);
-    TcpStream::connect(server.address).await.unwrap_err();
+    expect_refused(async || TcpStream::connect(server.address).await).await;
     let _another = TcpListener::bind(server.address).await.unwrap();
     assert!(!server.ended.is_finished());
     drop(stalled);

@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::app::{Client, Report, SLACK, SOON, app, end, expect_reports, retry_time};
+use crate::app::{
+    Client, Report, SLACK, SOON, app, end, expect_refused, expect_reports, retry_time,
+};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -69,7 +71,7 @@ where
     let start = Instant::now();
     drain.start();
     retry_time(&live.read_to_end().await);
-    assert!(connect().await.is_err(), "the listener is open");
+    expect_refused(&mut connect).await;
     end(&mut server).await;
     let took = start.elapsed();
     assert!(took >= DEADLINE && took < DEADLINE + SLACK, "{took:?}");
