@@ -6,8 +6,8 @@
 //! * `GET /events` counts. Without the cookie and without a valid `?ticket=` it is a 401.
 //! * `GET /` is a page that uses tickets. A page of `PAGE_ORIGIN` may do the same; CORS allows it.
 //!
-//! A reconnection repeats the URL, and so a ticket that was used: the server answers 401, and the `EventSource`
-//! closes. The page then gets a new ticket and resumes with `?last_event_id=`.
+//! A reconnection repeats the URL, and so a ticket that was used: the server answers 401, and the
+//! `EventSource` closes. The page then gets a new ticket and resumes with `?last_event_id=`.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};

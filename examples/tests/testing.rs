@@ -1,5 +1,5 @@
-//! How you test your own program: a handler through a client, a client against scripted responses, and the bytes
-//! of a response. No sockets, and no waiting, as the clock is paused.
+//! How you test your own program: a handler through a client, a client against scripted responses, and the
+//! bytes of a response. No sockets, and no waiting, as the clock is paused.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -45,8 +45,8 @@ impl Sender {
     ///
     /// Returns at once while the queue has room: 64 KiB
     /// ([`MAX_QUEUED_BYTES`](crate::MAX_QUEUED_BYTES)). Otherwise it waits until the client has read
-    /// enough, and the sends that began to wait earlier have their room. An event larger than the queue waits until the
-    /// queue is empty.
+    /// enough, and the sends that began to wait earlier have their room. An event larger than the queue
+    /// waits until the queue is empty.
     ///
     /// Queued events leave whenever the handler waits for anything. A handler that computes for a long
     /// time between sends calls [`flush`](Self::flush).

@@ -1,5 +1,5 @@
-//! `tickets`: cookies, single-use tickets, resuming with a fresh ticket, and CORS. `real_clients` opens its page
-//! in a browser.
+//! `tickets`: cookies, single-use tickets, resuming with a fresh ticket, and CORS. `real_clients` opens its
+//! page in a browser.
 
 use std::process::Command;
 

@@ -7,6 +7,7 @@ mod code_map;
 mod docs;
 mod features;
 mod files;
+mod language;
 mod markdown;
 mod paths;
 mod repo;
