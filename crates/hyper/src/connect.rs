@@ -229,50 +229,50 @@ impl fmt::Display for StepError {
         match &self.step {
             Step::Lookup(Peer::Server) => write!(
                 f,
-                "the lookup of {} failed: check the host in the URL, and the DNS of this machine",
+                "the lookup of {} failed (check the host in the URL, and the DNS of this machine)",
                 peer.host()
             ),
             Step::Lookup(Peer::Proxy) => write!(
                 f,
-                "the lookup of the proxy {} failed: check the proxy setting and the environment",
+                "the lookup of the proxy {} failed (check the proxy setting and the environment)",
                 peer.host()
             ),
             Step::Tcp(Peer::Server) => write!(
                 f,
-                "no TCP connection to {peer}: check that a server listens there"
+                "no TCP connection to {peer} (check that a server listens there)"
             ),
             Step::Tcp(Peer::Proxy) => write!(
                 f,
-                "no TCP connection to the proxy {peer}: check the proxy setting and the environment"
+                "no TCP connection to the proxy {peer} (check the proxy setting and the environment)"
             ),
             Step::Tunnel(proxy) => write!(
                 f,
-                "the proxy {proxy} did not connect to {peer}: \
-                 check that it allows this server, and its user and password"
+                "the proxy {proxy} did not connect to {peer} \
+                 (check that it allows this server, and its user and password)"
             ),
             #[cfg(feature = "tls")]
             Step::TlsSetup => write!(
                 f,
-                "TLS for {peer} could not be set up: check the root certificates of this machine, \
-                 or add your own with `add_root_certificate`"
+                "TLS for {peer} could not be set up (check the root certificates of this machine, \
+                 or add your own with `add_root_certificate`)"
             ),
             #[cfg(feature = "tls")]
             Step::Certificate => write!(
                 f,
-                "the certificate of {peer} was refused: check its names and dates; \
+                "the certificate of {peer} was refused (check its names and dates; \
                  if an authority of your own issued it, trust the authority with \
-                 `add_root_certificate`"
+                 `add_root_certificate`)"
             ),
             #[cfg(feature = "tls")]
             Step::Handshake => write!(
                 f,
-                "the TLS handshake with {peer} failed: check that it serves https"
+                "the TLS handshake with {peer} failed (check that it serves https)"
             ),
             Step::Dial => write!(f, "the function that connects to {peer} failed"),
             Step::Timeout(limit) => write!(
                 f,
-                "no connection to {peer} within {limit:?}: \
-                 check that the server answers, or raise `connect_timeout`"
+                "no connection to {peer} within {limit:?} \
+                 (check that the server answers, or raise `connect_timeout`)"
             ),
         }
     }

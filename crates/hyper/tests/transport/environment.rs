@@ -84,7 +84,7 @@ fn without_root_certificates_only_https_fails() {
             });
             let url = format!("https://127.0.0.1:{port}/");
             let error = open(&transport, &url).await.unwrap_err();
-            check_failed(&error, "could not be set up: check the root certificates");
+            check_failed(&error, "could not be set up (check the root certificates");
             check_failed(&error, "No CA certificates were loaded from the system");
             tls::check_own_authority().await;
         },
