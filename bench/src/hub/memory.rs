@@ -37,7 +37,9 @@ pub fn sample(request: &Request) -> Result<Sample> {
         publish(&hub, 0..channels).await?;
         let named = Usage::now()?.rss_bytes;
         let are_read = channels - READ..channels;
-        let subscriptions = are_read.clone().map(|n| hub.subscribe(channel(n)).resume_after(None));
+        let subscriptions = are_read
+            .clone()
+            .map(|n| hub.subscribe(channel(n)).resume_after(None));
         let mut subscriptions: Vec<_> = subscriptions.collect();
         for subscription in &mut subscriptions {
             wait(subscription)?;
