@@ -1,5 +1,5 @@
-//! A feed that loses no event, or reports the loss: `GET /feed` sends `{"n":N}` every 20 ms, with N one higher
-//! each time.
+//! A feed that loses no event, or reports the loss: `GET /feed` sends `{"n":N}` every 20 ms, with N
+//! one higher each time.
 //!
 //! A client that reconnects sends its last event ID in `Last-Event-ID` or `?last_event_id=`, and
 //! receives the events after it. The server keeps the last 1,000 events, which is 20 s. A client that
