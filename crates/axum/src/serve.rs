@@ -135,8 +135,8 @@ impl<L> Serve<L> {
         self
     }
 
-    /// Also accepts HTTP/2 from clients that begin with it, without TLS. Each connection then costs 8 kB
-    /// more, also over HTTP/1.1.
+    /// Whether the server also accepts HTTP/2 from clients that begin with it, without TLS. Default:
+    /// `false`. With it, each connection costs 8 kB more, also over HTTP/1.1.
     ///
     /// The write deadline holds for the connection as a whole: it does not cut a stream that is not read
     /// while others on the connection are. A client that sends nothing for that long receives a PING, and
@@ -144,8 +144,12 @@ impl<L> Serve<L> {
     ///
     /// hyper runs each stream in a task of its own.
     #[cfg(feature = "http2")]
-    pub fn http2(mut self) -> Self {
-        self.connections.protocol = Protocol::Any;
+    pub fn http2(mut self, http2: bool) -> Self {
+        self.connections.protocol = if http2 {
+            Protocol::Any
+        } else {
+            Protocol::Http1
+        };
         self
     }
 }

@@ -53,7 +53,7 @@ async fn read_frame(body: &mut Incoming) -> String {
 #[tokio::test]
 async fn a_drain_sends_goaway_and_ends_each_stream() {
     let drain = Drain::new();
-    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2(true)).await;
     let mut client = Client::connect(&server).await;
     let mut streams = Vec::new();
     for _ in 0..20 {
@@ -85,7 +85,7 @@ async fn a_drain_sends_goaway_and_ends_each_stream() {
 async fn an_unread_stream_delays_no_other_and_is_cut_at_the_deadline() {
     let deadline = Duration::from_secs(1);
     let drain = Drain::new().deadline(deadline);
-    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2(true)).await;
     let mut client = Client::connect(&server).await;
     let unread = client.get("/flood").await;
     server.expect_reports(&Report::Stalled, 1).await;
@@ -131,7 +131,7 @@ fn request_for(path: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_client_that_stops_before_its_socket_is_full_is_cut() {
     let deadline = Duration::from_millis(300);
-    let mut server = Server::start(|serve| serve.write_deadline(deadline).http2()).await;
+    let mut server = Server::start(|serve| serve.write_deadline(deadline).http2(true)).await;
     for path in ["/quiet", "/flood"] {
         let mut client = TcpStream::connect(server.address).await.unwrap();
         // Its window is 64 KiB, which fits into the socket's buffer, so no write waits.
@@ -142,7 +142,7 @@ async fn a_client_that_stops_before_its_socket_is_full_is_cut() {
 
 #[tokio::test]
 async fn a_deadline_of_duration_max_never_passes() {
-    let server = Server::start(|serve| serve.write_deadline(Duration::MAX).http2()).await;
+    let server = Server::start(|serve| serve.write_deadline(Duration::MAX).http2(true)).await;
     let mut client = Client::connect(&server).await;
     assert_eq!(
         read_frame(&mut client.get("/quiet").await).await,
@@ -153,7 +153,7 @@ async fn a_deadline_of_duration_max_never_passes() {
 #[tokio::test]
 async fn http_1_clients_are_served_and_drained() {
     let drain = Drain::new().deadline(Duration::from_secs(1));
-    let mut server = Server::start(|serve| serve.drain(&drain).http2()).await;
+    let mut server = Server::start(|serve| serve.drain(&drain).http2(true)).await;
     let mut client = server.connect("/quiet").await;
     client.read_until("data: hello").await;
     let mut upgraded = server.connect("/echo").await;
@@ -170,7 +170,7 @@ async fn http_1_clients_are_served_and_drained() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_sends_no_request_is_cut() {
-    let server = Server::start(|serve| serve.http2()).await;
+    let server = Server::start(|serve| serve.http2(true)).await;
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let start = Instant::now();
     assert_eq!(silent.read(&mut [0; 10]).await.unwrap_or(0), 0);
