@@ -1,4 +1,8 @@
-//! The Rust code of the pages in `docs/` and of the client's README, compiled by the doctests.
+//! The Rust code of the README, of the pages in `docs/` and of the client's README, compiled by the doctests.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/testing.md")]

@@ -78,7 +78,7 @@
 //! | `serde` | yes | events, IDs, names and positions implement `Serialize` and `Deserialize` | 16 |
 //! | `server` | yes | the module [`mod@server`]: sessions on any server of `http` types | 31 |
 //! | `compression` | no | the client reads gzip, br and zstd; the server sends them to clients that ask | +16 |
-//! | `http2` | no | the server of `axum` also speaks HTTP/2, if you call `Serve::http2` | +7 |
+//! | `http2` | no | the server of `axum` also speaks HTTP/2, if you set `Serve::http2(true)` | +7 |
 //! | `reqwest` | no | the modules [`mod@client`] and `reqwest`: the client over reqwest, with HTTP/2, cookies, or your own `reqwest::Client` | 99, +40 |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
