@@ -118,8 +118,8 @@ pub use signal::shutdown_signal;
 
 #[doc(no_inline)]
 pub use tidings_proto::{
-    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, Gap, GapReason,
-    Heartbeat, Opened, headers,
+    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, FeedOpened, Gap,
+    GapReason, Heartbeat, headers,
 };
 #[doc(no_inline)]
 pub use tidings_server::{

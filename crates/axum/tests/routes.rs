@@ -15,8 +15,8 @@ use axum::{Json, Router};
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use tidings_axum::{
-    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Limits, Opened,
-    RouterExt, Session, SessionOptions, SseRequest, serve, sse,
+    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, FeedOpened, HandlerError,
+    Limits, RouterExt, Session, SessionOptions, SseRequest, serve, sse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -130,10 +130,10 @@ impl Feed for Three {
         self.0 = last_event_id.map_or(0, |id| id.parse().unwrap());
     }
 
-    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
         Poll::Ready(match self.0 {
-            0..3 => Ok(Opened::Stream),
-            3 => Ok(Opened::Over),
+            0..3 => Ok(FeedOpened::Stream),
+            3 => Ok(FeedOpened::Over),
             _ => Err(FeedError::new(FeedErrorKind::Invalid, "there are three")),
         })
     }

@@ -321,7 +321,7 @@ pub use subscription_stream::SubscriptionStream;
 #[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, EntryCheck, Epoch, Event, EventId, EventName, Feed, FeedError, FeedErrorKind,
-    Gap, GapReason, Opened, Position,
+    FeedOpened, Gap, GapReason, Position,
 };
 
 /// Compiles the programs of the README.

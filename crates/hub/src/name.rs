@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::text::{Text, text_newtype};
+use crate::text::Text;
 
 /// The longest [`ChannelName`], in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
@@ -73,7 +73,7 @@ impl ChannelName {
     }
 }
 
-text_newtype!(ChannelName, InvalidChannelName);
+tidings_proto::text_traits!(ChannelName, InvalidChannelName, "a channel name");
 
 /// The error for text that is not a valid [`ChannelName`]; its message names the broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

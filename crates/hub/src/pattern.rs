@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ChannelName;
 use crate::name::{Fault, InvalidText};
-use crate::text::{Text, text_newtype};
+use crate::text::Text;
 
 /// The end of a pattern that selects all channels below its name.
 const BELOW: &str = "/*";
@@ -130,7 +130,7 @@ const fn split(text: &str) -> (&str, bool) {
     }
 }
 
-text_newtype!(Pattern, InvalidPattern);
+tidings_proto::text_traits!(Pattern, InvalidPattern, "a pattern");
 
 impl From<ChannelName> for Pattern {
     fn from(name: ChannelName) -> Self {

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tidings_proto::{EncodedEvents, EventId, Opened};
+use tidings_proto::{EncodedEvents, EventId, FeedOpened};
 use tokio::task::coop::consume_budget;
 
 use crate::grant::Lapse;
@@ -77,11 +77,11 @@ impl Subscriber {
     pub(crate) fn poll_open(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Opened, SubscribeError>> {
+    ) -> Poll<Result<FeedOpened, SubscribeError>> {
         ready!(self.poll_opened(cx))?;
         Poll::Ready(Ok(match self.stage {
-            Stage::Closed => Opened::Over,
-            _ => Opened::Stream,
+            Stage::Closed => FeedOpened::Over,
+            _ => FeedOpened::Stream,
         }))
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, Opened};
+use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedOpened};
 
 use crate::resume::StartPoint;
 use crate::subscribe_error::SubscribeFailure;
@@ -174,7 +174,7 @@ impl Feed for Subscription {
         self.0.resume(last_event_id);
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
         self.0.poll_open(cx).map_err(FeedError::from)
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tidings_hub::{
     ChannelName, Draft, EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind,
-    Gap, GapReason, Grant, Hub, Log, MemoryLog, Opened, PublishErrorKind, Retention, SlowReader,
-    SubscribeError, SubscribeErrorKind, Subscription,
+    FeedOpened, Gap, GapReason, Grant, Hub, Log, MemoryLog, PublishErrorKind, Retention,
+    SlowReader, SubscribeError, SubscribeErrorKind, Subscription,
 };
 use tokio::time::timeout;
 
@@ -118,16 +118,16 @@ async fn an_ended_channel_refuses_events_and_ends_its_streams() {
     };
     assert_eq!(
         open(channel.subscribe(), Some(first.to_string())).await,
-        Opened::Stream
+        FeedOpened::Stream
     );
     assert_eq!(
         open(channel.subscribe(), Some(last.to_string())).await,
-        Opened::Over
+        FeedOpened::Over
     );
-    assert_eq!(open(channel.subscribe(), None).await, Opened::Over);
+    assert_eq!(open(channel.subscribe(), None).await, FeedOpened::Over);
     assert_eq!(
         open(channel.subscribe().earliest(), None).await,
-        Opened::Stream
+        FeedOpened::Stream
     );
 }
 
@@ -505,7 +505,7 @@ async fn an_end_that_the_log_has_lost_ends_no_stream() {
     let mut back = channel.subscribe().earliest();
     back.resume(Some(&last.to_string()));
     let opened = poll_fn(|cx| back.poll_open(cx)).await.unwrap();
-    assert_eq!(opened, Opened::Stream);
+    assert_eq!(opened, FeedOpened::Stream);
     let received = texts(&mut back).await;
     assert!(received[0].starts_with("gap "), "{received:?}");
     assert_eq!(received[1..], ["a", "b"]);

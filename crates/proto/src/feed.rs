@@ -22,7 +22,7 @@ pub trait Feed: Send {
     ///
     /// # Errors
     /// A [`FeedError`]. The server answers it with a status in place of a stream.
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>>;
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>>;
 
     /// The next events. `None` once the feed has ended, and after an error.
     ///
@@ -47,7 +47,7 @@ pub trait Feed: Send {
     clippy::exhaustive_enums,
     reason = "a feed either has a stream or has none"
 )]
-pub enum Opened {
+pub enum FeedOpened {
     /// There are events, now or later.
     Stream,
     /// The feed has ended, and the client received all of it. The server answers 204, after which an

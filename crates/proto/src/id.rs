@@ -1,8 +1,10 @@
 //! `EventId`: the value of an `id` field, valid by construction.
 
 use std::fmt;
+use std::ops::Deref;
 
-use crate::text::{Text, control_name, find_byte, text_newtype};
+use crate::text::{Text, control_name, find_byte};
+use crate::text_traits;
 
 /// The largest event ID that a `Last-Event-ID` header carries, in bytes: 4 KiB.
 ///
@@ -31,7 +33,7 @@ pub const MAX_ID_BYTES: usize = 4 * 1024;
 /// ```
 ///
 /// Spec: [the `id` field](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct EventId(Text);
 
 impl EventId {
@@ -68,6 +70,12 @@ impl EventId {
         Self(Text::Static(text))
     }
 
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// An ID from text that the caller has searched for NUL, CR and LF.
     pub(crate) fn from_checked(text: &str) -> Self {
         debug_assert!(find_byte(text, REFUSED).is_none());
@@ -92,7 +100,15 @@ impl EventId {
 
 const REFUSED: &[u8] = b"\0\r\n";
 
-text_newtype!(EventId, InvalidEventId, "an event ID");
+text_traits!(EventId, InvalidEventId, "an event ID");
+
+impl Deref for EventId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
 
 /// Values that [`Event::id`](crate::Event::id) accepts: an [`EventId`], an integer or a
 /// [`Position`](crate::Position).

@@ -90,6 +90,7 @@ mod response_head;
 mod session_state;
 mod splitter;
 mod text;
+mod text_traits;
 #[cfg(feature = "json")]
 mod typed;
 
@@ -100,7 +101,7 @@ pub use event_ref::EventRef;
 pub use event_source_action::{EventSourceAction, EventSourceFailure};
 pub use event_source_state::{EventSourceState, MAX_REDIRECTS, is_temporary_status};
 pub use events::Events;
-pub use feed::{Feed, FeedError, FeedErrorKind, Opened};
+pub use feed::{Feed, FeedError, FeedErrorKind, FeedOpened};
 pub use gap::{Gap, GapReason};
 pub use heartbeat::{Heartbeat, HeartbeatEvent};
 pub use id::{EventId, IntoEventId, InvalidEventId, MAX_ID_BYTES};
@@ -113,6 +114,9 @@ pub use reconnect::{
 };
 pub use response_head::ResponseHead;
 pub use session_state::{MAX_QUEUED_BYTES, SessionFrame, SessionState};
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub use text_traits::TextVisitor;
 #[cfg(feature = "json")]
 pub use typed::{Format, Json, Undecodable};
 

@@ -1,8 +1,10 @@
 //! `EventName`: the value of an `event` field, valid by construction.
 
 use std::fmt;
+use std::ops::Deref;
 
-use crate::text::{Text, control_name, find_byte, text_newtype};
+use crate::text::{Text, control_name, find_byte};
+use crate::text_traits;
 
 /// The type of an event whose name is missing or empty.
 pub(crate) const DEFAULT_TYPE: &str = "message";
@@ -25,7 +27,7 @@ pub(crate) const DEFAULT_TYPE: &str = "message";
 /// ```
 ///
 /// Spec: [the `event` field](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct EventName(Text);
 
 impl EventName {
@@ -59,6 +61,12 @@ impl EventName {
         Self(Text::Static(text))
     }
 
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// A name from text that is part of one line.
     pub(crate) fn from_line(text: &str) -> Self {
         debug_assert!(find_byte(text, REFUSED).is_none());
@@ -68,7 +76,15 @@ impl EventName {
 
 const REFUSED: &[u8] = b"\r\n";
 
-text_newtype!(EventName, InvalidEventName, "an event name");
+text_traits!(EventName, InvalidEventName, "an event name");
+
+impl Deref for EventName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
 
 /// Values that [`Event::event`](crate::Event::event) accepts: an [`EventName`], by value or by
 /// reference.

@@ -242,7 +242,7 @@ impl IntoEventId for Position {
 }
 
 #[cfg(feature = "serde")]
-crate::text::serde_as_text!(Position, "a position");
+crate::serde_as_text!(Position, "a position");
 
 /// The three parts of a position.
 const fn parse(text: &str) -> Result<(&str, u64, EntryCheck), InvalidPosition> {

@@ -9,7 +9,7 @@ use std::{mem, ptr};
 
 use http::{Response, StatusCode};
 use tidings_proto::{
-    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, MAX_QUEUED_BYTES, Opened,
+    EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, FeedOpened, MAX_QUEUED_BYTES,
 };
 
 use crate::open::NoSession;
@@ -28,8 +28,8 @@ impl SseRequest {
     ///
     /// | outcome | answer |
     /// | --- | --- |
-    /// | [`Opened::Stream`] | 200, and the stream |
-    /// | [`Opened::Over`] | 204, after which an `EventSource` does not reconnect |
+    /// | [`FeedOpened::Stream`] | 200, and the stream |
+    /// | [`FeedOpened::Over`] | 204, after which an `EventSource` does not reconnect |
     /// | [`FeedErrorKind::Invalid`] | 400 |
     /// | [`FeedErrorKind::Forbidden`] | 403 |
     /// | [`FeedErrorKind::Unavailable`] | 503 with the `Retry-After` of [`Limits::retry_after`](crate::Limits::retry_after) |
@@ -55,7 +55,7 @@ impl SseRequest {
     ///
     /// use http::{Request, Response};
     /// use tidings_server::{
-    ///     EncodedEvents, Event, EventId, Feed, FeedError, Opened, SessionBody, SseRequest,
+    ///     EncodedEvents, Event, EventId, Feed, FeedError, FeedOpened, SessionBody, SseRequest,
     /// };
     ///
     /// /// Counts to three.
@@ -67,9 +67,9 @@ impl SseRequest {
     ///         self.0 = last_event_id.and_then(|id| id.parse().ok()).unwrap_or(0);
     ///     }
     ///
-    ///     fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    ///     fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
     ///         let is_over = self.0 >= 3;
-    ///         Poll::Ready(Ok(if is_over { Opened::Over } else { Opened::Stream }))
+    ///         Poll::Ready(Ok(if is_over { FeedOpened::Over } else { FeedOpened::Stream }))
     ///     }
     ///
     ///     fn poll_events(
@@ -122,8 +122,8 @@ impl SseRequest {
         feed.resume(self.last_event_id().map(EventId::as_str));
         let opened = self.unless_draining(poll_fn(|cx| feed.poll_open(cx)));
         match opened.await? {
-            Ok(Opened::Stream) => Ok(()),
-            Ok(Opened::Over) => Err(NoSession::Status(StatusCode::NO_CONTENT, None)),
+            Ok(FeedOpened::Stream) => Ok(()),
+            Ok(FeedOpened::Over) => Err(NoSession::Status(StatusCode::NO_CONTENT, None)),
             Err(error) => Err(self.refuse(&error)),
         }
     }
@@ -147,7 +147,7 @@ impl Session {
     /// ends. The handler may send before, during and after that, and may [spawn](Self::spawn) this
     /// future beside itself. [`SseRequest::forward`] describes how a feed is forwarded.
     ///
-    /// The head has been sent by now. So a feed that is [over](Opened::Over) completes this future at
+    /// The head has been sent by now. So a feed that is [over](FeedOpened::Over) completes this future at
     /// once, but cannot be answered 204, and the client reconnects. Use [`SseRequest::forward`] for the
     /// 204.
     ///
@@ -198,9 +198,9 @@ impl<F: Feed> Forwarding<F> {
         }
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
         if self.is_open {
-            return Poll::Ready(Ok(Opened::Stream));
+            return Poll::Ready(Ok(FeedOpened::Stream));
         }
         let opened = ready!(self.feed.poll_open(cx));
         self.is_open = true;
@@ -259,7 +259,7 @@ impl<F: Feed> Future for Forwarding<F> {
         this.watcher.watch(cx.waker());
         loop {
             ready!(this.poll_room(cx))?;
-            if ready!(this.poll_open(cx))? == Opened::Over {
+            if ready!(this.poll_open(cx))? == FeedOpened::Over {
                 return Poll::Ready(Ok(()));
             }
             let events = match this.feed.poll_events(cx)? {

@@ -296,8 +296,8 @@ pub use sender::Sender;
 pub use session::Session;
 #[doc(no_inline)]
 pub use tidings_proto::{
-    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, Heartbeat,
-    IntoEventId, IntoEventName, MAX_QUEUED_BYTES, Opened,
+    EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, FeedOpened,
+    Heartbeat, IntoEventId, IntoEventName, MAX_QUEUED_BYTES,
 };
 
 /// Compiles the programs of the README.

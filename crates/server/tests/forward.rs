@@ -11,8 +11,8 @@ use std::time::Duration;
 use http::{Method, Request, Response};
 use http_body::Body;
 use tidings_server::{
-    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Heartbeat,
-    Limits, MAX_QUEUED_BYTES, Opened, Session, SessionBody, SessionOptions, SseRequest,
+    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, FeedOpened, HandlerError,
+    Heartbeat, Limits, MAX_QUEUED_BYTES, Session, SessionBody, SessionOptions, SseRequest,
 };
 use tidings_testkit::connection::{Connection, Polled};
 use tokio::time::{advance, timeout};
@@ -28,7 +28,7 @@ struct State {
     /// The last event IDs that it was given.
     resumed: Vec<Option<String>>,
     /// The outcome of its opening. Until it is set, the feed is not open.
-    opened: Option<Result<Opened, FeedErrorKind>>,
+    opened: Option<Result<FeedOpened, FeedErrorKind>>,
     /// Its next results. While there is none, the feed waits.
     batches: VecDeque<Option<Result<EncodedEvents, FeedErrorKind>>>,
     /// A batch that it repeats when it has no other result.
@@ -43,11 +43,11 @@ struct State {
 impl Script {
     fn open() -> Self {
         let script = Self::default();
-        script.change(|state| state.opened = Some(Ok(Opened::Stream)));
+        script.change(|state| state.opened = Some(Ok(FeedOpened::Stream)));
         script
     }
 
-    fn opening_with(outcome: Result<Opened, FeedErrorKind>) -> Self {
+    fn opening_with(outcome: Result<FeedOpened, FeedErrorKind>) -> Self {
         let script = Self::default();
         script.change(|state| state.opened = Some(outcome));
         script
@@ -107,7 +107,7 @@ impl Feed for Script {
         self.state().resumed.push(last_event_id);
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
         let mut state = self.state();
         state.open_polls += 1;
         match state.opened {
@@ -212,7 +212,7 @@ async fn a_feed_resumes_after_the_last_event_id() {
 async fn a_feed_that_is_over_is_a_204_and_no_session() {
     let limits = Limits::new().max_sessions(1);
     let options = SessionOptions::new().limits(&limits).retry(SECOND);
-    let script = Script::opening_with(Ok(Opened::Over));
+    let script = Script::opening_with(Ok(FeedOpened::Over));
     let response = forwarded(request("/").options(options), &script).await;
     assert_eq!(response.status(), 204);
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -335,7 +335,7 @@ async fn a_feed_may_open_later() {
     let opening = tokio::spawn(request("/").options(options).forward(script.clone()));
     tokio::task::yield_now().await;
     script.sends(Event::new("a"));
-    script.change(|state| state.opened = Some(Ok(Opened::Stream)));
+    script.change(|state| state.opened = Some(Ok(FeedOpened::Stream)));
     let response = timeout(10 * SECOND, opening).await.unwrap().unwrap();
     let mut connection = connect(response);
     assert_eq!(connection.run(), [Polled::frame("data: a\n\n")]);
@@ -683,7 +683,7 @@ async fn a_forwarded_session_may_be_compressed() {
         .unwrap();
     assert!(received == slice(10_000).into_bytes());
 
-    let over = forwarded(get("GET"), &Script::opening_with(Ok(Opened::Over))).await;
+    let over = forwarded(get("GET"), &Script::opening_with(Ok(FeedOpened::Over))).await;
     assert!(!over.headers().contains_key("content-encoding"));
 }
 
@@ -720,7 +720,7 @@ async fn a_handler_may_send_before_and_after_it_forwards() {
 async fn in_a_handler_a_feed_that_is_over_completes_and_one_that_fails_cuts() {
     for (outcome, expected) in [
         (
-            Ok(Opened::Over),
+            Ok(FeedOpened::Over),
             vec![Polled::frame("data: nothing more\n\n"), Polled::End],
         ),
         (Err(FeedErrorKind::Forbidden), vec![Polled::Cut]),
@@ -845,6 +845,6 @@ async fn the_future_of_a_forward_is_send() {
     fn is_send<T: Send>(value: T) -> T {
         value
     }
-    let response = is_send(request("/").forward(Script::opening_with(Ok(Opened::Over))));
+    let response = is_send(request("/").forward(Script::opening_with(Ok(FeedOpened::Over))));
     assert_eq!(pin!(response).await.status(), 204);
 }

@@ -15,8 +15,8 @@ use metrics::{
     Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use tidings_server::{
-    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, HandlerError, Heartbeat,
-    Limits, Opened, Session, SessionBody, SessionOptions, SseRequest,
+    Drain, EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, FeedOpened, HandlerError,
+    Heartbeat, Limits, Session, SessionBody, SessionOptions, SseRequest,
 };
 use tidings_testkit::traces::TraceText;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -283,7 +283,7 @@ struct Unavailable;
 impl Feed for Unavailable {
     fn resume(&mut self, _: Option<&str>) {}
 
-    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<Opened, FeedError>> {
+    fn poll_open(&mut self, _: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
         let source = "the log is unavailable";
         Poll::Ready(Err(FeedError::new(FeedErrorKind::Unavailable, source)))
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use tidings_hub::{Hub, Pattern, SlowReader, Subscription};
 use tidings_proto::{
-    Decoder, EncodedEvents, Event, EventSourceAction, EventSourceState, Feed, Opened, Reconnect,
-    ResponseHead,
+    Decoder, EncodedEvents, Event, EventSourceAction, EventSourceState, Feed, FeedOpened,
+    Reconnect, ResponseHead,
 };
 use tokio::time::Instant;
 
@@ -222,11 +222,11 @@ impl Client {
         if link.opens_first && !link.is_open {
             match link.subscription.poll_open(&mut cx) {
                 Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(Opened::Stream)) => {
+                Poll::Ready(Ok(FeedOpened::Stream)) => {
                     link.is_open = true;
                     self.respond(200);
                 }
-                Poll::Ready(Ok(Opened::Over)) => return self.handle_over(),
+                Poll::Ready(Ok(FeedOpened::Over)) => return self.handle_over(),
                 Poll::Ready(Err(error)) => {
                     self.judge.handle_error(&error)?;
                     self.cut();
