@@ -22,6 +22,21 @@ use crate::{Error, Session};
 /// anything that is wrong with it.
 ///
 /// Each setting of [`SseClient`](crate::SseClient) is a setting here too, for this request alone.
+///
+/// ```no_run
+/// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+/// use std::time::Duration;
+///
+/// let request = client
+///     .get("http://localhost:8080/events")
+///     .query("topic", "news")
+///     .last_event_id("42")
+///     .idle_timeout(Duration::from_secs(60));
+/// let mut session = request.open().await?;
+/// # session.try_next().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "nothing is sent before the request is opened"]
 pub struct RequestBuilder {
     transport: Arc<dyn Transport>,

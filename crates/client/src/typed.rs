@@ -20,6 +20,27 @@ use crate::{Error, Session};
 /// works with a server that adds event names later. A [`strict`](Self::strict) session ends there.
 /// An event without data, of comments or `retry` only, has `data` of `None`, and is delivered only
 /// if the session [shows](crate::RequestBuilder::comments) such events.
+///
+/// ```no_run
+/// # async fn read(client: tidings_client::SseClient) -> Result<(), tidings_client::Error> {
+/// #[derive(serde::Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Shop {
+///     Price { cents: u32 },
+/// }
+///
+/// let session = client.get("http://localhost:8080/shop").open().await?;
+/// let mut shop = session.typed::<Shop>();
+/// while let Some(event) = shop.try_next().await? {
+///     match event.data {
+///         Some(Ok(Shop::Price { cents })) => println!("{cents}"),
+///         Some(Err(undecodable)) => eprintln!("{undecodable}"),
+///         None => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[doc(alias = "ClientSSESessionWithDeserialization")]
 #[must_use = "nothing is read unless it is polled"]
 pub struct TypedSession<T, F = Json, S = Session> {

@@ -9,6 +9,22 @@ use crate::{ChannelName, Hub, Pattern, Producer, PublishError, Subscription};
 ///
 /// It holds the hub and the name. You neither create nor delete channels: a channel without
 /// subscribers and without stored events takes no memory.
+///
+/// ```
+/// use tidings_hub::{Event, Hub};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let news = Hub::in_memory().channel("news")?;
+/// let mut subscriber = news.subscribe().resume_after(None);
+/// news.publish(Event::new("hello")).await?;
+/// news.end().await?;
+///
+/// assert_eq!(subscriber.next().await.unwrap()?.to_events()[0].text(), "hello");
+/// assert!(subscriber.next().await.is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Channel {
     hub: Hub,

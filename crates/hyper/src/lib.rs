@@ -60,6 +60,16 @@ pub use tls::{InvalidCertificate, UnsupportedTlsConfig};
 pub use transport::DirectTransport;
 
 /// A client over [`DirectTransport::new`]: with the proxies of the environment.
+///
+/// ```no_run
+/// # async fn read() -> Result<(), tidings_hyper::Error> {
+/// let mut session = tidings_hyper::client().get("http://localhost:8080/events").open().await?;
+/// while let Some(event) = session.try_next().await? {
+///     println!("{}", event.text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn client() -> SseClient {
     SseClient::over(DirectTransport::new())
 }

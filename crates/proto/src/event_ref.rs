@@ -7,6 +7,16 @@ use crate::{Event, EventId, EventName};
 
 /// A received event that borrows its text from the chunk and the decoder. It has the fields of
 /// [`Event`].
+///
+/// ```
+/// use tidings_proto::Decoder;
+///
+/// let mut decoder = Decoder::new();
+/// let mut events = decoder.decode(b"event: price\ndata: 42\n\n");
+/// let event = events.try_next_ref()?.unwrap();
+/// assert_eq!((event.event_type(), event.text()), ("price", "42"));
+/// # Ok::<(), tidings_proto::EventTooLarge>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "the fields are the standard's")]
 pub struct EventRef<'a> {

@@ -26,6 +26,26 @@ pub enum GapReason {
 /// On the wire a gap is an event named `gap`. It comes before the events that follow the loss. Its ID is
 /// the position after which the stream continues, and its data is the gap as JSON:
 /// `{"requested":…,"resumed":…,"reason":…,"missed":…}`.
+///
+/// ```
+/// # #[cfg(feature = "json")]
+/// # fn main() -> Result<(), tidings_proto::InvalidEventId> {
+/// use tidings_proto::{Gap, GapReason};
+///
+/// let gap = Gap {
+///     requested: Some("k3Zq9.17.AbC4".into()),
+///     resumed: "k3Zq9.1041.x_7A".into(),
+///     reason: GapReason::Trimmed,
+///     missed: Some(1024),
+/// };
+/// let event = gap.to_event()?;
+/// assert_eq!(event.event_type(), "gap");
+/// assert_eq!(Gap::from_event(&event), Some(gap));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "json"))]
+/// # fn main() {}
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[allow(

@@ -34,6 +34,16 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// If reqwest cannot build its client, for example because the platform's certificates cannot be
 /// read, each request fails with [`InvalidRequest`](tidings_client::ErrorKind::InvalidRequest)
 /// when you open it.
+///
+/// ```no_run
+/// # async fn read() -> Result<(), tidings_reqwest::Error> {
+/// let mut session = tidings_reqwest::client().get("https://example.com/events").open().await?;
+/// while let Some(event) = session.try_next().await? {
+///     println!("{}", event.text());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn client() -> SseClient {
     match builder().build() {
         Ok(client) => SseClient::over(ReqwestTransport::without_timeout(client)),

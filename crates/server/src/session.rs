@@ -17,6 +17,16 @@ use crate::{HandlerError, Sender};
 ///
 /// The session ends when the handler returns, or with [`close`](Sender::close); neither sends a last
 /// event. When the client disconnects, the handler is dropped where it waits.
+///
+/// ```
+/// use tidings_server::{Event, HandlerError, Session};
+///
+/// async fn greet(session: Session) -> Result<(), HandlerError> {
+///     let last = session.last_event_id().map_or("none", |id| id.as_str());
+///     session.send(Event::new(format!("resumed after {last}")).id(1)).await?;
+///     Ok(())
+/// }
+/// ```
 #[doc(alias = "ServerSSESession")]
 #[derive(Debug)]
 pub struct Session {
