@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::subscribe_error::SubscribeFailure;
-use crate::{InvalidPattern, Pattern, SubscribeError};
+use crate::{IntoPatterns, InvalidPattern, Pattern, SubscribeError};
 
 /// The name of the last event of a subscription whose grant has lapsed.
 pub(crate) const CLOSED: &str = "closed";
@@ -57,13 +57,9 @@ impl Grant {
     ///
     /// # Errors
     /// [`InvalidPattern`] for the first text that is not a valid pattern.
-    pub fn new<P>(patterns: impl IntoIterator<Item = P>) -> Result<Self, InvalidPattern>
-    where
-        P: AsRef<str>,
-    {
-        let parsed = patterns.into_iter().map(Pattern::new);
+    pub fn new(patterns: impl IntoPatterns) -> Result<Self, InvalidPattern> {
         Ok(Self {
-            patterns: parsed.collect::<Result<_, _>>()?,
+            patterns: patterns.into_patterns()?.into(),
             expires_at: None,
             revoked: Arc::new(watch::Sender::new(false)),
         })

@@ -11,8 +11,8 @@ use crate::publish::{Publish, draft, publish};
 use crate::shared::{HubSettings, Shared};
 use crate::subscribe_error::SubscribeFailure;
 use crate::{
-    Channel, ChannelName, Draft, InvalidChannelName, Log, MemoryLog, Pattern, Presence,
-    PublishError, Retention, Subscription, meters,
+    Channel, ChannelName, Draft, IntoPatterns, InvalidChannelName, Log, MemoryLog, Pattern,
+    Presence, PublishError, Retention, Subscription, meters,
 };
 
 /// Channels of events: publish to a channel, and every subscriber of the channel receives the event.
@@ -117,12 +117,10 @@ impl Hub {
     /// A text from a client may be a pattern that selects more than you expect. Restrict it with a
     /// [`Grant`](Subscription::grant), or use [`subscribe`](Self::subscribe), which accepts no
     /// patterns.
-    pub fn subscribe_all<P: AsRef<str>>(
-        &self,
-        patterns: impl IntoIterator<Item = P>,
-    ) -> Subscription {
-        let parsed = patterns.into_iter().map(Pattern::new);
-        let patterns = parsed.collect::<Result<_, _>>();
+    ///
+    /// A list of one: `subscribe_all(["rooms/*"])`.
+    pub fn subscribe_all(&self, patterns: impl IntoPatterns) -> Subscription {
+        let patterns = patterns.into_patterns();
         let patterns = patterns.map_err(|error| SubscribeFailure::Pattern(error).into());
         Subscription::new(self.clone(), patterns)
     }

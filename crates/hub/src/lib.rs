@@ -308,7 +308,7 @@ pub use log::{Appended, Bounds, KEY_LIFETIME, Log, LogFuture, PAGE_BYTES, Page, 
 pub use log_error::{LogError, LogErrorKind};
 pub use memory_log::{MemoryLog, TooManyKeys};
 pub use name::{ChannelName, InvalidChannelName, MAX_NAME_BYTES};
-pub use pattern::{InvalidPattern, Pattern};
+pub use pattern::{IntoPatterns, InvalidPattern, Pattern};
 pub use presence::Presence;
 pub use producer::Producer;
 pub use publish::Publish;

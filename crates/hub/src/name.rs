@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Pattern;
 use crate::text::Text;
 
 /// The longest [`ChannelName`], in bytes.
@@ -24,6 +25,11 @@ pub const MAX_NAME_BYTES: usize = 255;
 ///     error.to_string(),
 ///     r#"channel name "rooms//messages": the segment at byte 6 is empty"#,
 /// );
+/// let error = ChannelName::new("rooms/*").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#""rooms/*" is a pattern, not a channel name; subscribe_all takes patterns"#,
+/// );
 /// ```
 #[derive(Clone)]
 pub struct ChannelName(Text);
@@ -37,7 +43,11 @@ impl ChannelName {
         let text = text.as_ref();
         match Fault::find(text) {
             None => Ok(Self(text.into())),
-            Some(fault) => Err(InvalidChannelName(InvalidText::new(text, fault))),
+            Some(fault) => {
+                let is_pattern = Pattern::new(text).is_ok();
+                let fault = if is_pattern { Fault::Pattern } else { fault };
+                Err(InvalidChannelName(InvalidText::new(text, fault)))
+            }
         }
     }
 
@@ -79,6 +89,13 @@ tidings_proto::text_traits!(ChannelName, InvalidChannelName, "a channel name");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidChannelName(InvalidText);
 
+impl InvalidChannelName {
+    /// Writes that the name is not valid. The error itself names the broken rule.
+    pub(crate) fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_summary("channel name", f)
+    }
+}
+
 impl fmt::Display for InvalidChannelName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.write("channel name", f)
@@ -98,6 +115,8 @@ pub(crate) enum Fault {
     DotSegment(usize),
     /// The character at this byte is not allowed.
     Character(usize),
+    /// The text is a valid pattern. Only a channel name has this fault.
+    Pattern,
 }
 
 impl Fault {
@@ -162,6 +181,14 @@ impl InvalidText {
         }
     }
 
+    /// Writes that the text is not valid, without the broken rule. `subject` names the kind of text.
+    pub(crate) fn write_summary(&self, subject: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fault {
+            Fault::Empty | Fault::TooLong => write!(f, "the {subject} is not valid"),
+            _ => write!(f, "the {subject} {:?} is not valid", self.text),
+        }
+    }
+
     /// Writes the text and the broken rule. `subject` names the kind of text.
     pub(crate) fn write(&self, subject: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = &*self.text;
@@ -186,6 +213,10 @@ impl InvalidText {
             Fault::Character(at) => write!(
                 f,
                 "{subject} {text:?}: the character at byte {at} is not one of A-Z a-z 0-9 _ - . ~ : /"
+            ),
+            Fault::Pattern => write!(
+                f,
+                "{text:?} is a pattern, not a {subject}; subscribe_all takes patterns"
             ),
         }
     }
@@ -228,12 +259,25 @@ mod tests {
         check("a b", "the character at byte 1 is not one of");
         check("a*", "the character at byte 1 is not one of");
         check("*", "the character at byte 0 is not one of");
-        check("a/*", "the character at byte 2 is not one of");
+        check("a/*/b", "the character at byte 2 is not one of");
         check("aé", "the character at byte 1 is not one of");
         check(
             "a\n",
             r#"channel name "a\n": the character at byte 1 is not one of"#,
         );
+    }
+
+    #[test]
+    fn an_error_says_that_a_pattern_is_not_a_name() {
+        let longest = format!("{}/*", "a".repeat(MAX_NAME_BYTES));
+        for text in ["a/*", "a/b/*", &longest] {
+            let error = ChannelName::new(text).unwrap_err().to_string();
+            let rule = "is a pattern, not a channel name; subscribe_all takes patterns";
+            assert_eq!(error, format!("{text:?} {rule}"));
+        }
+        let too_long = format!("{}/*", "a".repeat(MAX_NAME_BYTES + 1));
+        let error = ChannelName::new(too_long).unwrap_err().to_string();
+        assert_eq!(error, "a channel name has at most 255 bytes, not 258");
     }
 
     #[test]

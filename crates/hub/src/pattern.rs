@@ -138,9 +138,45 @@ impl From<ChannelName> for Pattern {
     }
 }
 
+/// A list of channels and patterns, for [`Hub::subscribe_all`](crate::Hub::subscribe_all) and
+/// [`Grant::new`](crate::Grant::new): any iterator of texts, [`ChannelName`]s or [`Pattern`]s.
+///
+/// One text is not a list:
+///
+/// ```compile_fail,E0277
+/// # let hub = tidings_hub::Hub::in_memory();
+/// hub.subscribe_all("rooms/*"); // write `subscribe_all(["rooms/*"])`
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a list of channels and patterns",
+    label = "expected a list, such as an array",
+    note = "for one pattern or channel, write a list of one: `[\"rooms/*\"]`"
+)]
+pub trait IntoPatterns {
+    /// The patterns.
+    ///
+    /// # Errors
+    /// [`InvalidPattern`] for the first text that is not a valid pattern.
+    fn into_patterns(self) -> Result<Vec<Pattern>, InvalidPattern>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<I: IntoIterator<Item: AsRef<str>>> IntoPatterns for I {
+    fn into_patterns(self) -> Result<Vec<Pattern>, InvalidPattern> {
+        self.into_iter().map(Pattern::new).collect()
+    }
+}
+
 /// The error for text that is not a valid [`Pattern`]; its message names the broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPattern(InvalidText);
+
+impl InvalidPattern {
+    /// Writes that the pattern is not valid. The error itself names the broken rule.
+    pub(crate) fn write_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.write_summary("pattern", f)
+    }
+}
 
 impl fmt::Display for InvalidPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

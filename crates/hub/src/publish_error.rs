@@ -115,7 +115,7 @@ impl From<Unavailable> for PublishError {
 impl fmt::Display for PublishError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            PublishFailure::ChannelName(_) => f.write_str("the channel name is not valid"),
+            PublishFailure::ChannelName(error) => error.write_summary(f),
             PublishFailure::Key { bytes } => {
                 write!(f, "a key has 1 to 255 bytes, not {bytes}")
             }

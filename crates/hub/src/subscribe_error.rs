@@ -110,8 +110,8 @@ impl From<SubscribeError> for FeedError {
 impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            SubscribeFailure::ChannelName(_) => f.write_str("the channel name is not valid"),
-            SubscribeFailure::Pattern(_) => f.write_str("a pattern is not valid"),
+            SubscribeFailure::ChannelName(error) => error.write_summary(f),
+            SubscribeFailure::Pattern(error) => error.write_summary(f),
             SubscribeFailure::ChannelCount { count, max } => {
                 write!(f, "a subscription needs 1 to {max} channels, not {count}")
             }

@@ -361,13 +361,48 @@ async fn subscribe_refuses_patterns() {
     );
     assert_eq!(refused, expected);
     let refused = hub.channel("rooms/*").unwrap_err().to_string();
-    assert!(
-        refused.starts_with(r#"channel name "rooms/*": "#),
-        "{refused}"
-    );
+    let expected = r#""rooms/*" is a pattern, not a channel name; subscribe_all takes patterns"#;
+    assert_eq!(refused, expected);
     let refused = refusal(hub.subscribe_all(["rooms/*/42"])).await;
     let expected = (SubscribeErrorKind::InvalidPattern, FeedErrorKind::Invalid);
     assert_eq!(refused, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_level_of_a_feed_error_adds_a_fact() {
+    let hub = Hub::in_memory();
+    for (mut subscription, expected) in [
+        (
+            hub.subscribe("metrics/*"),
+            [
+                "the request for the feed is invalid",
+                r#"the channel name "metrics/*" is not valid"#,
+                r#""metrics/*" is a pattern, not a channel name; subscribe_all takes patterns"#,
+            ],
+        ),
+        (
+            hub.subscribe_all(["*"]),
+            [
+                "the request for the feed is invalid",
+                r#"the pattern "*" is not valid"#,
+                r#"pattern "*": the character at byte 0 is not one of A-Z a-z 0-9 _ - . ~ : /"#,
+            ],
+        ),
+        (
+            hub.subscribe(""),
+            [
+                "the request for the feed is invalid",
+                "the channel name is not valid",
+                "a channel name must not be empty",
+            ],
+        ),
+    ] {
+        let error = next_batch(&mut subscription).await.unwrap().unwrap_err();
+        let first: &dyn std::error::Error = &error;
+        let chain = std::iter::successors(Some(first), |&error| error.source());
+        let chain: Vec<String> = chain.map(ToString::to_string).collect();
+        assert_eq!(chain, expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -408,7 +443,7 @@ async fn an_error_names_the_broken_rule() {
     }
     let error = hub.publish("a//b", event("x")).await.unwrap_err();
     assert_eq!(error.kind(), PublishErrorKind::InvalidChannelName);
-    assert_eq!(error.to_string(), "the channel name is not valid");
+    assert_eq!(error.to_string(), r#"the channel name "a//b" is not valid"#);
     let source = error.source().unwrap().to_string();
     let expected = r#"channel name "a//b": the segment at byte 2 is empty"#;
     assert_eq!(source, expected);
