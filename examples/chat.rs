@@ -47,7 +47,7 @@ impl Chat {
         Self { hub, changes }
     }
 
-    /// By a name, not by a pattern: a room `*` would receive the messages of all rooms.
+    /// The channel of a room. A name that is not valid, such as `*`, is refused before the stream opens.
     fn room(&self, name: &str) -> Result<Channel, StatusCode> {
         let room = self.hub.channel(format!("rooms/{name}"));
         room.map_err(|_| StatusCode::BAD_REQUEST)
