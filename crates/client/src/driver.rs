@@ -297,7 +297,7 @@ impl Driver {
             EventSourceAction::Fail(failure) => {
                 let error = match (failure, self.error.take()) {
                     (EventSourceFailure::EventTooLarge(source), _) => {
-                        Error::event_too_large(source)
+                        Error::event_too_large(self.server(), source)
                     }
                     (_, Some(error)) => error,
                     (failure, None) => {

@@ -41,7 +41,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     source: Option<Arc<dyn StdError + Send + Sync>>,
-    /// Host and port that a network error is about, if the URL has any.
+    /// Host and port of the server that the error is about, if it is about one and the URL has any.
     server: Option<String>,
     response: Option<Response<String>>,
     retry_after: Option<Duration>,
@@ -129,26 +129,30 @@ impl Error {
         Self::new(ErrorKind::Interrupted, Some(source)).about(server)
     }
 
-    pub(crate) fn status(status: StatusCode, retry_after: Option<Duration>) -> Self {
-        let mut error = Self::new(ErrorKind::Status(status), None);
+    pub(crate) fn status(
+        server: Option<String>,
+        status: StatusCode,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let mut error = Self::new(ErrorKind::Status(status), None).about(server);
         error.inner_mut().retry_after = retry_after;
         error
     }
 
-    pub(crate) fn content_type(found: Option<String>) -> Self {
-        Self::new(ErrorKind::ContentType(found), None)
+    pub(crate) fn content_type(server: Option<String>, found: Option<String>) -> Self {
+        Self::new(ErrorKind::ContentType(found), None).about(server)
     }
 
     pub(crate) fn invalid_redirect(source: TransportError) -> Self {
         Self::new(ErrorKind::InvalidRedirect, Some(source))
     }
 
-    pub(crate) fn event_too_large(source: EventTooLarge) -> Self {
-        Self::new(ErrorKind::EventTooLarge, Some(source.into()))
+    pub(crate) fn event_too_large(server: Option<String>, source: EventTooLarge) -> Self {
+        Self::new(ErrorKind::EventTooLarge, Some(source.into())).about(server)
     }
 
-    pub(crate) fn response_too_large() -> Self {
-        Self::new(ErrorKind::ResponseTooLarge, None)
+    pub(crate) fn response_too_large(server: Option<String>) -> Self {
+        Self::new(ErrorKind::ResponseTooLarge, None).about(server)
     }
 
     #[cfg(feature = "json")]
@@ -264,25 +268,30 @@ impl fmt::Display for Error {
             ErrorKind::Connect => write!(f, "could not connect to {server}"),
             ErrorKind::Interrupted => write!(f, "the stream from {server} was interrupted"),
             ErrorKind::Status(status) => {
-                write!(f, "expected status 200, but the server answered {status}")
+                write!(f, "expected status 200, but {server} answered {status}")
             }
             ErrorKind::ContentType(Some(content_type)) => write!(
                 f,
-                "expected text/event-stream, but the server sent {content_type:?}; \
+                "expected text/event-stream, but {server} sent {content_type:?}; \
                  open_or_response accepts other types"
             ),
-            ErrorKind::ContentType(None) => f.write_str(
-                "expected text/event-stream, but the server named no content type; \
-                 open_or_response accepts such a response",
+            ErrorKind::ContentType(None) => write!(
+                f,
+                "expected text/event-stream, but {server} named no content type; \
+                 open_or_response accepts such a response"
             ),
             ErrorKind::InvalidRedirect => {
                 f.write_str("the server redirected to a URL that cannot be requested")
             }
             ErrorKind::EventTooLarge => {
-                f.write_str("the server sent an event over the limit; max_event_bytes changes it")
+                write!(
+                    f,
+                    "{server} sent an event over the limit; max_event_bytes changes it"
+                )
             }
-            ErrorKind::ResponseTooLarge => f.write_str(
-                "the server sent a response over the limit; max_response_bytes changes it",
+            ErrorKind::ResponseTooLarge => write!(
+                f,
+                "{server} sent a response over the limit; max_response_bytes changes it"
             ),
             #[cfg(feature = "json")]
             ErrorKind::Json => f.write_str("the data is not JSON of the expected type"),
@@ -308,13 +317,14 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-// Shows neither the response nor the buffer, and only the text of the source: they may hold secrets.
+// Shows the texts of the error and of its source, as `main` prints them when it returns the error.
+// Shows neither the response nor the buffer: they may hold secrets.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", self.kind())
+            .field("message", &self.to_string())
             .field("source", &self.0.source.as_ref().map(ToString::to_string))
-            .field("server", &self.0.server)
             .field("last_event_id", &self.0.last_event_id)
             .finish_non_exhaustive()
     }

@@ -197,8 +197,12 @@ impl Driver {
             self.report(Lifecycle::Open { response: &head });
         } else if let Some(failure) = self.state.failure() {
             self.error = Some(match failure {
-                EventSourceFailure::Status(_) => Error::status(head.status, retry_after(&head)),
-                EventSourceFailure::ContentType(found) => Error::content_type(found.clone()),
+                EventSourceFailure::Status(_) => {
+                    Error::status(self.server(), head.status, retry_after(&head))
+                }
+                EventSourceFailure::ContentType(found) => {
+                    Error::content_type(self.server(), found.clone())
+                }
                 EventSourceFailure::TooManyRedirects => {
                     Error::connect(self.server(), "too many redirects".into())
                 }
@@ -247,7 +251,7 @@ impl Driver {
                 self.report(Lifecycle::Ended);
                 Ok(())
             }
-            Progress::TooLarge => Err(self.fail(Error::response_too_large())),
+            Progress::TooLarge => Err(self.fail(Error::response_too_large(self.server()))),
             Progress::Broken(source) => {
                 let error = Error::interrupted(self.server(), source);
                 Err(self.fail(error))
@@ -266,7 +270,7 @@ impl Driver {
         // Events received before may be over the limit, which then is the error.
         self.error = Some(match self.state.failure() {
             Some(EventSourceFailure::EventTooLarge(source)) => {
-                Error::event_too_large(source.clone())
+                Error::event_too_large(self.server(), source.clone())
             }
             _ => error,
         });

@@ -174,6 +174,35 @@ async fn a_network_error_names_host_and_port_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_names_host_and_port_and_no_more() {
+    let page = refusal(200, &[Part::Bytes(b"s3cret")]);
+    for (script, message) in [
+        (status(503), "answered 503 Service Unavailable"),
+        (
+            page,
+            "sent \"text/plain; charset=utf-8\"; open_or_response accepts other types",
+        ),
+    ] {
+        let server = Server::plays([script]);
+        let request = server.client(Reconnect::off());
+        let request = request.get("https://us3r:pa55@shop.example/s3cret?s3cret");
+        let error = request.bearer("s3cret").open().await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("expected ") && text.contains(", but shop.example:443 "),
+            "{text}"
+        );
+        assert!(text.ends_with(message), "{text}");
+        // This is what `main` prints when it returns the error.
+        let debug = format!("{error:?}");
+        assert!(debug.contains(&format!("message: {text:?}")), "{debug}");
+        for secret in ["s3cret", "us3r", "pa55"] {
+            assert!(!debug.contains(secret), "{debug}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timeout_is_known_as_one() {
     let server = Server::plays([Script::Hang, parts(&[Part::Stall])]);
     let second = Duration::from_secs(1);

@@ -144,12 +144,12 @@ async fn a_refusal_is_never_repeated() {
         (
             status(404),
             ErrorKind::Status(StatusCode::NOT_FOUND),
-            "expected status 200, but the server answered 404 Not Found",
+            "expected status 200, but test:80 answered 404 Not Found",
         ),
         (
             status(302),
             ErrorKind::Status(StatusCode::FOUND),
-            "expected status 200, but the server answered 302 Found",
+            "expected status 200, but test:80 answered 302 Found",
         ),
         (
             Script::Answer {
@@ -158,7 +158,7 @@ async fn a_refusal_is_never_repeated() {
                 body: Vec::new(),
             },
             ErrorKind::ContentType(Some("text/plain".into())),
-            "expected text/event-stream, but the server sent \"text/plain\"; \
+            "expected text/event-stream, but test:80 sent \"text/plain\"; \
              open_or_response accepts other types",
         ),
         (
@@ -168,7 +168,7 @@ async fn a_refusal_is_never_repeated() {
                 body: Vec::new(),
             },
             ErrorKind::ContentType(None),
-            "expected text/event-stream, but the server named no content type; \
+            "expected text/event-stream, but test:80 named no content type; \
              open_or_response accepts such a response",
         ),
         (
