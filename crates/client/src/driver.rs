@@ -78,7 +78,7 @@ impl Driver {
         ending: Option<Ending>,
         settings: Settings,
     ) -> Self {
-        let span = tracing::debug_span!(
+        let span = tracing::warn_span!(
             "session",
             method = %template.method,
             host = template.url().host(),
@@ -237,7 +237,8 @@ impl Driver {
     }
 
     fn report(&self, step: Lifecycle<'_>) {
-        step.trace();
+        // A step may be reported outside `poll_step`, and its trace must name the host too.
+        self.span.in_scope(|| step.trace(self.error.as_ref()));
         if let Some(hook) = &self.settings.on_lifecycle {
             hook(step);
         }

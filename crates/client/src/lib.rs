@@ -303,9 +303,9 @@
 //! reports missing events as [`Lifecycle::Gap`], and [`dedupe`](SseClient::dedupe) drops events that
 //! a reconnection repeats.
 //!
-//! **Traces**: each step of the lifecycle, in a span of method, host and port. A lost connection, a
-//! wait and lost events are at level `warn`, all others at `debug`. No trace names a path, a query or
-//! a header.
+//! **Traces**: each step of the lifecycle, in a span of method, host and port. The span, a lost
+//! connection, a wait and lost events are at level `warn`, all other steps at `debug`. No trace names
+//! a path, a query or a header.
 //!
 //! # Features
 //! * `json`: `Session::typed`, `Event::json`, JSON bodies, and gaps.

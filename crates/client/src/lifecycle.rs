@@ -95,8 +95,9 @@ pub(crate) type OnLifecycle = dyn Fn(Lifecycle<'_>) + Send + Sync;
 
 impl Lifecycle<'_> {
     /// Traces the step, without any URL or header. A loss is traced at `warn`, so that a client whose
-    /// server is down is not silent.
-    pub(crate) fn trace(self) {
+    /// server is down is not silent. The error is the reason of the last loss; `None` if the server
+    /// ended the stream in the regular way.
+    pub(crate) fn trace(self, loss: Option<&Error>) {
         match self {
             Self::Connecting { attempt } => tracing::debug!(attempt, "connecting"),
             Self::NotResumable { .. } => {
@@ -105,14 +106,20 @@ impl Lifecycle<'_> {
             Self::Open { response } => {
                 tracing::debug!(status = response.status.as_u16(), "the stream is open");
             }
-            // The regular end of a response is no fault; `Waiting` warns if the session reconnects.
+            // The regular end of a response is no fault; `Waiting` names it if the session reconnects.
             Self::Lost { error: None } => tracing::debug!("the server ended the stream"),
             Self::Lost { error: Some(error) } => {
                 tracing::warn!(error = error.as_dyn(), "the connection is lost");
             }
-            Self::Waiting { attempt, delay } => {
+            // The warning before this one has the reason.
+            Self::Waiting { attempt, delay } if loss.is_some() => {
                 tracing::warn!(attempt, ?delay, "waiting to reconnect");
             }
+            Self::Waiting { attempt, delay } => tracing::warn!(
+                attempt,
+                ?delay,
+                "the server ended the stream; waiting to reconnect"
+            ),
             #[cfg(feature = "json")]
             Self::Gap(gap) => tracing::warn!(
                 reason = ?gap.reason,

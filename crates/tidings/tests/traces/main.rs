@@ -13,6 +13,35 @@ use tidings_testkit::traces::TraceText;
 use crate::subject::{receive, subjects, within};
 
 #[tokio::test]
+async fn the_warning_of_a_wait_names_the_host_and_the_reason() {
+    let log = TraceText::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let subjects = subjects().await;
+    for subject in &subjects {
+        // Two events and a cut, then the third event and a regular end, then 204.
+        let mut session = subject.open("/feed/3").await;
+        receive(subject.name, &mut session).await;
+    }
+    let log = log.text();
+    for what in [
+        "the server ended the stream; waiting to reconnect",
+        "the connection is lost",
+        ": waiting to reconnect",
+    ] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(what)).collect();
+        assert_eq!(lines.len(), subjects.len(), "{what}:\n{log}");
+        for line in lines {
+            assert!(line.contains("session{method=GET host="), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_trace_contains_a_token_or_a_query() {
     let log = TraceText::default();
     let subscriber = tracing_subscriber::fmt()
