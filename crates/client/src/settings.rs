@@ -325,9 +325,12 @@ macro_rules! settings_methods {
             self.before_connect(move |attempt| hook(state.clone(), attempt))
         }
 
-        /// Runs the `before_connect` hook and the request again, at once, when the server answers
-        /// 401: at most this often in a row. Default: 0. The next 401 ends the session with
+        /// Runs the `before_connect` hook and the request again when the server answers 401: at most
+        /// this often in a row. Default: 0. The next 401 ends the session with
         /// [`ErrorKind::Status`](crate::ErrorKind::Status).
+        ///
+        /// The first retry of a row is immediate. Each further one waits as the policy says, or for
+        /// the reconnection time if the policy allows no attempt; a strategy is not asked.
         ///
         /// The hook finds the refusal in [`Attempt::last_error`](crate::Attempt::last_error), and
         /// can renew its token. Such an attempt needs no policy, and a request that is otherwise

@@ -151,9 +151,10 @@ impl EventSourceState {
 
     /// The maximum attempts in a row that answers of 401 lead to. Default: 0.
     ///
-    /// Such an attempt waits for nothing and needs no permission from the policy or the driver. The
-    /// next 401 fails the session. The count starts anew when a stream opens and when the policy
-    /// decides on an attempt.
+    /// The first such attempt waits for nothing. Each further one waits as the policy says, or for
+    /// the reconnection time if the policy allows no attempt. None needs permission from the policy
+    /// or the driver. The next 401 fails the session. The count starts anew when a stream opens and
+    /// when the policy decides on an attempt.
     #[must_use]
     pub fn retry_unauthorized(mut self, attempts: u32) -> Self {
         self.max_unauthorized_retries = attempts;
@@ -262,16 +263,11 @@ impl EventSourceState {
                 self.handle_redirect(status, location, now);
             }
             (401, _) if self.unauthorized_retries < self.max_unauthorized_retries => {
-                self.unauthorized_retries += 1;
-                self.attempts = self.attempts.saturating_add(1);
-                self.failure = Some(EventSourceFailure::Status(401));
-                self.phase = Phase::WaitingUntil(now);
+                self.handle_unauthorized(retry_after(head, wall), now);
             }
             (status, _) if self.may_retry(status) => {
-                let retry_after = head
-                    .retry_after
-                    .and_then(|value| parse_retry_after(value, wall));
-                self.handle_loss(Some(EventSourceFailure::Status(status)), retry_after, now);
+                let failure = EventSourceFailure::Status(status);
+                self.handle_loss(Some(failure), retry_after(head, wall), now);
             }
             (status, _) => self.fail(EventSourceFailure::Status(status)),
         }
@@ -286,6 +282,22 @@ impl EventSourceState {
             // Then an event has an ID only if this connection sent one.
             self.decoder.clear_last_event_id();
         }
+    }
+
+    /// Tries again after a 401. The first such attempt in a row waits for nothing, as a fresh token
+    /// usually helps. The others wait, so that a server that refuses every token is not flooded.
+    fn handle_unauthorized(&mut self, retry_after: Option<Duration>, now: Instant) {
+        self.attempts = self.attempts.saturating_add(1);
+        let delay = match self.unauthorized_retries {
+            0 => Duration::ZERO,
+            _ => {
+                let time = self.reconnect.time(self.decoder.reconnection_time());
+                self.policy_delay(retry_after).unwrap_or(time)
+            }
+        };
+        self.unauthorized_retries += 1;
+        self.failure = Some(EventSourceFailure::Status(401));
+        self.phase = Phase::WaitingUntil(after(now, delay));
     }
 
     fn may_retry(&self, status: u16) -> bool {
@@ -452,14 +464,19 @@ impl EventSourceState {
             });
             return;
         }
-        let delay = self.reconnect.delay(NextAttempt {
+        let delay = self.policy_delay(retry_after);
+        self.wait_or_end(delay, now);
+    }
+
+    /// The policy's wait before the next attempt. `None` if it does not allow that attempt.
+    fn policy_delay(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        self.reconnect.delay(NextAttempt {
             number: self.attempts,
             opened_before: self.opened_before,
-            server_time: reconnection_time,
+            server_time: self.decoder.reconnection_time(),
             retry_after,
             jitter: self.jitter.next(),
-        });
-        self.wait_or_end(delay, now);
+        })
     }
 
     /// Counts the next attempt. It is the first of a new outage if the connection was stable.
@@ -504,6 +521,10 @@ impl EventSourceState {
         self.phase = Phase::Over;
         self.action = Some(action);
     }
+}
+
+fn retry_after(head: ResponseHead<'_>, wall: SystemTime) -> Option<Duration> {
+    parse_retry_after(head.retry_after?, wall)
 }
 
 /// Whether a refusal with this status may be temporary: 408, 425, 429 and 5xx.
@@ -927,7 +948,7 @@ mod tests {
     }
 
     #[test]
-    fn a_401_is_retried_at_once_as_often_as_allowed() {
+    fn a_401_is_retried_as_often_as_allowed() {
         let mut state = connecting(Reconnect::off()).retry_unauthorized(2);
         for attempt in [1, 2] {
             assert_connects(&mut state);
@@ -939,6 +960,31 @@ mod tests {
         assert_connects(&mut state);
         respond(&mut state, 401, None);
         assert_fails(&mut state, EventSourceFailure::Status(401));
+    }
+
+    #[test]
+    fn only_the_first_retry_after_a_401_does_not_wait() {
+        let second = Duration::from_secs(1);
+        let policy = Reconnect::standard().reconnection_time(second);
+        for (reconnect, retry_after, expected) in [
+            (Reconnect::off(), None, [0, 3, 3]),
+            (Reconnect::off().reconnection_time(second), None, [0, 1, 1]),
+            (Reconnect::fixed(1, second), None, [0, 1, 1]),
+            (policy.clone().multiplier(1), None, [0, 1, 1]),
+            (policy, Some("5"), [0, 5, 5]),
+        ] {
+            let now = some_instant();
+            let mut state = connecting(reconnect.clone()).retry_unauthorized(3);
+            let waits = expected.map(|_| {
+                assert_connects(&mut state);
+                let head = ResponseHead::new(401).retry_after(retry_after);
+                state.handle_response(head, now, SystemTime::UNIX_EPOCH);
+                let until = state.poll_timeout().unwrap();
+                wait(&mut state);
+                (until - now).as_secs()
+            });
+            assert_eq!(waits, expected, "{reconnect:?}");
+        }
     }
 
     #[test]

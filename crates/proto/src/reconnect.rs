@@ -215,6 +215,14 @@ impl Reconnect {
         opened_before || self.covers_first_connection
     }
 
+    /// The reconnection time: the server's within the limits, otherwise that of the policy.
+    pub(crate) fn time(&self, server_time: Option<Duration>) -> Duration {
+        match server_time {
+            Some(time) => time.min(self.max_reconnection_time).max(RECONNECTION_FLOOR),
+            None => self.reconnection_time,
+        }
+    }
+
     /// The wait before this attempt. `None` if the policy does not allow it.
     pub(crate) fn delay(&self, next: NextAttempt) -> Option<Duration> {
         let allowed = self.max_attempts.is_none_or(|most| next.number <= most)
@@ -222,10 +230,7 @@ impl Reconnect {
         if !allowed {
             return None;
         }
-        let time = match next.server_time {
-            Some(time) => time.min(self.max_reconnection_time).max(RECONNECTION_FLOOR),
-            None => self.reconnection_time,
-        };
+        let time = self.time(next.server_time);
         let failed_attempts = next.number.saturating_sub(1);
         // Even a zero from the caller grows. Otherwise a client would send requests without a pause
         // to a server that is down.

@@ -54,6 +54,14 @@ async fn a_401_in_a_row_is_retried_at_most_n_times() {
         assert_eq!(error.response().unwrap().status(), 401);
         assert_eq!(calls.load(Ordering::Relaxed), 1 + times);
         assert_eq!(server.requests(), 1 + times as usize);
+        // Only the first retry is immediate.
+        let waits = server.waits();
+        assert!(waits.iter().take(1).all(Duration::is_zero), "{waits:?}");
+        let second = Duration::from_secs(1);
+        assert!(
+            waits.iter().skip(1).all(|wait| *wait >= 3 * second),
+            "{waits:?}"
+        );
     }
 }
 
