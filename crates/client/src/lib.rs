@@ -100,6 +100,64 @@
 //! [`Session::reconnect`] drops the connection and resumes at once, for a client that learns that
 //! its network has changed.
 //!
+//! # A program that runs for months
+//!
+//! * [`Reconnect::persistent`] also retries refusals that may be temporary.
+//! * [`idle_timeout`](SseClient::idle_timeout) detects a peer that has vanished. Without it, the
+//!   session waits for such a peer for ever, in silence. The server must send events or heartbeats at
+//!   shorter intervals.
+//! * [`connect_timeout`](SseClient::connect_timeout) and
+//!   [`response_timeout`](SseClient::response_timeout) limit each attempt.
+//! * [`try_next`](Session::try_next) is cancel-safe, so `tokio::select!` can also wait for a signal
+//!   (tokio's feature `signal`).
+//! * A file holds the ID of the last event that you have processed. Replace it by a rename, so that a
+//!   crash leaves no half of an ID.
+//!
+//! ```no_run
+//! # async fn process(event: &tidings_client::Event) {}
+//! # async fn follow(
+//! #     client: tidings_client::SseClient,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use std::{fs, io, pin};
+//! use tidings_client::Reconnect;
+//!
+//! let client = client
+//!     .reconnect(Reconnect::persistent())
+//!     .connect_timeout(Duration::from_secs(10))
+//!     .response_timeout(Duration::from_secs(30))
+//!     .idle_timeout(Duration::from_secs(60));
+//!
+//! let mut request = client.get("http://localhost:8080/events");
+//! match fs::read_to_string("last-id") {
+//!     Ok(id) => request = request.last_event_id(id.trim()),
+//!     // The first start has no ID.
+//!     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+//!     Err(error) => return Err(error.into()),
+//! }
+//!
+//! let mut stop = pin::pin!(tokio::signal::ctrl_c());
+//! let mut session = tokio::select! {
+//!     opened = request.open() => opened?,
+//!     _ = &mut stop => return Ok(()),
+//! };
+//! loop {
+//!     let event = tokio::select! {
+//!         event = session.try_next() => event?,
+//!         _ = &mut stop => return Ok(()),
+//!     };
+//!     let Some(event) = event else {
+//!         return Ok(()); // The server answered 204: there are no more events.
+//!     };
+//!     process(&event).await;
+//!     if let Some(id) = session.last_event_id() {
+//!         fs::write("last-id.new", id.as_str())?;
+//!         fs::rename("last-id.new", "last-id")?;
+//!     }
+//! }
+//! # }
+//! ```
+//!
 //! # Typed events
 //!
 //! A serde enum is the protocol: an event's name chooses the variant, and its data is the content
@@ -184,8 +242,41 @@
 //! # }
 //! ```
 //!
-//! An endpoint that answers with JSON or with a stream, as it chooses, is opened by
-//! [`open_or_response`](RequestBuilder::open_or_response).
+//! Some endpoints answer with JSON or with a stream, as they choose.
+//! [`open_or_response`](RequestBuilder::open_or_response) accepts both. A status other than 2xx is
+//! still an `Err`.
+//!
+//! ```
+//! # #[cfg(not(feature = "json"))]
+//! # fn main() {}
+//! # #[cfg(feature = "json")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let router = axum::Router::new().route("/mcp", axum::routing::post(async || {
+//! #     ([("content-type", "application/json")], "{\"result\":7}")
+//! # }));
+//! # let client = tidings_client::SseClient::over_service(router);
+//! # let call = serde_json::json!({});
+//! # let mut result = None;
+//! use tidings_client::StreamOrResponse;
+//!
+//! let request = client.post("http://localhost:8080/mcp").json(&call);
+//! match request.open_or_response().await? {
+//!     StreamOrResponse::Stream(mut session) => {
+//!         while let Some(event) = session.try_next().await? {
+//!             println!("{}", event.text());
+//!         }
+//!     }
+//!     StreamOrResponse::Response(response) => {
+//!         let answer: serde_json::Value = serde_json::from_slice(response.body())?;
+//!         println!("{}", answer["result"]);
+//! #       result = answer["result"].as_u64();
+//!     }
+//! }
+//! # assert_eq!(result, Some(7));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Tokens that expire
 //!
@@ -224,7 +315,8 @@
 //! ```
 //!
 //! [`before_connect_with`](SseClient::before_connect_with) gives the hook data of yours. With
-//! [`retry_unauthorized`](SseClient::retry_unauthorized), a 401 runs it again.
+//! [`retry_unauthorized`](SseClient::retry_unauthorized), a 401 runs it again: first at once, then
+//! after the waits of the policy.
 //!
 //! # Errors
 //!
@@ -276,7 +368,8 @@
 //! | [`Reconnect::persistent`] | as `standard`, and after 408, 425, 429 and 5xx | as `standard`, or the `Retry-After` of the refusal if that is longer |
 //! | your own [`ReconnectionStrategy`] | as its async method returns | as it returns |
 //!
-//! Any other refusal ends the session.
+//! Any other refusal ends the session. [`retry_refusals(true)`](Reconnect::retry_refusals) lets
+//! `standard` and `fixed` retry 408, 425, 429 and 5xx too.
 //!
 //! **Timeouts**: there are three, none is set by default, and none cuts a stream that flows.
 //! [`connect_timeout`](SseClient::connect_timeout) limits the time until there is a connection,
@@ -285,10 +378,12 @@
 //!
 //! **Limits**: an event has at most [16 MiB](SseClient::max_event_bytes), and a refusal's body [64
 //! KiB](SseClient::max_error_body_bytes) within 5 s. A session follows 20 redirects in a row. A
-//! server's `retry` counts as 200 ms at least and 1 h at most.
+//! server's `retry` counts as 200 ms at least and 1 h at most; a `Retry-After` also counts as
+//! [1 h at most](Reconnect::max_reconnection_time). Your own strategy receives both as sent.
 //!
 //! **Steps between events** are reported by [`on_lifecycle`](SseClient::on_lifecycle), in order, as
-//! a [`Lifecycle`]. [`Session::state`] and [`Session::last_error`] return the current state.
+//! a [`Lifecycle`]. `Lifecycle::Lost { error: None }` means that the server ended the response in the
+//! regular way. [`Session::state`] and [`Session::last_error`] return the current state.
 //!
 //! **A block over a session** is [`run`](RequestBuilder::run). Work that must end with the stream
 //! belongs in a `tokio::select!` or `tokio::join!` within the block.
@@ -301,7 +396,8 @@
 //!
 //! **Hubs** number their events by [`Position`]. For such a stream, [`gaps`](SseClient::gaps)
 //! reports missing events as [`Lifecycle::Gap`], and [`dedupe`](SseClient::dedupe) drops events that
-//! a reconnection repeats.
+//! a reconnection repeats. Both need the positions of a tidings hub: `dedupe` passes events with other
+//! IDs unchanged.
 //!
 //! **Traces**: each step of the lifecycle, in a span of method, host and port. The span, a lost
 //! connection, a wait and lost events are at level `warn`, all other steps at `debug`. No trace names

@@ -38,7 +38,7 @@ pub enum Lifecycle<'a> {
     },
     /// The connection was lost, or an attempt failed.
     Lost {
-        /// The reason; `None` if the server ended the stream in the regular way.
+        /// The reason; `None` if the server ended the response in the regular way.
         error: Option<&'a Error>,
     },
     /// The session waits before the next attempt.

@@ -343,9 +343,9 @@ macro_rules! settings_methods {
 
         /// Whether to drop events that were delivered before. Default: `false`.
         ///
-        /// For streams of a hub, whose IDs are [`Position`](crate::Position)s: after a reconnection
-        /// the session drops events at or before the last delivered position, in the same epoch.
-        /// Events with other IDs always pass.
+        /// Only for streams of a tidings hub, whose IDs are [`Position`](crate::Position)s: after a
+        /// reconnection the session drops events at or before the last delivered position, in the
+        /// same epoch. Events with other IDs pass unchanged, even if the server repeats them.
         pub fn dedupe(mut self, dedupe: bool) -> Self {
             self.settings.dedupe = dedupe;
             self
