@@ -44,6 +44,10 @@
 //! # }
 //! ```
 //!
+//! A [`SubscriptionStream`] yields [`EncodedEvents`]: one or several events at a time, which
+//! [`to_events()`](EncodedEvents::to_events) returns as a `Vec<Event>`. A gap is an event named `gap`, and
+//! [`Gap::from_event`] reads it.
+//!
 //! # The promise
 //! **Gapless or told.** A subscriber of some channels receives all their events, each once and in
 //! one order, even if its connection is cut, it reads slowly, old events are removed, or the server
@@ -82,6 +86,68 @@
 //! * **History is bounded.** A hub in memory keeps 256 MiB and 1,000,000 events; see [`Retention`].
 //! * **The hub does not track what each client has received.** There are no acknowledgements and no
 //!   queues per subscriber.
+//!
+//! # Patterns
+//! [`subscribe`](Hub::subscribe) takes one channel. [`subscribe_all`](Hub::subscribe_all) takes a list of
+//! channels and [patterns](Pattern): `metrics/*` selects all channels below `metrics`, at any depth, but
+//! not `metrics` itself. An event does not name its channel. If subscribers need it, put it into the
+//! data.
+//!
+//! An invalid name is reported when the subscription opens: a client receives 400, and a stream returns
+//! a [`SubscribeError`]:
+//!
+//! ```
+//! use tidings_hub::{Event, Hub};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::in_memory();
+//! let mut metrics = hub.subscribe_all(["metrics/*"]).resume_after(None);
+//! hub.publish("metrics/cpu", Event::new("17")).await?;
+//! let events = metrics.next().await.unwrap()?.to_events();
+//! assert_eq!(events[0].text(), "17");
+//!
+//! let mut refused = hub.subscribe("metrics/*").resume_after(None);
+//! let error = refused.next().await.unwrap().unwrap_err();
+//! assert_eq!(error.to_string(), r#"the channel name "metrics/*" is not valid"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Typed events
+//! A protocol can be a serde enum: the variant is the name of the event, and its content is the data, as
+//! JSON. [`Event::from_typed`] makes an event to publish, and [`Event::typed`] reads one in the same
+//! process. The client of `tidings` reads the same enum, with `Session::typed`. The names `gap` and
+//! `closed` are reserved for the hub:
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use tidings_hub::{Event, Gap, Hub};
+//!
+//! #[derive(Serialize, Deserialize, Debug, PartialEq)]
+//! #[serde(rename_all = "snake_case")]
+//! enum Metric {
+//!     Cpu { percent: u8 },
+//!     Restarted,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::in_memory();
+//! let mut metrics = hub.subscribe("metrics").resume_after(None);
+//! let cpu = Metric::Cpu { percent: 17 };
+//! hub.publish("metrics", Event::from_typed(&cpu)?).await?;
+//!
+//! for event in metrics.next().await.unwrap()?.to_events() {
+//!     if let Some(gap) = Gap::from_event(&event) {
+//!         eprintln!("events are missing: {gap:?}");
+//!     } else {
+//!         assert_eq!(event.typed::<Metric>()?, cpu);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # A chat room
 //! A server forwards a [`Subscription`] into a session. A client that joins a room receives the
@@ -146,10 +212,11 @@
 //! The answer of a language model is a channel that [ends](Channel::end). The task that fills it
 //! does not depend on a client's connection. A client that reloads the page, changes the device or
 //! loses the network receives the rest. A client that reconnects after the end gets 204, and an
-//! `EventSource` then stops reconnecting. A [`Producer`] ends the channel even if its task fails:
+//! `EventSource` then stops reconnecting. A [`Producer`] ends the channel even if its task fails. The task
+//! logs its error, because no caller receives it:
 //!
 //! ```
-//! use tidings_hub::{Event, EventName, Hub};
+//! use tidings_hub::{Event, EventName, Hub, PublishError};
 //!
 //! const FAILED: EventName = EventName::from_static("failed");
 //!
@@ -157,7 +224,7 @@
 //!     hub: &Hub,
 //!     id: u64,
 //!     mut tokens: impl Iterator<Item = String>,
-//! ) -> Result<(), Box<dyn std::error::Error>> {
+//! ) -> Result<(), PublishError> {
 //!     let producer = hub
 //!         .channel(format!("answers/{id}"))?
 //!         .producer(Event::new("interrupted").event(FAILED))?;
@@ -167,9 +234,21 @@
 //!     producer.finish().await?;
 //!     Ok(())
 //! }
+//!
+//! fn start(hub: Hub, id: u64, tokens: impl Iterator<Item = String> + Send + 'static) {
+//!     tokio::spawn(async move {
+//!         if let Err(error) = answer(&hub, id, tokens).await {
+//!             eprintln!("answer {id} has failed: {error}");
+//!         }
+//!     });
+//! }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # answer(&Hub::in_memory(), 1, ["a".to_owned()].into_iter()).await
+//! # let hub = Hub::in_memory();
+//! # let mut tokens = hub.subscribe("answers/1").resume_after(None);
+//! # start(hub, 1, ["a".to_owned()].into_iter());
+//! # assert_eq!(tokens.next().await.unwrap()?.to_events()[0].text(), "a");
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -321,7 +400,8 @@ pub use subscription_stream::SubscriptionStream;
 #[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, EntryCheck, Epoch, Event, EventId, EventName, Feed, FeedError, FeedErrorKind,
-    FeedOpened, Gap, GapReason, Position,
+    FeedOpened, Format, Gap, GapReason, IntoEventId, IntoEventName, InvalidEventId,
+    InvalidEventName, InvalidPosition, Json, Position, Undecodable,
 };
 
 /// Compiles the programs of the README.

@@ -13,8 +13,10 @@ use crate::subscriber::Subscriber;
 /// The events of a subscription, for a subscriber in the same process;
 /// [`Subscription::resume_after`](crate::Subscription::resume_after) returns it.
 ///
-/// An item is one or more events, encoded. [`EncodedEvents::to_events`] decodes them. The stream
-/// ends when all its channels have ended, when the hub is drained, when its grant has lapsed, when
+/// An item is a `Result<EncodedEvents, SubscribeError>`: one or several events, encoded, which
+/// [`EncodedEvents::to_events`] returns as a `Vec<Event>`. A gap is an event named `gap`, and
+/// [`Gap::from_event`](crate::Gap::from_event) reads it. The stream ends when all its channels have
+/// ended, when the hub is drained, when its grant has lapsed, when
 /// [`SlowReader`](crate::SlowReader) disconnects it, and after an error.
 ///
 /// ```
