@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{error::Error, time::Duration, time::SystemTime};
 use tidings::Event;
 use tidings::axum::{SseRequest, serve, shutdown_signal};
-use tidings::server::{Drain, HandlerError, Session};
+use tidings::server::{Drain, HandlerError, Session, SessionOptions};
 
 const ANSWER: &str =
     "I am a fake model, and I answer word by word, in as many pieces as a real model would.";
@@ -50,7 +50,10 @@ impl Question {
 async fn complete(request: SseRequest, body: Bytes) -> Response {
     match Question::read(&body) {
         Ok(asked) if asked.is_streamed => {
-            request.open(async move |session| stream(asked.model, session).await)
+            // At a shutdown, an answer that has begun is still sent to its end.
+            let options = SessionOptions::new().may_finish(true);
+            let answer = async move |session| stream(asked.model, session).await;
+            request.options(options).open(answer)
         }
         Ok(asked) => {
             let message = json!({ "role": "assistant", "content": ANSWER });
@@ -73,7 +76,7 @@ async fn stream(model: String, session: Session) -> Result<(), HandlerError> {
     };
     send(json!({ "role": "assistant", "content": "" }), None).await?;
     for token in ANSWER.split_inclusive(' ') {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(25)).await;
         send(json!({ "content": token }), None).await?;
     }
     send(json!({}), Some("stop")).await?;
@@ -121,6 +124,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
+    // An answer takes half a second. Set a deadline that your answers meet.
     let drain = Drain::new().deadline(Duration::from_secs(1));
     let server = serve(listener, app)
         .drain(&drain)

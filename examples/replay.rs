@@ -27,7 +27,12 @@ async fn count(hub: Hub) -> Result<(), tidings::hub::PublishError> {
 #[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let hub = Hub::builder().in_memory(Retention::in_memory().max_events(1_000));
-    tokio::spawn(count(hub.clone()));
+    let publisher = hub.clone();
+    tokio::spawn(async move {
+        if let Err(error) = count(publisher).await {
+            eprintln!("the feed has stopped: {error}");
+        }
+    });
     let options = SessionOptions::new().heartbeat(Heartbeat::default());
     let feed = async move |request: SseRequest| {
         let request = request.options(options);

@@ -60,9 +60,8 @@
 //! # #[cfg(feature = "json")]
 //! # mod example {
 //! # use http_body_util::BodyExt;
-//! # use tidings_server::SseRequest;
 //! use futures_util::{Stream, StreamExt};
-//! use tidings_server::{Event, HandlerError, Session};
+//! use tidings_server::{Event, HandlerError, Session, SessionBody, SessionOptions, SseRequest};
 //!
 //! #[derive(serde::Serialize)]
 //! struct Chunk<'a> {
@@ -79,11 +78,20 @@
 //!     session.send(Event::new("[DONE]")).await?;
 //!     Ok(())
 //! }
+//!
+//! fn respond(
+//!     request: SseRequest,
+//!     tokens: impl Stream<Item = Result<String, std::io::Error>> + Unpin + Send + 'static,
+//! ) -> http::Response<SessionBody> {
+//!     // While the server drains, the answer continues to its end.
+//!     let options = SessionOptions::new().may_finish(true);
+//!     request.options(options).open(async move |session| answer(tokens, session).await)
+//! }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # pub async fn main() {
 //! # let tokens = futures_util::stream::iter([Ok("Hel".to_owned()), Ok("lo".to_owned())]);
 //! # let (parts, ()) = http::Request::new(()).into_parts();
-//! # let response = SseRequest::new(parts).open(async |session| answer(tokens, session).await);
+//! # let response = respond(SseRequest::new(parts), tokens);
 //! # let sent = response.into_body().collect().await.unwrap().to_bytes();
 //! # let expected = "data: {\"delta\":\"Hel\"}\n\ndata: {\"delta\":\"lo\"}\n\ndata: [DONE]\n\n";
 //! # assert_eq!(sent, expected);
@@ -94,7 +102,9 @@
 //! ```
 //!
 //! When a reader closes the page, the handler is dropped, and with it the stream of tokens. When the
-//! upstream fails, `?` returns its error, and the response is cut.
+//! upstream fails, `?` returns its error, and the response is cut. An answer cannot be resumed, so the
+//! route sets [`may_finish`](SessionOptions::may_finish): a [shutdown](#shutdown) cuts an answer only at the
+//! drain's deadline.
 //!
 //! # Resuming
 //!

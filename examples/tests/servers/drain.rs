@@ -1,4 +1,5 @@
-//! Each server ends on time, whatever its clients do, and sends a time to reconnect to those that read.
+//! Each server ends on time, whatever its clients do. To clients that read, it sends a time to reconnect,
+//! or the rest of their answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,9 +31,10 @@ fn firehose_drains() {
 }
 
 #[test]
-fn llm_tokens_drains() {
+fn llm_tokens_drains_and_finishes_its_answers() {
     let program = env!("CARGO_BIN_EXE_llm_tokens");
-    check(program, "TERM", "POST /v1/chat/completions");
+    let last = last_block(program, "TERM", "POST /v1/chat/completions");
+    assert_eq!(last, "data: [DONE]");
 }
 
 #[test]
@@ -58,6 +60,14 @@ fn ctrl_c_drains_too() {
 }
 
 fn check(program: &str, signal: &str, request: &str) {
+    let last = last_block(program, signal, request);
+    let retry = last.strip_prefix("retry: ").and_then(|ms| ms.parse().ok());
+    let is_in_range = retry.is_some_and(|ms: u32| (1000..=5000).contains(&ms));
+    assert!(is_in_range, "the last event of {program} is {last:?}");
+}
+
+/// The last block that a client receives after the signal, if it reads.
+fn last_block(program: &str, signal: &str, request: &str) -> String {
     let server = Server::start(program, 0);
     let address = server.address();
     let body: &[u8] = if request.starts_with("POST") {
@@ -83,11 +93,9 @@ fn check(program: &str, signal: &str, request: &str) {
     let took = server.end(signal);
     eprintln!("{program} took {took:?}");
     let last = live.join().expect("a clean end").expect("a last event");
-    let retry = last.strip_prefix("retry: ").and_then(|ms| ms.parse().ok());
-    let is_in_range = retry.is_some_and(|ms: u32| (1000..=5000).contains(&ms));
-    assert!(is_in_range, "the last event of {program} is {last:?}");
     assert!(TcpStream::connect(address).is_err(), "the port is open");
     drop((stalled, incomplete));
+    last
 }
 
 /// A client that reads only the status.
