@@ -245,8 +245,7 @@ impl Driver {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        // To enter a disabled span costs as much as a chunk.
-        let _entered = (!self.span.is_disabled()).then(|| self.span.clone().entered());
+        let _entered = self.must_enter_span().then(|| self.span.clone().entered());
         if let Connection::Refused(refusal) = &mut self.connection {
             let text = ready!(refusal.poll_text(cx));
             self.handle_refusal(text);
@@ -255,6 +254,13 @@ impl Driver {
             Some(action) => Poll::Ready(self.act(action)),
             None => self.poll_io(cx),
         }
+    }
+
+    /// Whether a step is polled within the span. To enter it costs as much as a chunk, so a session that reads
+    /// enters it only for traces at `debug` of the transport; [`report`](Self::report) enters it anyway.
+    fn must_enter_span(&self) -> bool {
+        let is_reading = matches!(self.connection, Connection::Open(_));
+        !self.span.is_disabled() && (!is_reading || tracing::enabled!(tracing::Level::DEBUG))
     }
 
     fn act(&mut self, action: EventSourceAction) -> Result<(), Error> {
