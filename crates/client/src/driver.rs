@@ -256,8 +256,9 @@ impl Driver {
         }
     }
 
-    /// Whether a step is polled within the span. To enter it costs as much as a chunk, so a session that reads
-    /// enters it only for traces at `debug` of the transport; [`report`](Self::report) enters it anyway.
+    /// Whether a step is polled within the span. To enter it costs as much as a chunk, so a session that
+    /// reads enters it only for traces at `debug` of the transport; [`report`](Self::report) enters it
+    /// anyway.
     fn must_enter_span(&self) -> bool {
         let is_reading = matches!(self.connection, Connection::Open(_));
         !self.span.is_disabled() && (!is_reading || tracing::enabled!(tracing::Level::DEBUG))
