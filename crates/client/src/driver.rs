@@ -189,7 +189,10 @@ impl Driver {
     #[cfg(feature = "json")]
     fn reports_gap(&self, event: &Event) -> bool {
         let has_position = |id: &EventId| id.as_str().parse::<Position>().is_ok();
-        if !self.settings.gaps || !event.id.as_ref().is_some_and(has_position) {
+        if !self.settings.gaps
+            || event.event_type() != Gap::EVENT_NAME
+            || !event.id.as_ref().is_some_and(has_position)
+        {
             return false;
         }
         let gap = Gap::from_event(event);

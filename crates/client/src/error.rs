@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use tidings_proto::{EventId, EventTooLarge};
 
+use crate::shown_id::ShownId;
 use crate::transport::TransportError;
 
 /// Why a session could not be opened, or why it ended. A session returns it once, as its last item.
@@ -325,7 +326,7 @@ impl fmt::Debug for Error {
             .field("kind", self.kind())
             .field("message", &self.to_string())
             .field("source", &self.0.source.as_ref().map(ToString::to_string))
-            .field("last_event_id", &self.0.last_event_id)
+            .field("last_event_id", &self.last_event_id().map(ShownId))
             .finish_non_exhaustive()
     }
 }

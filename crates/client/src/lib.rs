@@ -434,6 +434,7 @@ mod run;
 mod service;
 mod session;
 mod settings;
+mod shown_id;
 mod strategy;
 mod template;
 mod timer;

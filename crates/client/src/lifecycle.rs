@@ -9,6 +9,7 @@ use tidings_proto::EventId;
 use tidings_proto::Gap;
 
 use crate::Error;
+use crate::shown_id::ShownId;
 
 /// A step of a session between its events, as [`on_lifecycle`](crate::RequestBuilder::on_lifecycle)
 /// receives it.
@@ -25,8 +26,9 @@ pub enum Lifecycle<'a> {
         /// connection.
         attempt: u32,
     },
-    /// The request is sent without this last event ID, as a header cannot carry it. Events since
-    /// then are lost. Follows `Connecting`.
+    /// The request, and each redirect that it leads to, is sent without this last event ID, because
+    /// a header cannot carry it ([`EventId::is_resumable`]). Events since then are lost. Follows
+    /// `Connecting`.
     NotResumable {
         /// The last event ID.
         id: &'a EventId,
@@ -137,7 +139,7 @@ impl fmt::Debug for Lifecycle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting { attempt } => debug(f, "Connecting", "attempt", attempt),
-            Self::NotResumable { id } => debug(f, "NotResumable", "id", id),
+            Self::NotResumable { id } => debug(f, "NotResumable", "id", &ShownId(id)),
             Self::Open { response } => debug(f, "Open", "status", &response.status),
             Self::Lost { error } => debug(f, "Lost", "error", error),
             Self::Waiting { attempt, delay } => f

@@ -12,6 +12,7 @@ use tidings_proto::{Event, EventId};
 
 use crate::driver::Driver;
 use crate::request::StreamOrResponse;
+use crate::shown_id::ShownId;
 use crate::{ConnectionState, Error};
 
 /// An open session: the events of one request, over all of its connections.
@@ -160,7 +161,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("state", &self.state())
-            .field("last_event_id", &self.last_event_id())
+            .field("last_event_id", &self.last_event_id().map(ShownId))
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::events::Paused;
-use crate::last_event_id::LastEventId;
 use crate::reader::{Comments, Reader};
 use crate::{Event, EventId, Events};
 
@@ -94,9 +93,15 @@ impl Decoder {
         self.reader.last_event_id.owned()
     }
 
+    /// Changes whenever the last event ID may have changed.
+    #[inline(always)]
+    pub(crate) fn last_event_id_version(&self) -> u64 {
+        self.reader.last_event_id.version()
+    }
+
     /// Removes the last event ID.
     pub(crate) fn clear_last_event_id(&mut self) {
-        self.reader.last_event_id = LastEventId::default();
+        self.reader.last_event_id.clear();
     }
 
     /// Sets the last event ID, as if an earlier connection had received it.

@@ -7,6 +7,8 @@ use crate::block::{RETAINED, Value};
 pub(crate) struct LastEventId {
     storage: IdStorage,
     text: String,
+    /// Counts the IDs that it was set to. See [`version`](Self::version).
+    version: u64,
 }
 
 /// The storage of the ID. There is only one copy, because an ID may be as large as an event.
@@ -33,8 +35,24 @@ impl LastEventId {
         }
     }
 
+    /// Changes whenever the ID may have changed. An ID may be as large as an event, so whether it is
+    /// still the same is asked of this number and not of the text.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn set(&mut self, id: &EventId) {
+        self.version += 1;
         self.share(id.clone());
+    }
+
+    /// Removes the ID.
+    pub(crate) fn clear(&mut self) {
+        *self = Self {
+            version: self.version + 1,
+            ..Self::default()
+        };
     }
 
     /// Makes the ID of a finished block the last event ID.
@@ -42,6 +60,7 @@ impl LastEventId {
     pub(crate) fn commit(&mut self, id: &mut Value, text: &str) {
         id.trade(text, &mut self.text);
         self.storage = IdStorage::Text;
+        self.version += 1;
     }
 
     /// The ID for an owned event.

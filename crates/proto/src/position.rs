@@ -244,8 +244,15 @@ impl IntoEventId for Position {
 #[cfg(feature = "serde")]
 crate::serde_as_text!(Position, "a position");
 
+/// The longest text of a position, in bytes: an epoch, a number of 20 digits, a check and two dots.
+const MAX_TEXT_BYTES: usize = MAX_EPOCH_BYTES + 1 + 20 + 1 + 4;
+
 /// The three parts of a position.
 const fn parse(text: &str) -> Result<(&str, u64, EntryCheck), InvalidPosition> {
+    // An ID from a peer may have many MiB. It is not searched.
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(InvalidPosition(Part::Dots));
+    }
     let Some((_, dot)) = find_byte(text, b".") else {
         return Err(InvalidPosition(Part::Dots));
     };
@@ -342,7 +349,9 @@ mod tests {
 
     #[test]
     fn a_position_reads_back() {
-        for text in ["a.0.AAAA", "k3Zq9.18446744073709551615.x_7-"] {
+        let longest = format!("{}.{}.x_7-", "e".repeat(MAX_EPOCH_BYTES), u64::MAX);
+        assert_eq!(longest.len(), MAX_TEXT_BYTES);
+        for text in ["a.0.AAAA", "k3Zq9.18446744073709551615.x_7-", &longest] {
             assert_eq!(text.parse::<Position>().unwrap().to_string(), text);
         }
     }
@@ -350,6 +359,7 @@ mod tests {
     #[test]
     fn each_position_has_only_one_spelling() {
         let long = format!("{}.1.AAAA", "e".repeat(MAX_EPOCH_BYTES + 1));
+        let longer = "a.1.AAAA".repeat(MAX_EPOCH_BYTES);
         for (text, wrong) in [
             ("", Part::Dots),
             ("1", Part::Dots),
@@ -357,6 +367,7 @@ mod tests {
             (".1.AAAA", Part::Epoch),
             ("é.1.AAAA", Part::Epoch),
             (&long, Part::Epoch),
+            (&longer, Part::Dots),
             ("a..AAAA", Part::Seq),
             ("a.01.AAAA", Part::Seq),
             ("a.+1.AAAA", Part::Seq),

@@ -107,8 +107,11 @@ async fn a_failure_is_reported_once_and_last() {
 #[tokio::test(start_paused = true)]
 async fn an_id_that_no_header_can_carry_is_reported_as_not_resumable() {
     let server = Server::plays([
-        stream("id: a\tb\ndata: a\n\n"),
-        stream("id:\ndata: b\n\n"),
+        stream("id: a\u{1b}b\ndata: a\n\n"),
+        Script::Redirect(307, "http://other/"),
+        stream("id:  \ndata: b\n\n"),
+        stream(format!("id: {}\ndata: c\n\n", "7".repeat(8 * 1024 + 1)).leak()),
+        stream("id: 8\n\n"),
         status(204),
     ]);
     let steps = Steps::default();
@@ -119,8 +122,13 @@ async fn an_id_that_no_header_can_carry_is_reported_as_not_resumable() {
         .iter()
         .filter(|text| text.starts_with("not"))
         .collect();
-    assert_eq!(not_resumable, [r#"not resumable "a\tb""#]);
-    assert_eq!(server.header("last-event-id"), [[""; 0]; 3]);
+    let long = format!("not resumable {:?}", "7".repeat(8 * 1024 + 1));
+    assert_eq!(
+        not_resumable,
+        [r#"not resumable "a\u{1b}b""#, r#"not resumable " ""#, &long]
+    );
+    let sent: [&[&str]; 6] = [&[], &[], &[], &[], &[], &["8"]];
+    assert_eq!(server.header("last-event-id"), sent);
 }
 
 #[cfg(feature = "json")]

@@ -4,6 +4,7 @@
 mod before_connect;
 mod client;
 mod error;
+mod large_ids;
 mod lifecycle;
 mod reconnect_now;
 mod reconnection;

@@ -43,6 +43,22 @@ async fn a_session_resumes_after_the_id_of_its_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_is_sent_as_it_was_received() {
+    let longest = "7".repeat(8 * 1024);
+    for id in ["a\tb", " a", "a  ", "größe…", longest.as_str()] {
+        let server = Server::plays([
+            stream(format!("id: {id}\ndata: a\n\n").leak()),
+            Script::Redirect(307, "/next"),
+            status(204),
+        ]);
+        let mut session = server.open(Reconnect::standard()).await.unwrap();
+        assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
+        let sent: [&[&str]; 3] = [&[], &[id], &[id]];
+        assert_eq!(server.header("last-event-id"), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_server_names_the_reconnection_time() {
     let server = Server::plays([
         stream("retry: 1500\n"),
