@@ -144,9 +144,13 @@ impl Hub {
         publish(self.shared(), Draft::end(channel)).await
     }
 
-    /// Shuts the hub down in order: it accepts no more events and subscriptions, waits until all
-    /// events that were being published are stored, and then ends each subscription once it has
-    /// delivered every event.
+    /// Shuts the hub down in order: it accepts no more events, waits until all events that were being
+    /// published are stored, and then ends each subscription once it has delivered every event.
+    ///
+    /// From the start of the drain, a subscription opens only if the log holds an event for it, and ends
+    /// after the last one. If all its channels have ended and it has received everything, it is
+    /// [over](tidings_proto::FeedOpened::Over). Otherwise it fails with
+    /// [`SubscribeErrorKind::Draining`](crate::SubscribeErrorKind::Draining).
     ///
     /// It also waits for the last words of dropped [producers](crate::Producer). A producer that is
     /// dropped later still publishes its last words, but subscribers that this drain has ended do

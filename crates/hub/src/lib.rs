@@ -51,8 +51,9 @@
 //! # The promise
 //! **Gapless or told.** A subscriber of some channels receives all their events, each once and in
 //! one order, even if its connection is cut, it reads slowly, old events are removed, or the server
-//! restarts. If that is not possible, it first receives an event named `gap`. Its data says which
-//! ID the client has sent, where the stream continues, why, and how many events may be missing:
+//! restarts. If that is not possible, it first receives an event named `gap`. Its data says where the
+//! stream continues, why, and how many events may be missing; `requested` is the ID that the client has
+//! sent, if the log has removed events after it:
 //!
 //! ```text
 //! event: gap
@@ -66,7 +67,7 @@
 //! | `slow` | the subscriber was slower than its [`SlowReader`] policy allows | the oldest event that the policy allows |
 //! | `epoch` | another log has issued the ID, for example before a restart of a hub in memory | new events |
 //! | `future` | the ID is past the end of the log | new events |
-//! | `unknown-id` | the ID is not a [`Position`] | new events |
+//! | `unknown-id` | the ID is not a [`Position`], and neither is the text after its last comma | new events |
 //!
 //! A subscription with [`earliest`](Subscription::earliest), [`latest`](Subscription::latest) or
 //! [`snapshot`](Subscription::snapshot) continues there, for every reason.
@@ -293,8 +294,9 @@
 //! # Shutdown
 //! Drain the hub first, then the server. [`Hub::drain`] accepts no more events, waits until all
 //! events that were being published are stored, including the last words of dropped producers, and
-//! ends each subscription after its last event. Then the server's `Drain` ends the remaining
-//! sessions:
+//! ends each subscription after its last event. A client that connects meanwhile receives the events
+//! that the log still holds for it, or 204 if its channels have ended; a client that has received
+//! everything is refused. Then the server's `Drain` ends the remaining sessions:
 //!
 //! ```
 //! use axum::Router;

@@ -84,8 +84,10 @@ impl ResumeRequest {
     /// Finds where the stream starts. If the life ends meanwhile, it looks again in the next one.
     pub(crate) async fn resume(self, from: ResumeFrom) -> Result<Resumed, SubscribeError> {
         let mut life = match &from {
+            // A hub that is drained does not wait for its log.
             ResumeFrom::Client(_) if self.shared.admission.is_closed() => {
-                return Err(SubscribeFailure::Draining.into());
+                let life = self.shared.current_life();
+                life.ok_or(SubscribeFailure::Draining)?
             }
             ResumeFrom::Client(_) => self.shared.life().await?,
             ResumeFrom::PastLife(past, _) => self.shared.life_after(past).await?,
@@ -104,14 +106,16 @@ impl ResumeRequest {
 
     /// Finds where the stream starts in this life.
     async fn resume_in(&self, life: &Arc<Life>, from: &ResumeFrom) -> Result<Resumed, Interrupted> {
-        let requested = match from {
-            ResumeFrom::Client(id) => id.as_deref(),
-            ResumeFrom::PastLife(_, id) => Some(id.as_str()),
+        let (requested, is_client) = match from {
+            ResumeFrom::Client(id) => (id.as_deref(), true),
+            ResumeFrom::PastLife(_, id) => (Some(id.as_str()), false),
         };
+        let is_refused = is_client && self.shared.admission.is_closed();
         let found = match requested {
             Some(id) => self.look_up(life, id).await?,
             None => Lookup::NothingReceived,
         };
+        let has_snapshot = matches!(self.start, Some(StartPoint::Snapshot(_)));
         let start = match found {
             Lookup::Found(after) => StreamStart {
                 life: Arc::clone(life),
@@ -119,28 +123,32 @@ impl ResumeRequest {
                 is_sent: true,
                 first: Vec::new(),
             },
-            Lookup::NothingReceived => self.start_new(life).await?,
-            Lookup::Lost(loss) => {
-                // The gap repeats the ID only to the client that sent it.
-                let requested = requested.filter(|_| matches!(from, ResumeFrom::Client(_)));
-                self.start_after(life, &loss, requested).await?
+            // The log does not serve snapshots.
+            Lookup::NothingReceived | Lookup::Lost(_) if is_refused && has_snapshot => {
+                return Err(SubscribeError::from(SubscribeFailure::Draining).into());
             }
+            Lookup::NothingReceived => self.start_new(life).await?,
+            Lookup::Lost(loss) => self.start_after(life, &loss, is_client).await?,
         };
-        if !self.is_over(&start).await? {
-            return Ok(Resumed::Stream(start));
+        if self.is_over(&start).await? {
+            // Checked again, because a client does not reconnect after this. A rewound log may have
+            // lost the end.
+            match continuity(&*self.shared.log, life).await?.0 {
+                Continuity::Whole => return Ok(Resumed::Over),
+                Continuity::Missed => {}
+                Continuity::Broken => return Err(Interrupted::LifeOver),
+            }
         }
-        // Checked again, because a client does not reconnect after this. A rewound log may have lost
-        // the end.
-        match continuity(&*self.shared.log, life).await?.0 {
-            Continuity::Whole => Ok(Resumed::Over),
-            Continuity::Missed => Ok(Resumed::Stream(start)),
-            Continuity::Broken => Err(Interrupted::LifeOver),
+        // A client that a drained hub refuses keeps its ID, and is told of a loss by the next hub.
+        if is_refused && !self.has_more(life, start.after.seq(), life.high()).await? {
+            return Err(SubscribeError::from(SubscribeFailure::Draining).into());
         }
+        Ok(Resumed::Stream(start))
     }
 
     /// Finds the entry of a last event ID.
     async fn look_up(&self, life: &Life, id: &str) -> Result<Lookup, Interrupted> {
-        let Ok(position) = id.parse::<Position>() else {
+        let Some(position) = position_in(id) else {
             return Ok(Lookup::Lost(Loss::new(GapReason::UnknownId)));
         };
         let log = &*self.shared.log;
@@ -159,7 +167,7 @@ impl ResumeRequest {
             } else if seq > bounds.last {
                 Loss::new(GapReason::Future)
             } else if seq + 1 < bounds.first {
-                Loss::after(GapReason::Trimmed, seq)
+                Loss::trimmed(position)
             } else {
                 let recalled = life
                     .confirmations()
@@ -179,7 +187,7 @@ impl ResumeRequest {
             };
             return Ok(Lookup::Lost(loss));
         }
-        Ok(Lookup::Lost(Loss::after(GapReason::Trimmed, position.seq)))
+        Ok(Lookup::Lost(Loss::trimmed(position)))
     }
 
     /// Starts a stream for a subscriber that has received nothing.
@@ -190,7 +198,7 @@ impl ResumeRequest {
                 let latest = self.subscribed_at.as_ref().unwrap_or(&life.base);
                 match self.look_up(life, latest.id.as_str()).await? {
                     Lookup::Found(after) => (after, Vec::new()),
-                    Lookup::Lost(loss) => return self.start_after(life, &loss, None).await,
+                    Lookup::Lost(loss) => return self.start_after(life, &loss, false).await,
                     Lookup::NothingReceived => {
                         unreachable!("only subscriptions with a snapshot look such an ID up")
                     }
@@ -211,14 +219,17 @@ impl ResumeRequest {
         })
     }
 
-    /// Starts a stream with a gap that reports a loss.
+    /// Starts a stream with a gap that reports a loss. `is_client`: the client has sent the ID.
     async fn start_after(
         &self,
         life: &Arc<Life>,
         loss: &Loss,
-        requested: Option<&str>,
+        is_client: bool,
     ) -> Result<StreamStart, Interrupted> {
-        let missed = |to: &PositionWithId| loss.after.map(|seq| to.seq().saturating_sub(seq));
+        let after = loss.after.as_ref();
+        let missed =
+            |to: &PositionWithId| after.map(|position| to.seq().saturating_sub(position.seq));
+        let requested = after.filter(|_| is_client);
         let gap_at = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
         let (after, first) = match &self.start {
             Some(StartPoint::Snapshot(hook)) => {
@@ -234,7 +245,7 @@ impl ResumeRequest {
                 let is_oldest = match start {
                     Some(StartPoint::Earliest) => true,
                     None => loss.reason == GapReason::Trimmed,
-                    _ => false,
+                    Some(StartPoint::Latest | StartPoint::Snapshot(_)) => false,
                 };
                 let after = if is_oldest {
                     oldest(&self.shared, life).await?
@@ -268,26 +279,37 @@ impl ResumeRequest {
         let Some(end) = ends.and_then(|ends| ends.into_iter().max()) else {
             return Ok(false);
         };
-        let mut after = start.after.seq();
-        while after < end {
+        Ok(!self.has_more(life, start.after.seq(), end).await?)
+    }
+
+    /// Whether the log holds an event after `after`, up to `up_to`, that the subscriber receives. True
+    /// as well if the log has lost entries there: the stream reports the loss.
+    async fn has_more(
+        &self,
+        life: &Life,
+        mut after: u64,
+        up_to: u64,
+    ) -> Result<bool, SubscribeError> {
+        while after < up_to {
             let log = &*self.shared.log;
-            let page = match log.read(after, end, &self.patterns, 16).await {
+            let page = match log.read(after, up_to, &self.patterns, 16).await {
                 Ok(page) => page,
-                // The stream reports the loss.
                 Err(error) => match error.kind() {
                     LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => {
-                        return Ok(false);
+                        return Ok(true);
                     }
-                    _ => return Err(SubscribeError::log(error)),
+                    LogErrorKind::TooLarge | LogErrorKind::Refused | LogErrorKind::Lost => {
+                        return Err(SubscribeError::log(error));
+                    }
                 },
             };
             let ends = life.ends();
-            if page.entries.iter().any(|entry| !ends.hides(entry)) {
-                return Ok(false);
+            if page.entries.iter().any(|entry| !ends.hides(entry)) || page.through <= after {
+                return Ok(true);
             }
-            after = page.through.max(after + 1);
+            after = page.through;
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Whether all channels have ended.
@@ -313,8 +335,9 @@ enum Lookup {
 /// Why the log cannot resume after an ID.
 struct Loss {
     reason: GapReason,
-    /// The `seq` of the ID, if it is an ID of this log: the number of missed events counts from it.
-    after: Option<u64>,
+    /// The position in the ID, if the log has trimmed the entry: the number of missed events counts
+    /// from it.
+    after: Option<Position>,
 }
 
 impl Loss {
@@ -325,12 +348,20 @@ impl Loss {
         }
     }
 
-    fn after(reason: GapReason, seq: u64) -> Self {
+    fn trimmed(after: Position) -> Self {
         Self {
-            reason,
-            after: Some(seq),
+            reason: GapReason::Trimmed,
+            after: Some(after),
         }
     }
+}
+
+/// The position in a last event ID. HTTP joins the lines of a repeated header with commas, so the last
+/// part counts if the whole is no position.
+fn position_in(id: &str) -> Option<Position> {
+    let parts = id.rsplit(',').map(str::trim_ascii);
+    let last = || parts.clone().find(|part| !part.is_empty())?.parse().ok();
+    id.parse().ok().or_else(last)
 }
 
 /// The position before the oldest entry of the log.
@@ -339,21 +370,30 @@ pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithI
     if continuity == Continuity::Broken {
         return Err(Interrupted::LifeOver);
     }
-    let check = bounds.floor.unwrap_or_else(check_before_first_entry);
+    let check = match bounds.floor {
+        Some(check) => check,
+        None if bounds.first <= 1 => check_before_first_entry(),
+        None => {
+            let lost = LogError::lost("the log has no check of the entry before its oldest one");
+            return Err(lost.into());
+        }
+    };
     let seq = bounds.first.saturating_sub(1);
     Ok(PositionWithId::from(life.position(seq, check)))
 }
 
-/// The event that reports a loss.
+/// The event that reports a loss. `requested`: the position that the client has sent. It never repeats
+/// other text of a client: in a compressed stream, the length of the gap would tell whether the same
+/// text is in another event.
 pub(crate) fn gap(
-    requested: Option<&str>,
+    requested: Option<&Position>,
     reason: GapReason,
     missed: Option<u64>,
     resumed: &EventId,
 ) -> EncodedEvents {
     meters::gap(reason, missed);
     let gap = Gap {
-        requested: requested.map(Into::into),
+        requested: requested.map(ToString::to_string),
         resumed: resumed.as_str().into(),
         reason,
         missed,

@@ -29,7 +29,8 @@ pub enum SubscribeErrorKind {
     ChannelCount,
     /// The grant does not cover a requested channel, has expired, or was revoked: 403.
     Forbidden,
-    /// The hub is [drained](crate::Hub::drain) and accepts no more subscriptions: 503.
+    /// The hub is [drained](crate::Hub::drain), and its log has no event that this subscription has not
+    /// received: 503.
     Draining,
     /// There is no tokio runtime for the hub's task: 503.
     NoRuntime,
@@ -121,7 +122,7 @@ impl fmt::Display for SubscribeError {
             SubscribeFailure::GrantLapsed(Lapse::Expired) => f.write_str("the grant has expired"),
             SubscribeFailure::GrantLapsed(Lapse::Revoked) => f.write_str("the grant was revoked"),
             SubscribeFailure::Draining => {
-                f.write_str("the hub is drained and accepts no subscriptions")
+                f.write_str("the hub is drained and has no more events for this subscription")
             }
             SubscribeFailure::NoRuntime => {
                 f.write_str("a hub needs a tokio runtime: use it inside of one")
@@ -139,7 +140,11 @@ impl StdError for SubscribeError {
             SubscribeFailure::Pattern(source) => Some(source),
             SubscribeFailure::Log(source) => Some(source),
             SubscribeFailure::Snapshot(source) => Some(&**source),
-            _ => None,
+            SubscribeFailure::ChannelCount { .. }
+            | SubscribeFailure::NotGranted(_)
+            | SubscribeFailure::GrantLapsed(_)
+            | SubscribeFailure::Draining
+            | SubscribeFailure::NoRuntime => None,
         }
     }
 }

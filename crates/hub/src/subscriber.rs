@@ -81,7 +81,10 @@ impl Subscriber {
         ready!(self.poll_opened(cx))?;
         Poll::Ready(Ok(match self.stage {
             Stage::Closed => FeedOpened::Over,
-            _ => FeedOpened::Stream,
+            Stage::Reading(_) => FeedOpened::Stream,
+            Stage::New(_) | Stage::Opening(..) => {
+                unreachable!("it is polled until it is open or closed")
+            }
         }))
     }
 
@@ -99,8 +102,12 @@ impl Subscriber {
             if let Err(error) = ready!(opened) {
                 return Poll::Ready(Some(Err(error)));
             }
-            let Stage::Reading(reading) = &mut self.stage else {
-                return Poll::Ready(None);
+            let reading = match &mut self.stage {
+                Stage::Reading(reading) => reading,
+                Stage::Closed => return Poll::Ready(None),
+                Stage::New(_) | Stage::Opening(..) => {
+                    unreachable!("it is polled until it is open or closed")
+                }
             };
             match ready!(reading.poll(&self.hub, &self.settings, cx)) {
                 Ok(Some(events)) => return Poll::Ready(Some(Ok(events))),
@@ -123,7 +130,7 @@ impl Subscriber {
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
         match &mut self.stage {
             Stage::Reading(reading) => reading.checkpoint(),
-            _ => None,
+            Stage::New(_) | Stage::Opening(..) | Stage::Closed => None,
         }
     }
 

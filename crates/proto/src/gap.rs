@@ -53,14 +53,16 @@ pub enum GapReason {
     reason = "the wire form has these four parts"
 )]
 pub struct Gap {
-    /// The ID that the client sent. `None` if the loss happened during a connection.
+    /// The position that the client sent, with the reason [`Trimmed`](GapReason::Trimmed). A gap repeats no
+    /// other text of a client: in a compressed stream, the length of the gap would reveal whether another
+    /// event contains the same text. `None` too if the loss happened during a connection.
     pub requested: Option<String>,
     /// The ID after which the stream continues.
     pub resumed: String,
     /// The cause of the loss.
     pub reason: GapReason,
-    /// The number of positions between the two IDs: an upper bound for the lost events. `None` if it is
-    /// not known, for example between two epochs.
+    /// The number of positions between the last received ID and `resumed`: an upper bound for the lost
+    /// events. `None` if it is not known, for example between two epochs.
     pub missed: Option<u64>,
 }
 

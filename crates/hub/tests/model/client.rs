@@ -16,7 +16,11 @@ use tokio::time::Instant;
 
 use crate::judge::Judge;
 use crate::ledger::Book;
+use crate::op::SentId;
 use crate::{Failed, Verdict};
+
+/// An epoch that the log never has.
+pub(crate) const OTHER_EPOCH: &str = "elsewhere";
 
 /// A waker that records whether it was called.
 #[derive(Debug)]
@@ -146,14 +150,8 @@ impl Client {
         link.is_some_and(|link| link.end.is_none())
     }
 
-    /// Sends its request, with `invalid_id` instead of its last event ID, if it has one.
-    pub(crate) fn connect(
-        &mut self,
-        hub: &Hub,
-        node: usize,
-        invalid_id: Option<&str>,
-        opens_first: bool,
-    ) {
+    /// Sends its request. The hub with the index `usize::MAX` was drained.
+    pub(crate) fn connect(&mut self, hub: &Hub, node: usize, sent: SentId, opens_first: bool) {
         if self.link.is_some() || self.is_over {
             return;
         }
@@ -164,10 +162,18 @@ impl Client {
             return;
         };
         let id = last_event_id.as_deref();
-        let id = id.map(|id| invalid_id.unwrap_or(id).to_owned());
-        self.judge.handle_connect(id.as_deref());
+        let id = id.map(|id| match sent {
+            SentId::Unchanged | SentId::Joined => id.to_owned(),
+            SentId::NoPosition => "no position".into(),
+            SentId::OtherEpoch => format!("{OTHER_EPOCH}{}", &id[id.find('.').unwrap()..]),
+        });
+        self.judge.handle_connect(id.as_deref(), node == usize::MAX);
         let mut subscription = self.subscribe(hub);
-        subscription.resume(id.as_deref());
+        let joined = |id: &str| match sent {
+            SentId::Joined => format!("{OTHER_EPOCH}.1.AAAA, {id}"),
+            SentId::Unchanged | SentId::NoPosition | SentId::OtherEpoch => id.to_owned(),
+        };
+        subscription.resume(id.as_deref().map(joined).as_deref());
         self.hub = node;
         self.flag = Flag::raised();
         self.link = Some(Link {

@@ -53,6 +53,8 @@ struct Request {
     first: u64,
     /// Whether the client has received nothing since.
     is_fresh: bool,
+    /// Whether the hub was drained before.
+    is_drained: bool,
 }
 
 type Events = Result<Vec<Event>, FeedError>;
@@ -74,6 +76,7 @@ impl Judge {
                 at: 0,
                 first: 1,
                 is_fresh: true,
+                is_drained: false,
             },
         }
     }
@@ -99,7 +102,7 @@ impl Judge {
         }
     }
 
-    pub(crate) fn handle_connect(&mut self, id: Option<&str>) {
+    pub(crate) fn handle_connect(&mut self, id: Option<&str>, is_drained: bool) {
         let mut book = self.book.open();
         let at = book.tick();
         self.request = Request {
@@ -107,6 +110,7 @@ impl Judge {
             at,
             first: book.first,
             is_fresh: true,
+            is_drained,
         };
         (self.missed, self.doubtful) = (0, 0);
         self.replacements.clear();
@@ -288,9 +292,14 @@ impl Judge {
         if gap.resumed != resumed.to_string() {
             return Err(Failed::new("its ID is not the position where it resumes"));
         }
-        let is_asked_for = self.request.is_fresh && gap.requested == self.request.id;
-        if gap.requested.is_some() && !is_asked_for {
-            return Err(Failed::new("the client did not request that"));
+        if gap.requested.is_some() {
+            if !self.request.is_fresh || gap.requested != self.request.id {
+                return Err(Failed::new("the client did not request that"));
+            }
+            // Any other ID may be text that the log never issued.
+            if gap.reason != GapReason::Trimmed {
+                return Err(Failed::new("it repeats what the client sent"));
+            }
         }
         let at = book.find(&resumed).map_err(Failed::new)?;
         self.check_reason(&gap, book)?;
@@ -336,7 +345,10 @@ impl Judge {
 
     /// Checks that the reason of a gap is true.
     fn check_reason(&self, gap: &Gap, book: &Ledger) -> Verdict {
-        let position = match (&gap.requested, &self.received) {
+        // The first gap is about the ID that the client sent, unless the reader was too slow then.
+        let asked = self.request.id.as_ref();
+        let asked = asked.filter(|_| self.request.is_fresh && gap.reason != GapReason::Slow);
+        let position: Option<Position> = match (asked, &self.received) {
             (Some(id), _) => id.parse().ok(),
             (None, Received::UpTo(position)) => Some(position.clone()),
             (None, _) => None,
@@ -359,7 +371,7 @@ impl Judge {
             },
             GapReason::Future => is_gone || position.is_none() && book.last_break > 0,
             GapReason::Trimmed => is_trimmed,
-            GapReason::UnknownId => gap.requested.is_some() && position.is_none(),
+            GapReason::UnknownId => asked.is_some() && position.is_none(),
             GapReason::Slow => gap.requested.is_none() && (is_trimmed || is_slow),
             _ => false,
         };
@@ -474,7 +486,8 @@ impl Judge {
         // The end of a channel may be lost since: the client reconnects, and then continues.
         let may_end = self.spec.policy == Policy::Disconnect
             || book.have_ended(&self.patterns, 0)
-            || book.last_drain > self.request.at;
+            || book.last_drain > self.request.at
+            || self.request.is_drained;
         if may_end {
             Ok(())
         } else {
@@ -529,10 +542,34 @@ impl Judge {
     /// Checks that there is a reason for an error: only a drain is one.
     pub(crate) fn handle_error(&self, error: &FeedError) -> Verdict {
         let book = self.book.open();
-        if book.last_drain > 0 {
-            return Ok(());
+        if book.last_drain == 0 {
+            return Err(Failed::new(format!("{error:?}")));
         }
-        Err(Failed::new(format!("{error:?}")))
+        match self.unserved(&book) {
+            Some(at) => Err(Failed::new(format!(
+                "{:?} was not served: {error:?}",
+                book.records[at]
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// An entry that a hub must serve although it was drained: the hub and its log have held it for long.
+    fn unserved(&self, book: &Ledger) -> Option<usize> {
+        let Received::UpTo(reached) = &self.received else {
+            return None;
+        };
+        let asked = self.request.id.as_deref();
+        let is_known = reached.epoch == *book.epoch() && reached.seq + 1 >= book.first;
+        let is_held = is_known && book.last_break < book.last_rest;
+        if !is_held || asked != Some(&*reached.to_string()) {
+            return None;
+        }
+        let after = book.find(reached).ok()?;
+        let between = book.between(after, book.newest()?).ok()?;
+        between
+            .into_iter()
+            .find(|&at| book.records[at].added < book.last_rest && self.is_for_it(book, at))
     }
 
     /// Checks, after all hubs and clients came to rest, that the client has received everything.

@@ -84,7 +84,9 @@ pub(crate) enum Op {
     Connect {
         client: usize,
         hub: usize,
-        invalid_id: bool,
+        sent: SentId,
+        /// To a hub that was drained, if there is one.
+        is_drained: bool,
     },
     Leave {
         client: usize,
@@ -96,6 +98,16 @@ pub(crate) enum Op {
     Sleep {
         millis: u64,
     },
+}
+
+/// What a client sends in place of its last event ID.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SentId {
+    Unchanged,
+    /// Behind another ID, as HTTP joins the lines of a repeated header.
+    Joined,
+    NoPosition,
+    OtherEpoch,
 }
 
 /// The hubs and the log of a case.
@@ -177,7 +189,13 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
         850..890 => Op::Connect {
             client,
             hub,
-            invalid_id: rng.u32(..40) == 0,
+            sent: match rng.u32(..120) {
+                0 => SentId::NoPosition,
+                1 => SentId::OtherEpoch,
+                2..12 => SentId::Joined,
+                _ => SentId::Unchanged,
+            },
+            is_drained: rng.u32(..4) == 0,
         },
         890..895 => Op::Leave { client },
         895..990 => Op::Run {

@@ -1,5 +1,6 @@
 //! The `World`: hubs over one log with their clients and publishers, and the effect of each step.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -16,12 +17,13 @@ use tokio::time::sleep;
 use crate::client::{Client, Flag};
 use crate::judge::name_of;
 use crate::ledger::{Audience, Book};
-use crate::op::{CHANNELS, Op, Setup};
+use crate::op::{CHANNELS, Op, SentId, Setup};
 use crate::recording_log::RecordingLog;
 use crate::{Failed, Verdict};
 
 const MAX_CLIENTS: usize = 8;
 const MAX_PUBLISHES: usize = 24;
+const MAX_DRAINED: usize = 2;
 /// Within this time a hub notices each change of its log.
 const REATTACH_MILLIS: u64 = 30;
 /// Within this many rounds each client must receive everything.
@@ -37,6 +39,8 @@ pub(crate) struct World {
     producers: Vec<Producer>,
     publishes: Vec<Published>,
     drains: Vec<Driven<()>>,
+    /// The hubs that were drained last.
+    drained: VecDeque<Hub>,
     token: u64,
 }
 
@@ -88,6 +92,7 @@ impl World {
             producers: Vec::new(),
             publishes: Vec::new(),
             drains: Vec::new(),
+            drained: VecDeque::new(),
             token: 0,
             setup,
         };
@@ -173,7 +178,7 @@ impl World {
             if self.clients.len() < MAX_CLIENTS {
                 let mut client = Client::new(spec.clone(), self.book.clone());
                 let node = hub % self.hubs.len();
-                client.connect(&self.hubs[node], node, None, spec.opens_first);
+                client.connect(&self.hubs[node], node, SentId::Unchanged, spec.opens_first);
                 self.clients.push(client);
             }
             return Ok(());
@@ -198,12 +203,17 @@ impl World {
             Op::Checkpoint { .. } => client.checkpoint(),
             Op::Cut { .. } => client.cut(),
             Op::Connect {
-                hub, invalid_id, ..
+                hub,
+                sent,
+                is_drained,
+                ..
             } => {
                 let node = hub % self.hubs.len();
-                let invalid_id = invalid_id.then_some("no position");
                 let opens_first = client.spec.opens_first;
-                client.connect(&self.hubs[node], node, invalid_id, opens_first);
+                match self.drained.back().filter(|_| is_drained) {
+                    Some(drained) => client.connect(drained, usize::MAX, sent, opens_first),
+                    None => client.connect(&self.hubs[node], node, sent, opens_first),
+                }
             }
             Op::Leave { .. } => {
                 self.clients.swap_remove(index);
@@ -306,6 +316,7 @@ impl World {
         self.producers.clear();
         self.drains.clear();
         self.hubs.clear();
+        self.drained.clear();
         // For last words, and the end of the hubs' tasks.
         sleep(Duration::from_secs(10)).await;
         let last = self.book.open().last();
@@ -326,6 +337,10 @@ impl World {
         }
         let next = self.hub(node);
         let past = std::mem::replace(&mut self.hubs[node], next);
+        self.drained.push_back(past.clone());
+        if self.drained.len() > MAX_DRAINED {
+            self.drained.pop_front();
+        }
         self.drains
             .push(Driven::new(async move { past.drain().await }));
         for client in self.clients.iter_mut().filter(|client| client.hub == node) {
@@ -445,7 +460,7 @@ impl World {
                 } else {
                     0
                 };
-                client.connect(&self.hubs[node], node, None, true);
+                client.connect(&self.hubs[node], node, SentId::Unchanged, true);
                 was_busy = true;
             }
             was_busy |= client.is_ready() || client.has_to_receive();
