@@ -85,6 +85,9 @@
 //! * **In memory, the log ends with the process.** A client that reconnects after a restart receives a
 //!   `gap` with the reason `epoch`.
 //! * **History is bounded.** A hub in memory keeps 256 MiB and 1,000,000 events; see [`Retention`].
+//! * **Replays take turns.** A poll of a subscription reads at most one page of the log, and a hub reads
+//!   at most 32 pages at once for all its subscribers, in the order in which they asked. So clients that
+//!   resume from old IDs do not delay the others.
 //! * **The hub does not track what each client has received.** There are no acknowledgements and no
 //!   queues per subscriber.
 //!
@@ -379,6 +382,7 @@ mod subscription_stream;
 mod tape;
 mod text;
 mod topic;
+mod turns;
 mod unavailable;
 
 pub use channel::Channel;

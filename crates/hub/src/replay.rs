@@ -95,7 +95,11 @@ impl Replay {
                 }
                 Ok((page, continuity))
             };
-            match read.await.map_err(|error| (error.kind(), error)) {
+            let read = {
+                let _turn = self.shared.turns.page().await;
+                read.await
+            };
+            match read.map_err(|error| (error.kind(), error)) {
                 Ok((page, Continuity::Whole)) => return Ok(LogPage::Held(page)),
                 Ok((_, Continuity::Broken)) | Err((LogErrorKind::Rewound { .. }, _)) => {
                     return Err(Interrupted::LifeOver);
@@ -180,8 +184,6 @@ impl Replay {
                     visible
                         .into_iter()
                         .for_each(|entry| latest.push(entry, key));
-                    // The loop may read the whole log.
-                    tokio::task::yield_now().await;
                 }
                 LogPage::Trimmed => return self.skip_trimmed().await,
             }

@@ -291,6 +291,7 @@ impl ResumeRequest {
         up_to: u64,
     ) -> Result<bool, SubscribeError> {
         while after < up_to {
+            let _turn = self.shared.turns.page().await;
             let log = &*self.shared.log;
             let page = match log.read(after, up_to, &self.patterns, 16).await {
                 Ok(page) => page,

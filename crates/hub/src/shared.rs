@@ -11,6 +11,7 @@ use crate::Log;
 use crate::admission::Admission;
 use crate::life::Life;
 use crate::presence::Presences;
+use crate::turns::Turns;
 
 /// The settings of a hub.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     /// Stops the task: the last handle was dropped.
     pub(crate) stop: Notify,
     pub(crate) admission: Admission,
+    pub(crate) turns: Turns,
 }
 
 impl Shared {
@@ -53,6 +55,7 @@ impl Shared {
             recheck: Notify::new(),
             stop: Notify::new(),
             admission: Admission::default(),
+            turns: Turns::default(),
         }
     }
 

@@ -19,6 +19,8 @@ enum Fault {
     Slow,
     /// It does not know the check of the entry before its first one.
     NoFloor,
+    /// It does not know the check of the entry before its first one, which it has trimmed.
+    NoCheck,
     /// Its tail always fails.
     NoTail,
     /// Its pages are empty and cover no place.
@@ -57,6 +59,9 @@ impl Log for FaultyLog {
                 Fault::Silent if requests > 1 => std::future::pending().await,
                 Fault::NoFloor => {
                     return Ok(Bounds::new(bounds.epoch, 5, 4, None));
+                }
+                Fault::NoCheck => {
+                    return Ok(Bounds::new(bounds.epoch, bounds.first, bounds.last, None));
                 }
                 _ => {}
             }
@@ -189,6 +194,18 @@ async fn a_page_without_progress_breaks_the_stream() {
     let mut reader = hub.subscribe("a").earliest().resume_after(None);
     let next = timeout(Duration::from_secs(60), reader.next()).await;
     let error = next.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), SubscribeErrorKind::Log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_without_the_check_before_its_oldest_entry_breaks_the_stream() {
+    let retention = Retention::in_memory().max_events(3);
+    let hub = Hub::over(FaultyLog::new(Fault::NoCheck, retention));
+    for _ in 0..5 {
+        hub.publish("a", event("x")).await.unwrap();
+    }
+    let mut reader = hub.subscribe("a").earliest().resume_after(None);
+    let error = reader.next().await.unwrap().unwrap_err();
     assert_eq!(error.kind(), SubscribeErrorKind::Log);
 }
 

@@ -370,10 +370,17 @@ impl World {
     fn judge_outcome(&self, token: u64, outcome: &Outcome) -> Verdict {
         let book = self.book.open();
         let answers = book.answers.get(&token).map_or(&[][..], Vec::as_slice);
+        // A repeat that was in progress during a rewind may return the entry that has the `seq` since.
+        let is_doubtful = |&answer: &usize| {
+            let answer = &book.records[answer];
+            self.setup.delays > 0 && answer.token != token && answer.lost != u64::MAX
+        };
         let position = match outcome.as_ref().map_err(|error| (error.kind(), error)) {
             Ok(position) => position,
             Err((PublishErrorKind::Ended, _)) => {
-                let is_received = |&record: &usize| book.records[record].audience == Audience::All;
+                let is_received = |record: &usize| {
+                    book.records[*record].audience == Audience::All && !is_doubtful(record)
+                };
                 return match answers.last().filter(|_| token > 0).copied() {
                     Some(record) if is_received(&record) => {
                         Err(Failed::new(format!("{:?}", book.records[record])))
@@ -403,11 +410,6 @@ impl World {
         }
         let found = book.find(position).map_err(Failed::new)?;
         let record = found.ok_or_else(|| Failed::new("the position is before the first entry"))?;
-        // A repeat that was in progress during a rewind may return the entry that has the `seq` since.
-        let is_doubtful = |&answer: &usize| {
-            let answer = &book.records[answer];
-            self.setup.delays > 0 && answer.token != token && answer.lost != u64::MAX
-        };
         if token > 0 && !answers.contains(&record) && !answers.iter().any(is_doubtful) {
             return Err(Failed::new(format!(
                 "the log holds {:?} there",

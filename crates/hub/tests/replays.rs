@@ -1,0 +1,260 @@
+//! Reads of the log for subscribers: how much one poll does, and how many work at once.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use tidings_hub::{
+    Appended, Bounds, ChannelName, Draft, Epoch, Event, Feed, FeedOpened, Gap, Hub, Log, LogFuture,
+    MemoryLog, Page, Pattern, Position, Retention, SlowReader, Subscription, Tail,
+};
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+
+/// One poll of a subscription reads at most so many pages.
+const PAGES_PER_POLL: usize = 1;
+/// A hub reads at most so many pages at once.
+const PAGES_AT_ONCE: usize = 32;
+
+/// A log in memory that counts its pages, and returns none while it is held.
+#[derive(Default)]
+struct CountingLog {
+    inner: MemoryLog,
+    is_held: AtomicBool,
+    released: Notify,
+    pages: AtomicUsize,
+    at_work: AtomicUsize,
+    most_at_work: AtomicUsize,
+}
+
+/// Counts a page that is at work until it is dropped.
+struct AtWork<'a>(&'a AtomicUsize);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl CountingLog {
+    fn new(retention: Retention) -> Self {
+        Self {
+            inner: MemoryLog::new(retention),
+            ..Self::default()
+        }
+    }
+
+    fn hold(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::SeqCst);
+        self.released.notify_waiters();
+    }
+
+    async fn wait(&self) {
+        loop {
+            let released = self.released.notified();
+            if !self.is_held.load(Ordering::SeqCst) {
+                return;
+            }
+            released.await;
+        }
+    }
+
+    /// Appends entries of a channel without a hub.
+    async fn append_many(&self, channel: &str, count: usize) {
+        let channel = ChannelName::new(channel).unwrap();
+        for _ in 0..count {
+            let draft = Draft::event(channel.clone(), "data: x\n\n");
+            self.inner.append(draft).await.unwrap();
+        }
+    }
+}
+
+impl Log for CountingLog {
+    fn bounds(&self) -> LogFuture<'_, Bounds> {
+        self.inner.bounds()
+    }
+
+    fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
+        self.inner.ends()
+    }
+
+    fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
+        self.inner.append(draft)
+    }
+
+    fn read<'a>(
+        &'a self,
+        after: u64,
+        up_to: u64,
+        patterns: &'a [Pattern],
+        limit: usize,
+    ) -> LogFuture<'a, Page> {
+        // A read without patterns looks up a single entry.
+        if patterns.is_empty() {
+            return self.inner.read(after, up_to, patterns, limit);
+        }
+        Box::pin(async move {
+            self.pages.fetch_add(1, Ordering::SeqCst);
+            let at_work = 1 + self.at_work.fetch_add(1, Ordering::SeqCst);
+            let _at_work = AtWork(&self.at_work);
+            self.most_at_work.fetch_max(at_work, Ordering::SeqCst);
+            self.wait().await;
+            self.inner.read(after, up_to, patterns, limit).await
+        })
+    }
+
+    fn tail(&self, after: u64) -> Tail {
+        self.inner.tail(after)
+    }
+
+    fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
+        self.inner.renew_epoch(expected)
+    }
+}
+
+/// A hub over this log that keeps no tapes.
+async fn hub(log: &Arc<CountingLog>) -> Hub {
+    let hub = Hub::builder().tape_bytes(0).over(Arc::clone(log));
+    hub.publish("last", Event::new("x")).await.unwrap();
+    hub
+}
+
+/// Polls by hand until the result, and checks the pages of each poll. Returns the number of all pages.
+async fn polls<T>(
+    log: &CountingLog,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> (T, usize) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let begin = log.pages.load(Ordering::SeqCst);
+    loop {
+        let before = log.pages.load(Ordering::SeqCst);
+        let polled = poll(&mut cx);
+        let pages = log.pages.load(Ordering::SeqCst) - before;
+        assert!(pages <= PAGES_PER_POLL, "{pages} pages in one poll");
+        if let Poll::Ready(polled) = polled {
+            return (polled, before + pages - begin);
+        }
+        yield_now().await;
+    }
+}
+
+async fn first_position(hub: &Hub, channel: &str) -> Position {
+    hub.publish(channel, Event::new("first")).await.unwrap()
+}
+
+fn resumed(mut subscription: Subscription, id: &Position) -> Subscription {
+    subscription.resume(Some(&id.to_string()));
+    subscription
+}
+
+#[tokio::test]
+async fn a_poll_that_searches_a_quiet_channel_reads_one_page() {
+    let log = Arc::new(CountingLog::default());
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "quiet").await;
+    log.append_many("busy", 100_000).await;
+    hub.publish("quiet", Event::new("second")).await.unwrap();
+    let mut subscription = resumed(hub.subscribe("quiet"), &first);
+    let (events, pages) = polls(&log, |cx| subscription.poll_events(cx)).await;
+    let events = events.unwrap().unwrap().to_events();
+    assert_eq!(events[0].text(), "second");
+    assert!(pages > 10, "{pages}");
+}
+
+#[tokio::test]
+async fn a_poll_that_finds_out_whether_channels_are_over_reads_one_page() {
+    let log = Arc::new(CountingLog::default());
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "answer").await;
+    log.append_many("busy", 100_000).await;
+    hub.channel("answer").unwrap().end().await.unwrap();
+    let mut subscription = resumed(hub.subscribe("answer"), &first);
+    let (opened, pages) = polls(&log, |cx| subscription.poll_open(cx)).await;
+    assert_eq!(opened.unwrap(), FeedOpened::Over);
+    assert!(pages > 10, "{pages}");
+}
+
+#[tokio::test]
+async fn a_poll_that_drops_replaced_events_reads_one_page() {
+    let log = Arc::new(CountingLog::default());
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "prices").await;
+    log.append_many("busy", 100_000).await;
+    log.append_many("prices", 2_000).await;
+    hub.publish("last", Event::new("x")).await.unwrap();
+    let latest = SlowReader::latest_by(|_| Some("key".into()));
+    let prices = hub.subscribe("prices").max_lag(10).slow_reader(latest);
+    let mut subscription = resumed(prices, &first);
+    let mut received = Vec::new();
+    while received.len() < 2 {
+        let (events, _) = polls(&log, |cx| subscription.poll_events(cx)).await;
+        received.extend(events.unwrap().unwrap().to_events());
+    }
+    assert_eq!(Gap::from_event(&received[0]).unwrap().missed, Some(1_999));
+    assert_eq!(received[1].text(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_reads_a_limited_number_of_pages_at_once_in_the_order_of_its_subscribers() {
+    const SUBSCRIBERS: usize = 100;
+    let log = Arc::new(CountingLog::default());
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "news").await;
+    hub.publish("news", Event::new("second")).await.unwrap();
+    log.hold(true);
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for n in 0..SUBSCRIBERS {
+        let mut news = resumed(hub.subscribe("news"), &first);
+        let order = Arc::clone(&order);
+        tasks.push(tokio::spawn(async move {
+            let events = poll_fn(|cx| news.poll_events(cx)).await;
+            assert_eq!(events.unwrap().unwrap().to_events()[0].text(), "second");
+            order.lock().unwrap().push(n);
+        }));
+    }
+    let rest = async || {
+        for _ in 0..20 {
+            yield_now().await;
+        }
+    };
+    rest().await;
+    assert_eq!(log.at_work.load(Ordering::SeqCst), PAGES_AT_ONCE);
+    // A subscriber that is dropped frees its turn.
+    tasks.drain(..10).for_each(|task| task.abort());
+    rest().await;
+    assert_eq!(log.pages.load(Ordering::SeqCst), PAGES_AT_ONCE + 10);
+    assert_eq!(log.at_work.load(Ordering::SeqCst), PAGES_AT_ONCE);
+    // A drain does not wait for them.
+    assert!(hub.drain().now_or_never().is_some());
+    log.hold(false);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(log.most_at_work.load(Ordering::SeqCst), PAGES_AT_ONCE);
+    // The runtime may reorder the subscribers that have a turn at the same time.
+    for (at, n) in order.lock().unwrap().iter().enumerate() {
+        assert!(n.abs_diff(at + 10) < PAGES_AT_ONCE, "{n} is number {at}");
+    }
+}
+
+/// A replay that is not read does not keep its turn.
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_does_not_read_holds_no_turn() {
+    let log = Arc::new(CountingLog::new(Retention::in_memory()));
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "news").await;
+    log.append_many("news", 2_000).await;
+    hub.publish("last", Event::new("x")).await.unwrap();
+    let mut stalled = Vec::new();
+    for _ in 0..2 * PAGES_AT_ONCE {
+        let mut news = resumed(hub.subscribe("news"), &first);
+        // One page of several.
+        let (events, pages) = polls(&log, |cx| news.poll_events(cx)).await;
+        assert_eq!((events.unwrap().unwrap().count(), pages), (256, 1));
+        stalled.push(news);
+    }
+}
