@@ -13,6 +13,7 @@ use http::request::Parts;
 use tokio::time::Instant;
 
 use crate::Outgoing;
+use crate::outgoing::Streaming;
 use crate::timer::{Timer, after};
 
 /// How long the frames of a stream may take to leave: 5 s. Then the response is cut anyway.
@@ -28,7 +29,7 @@ pub(crate) enum CutAfter {
     #[default]
     Nothing,
     /// All writes of the connection, which belongs to this stream alone.
-    Connection(Outgoing),
+    Connection(Streaming),
     /// The frames of this stream.
     Frames(Box<UnwrittenFrames>),
 }
@@ -40,7 +41,9 @@ impl CutAfter {
             return Self::Frames(Box::default());
         }
         let outgoing = request.extensions.get::<Outgoing>();
-        outgoing.map_or(Self::Nothing, |outgoing| Self::Connection(outgoing.clone()))
+        outgoing.map_or(Self::Nothing, |outgoing| {
+            Self::Connection(Streaming::new(outgoing))
+        })
     }
 
     /// Returns the frame, tracked until it was written if the cut waits for frames.
@@ -55,7 +58,7 @@ impl CutAfter {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Nothing => Poll::Ready(()),
-            Self::Connection(outgoing) => outgoing.poll_written(cx),
+            Self::Connection(streaming) => streaming.poll_written(cx),
             Self::Frames(frames) => frames.poll(cx),
         }
     }

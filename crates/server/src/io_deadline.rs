@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::drain::{DrainedConnection, Side};
+use crate::read_ahead::ReadAhead;
 use crate::timer::{Timer, after};
 use crate::{Drain, Outgoing};
 
@@ -32,6 +33,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 /// | deadline | default | ends |
 /// | --- | --- | --- |
 /// | [`write_deadline`](Self::write_deadline) | 30 s | a peer that takes no byte for that long, even if it answers the kernel's probes: a stopped process, or a client that does not read |
+/// | [`StreamDeadline`](crate::StreamDeadline) | 30 s | a stream of an HTTP/2 connection whose client reads others, and not this one |
 /// | [`tcp_user_timeout`](Self::tcp_user_timeout) | the system's | a peer that vanished: sent bytes are not acknowledged |
 /// | [`tcp_keep_alive`](Self::tcp_keep_alive) | none | a peer that vanished while nothing is sent |
 /// | [`lifetime`](Self::lifetime) | none | any connection |
@@ -70,7 +72,10 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 ///
 /// With TLS, wrap the socket, below TLS. Above TLS, a write that makes slow progress looks like a write
 /// that makes none. Over HTTP/2 the deadlines apply to the whole connection: a stream that is not read,
-/// beside streams that are, is ended only by the lifetime or the drain.
+/// beside streams that are, needs a [`StreamDeadline`](crate::StreamDeadline) as well.
+///
+/// It does not limit how long a client takes to send its request. hyper's `header_read_timeout` limits the
+/// head, if the builder has a timer; limit the body where you read it, as `tidings_axum::serve` does.
 ///
 /// A read, and a write that succeeds, cost one comparison. The timer is allocated when the first write
 /// must wait.
@@ -78,6 +83,7 @@ pub struct IoDeadline<IO> {
     io: IO,
     deadlines: Deadlines,
     outgoing: Outgoing,
+    ahead: ReadAhead,
 }
 
 impl<IO> IoDeadline<IO> {
@@ -88,6 +94,7 @@ impl<IO> IoDeadline<IO> {
             io,
             deadlines: Deadlines::default(),
             outgoing: Outgoing::default(),
+            ahead: ReadAhead::default(),
         }
     }
 
@@ -134,13 +141,15 @@ impl<IO> IoDeadline<IO> {
         &self.io
     }
 
-    /// The connection inside. Reads and writes on it have no deadline.
+    /// The connection inside. Reads and writes on it have no deadline, and its first bytes may have been
+    /// read already.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut IO {
         &mut self.io
     }
 
-    /// The connection inside, without deadlines. A drain no longer waits for it.
+    /// The connection inside, without deadlines. A drain no longer waits for it. If a session was open on
+    /// it, its first bytes may have been read already.
     #[must_use]
     pub fn into_inner(self) -> IO {
         self.io
@@ -225,11 +234,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for IoDeadline<IO> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.deadlines.check_end(Side::Read, cx)?;
-        Pin::new(&mut this.io).poll_read(cx, buffer)
+        this.ahead.poll_read(&mut this.io, cx, buffer)
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -273,6 +282,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
             .poll(WriteOp::Flush, cx, |cx| io.poll_flush(cx));
         if poll.is_ready() {
             this.outgoing.handle_flushed();
+            if this.outgoing.is_streaming_only() {
+                this.ahead.watch(&mut this.io, cx)?;
+            }
         }
         poll
     }

@@ -239,7 +239,7 @@
 //! | --- | --- | --- | --- |
 //! | `tidings_server_sessions` | gauge | | open sessions |
 //! | `tidings_server_sessions_opened_total` | counter | | sessions opened |
-//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by the first reason: `returned` or `failed` (also a panic) for the handler, `closed` by a handle, `gone` if the client disconnected or was cut, `lifetime`, and `drained` |
+//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by the first reason: `returned` or `failed` (also a panic) for the handler, `closed` by a handle, `gone` if the client disconnected or was cut, `lifetime`, `drained`, and `replaced` by a newer session of its key |
 //! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened no session: `limit` for the total, `limit_of_key`, `drain`, or `feed` if the feed did not open |
 //! | `tidings_server_events_total` | counter | | queued events that have data, counted with the next frame that leaves |
 //! | `tidings_server_bytes_total` | counter | | bytes handed to connections, before compression |
@@ -261,6 +261,7 @@
 mod body;
 #[cfg(feature = "compression")]
 mod coding;
+mod connection_lifetime;
 mod cut;
 mod drain;
 #[cfg(feature = "compression")]
@@ -277,6 +278,7 @@ mod open_body;
 mod options;
 mod outcome;
 mod outgoing;
+mod read_ahead;
 mod reason;
 mod request;
 mod response;
@@ -284,12 +286,15 @@ mod sender;
 mod session;
 mod session_info;
 mod shared;
+mod stream_body;
+mod stream_deadline;
 mod timer;
 mod turn;
 mod watch;
 mod work;
 
 pub use body::SessionBody;
+pub use connection_lifetime::ConnectionLifetime;
 pub use drain::{Drain, Drained};
 pub use error::{
     BrokenSession, HandlerError, SendError, SendErrorKind, TrySendError, TrySendErrorKind,
@@ -304,6 +309,8 @@ pub(crate) use reason::Reason;
 pub use request::SseRequest;
 pub use sender::Sender;
 pub use session::Session;
+pub use stream_body::{StreamBody, StreamBytes};
+pub use stream_deadline::{StreamDeadline, StreamTask};
 #[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, FeedOpened,

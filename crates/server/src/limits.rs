@@ -1,14 +1,22 @@
 //! `Limits`: how many sessions may be open, in total and per key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::request::Parts;
+use tidings_proto::{EncodedEvents, Event};
+
+use crate::Reason;
+use crate::shared::Shared;
 
 /// The longest `Retry-After`: a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// When the client of a replaced session reconnects: after 1 to 2 hours. Two clients over a limit that
+/// reconnected soon would replace each other for ever.
+const RETRY_WHEN_REPLACED: Duration = Duration::from_secs(60 * 60);
 
 /// How many sessions may be open at one time. A request over a limit is answered 429 with
 /// `Retry-After`.
@@ -33,6 +41,7 @@ pub struct Limits {
     max_per_key: usize,
     key: Option<Arc<Key>>,
     retry_after: Duration,
+    replace_oldest: bool,
     open: Arc<Mutex<OpenCounts>>,
 }
 
@@ -41,7 +50,25 @@ type Key = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 #[derive(Debug, Default)]
 struct OpenCounts {
     sessions: usize,
-    by_key: HashMap<String, usize>,
+    by_key: HashMap<String, OfKey>,
+    /// The place of the next session that can be replaced.
+    next_place: u64,
+}
+
+/// The sessions of one key.
+#[derive(Debug, Default)]
+struct OfKey {
+    sessions: usize,
+    /// The sessions that can be replaced, by their place in the order of admission.
+    replaceable: BTreeMap<u64, Holder>,
+}
+
+/// The session that holds a place.
+#[derive(Debug, Default, Clone)]
+struct Holder {
+    /// Empty while the session is not open, such as one whose feed still opens.
+    session: Weak<Shared>,
+    may_finish: bool,
 }
 
 impl Limits {
@@ -53,6 +80,7 @@ impl Limits {
             max_per_key: usize::MAX,
             key: None,
             retry_after: Duration::from_secs(5),
+            replace_oldest: false,
             open: Arc::default(),
         }
     }
@@ -87,32 +115,87 @@ impl Limits {
         self
     }
 
-    /// The number of open sessions.
+    /// Sets whether a session over the limit of its key replaces the oldest session of that key. Default:
+    /// `false`: it is refused.
+    ///
+    /// For pages: one that is reloaded opens its new session before the server knows that the old one is
+    /// gone. The oldest session ends, and counts no more at once, even if its connection is dead. A session
+    /// over the limit in total is refused all the same, unless it replaces another.
+    ///
+    /// The replaced session sends `retry:` with 1 to 2 hours, and ends cleanly. Otherwise two tabs over
+    /// the limit would replace each other for ever. So the tab that lost stays quiet until it is reloaded;
+    /// its script sees an `error` event. Each session of such limits begins with `retry:`: that of
+    /// [`SessionOptions::retry`](crate::SessionOptions::retry), otherwise 3 s. A session that
+    /// [may finish](crate::SessionOptions::may_finish) is cut, so that its client sees that the answer is
+    /// incomplete.
+    ///
+    /// Only sessions of clones that have this setting are replaced.
+    #[must_use]
+    pub fn replace_oldest(mut self, replace_oldest: bool) -> Self {
+        self.replace_oldest = replace_oldest;
+        self
+    }
+
+    /// The number of open sessions. Replaced sessions do not count.
     #[must_use]
     pub fn sessions(&self) -> usize {
         lock(&self.open).sessions
     }
 
-    /// Counts a session until the permit is dropped.
+    /// Counts a session until the permit is dropped, or until another session replaces it.
     pub(crate) fn admit(&self, request: &Parts) -> Result<Permit, LimitReached> {
         let key = self.key.as_ref().and_then(|key| key(request));
-        let mut open = lock(&self.open);
-        if open.sessions >= self.max_sessions {
-            return Err(LimitReached::Total);
+        let (place, replaced) = self.count(key.as_deref())?;
+        if let Some(replaced) = replaced {
+            // Only after the lock is released: the end wakes tasks of the caller.
+            replaced.end();
         }
-        if let Some(key) = &key {
-            let of_key = open.by_key.get(key).copied().unwrap_or(0);
-            if of_key >= self.max_per_key {
-                return Err(LimitReached::PerKey);
-            }
-            open.by_key.insert(key.clone(), of_key + 1);
-        }
-        open.sessions += 1;
-        drop(open);
         Ok(Permit {
             open: Arc::clone(&self.open),
             key,
+            place,
         })
+    }
+
+    /// Counts a session. Returns its place, and the session that it replaces.
+    fn count(&self, key: Option<&str>) -> Result<(Option<u64>, Option<Holder>), LimitReached> {
+        let mut open = lock(&self.open);
+        let total = open.sessions < self.max_sessions;
+        let total = total.then_some(()).ok_or(LimitReached::Total);
+        let Some(key) = key else {
+            total?;
+            open.sessions += 1;
+            return Ok((None, None));
+        };
+        let mut replaced = None;
+        let of_key = open.by_key.get_mut(key);
+        if of_key.as_ref().map_or(0, |of_key| of_key.sessions) >= self.max_per_key {
+            let oldest = of_key.filter(|_| self.replace_oldest);
+            let oldest = oldest.and_then(|of_key| of_key.replaceable.pop_first());
+            let Some((_, oldest)) = oldest else {
+                return total.and(Err(LimitReached::PerKey));
+            };
+            // The new session takes its place in both counts.
+            replaced = Some(oldest);
+        } else {
+            total?;
+            open.sessions += 1;
+            open.by_key.entry(key.to_owned()).or_default().sessions += 1;
+        }
+        if !self.replace_oldest {
+            return Ok((None, replaced));
+        }
+        let place = open.next_place;
+        open.next_place += 1;
+        let of_key = open.of_key(key);
+        of_key.replaceable.insert(place, Holder::default());
+        Ok((Some(place), replaced))
+    }
+
+    /// Whether a client may have been told to wait for hours, so that a new session must set its
+    /// reconnection time.
+    pub(crate) fn is_replacing(&self) -> bool {
+        self.replace_oldest
     }
 
     /// The `Retry-After` of one refusal.
@@ -133,6 +216,7 @@ impl fmt::Debug for Limits {
             .field("max_sessions", &self.max_sessions)
             .field("max_per_key", &self.max_per_key)
             .field("retry_after", &self.retry_after)
+            .field("replace_oldest", &self.replace_oldest)
             .field("sessions", &self.sessions())
             .finish_non_exhaustive()
     }
@@ -145,26 +229,81 @@ pub(crate) enum LimitReached {
     PerKey,
 }
 
-/// A session that counts towards the limits until it is dropped.
+/// A session that counts towards the limits until it is dropped or replaced.
 #[derive(Debug)]
 pub(crate) struct Permit {
     open: Arc<Mutex<OpenCounts>>,
     key: Option<String>,
+    /// Its place among the sessions of its key, if it can be replaced.
+    place: Option<u64>,
+}
+
+impl Permit {
+    /// The session is open. From now on another session ends it when it replaces it. If one has replaced it
+    /// before, it ends at once.
+    pub(crate) fn handle_open(&self, session: &Arc<Shared>, may_finish: bool) {
+        let (Some(key), Some(place)) = (&self.key, self.place) else {
+            return;
+        };
+        let holder = Holder {
+            session: Arc::downgrade(session),
+            may_finish,
+        };
+        let is_counted = {
+            let mut open = lock(&self.open);
+            let of_key = open.by_key.get_mut(key);
+            let place = of_key.and_then(|of_key| of_key.replaceable.get_mut(&place));
+            place.map(|place| *place = holder.clone()).is_some()
+        };
+        if !is_counted {
+            holder.end();
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        open.sessions -= 1;
-        if let Some(key) = &self.key {
-            let Some(of_key) = open.by_key.get_mut(key) else {
-                unreachable!("a session counts until it is dropped");
-            };
-            *of_key -= 1;
-            // An unused key costs no memory.
-            if *of_key == 0 {
-                open.by_key.remove(key);
+        let Some(key) = &self.key else {
+            open.sessions -= 1;
+            return;
+        };
+        if let Some(place) = self.place {
+            let of_key = open.by_key.get_mut(key);
+            let held = of_key.and_then(|of_key| of_key.replaceable.remove(&place));
+            if held.is_none() {
+                // Another session has its place in the counts.
+                return;
             }
+        }
+        open.sessions -= 1;
+        let of_key = open.of_key(key);
+        of_key.sessions -= 1;
+        // An unused key costs no memory.
+        if of_key.sessions == 0 {
+            open.by_key.remove(key);
+        }
+    }
+}
+
+impl OpenCounts {
+    fn of_key(&mut self, key: &str) -> &mut OfKey {
+        let of_key = self.by_key.get_mut(key);
+        of_key.unwrap_or_else(|| unreachable!("a key is known while a session of it counts"))
+    }
+}
+
+impl Holder {
+    /// Ends a session that another one has replaced.
+    fn end(&self) {
+        let Some(session) = self.session.upgrade() else {
+            return;
+        };
+        if self.may_finish {
+            session.fail(Reason::Replaced, EncodedEvents::default());
+        } else {
+            let retry = RETRY_WHEN_REPLACED.mul_f64(1.0 + fastrand::f64());
+            session.end_with(Reason::Replaced, Event::default().retry(retry).encode());
         }
     }
 }
@@ -175,6 +314,8 @@ fn lock(open: &Mutex<OpenCounts>) -> MutexGuard<'_, OpenCounts> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use http::Request;
 
     use super::*;
@@ -214,6 +355,108 @@ mod tests {
         drop((of_a, others));
         assert!(lock(&limits.open).by_key.is_empty());
         drop(limits.admit(&by_user("a")).unwrap());
+    }
+
+    fn replacing(max_per_key: usize) -> Limits {
+        let limits = Limits::new().max_sessions_per_key(max_per_key, user);
+        limits.replace_oldest(true)
+    }
+
+    fn session_of(permit: &Permit) -> Arc<Shared> {
+        let session = Arc::new(Shared::new());
+        permit.handle_open(&session, false);
+        session
+    }
+
+    #[test]
+    fn the_newest_session_of_a_key_replaces_the_oldest() {
+        let limits = replacing(2).max_sessions(3);
+        let permits = ["a", "a", "b"].map(|user| limits.admit(&by_user(user)).unwrap());
+        let sessions = permits.each_ref().map(session_of);
+        let is_closed = || sessions.each_ref().map(|session| session.is_closed());
+        // Over the total, but it replaces.
+        let third = limits.admit(&by_user("a")).unwrap();
+        assert_eq!(is_closed(), [true, false, false]);
+        assert_eq!(limits.sessions(), 3);
+        let fourth = limits.admit(&by_user("a")).unwrap();
+        assert_eq!(is_closed(), [true, true, false]);
+        assert_eq!(
+            limits.admit(&by_user("b")).unwrap_err(),
+            LimitReached::Total
+        );
+        assert_eq!(limits.admit(&by_user("")).unwrap_err(), LimitReached::Total);
+        // The replaced ones have left the counts already.
+        let [first, second, of_b] = permits;
+        drop((first, second));
+        assert_eq!(limits.sessions(), 3);
+        drop((third, fourth, of_b));
+        assert_eq!(limits.sessions(), 0);
+        assert!(lock(&limits.open).by_key.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_was_replaced_before_it_opened_ends_when_it_opens() {
+        let limits = replacing(1);
+        let opening = limits.admit(&by_user("a")).unwrap();
+        let newer = limits.admit(&by_user("a")).unwrap();
+        assert!(session_of(&opening).is_closed());
+        assert!(!session_of(&newer).is_closed());
+    }
+
+    #[test]
+    fn a_limit_of_none_replaces_nothing_and_a_clone_without_the_setting_keeps_its_sessions() {
+        let none = replacing(0).admit(&by_user("a"));
+        assert_eq!(none.unwrap_err(), LimitReached::PerKey);
+        let limits = replacing(1);
+        let kept = limits.clone().replace_oldest(false);
+        let _kept = kept.admit(&by_user("a")).unwrap();
+        assert_eq!(
+            limits.admit(&by_user("a")).unwrap_err(),
+            LimitReached::PerKey
+        );
+    }
+
+    #[test]
+    fn concurrent_replacements_never_exceed_the_limit_and_leave_the_newest_open() {
+        const LIMIT: usize = 3;
+        let limits = replacing(LIMIT);
+        let is_running = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut most = 0;
+                while is_running.load(Ordering::Relaxed) {
+                    most = most.max(limits.sessions());
+                }
+                most
+            });
+            let admitting: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut open = Vec::new();
+                        for n in 0..2000 {
+                            let permit = limits.admit(&by_user("a")).unwrap();
+                            let session = session_of(&permit);
+                            open.push((permit, session));
+                            if n % 3 == 0 {
+                                open.remove(0);
+                            }
+                        }
+                        open
+                    })
+                })
+                .collect();
+            let open: Vec<_> = admitting
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect();
+            is_running.store(false, Ordering::Relaxed);
+            assert!(watcher.join().unwrap() <= LIMIT);
+            let live = open.iter().filter(|(_, session)| !session.is_closed());
+            assert_eq!(live.count(), limits.sessions());
+            drop(open);
+        });
+        assert_eq!(limits.sessions(), 0);
+        assert!(lock(&limits.open).by_key.is_empty());
     }
 
     #[test]

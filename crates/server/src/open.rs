@@ -14,13 +14,21 @@ use tokio::time::Instant;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
+use crate::connection_lifetime::shortened;
 use crate::cut::CutAfter;
 use crate::limits::{LimitReached, Permit};
 use crate::open_body::OpenBody;
 use crate::response::{event_stream, no_stream};
 use crate::session_info::SessionInfo;
 use crate::shared::Shared;
-use crate::{Drain, HandlerError, Session, SessionBody, SessionOptions, SseRequest, meters};
+use crate::{
+    ConnectionLifetime, Drain, HandlerError, Limits, Session, SessionBody, SessionOptions,
+    SseRequest, meters,
+};
+
+/// The reconnection time of most browsers: 3 s. Sent to a client that may have another from an earlier
+/// session.
+const USUAL_RETRY: Duration = Duration::from_secs(3);
 
 impl SseRequest {
     /// Opens the stream. The head of the response leaves at once; then the handler runs while the
@@ -130,7 +138,7 @@ impl SseRequest {
     {
         let span = tracing::debug_span!("session", path = self.parts.uri.path());
         let shared = Arc::new(Shared::new());
-        let ends_at = apply(&self.options, &shared);
+        let ends_at = apply(&self.options, self.connection_end(), &shared);
         let drained = self.drain().map(|drain| {
             if self.options.may_finish {
                 drain.await_session()
@@ -138,6 +146,9 @@ impl SseRequest {
                 drain.register_session(&shared)
             }
         });
+        if let Some(permit) = &permit {
+            permit.handle_open(&shared, self.options.may_finish);
+        }
         let last_event_id = self.last_event_id.take();
         let info = Arc::new(SessionInfo::new(&self.parts, last_event_id, ends_at));
         let session = Session::new(Arc::clone(&info), Arc::clone(&shared));
@@ -152,6 +163,13 @@ impl SseRequest {
             NoSession::HeadOnly => self.respond(SessionBody::head_only()),
             NoSession::Status(status, retry_after) => no_stream(status, retry_after),
         }
+    }
+
+    /// When the lifetime of the connection closes the session.
+    fn connection_end(&self) -> Option<Instant> {
+        let lifetime = self.parts.extensions.get::<ConnectionLifetime>();
+        let ends_at = lifetime.map(ConnectionLifetime::ends_at);
+        ends_at.filter(|_| !self.options.may_finish)
     }
 
     fn drain(&self) -> Option<&Drain> {
@@ -191,9 +209,16 @@ fn refuse_draining(drain: &Drain) -> NoSession {
 }
 
 /// Applies the options before the handler runs. Returns when the session's lifetime ends.
-fn apply(options: &SessionOptions, shared: &Shared) -> Option<Instant> {
+fn apply(
+    options: &SessionOptions,
+    connection_end: Option<Instant>,
+    shared: &Shared,
+) -> Option<Instant> {
     let now = Instant::now();
-    if let Some(retry) = options.retry {
+    let limits = options.limits.as_ref();
+    let after_replacement = limits.is_some_and(Limits::is_replacing);
+    let retry = options.retry.or(after_replacement.then_some(USUAL_RETRY));
+    if let Some(retry) = retry {
         let sent = shared.try_send(Event::default().retry(retry).encode());
         if sent.is_err() {
             unreachable!("a new session is open, and its queue is empty");
@@ -202,10 +227,11 @@ fn apply(options: &SessionOptions, shared: &Shared) -> Option<Instant> {
     if let Some(heartbeat) = &options.heartbeat {
         shared.start_heartbeat(heartbeat.clone(), now.into_std());
     }
-    let lifetime = options.max_lifetime?;
-    let lifetime = lifetime.saturating_sub(lifetime.mul_f64(0.2 * fastrand::f64()));
     // A lifetime that ends after the last instant of the clock never ends.
-    let ends_at = now.checked_add(lifetime)?;
+    let own_end = options
+        .max_lifetime
+        .and_then(|lifetime| now.checked_add(shortened(lifetime)));
+    let ends_at = own_end.into_iter().chain(connection_end).min()?;
     shared.set_lifetime(ends_at.into_std());
     Some(ends_at)
 }

@@ -15,6 +15,7 @@ use crate::limits::Permit;
 use crate::meters::Meters;
 use crate::session_info::SessionInfo;
 use crate::shared::Shared;
+use crate::stream_deadline::StreamState;
 use crate::timer::Timer;
 use crate::work::{Failure, HandlerFuture, Work};
 
@@ -102,6 +103,12 @@ impl OpenBody {
     fn yield_turn(&mut self, cx: &Context<'_>) {
         let has_work = self.shared.yield_turn(cx.waker());
         let is_new = self.next == Next::WriteHead;
+        if is_new
+            && let Some(ends_at) = self.info.ends_at
+            && let Some(stream) = StreamState::current()
+        {
+            stream.handle_lifetime(ends_at);
+        }
         if has_work || is_new {
             cx.waker().wake_by_ref();
         }

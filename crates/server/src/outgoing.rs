@@ -1,7 +1,7 @@
 //! `Outgoing`: whether a connection still has bytes to write.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -23,9 +23,30 @@ struct WriteState {
     is_stuck: AtomicBool,
     /// The waker of the task that polls the body.
     body: AtomicWaker,
+    /// How many sessions the connection has.
+    sessions: AtomicUsize,
+    /// Nobody reads the request that is answered any more.
+    is_request_over: AtomicBool,
 }
 
 impl Outgoing {
+    /// Reports whether the request that is answered now is over: its body has ended, or was dropped. Default:
+    /// `false`.
+    ///
+    /// While it is over, and its session is open, [`IoDeadline`](crate::IoDeadline) notices a client that
+    /// closes its connection, even if hyper reads no more: because the client has sent more than its request,
+    /// or less. Up to 8 KiB that follow the request are kept; if more follow, the connection is closed after
+    /// the stream. `tidings_axum::serve` reports it.
+    pub fn set_request_over(&self, is_over: bool) {
+        self.0.is_request_over.store(is_over, Ordering::Relaxed);
+    }
+
+    /// Whether nobody reads, and a session is open that may not write for long.
+    pub(crate) fn is_streaming_only(&self) -> bool {
+        self.0.sessions.load(Ordering::Relaxed) > 0
+            && self.0.is_request_over.load(Ordering::Relaxed)
+    }
+
     /// A write must wait.
     pub(crate) fn handle_stuck(&self) {
         self.0.is_stuck.store(true, Ordering::Release);
@@ -39,8 +60,7 @@ impl Outgoing {
         }
     }
 
-    /// Ready when no write waits.
-    pub(crate) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
         // Registered before the flag is read, so that no change in between is missed.
         self.0.body.register(cx.waker());
         if self.0.is_stuck.load(Ordering::Acquire) {
@@ -48,5 +68,27 @@ impl Outgoing {
         } else {
             Poll::Ready(())
         }
+    }
+}
+
+/// The writes of a connection with an open session. It counts as a session until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Streaming(Outgoing);
+
+impl Streaming {
+    pub(crate) fn new(outgoing: &Outgoing) -> Self {
+        outgoing.0.sessions.fetch_add(1, Ordering::Relaxed);
+        Self(outgoing.clone())
+    }
+
+    /// Ready when no write waits.
+    pub(crate) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.poll_written(cx)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 }

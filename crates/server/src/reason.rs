@@ -15,6 +15,8 @@ pub(crate) enum Reason {
     Lifetime,
     /// The server drains.
     Drained,
+    /// A newer session of its key took its place.
+    Replaced,
 }
 
 impl Reason {
@@ -27,6 +29,7 @@ impl Reason {
             Self::Gone => "gone",
             Self::Lifetime => "lifetime",
             Self::Drained => "drained",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -197,14 +197,27 @@ impl Shared {
 
     /// Ends the session after the queued events and these.
     pub(crate) fn end_with(&self, reason: Reason, last: EncodedEvents) -> bool {
+        if reason == Reason::Failed {
+            return self.fail(reason, last);
+        }
+        self.finish(reason, last, SessionState::handle_end)
+    }
+
+    /// Breaks the session after the queued events and these.
+    pub(crate) fn fail(&self, reason: Reason, last: EncodedEvents) -> bool {
+        self.finish(reason, last, SessionState::handle_failure)
+    }
+
+    fn finish(
+        &self,
+        reason: Reason,
+        last: EncodedEvents,
+        end: impl FnOnce(&mut SessionState),
+    ) -> bool {
         let was_open = self.change(|guarded| {
             let was_open = !guarded.state.is_ended();
             guarded.state.handle_events(last);
-            if reason == Reason::Failed {
-                guarded.state.handle_failure();
-            } else {
-                guarded.state.handle_end();
-            }
+            end(&mut guarded.state);
             guarded.reason.get_or_insert(reason);
             was_open
         });
