@@ -2,6 +2,11 @@
 
 #[cfg(feature = "http2")]
 mod any;
+#[cfg(feature = "http2")]
+mod http2;
+mod request_body;
+#[cfg(feature = "http2")]
+mod rewound;
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -13,7 +18,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
@@ -21,9 +25,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidings_server::{Drain, IoDeadline, Outgoing};
+use tidings_server::{ConnectionLifetime, Drain, IoDeadline, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::sleep_until;
+
+use self::request_body::with_read_deadline;
 
 /// A TLS session belongs between the two, in the connection's task: over the deadlines, which must see the
 /// socket, and after the accept, which must not wait for a handshake.
@@ -32,11 +39,22 @@ type Stream<IO> = TokioIo<IoDeadline<IO>>;
 /// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// The largest head of a request: 32 KiB. A larger one is answered 431.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// The most headers of a request. hyper reserves 64 bytes for each while it parses a head.
+const MAX_HEADERS: usize = 512;
+
+/// The longest deadline a timer is set to: a day. A longer one could overflow the clock.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What all connections of a server share.
 pub(crate) struct Connections {
     pub(crate) router: Router,
     pub(crate) drain: Drain,
+    pub(crate) read_deadline: Duration,
     pub(crate) write_deadline: Duration,
+    pub(crate) max_lifetime: Option<Duration>,
     pub(crate) protocol: Protocol,
 }
 
@@ -59,12 +77,20 @@ impl Connections {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Clone + fmt::Debug + Send + Sync + 'static,
     {
-        let mut connection = self.connection(io, peer.clone());
+        let lifetime = self.max_lifetime.and_then(ConnectionLifetime::random);
+        let mut connection = self.connection(io, peer.clone(), lifetime);
         let drain = self.drain.clone();
+        let mut end_of_life = lifetime.map(|lifetime| Box::pin(sleep_until(lifetime.ends_at())));
         let mut is_shutting_down = false;
         poll_fn(move |cx| {
+            let is_over = end_of_life
+                .as_mut()
+                .is_some_and(|end| end.as_mut().poll(cx).is_ready());
+            if is_over {
+                end_of_life = None;
+            }
             // A drain that starts wakes this task through `IoDeadline`.
-            if !is_shutting_down && drain.is_started() {
+            if !is_shutting_down && (is_over || drain.is_started()) {
                 is_shutting_down = true;
                 connection.graceful_shutdown();
             }
@@ -76,27 +102,52 @@ impl Connections {
         })
     }
 
-    fn connection<IO, A>(self: &Arc<Self>, io: IO, peer: A) -> Connection<IO, A>
+    fn connection<IO, A>(
+        self: &Arc<Self>,
+        io: IO,
+        peer: A,
+        lifetime: Option<ConnectionLifetime>,
+    ) -> Connection<IO, A>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         A: Clone + Send + Sync + 'static,
     {
-        let stream = IoDeadline::new(io)
+        let mut stream = IoDeadline::new(io)
             .write_deadline(self.write_deadline)
             .drain(&self.drain);
+        if let Some(lifetime) = lifetime {
+            // Sessions end with the lifetime. This deadline ends the rest.
+            stream = stream.lifetime(lifetime.remaining().saturating_add(self.write_deadline));
+        }
         let stream = with_tcp_options(stream, self.write_deadline);
         let service = Routes {
             connections: Arc::clone(self),
             peer,
             outgoing: stream.outgoing().clone(),
+            lifetime,
         };
-        let stream = TokioIo::new(stream);
         match self.protocol {
-            Protocol::Http1 => Connection::http1(stream, service),
+            Protocol::Http1 => Connection::http1(TokioIo::new(stream), service),
             #[cfg(feature = "http2")]
-            Protocol::Any => Connection::Any(any::connection(stream, service)),
+            Protocol::Any => Connection::Any(any::AnyConnection::new(stream, service)),
         }
     }
+
+    /// How long the server waits for a client that sends a request; `None` for ever.
+    fn read_limit(&self) -> Option<Duration> {
+        (self.read_deadline < LONGEST_DEADLINE).then_some(self.read_deadline)
+    }
+}
+
+fn http1_builder(connections: &Connections) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Also limits how long a connection waits for its next request.
+        .header_read_timeout(connections.read_limit())
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    builder
 }
 
 /// Sets the options of a TCP socket; a connection of another type is returned as it was.
@@ -121,6 +172,7 @@ struct Routes<A> {
     connections: Arc<Connections>,
     peer: A,
     outgoing: Outgoing,
+    lifetime: Option<ConnectionLifetime>,
 }
 
 impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> {
@@ -130,11 +182,15 @@ impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> 
     type Future = Pin<Box<RouteFuture<Infallible>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut request = request.map(Body::new);
+        let limit = self.connections.read_limit();
+        let mut request = request.map(|body| with_read_deadline(body, limit, &self.outgoing));
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer.clone()));
         extensions.insert(self.connections.drain.clone());
         extensions.insert(self.outgoing.clone());
+        if let Some(lifetime) = self.lifetime {
+            extensions.insert(lifetime);
+        }
         let mut router = self.connections.router.clone();
         Box::pin(tower_service::Service::call(&mut router, request))
     }
@@ -160,9 +216,8 @@ where
     A: Clone + Send + Sync + 'static,
 {
     fn http1(stream: Stream<IO>, service: Routes<A>) -> Self {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(stream, service);
+        let builder = http1_builder(&service.connections);
+        let connection = builder.serve_connection(stream, service);
         Self::Http1(connection.with_upgrades())
     }
 

@@ -124,7 +124,7 @@ pub use tidings_proto::{
 #[doc(no_inline)]
 pub use tidings_server::{
     Drain, Drained, HandlerError, IoDeadline, Limits, SendError, SendErrorKind, Sender, Session,
-    SessionOptions, TrySendError, TrySendErrorKind,
+    SessionOptions, StreamBody, StreamDeadline, TrySendError, TrySendErrorKind,
 };
 #[cfg(feature = "json")]
 #[doc(no_inline)]

@@ -35,19 +35,22 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// [`Listener`]. Handlers find the peer's address in `ConnectInfo<L::Addr>`, which is
 /// `ConnectInfo<SocketAddr>` over TCP. Upgrades work, such as those of a WebSocket route.
 ///
-/// Unlike `axum::serve`, it cuts connections whose peers stopped reading, at any time (see
-/// [`write_deadline`](Serve::write_deadline)), and it does not look for HTTP/2 on the same port, which
-/// costs each connection 8 kB.
+/// Unlike `axum::serve`, it cuts clients that stop reading (see
+/// [`write_deadline`](Serve::write_deadline)), and clients that do not send their request (see
+/// [`read_deadline`](Serve::read_deadline)). It speaks HTTP/2 only if you [ask for it](Serve::http2).
+///
+/// A request whose head is larger than 32 KiB, or has more than 512 headers, is answered 431.
 ///
 /// # Listeners
 /// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
 /// too many open files, and accept again after 1 s; open connections continue meanwhile. `accept` is
 /// cancelled only when the server drains, so it need not be cancel safe. It is called for one connection at
-/// a time, so a slow step in it, such as a TLS handshake, delays all other clients.
+/// a time, so a slow step in it, such as a TLS handshake, delays all other clients. If it panics, so does the
+/// server, and all connections are cut.
 ///
 /// | setting | TCP | other connections |
 /// | --- | --- | --- |
-/// | write deadline, drain | yes | yes |
+/// | read and write deadline, lifetime, drain | yes | yes |
 /// | `TCP_NODELAY`, so that small events leave at once | yes | set it in the listener |
 /// | `TCP_USER_TIMEOUT`, TCP keep-alive | yes | set them in the listener |
 ///
@@ -64,7 +67,9 @@ where
         connections: Connections {
             router,
             drain: Drain::new(),
+            read_deadline: Duration::from_secs(30),
             write_deadline: Duration::from_secs(30),
+            max_lifetime: None,
             protocol: Protocol::Http1,
         },
         signal: None,
@@ -124,25 +129,55 @@ impl<L> Serve<L> {
         self
     }
 
+    /// Limits how long the server waits for a request. Default: 30 s. `Duration::MAX` disables the limit.
+    ///
+    /// | waits for | counts from | at the limit |
+    /// | --- | --- | --- |
+    /// | the first request | the connection's start | the connection is closed |
+    /// | the head of a request, over HTTP/1.1 | the connection's start or the previous response, however slowly the client sends | the connection is closed |
+    /// | the body of a request, while a handler reads it | its latest byte | the handler receives an error of the kind `TimedOut`; the extractors of axum answer 400 |
+    /// | the next stream, over HTTP/2 | the end of the last stream | the connection is closed with GOAWAY |
+    ///
+    /// It never ends an open session, nor a connection that left HTTP by an upgrade.
+    pub fn read_deadline(mut self, deadline: Duration) -> Self {
+        self.connections.read_deadline = deadline;
+        self
+    }
+
     /// Limits how long a client may read nothing while the server has bytes for it. Default: 30 s. Then the
     /// connection is cut, and its handler is dropped.
     ///
     /// It sets the write deadline of [`IoDeadline`](crate::IoDeadline) and, over TCP on the platforms that
     /// have it, `TCP_USER_TIMEOUT`, for clients that vanished. TCP keep-alive finds a client that vanishes
     /// while nothing is written to it: the kernel sends its first probe after 60 s of silence.
+    ///
+    /// Over HTTP/2 it also limits each stream, by a [`StreamDeadline`](crate::StreamDeadline).
     pub fn write_deadline(mut self, deadline: Duration) -> Self {
         self.connections.write_deadline = deadline;
         self
     }
 
+    /// Limits how long a connection may last. Default: no limit.
+    ///
+    /// Each connection has a random time from 80 to 100 % of this. Then it accepts no further request, and
+    /// each of its sessions is closed, as by [`close`](crate::Sender::close), so that its client
+    /// reconnects. Sessions that [may finish](crate::SessionOptions::may_finish), other responses and
+    /// upgraded connections have one [`write_deadline`](Self::write_deadline) more. Then the connection is
+    /// cut.
+    pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
+        self.connections.max_lifetime = Some(max_lifetime);
+        self
+    }
+
     /// Whether the server also accepts HTTP/2 from clients that begin with it, without TLS. Default:
-    /// `false`. With it, each connection costs 8 kB more, also over HTTP/1.1.
+    /// `false`. An HTTP/1.1 client costs the same with it.
     ///
-    /// The write deadline holds for the connection as a whole: it does not cut a stream that is not read
-    /// while others on the connection are. A client that sends nothing for that long receives a PING, and
-    /// is cut if it does not answer within the same time again.
+    /// The write deadline holds for the connection as a whole, and for each stream: a stream that its client
+    /// does not read is reset, and the others continue. A client that sends nothing for that long receives a
+    /// PING, and is cut if it does not answer within the same time again. A connection without streams is
+    /// closed after the read deadline.
     ///
-    /// hyper runs each stream in a task of its own.
+    /// hyper runs each stream in a task of its own. A panic of a handler resets its stream, and is traced.
     #[cfg(feature = "http2")]
     pub fn http2(mut self, http2: bool) -> Self {
         self.connections.protocol = if http2 {

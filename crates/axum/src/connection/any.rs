@@ -2,70 +2,36 @@
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use axum::BoxError;
-use axum::extract::Request;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tidings_server::IoDeadline;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::{Routes, Stream};
+use super::http2::Http2Connection;
+use super::rewound::Rewound;
+use super::{LONGEST_DEADLINE, Routes, http1_builder};
 
-/// How long a client may take to send its first request: 30 s. hyper has the same limit over HTTP/1.1, but
-/// it starts only after the first bytes have shown the version.
-const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// The first bytes of a client that speaks HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The longest deadline a timer is set to: a day. A longer one could overflow the clock.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+type Http1<IO, A> = http1::UpgradeableConnection<TokioIo<Rewound<IoDeadline<IO>>>, Routes<A>>;
 
-type AutoConnection<IO, A> =
-    UpgradeableConnection<'static, Stream<IO>, NotedRoutes<A>, TokioExecutor>;
-
-pub(super) struct AnyConnection<IO, A>
+pub(super) enum AnyConnection<IO, A>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    connection: Pin<Box<AutoConnection<IO, A>>>,
-    was_requested: Arc<AtomicBool>,
-    /// `None` after the first request.
-    first_request_timer: Option<Pin<Box<Sleep>>>,
-}
-
-pub(super) fn connection<IO, A>(stream: Stream<IO>, routes: Routes<A>) -> AnyConnection<IO, A>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    A: Clone + Send + Sync + 'static,
-{
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
-    // A client that is stopped is sent no more than its windows allow, which may all fit into the socket's
-    // buffer. Then no write waits, and only an unanswered PING reveals the client.
-    let deadline = routes.connections.write_deadline.min(LONGEST_DEADLINE);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(deadline)
-        .keep_alive_timeout(deadline);
-    let was_requested = Arc::default();
-    let service = NotedRoutes {
-        routes,
-        was_requested: Arc::clone(&was_requested),
-    };
-    let connection = builder.serve_connection_with_upgrades(stream, service);
-    AnyConnection {
-        connection: Box::pin(connection.into_owned()),
-        was_requested,
-        first_request_timer: Some(Box::pin(sleep(FIRST_REQUEST))),
-    }
+    Beginning(Box<Beginning<IO, A>>),
+    Http1(Box<Http1<IO, A>>),
+    Http2(Box<Http2Connection<IO, A>>),
+    /// Closed before its client had sent a version.
+    Closed,
 }
 
 impl<IO, A> AnyConnection<IO, A>
@@ -73,44 +39,108 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
 {
+    pub(super) fn new(stream: IoDeadline<IO>, routes: Routes<A>) -> Self {
+        // hyper has the same limit over HTTP/1.1, but it starts only when the version is known.
+        let limit = routes.connections.read_limit();
+        let timer = Box::pin(sleep(limit.unwrap_or(LONGEST_DEADLINE)));
+        Self::Beginning(Box::new(Beginning {
+            stream,
+            routes,
+            first: Vec::new(),
+            timer,
+            is_limited: limit.is_some(),
+        }))
+    }
+
     pub(super) fn graceful_shutdown(&mut self) {
-        self.connection.as_mut().graceful_shutdown();
+        match self {
+            Self::Beginning(_) => *self = Self::Closed,
+            Self::Http1(connection) => Pin::new(&mut **connection).graceful_shutdown(),
+            Self::Http2(connection) => connection.graceful_shutdown(),
+            Self::Closed => {}
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        let poll = self.connection.as_mut().poll(cx);
-        if poll.is_ready() {
-            return poll;
+        loop {
+            let version = match self {
+                Self::Beginning(beginning) => ready!(beginning.poll_version(cx))?,
+                Self::Http1(connection) => {
+                    return Pin::new(&mut **connection).poll(cx).map_err(Into::into);
+                }
+                Self::Http2(connection) => return connection.poll(cx),
+                Self::Closed => return Poll::Ready(Ok(())),
+            };
+            let Self::Beginning(beginning) = mem::replace(self, Self::Closed) else {
+                unreachable!("only a beginning has a version to find");
+            };
+            *self = beginning.speak(version);
         }
-        if let Some(timer) = &mut self.first_request_timer {
-            if self.was_requested.load(Ordering::Relaxed) {
-                self.first_request_timer = None;
-            } else if timer.as_mut().poll(cx).is_ready() {
-                let error = io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the client sent no request within 30 s",
-                );
-                return Poll::Ready(Err(error.into()));
-            }
-        }
-        Poll::Pending
     }
 }
 
-/// The routes, with a note of whether there was a request.
-#[derive(Clone)]
-struct NotedRoutes<A> {
-    routes: Routes<A>,
-    was_requested: Arc<AtomicBool>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    Http2,
 }
 
-impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for NotedRoutes<A> {
-    type Response = <Routes<A> as Service<Request<Incoming>>>::Response;
-    type Error = <Routes<A> as Service<Request<Incoming>>>::Error;
-    type Future = <Routes<A> as Service<Request<Incoming>>>::Future;
+/// A connection whose client has not sent enough to know its version.
+pub(super) struct Beginning<IO, A> {
+    stream: IoDeadline<IO>,
+    routes: Routes<A>,
+    /// The bytes read so far, a part of the preface.
+    first: Vec<u8>,
+    timer: Pin<Box<Sleep>>,
+    is_limited: bool,
+}
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.was_requested.store(true, Ordering::Relaxed);
-        self.routes.call(request)
+impl<IO, A> Beginning<IO, A>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    fn poll_version(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Version>> {
+        loop {
+            if !PREFACE.starts_with(&self.first) {
+                return Poll::Ready(Ok(Version::Http1));
+            }
+            if self.first.len() == PREFACE.len() {
+                return Poll::Ready(Ok(Version::Http2));
+            }
+            let mut buffer = [0; PREFACE.len()];
+            let mut buffer = ReadBuf::new(&mut buffer[self.first.len()..]);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    if !self.is_limited {
+                        return Poll::Pending;
+                    }
+                    let message = "the client sent no request";
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, message)));
+                }
+            }
+            if buffer.filled().is_empty() {
+                // A client that has left. hyper answers a part of a request, or closes.
+                return Poll::Ready(Ok(Version::Http1));
+            }
+            self.first.extend_from_slice(buffer.filled());
+        }
+    }
+
+    fn speak(self, version: Version) -> AnyConnection<IO, A> {
+        let stream = Rewound::new(self.first, self.stream);
+        match version {
+            Version::Http1 => {
+                let builder = http1_builder(&self.routes.connections);
+                let connection = builder.serve_connection(TokioIo::new(stream), self.routes);
+                AnyConnection::Http1(Box::new(connection.with_upgrades()))
+            }
+            Version::Http2 => {
+                let connection = Http2Connection::new(stream, self.routes, self.timer);
+                AnyConnection::Http2(Box::new(connection))
+            }
+        }
     }
 }

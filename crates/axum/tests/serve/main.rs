@@ -6,6 +6,10 @@ mod connections;
 mod drain;
 #[cfg(feature = "http2")]
 mod http2;
+#[cfg(feature = "http2")]
+mod http2_pipes;
 mod listeners;
+mod pipes;
 #[cfg(unix)]
 mod process;
+mod requests;
