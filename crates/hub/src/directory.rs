@@ -7,29 +7,18 @@ use crate::topic::Topic;
 use crate::{ChannelName, Pattern};
 
 /// The topics that have readers, and the channels that have recent events.
-#[derive(Debug)]
+///
+/// The fan-out holds its lock from the first entry of a batch until the high-water mark has moved. So a
+/// reader never makes a topic between the two. A topic that it makes before is written and woken by the
+/// batch; a reader of a topic that it makes after finds the new mark.
+#[derive(Debug, Default)]
 pub(crate) struct Directory {
     channels: HashMap<ChannelName, Arc<Topic>>,
     /// By the name before `/*`; only those with readers.
     patterns: HashMap<ChannelName, Arc<Topic>>,
-    /// The newest entry that is written to the tapes, or is being written. The tape of a new topic holds
-    /// all events after it.
-    written: u64,
 }
 
 impl Directory {
-    pub(crate) fn new(written: u64) -> Self {
-        Self {
-            channels: HashMap::new(),
-            patterns: HashMap::new(),
-            written,
-        }
-    }
-
-    pub(crate) fn written(&self) -> u64 {
-        self.written
-    }
-
     /// The topic of a channel. If it is new, its tape holds all events after `since`, and `end` returns
     /// the `seq` of the channel's end.
     pub(crate) fn channel_topic(
@@ -45,13 +34,12 @@ impl Directory {
         &self.channels[channel]
     }
 
-    /// The topic of a pattern that ends in `/*`.
-    pub(crate) fn pattern_topic(&mut self, pattern: &Pattern) -> Arc<Topic> {
+    /// The topic of a pattern that ends in `/*`. If it is new, its tape holds all events after `since`.
+    pub(crate) fn pattern_topic(&mut self, pattern: &Pattern, since: u64) -> &Arc<Topic> {
         let topic = self
             .patterns
             .entry(ChannelName::from_checked(pattern.name()));
-        let make = || Arc::new(Topic::new(pattern.clone(), self.written, None));
-        Arc::clone(topic.or_insert_with(make))
+        topic.or_insert_with(|| Arc::new(Topic::new(pattern.clone(), since, None)))
     }
 
     /// The topic of a channel, if there is one.
@@ -69,11 +57,6 @@ impl Directory {
             .into_iter()
             .flatten()
             .filter_map(|name| self.patterns.get(name))
-    }
-
-    /// Entries up to `written` are about to be written to the tapes.
-    pub(crate) fn begin_batch(&mut self, written: u64) {
-        self.written = written;
     }
 
     /// Removes the topic of this pattern if it is idle. The bytes on its tape still count, until their

@@ -1,5 +1,8 @@
 //! `FanOut`: the steps after a batch of entries arrived, and the limit on the bytes of all tapes.
 
+#[cfg(test)]
+mod interleavings;
+
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -83,15 +86,15 @@ impl FanOut {
         };
         self.stamp.batch += 1;
         let life = Arc::clone(&self.life);
-        let check = {
+        {
             let mut directory = life.directory();
-            directory.begin_batch(newest.seq);
             for entry in before {
                 self.write(entry, &mut directory);
             }
-            self.write(newest, &mut directory)
-        };
-        life.advance(PositionWithId::from(life.position(newest.seq, check)));
+            let check = self.write(newest, &mut directory);
+            let newest = PositionWithId::from(life.position(newest.seq, check));
+            life.advance(&mut directory, newest);
+        }
         life.confirmations()
             .record(&self.outcomes, &mut self.notices);
         self.outcomes.clear();

@@ -43,7 +43,7 @@ pub(crate) struct Life {
     pub(crate) epoch: Epoch,
     /// The high-water mark: all tapes hold their entries up to this one.
     high: AtomicU64,
-    /// [`OPEN`], [`CLOSING`] or [`OVER`]. It only ever increases.
+    /// A [`LifeState`] as a number. It only ever increases.
     state: AtomicU8,
     /// The position of the high-water mark.
     newest: Mutex<PositionWithId>,
@@ -54,11 +54,16 @@ pub(crate) struct Life {
     confirmations: Mutex<Confirmations>,
 }
 
-const OPEN: u8 = 0;
-/// The hub is drained: no more entries follow.
-const CLOSING: u8 = 1;
-/// The log broke, or the hub's task stopped.
-const OVER: u8 = 2;
+/// Whether entries may follow in a life, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum LifeState {
+    Open,
+    /// The hub is drained: no more entries follow.
+    Closing,
+    /// The log broke, or the hub's task stopped.
+    Over,
+}
 
 impl Life {
     pub(crate) fn new(base: &Position, ends: Ends) -> Self {
@@ -66,9 +71,9 @@ impl Life {
         Self {
             epoch: base.position.epoch.clone(),
             high: AtomicU64::new(base.seq()),
-            state: AtomicU8::new(OPEN),
+            state: AtomicU8::new(LifeState::Open as u8),
             newest: Mutex::new(base.clone()),
-            directory: Mutex::new(Directory::new(base.seq())),
+            directory: Mutex::default(),
             ends: RwLock::new(ends),
             confirmations: Mutex::new(Confirmations::new(base.seq())),
             base,
@@ -96,12 +101,12 @@ impl Life {
 
     /// Whether the log broke, or the hub's task stopped.
     pub(crate) fn is_over(&self) -> bool {
-        self.state.load(Ordering::Acquire) == OVER
+        self.state.load(Ordering::Acquire) == LifeState::Over as u8
     }
 
     /// Whether more entries may follow.
     pub(crate) fn is_open(&self) -> bool {
-        self.state.load(Ordering::Acquire) == OPEN
+        self.state.load(Ordering::Acquire) == LifeState::Open as u8
     }
 
     pub(crate) fn confirmations(&self) -> MutexGuard<'_, Confirmations> {
@@ -121,16 +126,17 @@ impl Life {
     }
 
     /// Takes a seat in the topic of this pattern.
+    ///
+    /// The tape of a new topic holds all events after the high-water mark, which does not move while the
+    /// directory is locked. A reader that has not received everything up to there reads the log.
     pub(crate) fn join(&self, pattern: &Pattern) -> (Arc<Topic>, usize) {
         let mut directory = self.directory();
-        let topic = if let Some(channel) = pattern.as_channel() {
-            let written = directory.written();
-            Arc::clone(directory.channel_topic(channel, written, || self.ends().end_of(channel)))
-        } else {
-            directory.pattern_topic(pattern)
+        let high = self.high();
+        let topic = match pattern.as_channel() {
+            Some(channel) => directory.channel_topic(channel, high, || self.ends().end_of(channel)),
+            None => directory.pattern_topic(pattern, high),
         };
-        let seat = topic.join();
-        (topic, seat)
+        (Arc::clone(topic), topic.join())
     }
 
     /// Leaves a seat, and removes the topic if it is idle now.
@@ -143,11 +149,10 @@ impl Life {
 
     /// Forgets the ends of channels before `first`, because the log has trimmed those entries.
     pub(crate) fn forget_ends_before(&self, first: u64) {
-        let reopened = self.ends_mut().forget_before(first);
-        if reopened.is_empty() {
-            return;
-        }
+        // Locked first: otherwise the fan-out could write an event of a reopened channel to a topic that
+        // still has the old end, and the topic's readers would miss it.
         let directory = self.directory();
+        let reopened = self.ends_mut().forget_before(first);
         for channel in reopened {
             if let Some(topic) = directory.existing(&channel) {
                 topic.reopen(first);
@@ -155,8 +160,9 @@ impl Life {
         }
     }
 
-    /// Moves the high-water mark. All tapes must hold their entries up to it.
-    pub(crate) fn advance(&self, to: PositionWithId) {
+    /// Moves the high-water mark. All tapes must hold their entries up to it. The directory is still locked
+    /// since the first of these entries was written, so that no reader joined a topic in between.
+    pub(crate) fn advance(&self, _locked: &mut Directory, to: PositionWithId) {
         let mut newest = lock(&self.newest);
         self.high.store(to.seq(), Ordering::Release);
         *newest = to;
@@ -164,18 +170,25 @@ impl Life {
 
     /// Ends each subscription once it has delivered everything. No more entries follow.
     pub(crate) fn close(&self) {
-        self.raise_state(CLOSING);
+        self.raise_state(LifeState::Closing);
+        self.wake_all();
     }
 
     /// Ends this life: its publishers get no confirmation, and its subscriptions resume in the next life.
     pub(crate) fn end(&self) {
         let waiting = self.confirmations().handle_over();
         drop(waiting);
-        self.raise_state(OVER);
+        self.raise_state(LifeState::Over);
+        self.wake_all();
     }
 
-    fn raise_state(&self, state: u8) {
-        self.state.fetch_max(state, Ordering::AcqRel);
+    pub(crate) fn raise_state(&self, state: LifeState) {
+        self.state.fetch_max(state as u8, Ordering::AcqRel);
+    }
+
+    /// Wakes all readers that wait, after the state was raised. A reader whose topic is not in the list
+    /// yet takes the directory's lock after this, so it finds the new state before it waits.
+    fn wake_all(&self) {
         let topics = self.directory().topics();
         let mut wakers = Vec::new();
         for topic in topics {

@@ -1,8 +1,5 @@
 //! A `Topic`: a tape, its readers, and their wake-ups.
 
-#[cfg(test)]
-mod interleavings;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -141,9 +138,11 @@ impl Topic {
     /// Reads one slice after the cursor. If there is none and `may_wait` returns true, the reader
     /// waits: its waker is called when there is more.
     ///
-    /// No wake-up is lost. The fan-out first moves the high-water mark, and then takes the wakers under
-    /// the topic's lock. `high` is called under the same lock. So a reader that still finds the old
-    /// mark has its waker in its seat before the fan-out takes the wakers.
+    /// No wake-up is lost. The fan-out first moves the high-water mark, and then takes the wakers of each
+    /// topic that it has written to, under the topic's lock. `high` is called under the same lock. So a
+    /// reader that still finds the old mark has its waker in its seat before the fan-out takes the wakers.
+    /// The fan-out has written to this topic if an entry of the batch concerns it, because no topic is made
+    /// between the write and the new mark: see [`Directory`](crate::directory::Directory).
     pub(crate) fn read_or_wait(
         &self,
         cursor: Cursor,
@@ -174,9 +173,9 @@ impl Topic {
     /// returns false. Returns whether the reader waits.
     ///
     /// No wake-up is lost. An event up to the current high-water mark is found here, under the lock.
-    /// For each later event the fan-out first moves the mark, and then takes the wakers under the same
-    /// lock. So it does no harm that the mark has moved since the reader saw `seen`, as it always has
-    /// in a busy hub.
+    /// Each later event of this topic is announced as [`read_or_wait`](Self::read_or_wait) describes: the
+    /// mark moves, and then the wakers are taken under the same lock. So it does no harm that the mark has
+    /// moved since the reader saw `seen`, as it always has in a busy hub.
     pub(crate) fn wait(
         &self,
         seat: usize,

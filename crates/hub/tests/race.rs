@@ -1,5 +1,6 @@
-//! Races on several threads: publishers append while subscribers read several tapes. No event is lost,
-//! none follows a newer one, and each publisher gets the position of its own event.
+//! Races on several threads: publishers append while subscribers join, read several tapes and leave. No
+//! event is lost, none follows a newer one, no subscriber waits for ever, and each publisher gets the
+//! position of its own event.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use tidings_hub::{
     SubscriptionStream,
 };
 use tidings_proto::{EncodedEvents, Feed, Position};
+use tidings_testkit::property;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -86,6 +88,30 @@ async fn receive_all(
     }
 }
 
+/// Subscribes, receives some events, checks that they are consecutive, and leaves, again and again.
+async fn join_and_leave(hub: Hub, patterns: &'static [&'static str], seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    loop {
+        let mut subscription = opened(hub.subscribe_all(patterns)).await;
+        let mut next: HashMap<String, u64> = HashMap::new();
+        let mut last = 0;
+        for _ in 0..random.u32(..20) {
+            let frame = subscription.next().await.unwrap().unwrap();
+            for (id, text) in events(&frame) {
+                let seq = id.split('.').nth(1).unwrap().parse().unwrap();
+                assert!(last < seq, "{seq} came after {last}");
+                last = seq;
+                let (channel, n) = text.split_once(' ').unwrap();
+                let n = n.parse::<u64>().unwrap();
+                let before = next.insert(channel.to_owned(), n + 1);
+                assert_eq!(before.unwrap_or(n), n, "of {channel} at {seq}");
+            }
+        }
+        drop(subscription);
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn publish_all(hub: Hub, channel: &'static str, each: u64) {
     // Several at once, so that the tail delivers batches.
     let mut n = 0;
@@ -127,11 +153,19 @@ async fn race(tape_bytes: usize, delivered: u64) {
     for channel in CHANNELS {
         tasks.spawn(publish_all(hub.clone(), channel, each));
     }
+    let mut others = JoinSet::new();
+    let seed = property::seed();
+    for (patterns, n) in SUBSCRIBED.into_iter().zip(0..) {
+        others.spawn(join_and_leave(hub.clone(), patterns, seed.wrapping_add(n)));
+    }
     let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
     timeout(PATIENCE, all)
         .await
         .expect("no task waits for ever");
     assert!(received.load(Ordering::Relaxed) >= delivered);
+    // All of them still run, as none has failed.
+    assert!(others.try_join_next().is_none());
+    others.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -178,6 +212,74 @@ async fn each_waiting_subscriber_is_woken() {
     }
     drop(hub);
     tasks.abort_all();
+}
+
+/// What a subscriber waits for while it joins.
+#[derive(Debug, Clone, Copy)]
+enum Awaited {
+    /// The only event of a pattern that nobody else reads.
+    Event,
+    /// The end of a channel.
+    End,
+}
+
+/// Many subscribers join, each while the only entry that concerns it is written. A subscriber that this
+/// entry does not wake waits for ever, because nothing else wakes it.
+async fn join_during_a_write(awaited: Awaited) {
+    let joins = property::steps(20_000_u64);
+    let seed = property::seed();
+    let hub = Hub::in_memory();
+    let mut writers = JoinSet::new();
+    let mut readers = JoinSet::new();
+    for n in 0..joins {
+        let spins = fastrand::Rng::with_seed(seed.wrapping_add(n)).u32(..2_000);
+        let mut stream = match awaited {
+            Awaited::Event => hub.subscribe_all([format!("c{n}/*")]),
+            Awaited::End => hub.subscribe(format!("c{n}")),
+        }
+        .resume_after(None);
+        let hub = hub.clone();
+        writers.spawn(async move {
+            match awaited {
+                Awaited::Event => hub.publish(format!("c{n}/x"), Event::new("x")).await,
+                Awaited::End => hub.channel(format!("c{n}")).unwrap().end().await,
+            }
+        });
+        // A task is polled only when it is woken.
+        readers.spawn(async move {
+            (0..spins).for_each(|_| std::hint::spin_loop());
+            match awaited {
+                Awaited::Event => assert_eq!(stream.next().await.unwrap().unwrap().count(), 1),
+                Awaited::End => assert!(stream.next().await.is_none()),
+            }
+        });
+        while writers.len() > 8 {
+            writers.join_next().await.unwrap().unwrap().unwrap();
+        }
+        while let Some(read) = readers.try_join_next() {
+            read.unwrap();
+        }
+    }
+    while let Some(written) = writers.join_next().await {
+        written.unwrap().unwrap();
+    }
+    let all = async { while readers.join_next().await.transpose().unwrap().is_some() {} };
+    let outcome = timeout(Duration::from_secs(10), all).await;
+    assert!(
+        outcome.is_ok(),
+        "{} of {joins} wait for ever",
+        readers.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_first_reader_of_a_pattern_is_woken_by_an_event_that_is_written_while_it_joins() {
+    join_during_a_write(Awaited::Event).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_that_joins_while_its_channel_ends_is_woken() {
+    join_during_a_write(Awaited::End).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
