@@ -152,7 +152,7 @@ fn report_losses(lost: UnboundedSender<Message>) -> impl Fn(Lifecycle<'_>) + Sen
     move |lifecycle| {
         let mut why = why.lock().unwrap_or_else(PoisonError::into_inner);
         match lifecycle {
-            Lifecycle::Lost { error } => {
+            Lifecycle::Lost { error, .. } => {
                 *why = error.map_or_else(|| "the stream ended".to_owned(), |error| chain(error));
             }
             Lifecycle::Waiting { attempt, delay } => {

@@ -310,6 +310,7 @@ impl Driver {
                     (EventSourceFailure::EventTooLarge(source), _) => {
                         Error::event_too_large(self.server(), source)
                     }
+                    (EventSourceFailure::OutOfAttempts, _) => Error::out_of_attempts(self.server()),
                     (_, Some(error)) => error,
                     (failure, None) => {
                         unreachable!("the driver keeps the error of a connection: {failure:?}")
@@ -375,8 +376,10 @@ impl Driver {
     }
 
     fn report_lost(&self) {
-        let error = self.error.as_ref();
-        self.report(Lifecycle::Lost { error });
+        self.report(Lifecycle::Lost {
+            error: self.error.as_ref(),
+            unfinished: self.state.is_unfinished(),
+        });
         self.report_waiting();
     }
 

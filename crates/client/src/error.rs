@@ -74,6 +74,10 @@ pub enum ErrorKind {
     ContentType(Option<String>),
     /// The server redirected to a URL that cannot be requested, or from https to http.
     InvalidRedirect,
+    /// The server ended the stream in the regular way, and the policy allows no further attempt. Each
+    /// attempt of the outage failed, or brought neither an event nor an ID nor a comment. Without
+    /// reconnection, the end of a stream is no error.
+    OutOfAttempts,
     /// The server sent an event over the
     /// [limit](crate::RequestBuilder::max_event_bytes). The source is the
     /// [`EventTooLarge`](crate::EventTooLarge).
@@ -128,6 +132,10 @@ impl Error {
 
     pub(crate) fn interrupted(server: Option<String>, source: TransportError) -> Self {
         Self::new(ErrorKind::Interrupted, Some(source)).about(server)
+    }
+
+    pub(crate) fn out_of_attempts(server: Option<String>) -> Self {
+        Self::new(ErrorKind::OutOfAttempts, None).about(server)
     }
 
     pub(crate) fn status(
@@ -228,14 +236,24 @@ impl Error {
     }
 
     /// Whether the same request may succeed when it is sent again: the connection or your
-    /// `before_connect` hook failed, or the server refused with a temporary status (408, 425, 429,
-    /// 5xx).
+    /// `before_connect` hook failed, the server refused with a temporary status (408, 425, 429,
+    /// 5xx), or it ended the stream after the last attempt.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind() {
-            ErrorKind::BeforeConnect | ErrorKind::Connect | ErrorKind::Interrupted => true,
+            ErrorKind::BeforeConnect
+            | ErrorKind::Connect
+            | ErrorKind::Interrupted
+            | ErrorKind::OutOfAttempts => true,
             ErrorKind::Status(status) => tidings_proto::is_temporary_status(status.as_u16()),
-            _ => false,
+            ErrorKind::InvalidRequest
+            | ErrorKind::ContentType(_)
+            | ErrorKind::InvalidRedirect
+            | ErrorKind::EventTooLarge
+            | ErrorKind::ResponseTooLarge
+            | ErrorKind::Other => false,
+            #[cfg(feature = "json")]
+            ErrorKind::Json | ErrorKind::Undecodable => false,
         }
     }
 
@@ -280,6 +298,10 @@ impl fmt::Display for Error {
                 f,
                 "expected text/event-stream, but {server} named no content type; \
                  open_or_response accepts such a response"
+            ),
+            ErrorKind::OutOfAttempts => write!(
+                f,
+                "{server} ended the stream, and the policy allows no further attempt"
             ),
             ErrorKind::InvalidRedirect => {
                 f.write_str("the server redirected to a URL that cannot be requested")

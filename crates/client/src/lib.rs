@@ -32,7 +32,7 @@
 //!         .reconnect(Reconnect::standard())
 //!         .on_lifecycle(|step| match step {
 //!             Lifecycle::Open { .. } => eprintln!("connected"),
-//!             Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
+//!             Lifecycle::Lost { error: Some(error), .. } => eprintln!("lost: {error}"),
 //!             Lifecycle::Waiting { delay, .. } => eprintln!("reconnecting in {delay:?}"),
 //!             _ => {}
 //!         });
@@ -368,7 +368,9 @@
 //! | [`Reconnect::persistent`] | as `standard`, and after 408, 425, 429 and 5xx | as `standard`, or the `Retry-After` of the refusal if that is longer |
 //! | your own [`ReconnectionStrategy`] | as its async method returns | as it returns |
 //!
-//! Any other refusal ends the session. [`retry_refusals(true)`](Reconnect::retry_refusals) lets
+//! An attempt succeeds, and ends the outage, when an event, an ID or a comment arrives. After the last
+//! attempt the session fails, with [`ErrorKind::OutOfAttempts`] if the last stream ended in the regular
+//! way. Any other refusal ends the session. [`retry_refusals(true)`](Reconnect::retry_refusals) lets
 //! `standard` and `fixed` retry 408, 425, 429 and 5xx too.
 //!
 //! **Timeouts**: there are three, none is set by default, and none cuts a stream that flows.
@@ -382,8 +384,8 @@
 //! [1 h at most](Reconnect::max_reconnection_time). Your own strategy receives both as sent.
 //!
 //! **Steps between events** are reported by [`on_lifecycle`](SseClient::on_lifecycle), in order, as
-//! a [`Lifecycle`]. `Lifecycle::Lost { error: None }` means that the server ended the response in the
-//! regular way. [`Session::state`] and [`Session::last_error`] return the current state.
+//! a [`Lifecycle`]. `Lifecycle::Lost` without an error means that the server ended the response in the
+//! regular way, and its `unfinished` that it ended within an event. [`Session::state`] and [`Session::last_error`] return the current state.
 //!
 //! **A block over a session** is [`run`](RequestBuilder::run). Work that must end with the stream
 //! belongs in a `tokio::select!` or `tokio::join!` within the block.

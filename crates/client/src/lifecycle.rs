@@ -42,6 +42,9 @@ pub enum Lifecycle<'a> {
     Lost {
         /// The reason; `None` if the server ended the response in the regular way.
         error: Option<&'a Error>,
+        /// Whether the stream ended within an event, which the standard discards: its last lines had
+        /// no empty line after them. If the session resumes, the server may send that event again.
+        unfinished: bool,
     },
     /// The session waits before the next attempt.
     Waiting {
@@ -60,6 +63,7 @@ pub enum Lifecycle<'a> {
         error: &'a Error,
     },
     /// The session ended: the stream is complete. Not reported when you close or drop the session.
+    /// If the end of a stream ended it, the [`Lost`](Self::Lost) before it reports an unfinished event.
     Ended,
 }
 
@@ -109,10 +113,18 @@ impl Lifecycle<'_> {
                 tracing::debug!(status = response.status.as_u16(), "the stream is open");
             }
             // The regular end of a response is no fault; `Waiting` names it if the session reconnects.
-            Self::Lost { error: None } => tracing::debug!("the server ended the stream"),
-            Self::Lost { error: Some(error) } => {
-                tracing::warn!(error = error.as_dyn(), "the connection is lost");
-            }
+            Self::Lost {
+                error: None,
+                unfinished: false,
+            } => tracing::debug!("the server ended the stream"),
+            Self::Lost {
+                error: None,
+                unfinished: true,
+            } => tracing::warn!("the server ended the stream within an event, which is discarded"),
+            Self::Lost {
+                error: Some(error),
+                unfinished,
+            } => tracing::warn!(error = error.as_dyn(), unfinished, "the connection is lost"),
             // The warning before this one has the reason.
             Self::Waiting { attempt, delay } if loss.is_some() => {
                 tracing::warn!(attempt, ?delay, "waiting to reconnect");
@@ -141,7 +153,11 @@ impl fmt::Debug for Lifecycle<'_> {
             Self::Connecting { attempt } => debug(f, "Connecting", "attempt", attempt),
             Self::NotResumable { id } => debug(f, "NotResumable", "id", &ShownId(id)),
             Self::Open { response } => debug(f, "Open", "status", &response.status),
-            Self::Lost { error } => debug(f, "Lost", "error", error),
+            Self::Lost { error, unfinished } => f
+                .debug_struct("Lost")
+                .field("error", error)
+                .field("unfinished", unfinished)
+                .finish(),
             Self::Waiting { attempt, delay } => f
                 .debug_struct("Waiting")
                 .field("attempt", attempt)

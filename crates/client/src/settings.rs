@@ -165,7 +165,9 @@ macro_rules! settings_methods {
 
         /// Changes how many attempts one outage may have. Default: as many as the policy allows;
         /// [`Reconnect::off`](tidings_proto::Reconnect::off) allows none. After the last attempt the
-        /// session fails with its error.
+        /// session fails with its error, or with
+        /// [`ErrorKind::OutOfAttempts`](crate::ErrorKind::OutOfAttempts) if the server ended the stream in
+        /// the regular way.
         ///
         /// Applies to the policy in effect. The order of the calls does not matter.
         #[doc(alias = "maxReconnectionAttempts")]
@@ -255,7 +257,7 @@ macro_rules! settings_methods {
         ///
         /// client.on_lifecycle(|step| match step {
         ///     Lifecycle::Open { .. } => eprintln!("connected"),
-        ///     Lifecycle::Lost { error: Some(error) } => eprintln!("lost: {error}"),
+        ///     Lifecycle::Lost { error: Some(error), .. } => eprintln!("lost: {error}"),
         ///     Lifecycle::Waiting { attempt, delay } => eprintln!("attempt {attempt} in {delay:?}"),
         ///     _ => {}
         /// })

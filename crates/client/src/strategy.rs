@@ -31,7 +31,8 @@ use crate::Error;
 #[doc(alias = "shouldReconnect")]
 #[doc(alias = "delayBeforeReconnect")]
 pub trait ReconnectionStrategy: Send + Sync + 'static {
-    /// How long to wait before the next attempt. `None` ends the session.
+    /// How long to wait before the next attempt. `None` ends the session: without an error after a
+    /// regular end of the stream, otherwise with the error of the context.
     ///
     /// # Cancel safety
     /// The future is dropped with the session.
@@ -45,8 +46,8 @@ pub trait ReconnectionStrategy: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ReconnectionContext<'a> {
-    /// The number of the next attempt in this outage, counted from 1. An outage ends when a
-    /// connection opens.
+    /// The number of the next attempt in this outage, counted from 1. An outage ends when an event, an
+    /// ID or a comment arrives.
     pub attempt: u32,
     /// Why the last connection or attempt failed; `None` if the server ended the stream in the
     /// regular way.

@@ -24,6 +24,11 @@ impl Block {
         self.name.len + self.data.len + self.id.len + self.comments.len
     }
 
+    /// Whether it has a field that only its end makes count.
+    pub(crate) fn has_part_of_event(&self) -> bool {
+        self.data.is_set() || self.name.is_set() || self.id.is_set()
+    }
+
     /// Copies the values that are still in the text of the chunk, which ends.
     #[inline]
     pub(crate) fn spill(&mut self, text: &str, limit: usize) {

@@ -115,6 +115,20 @@ impl Decoder {
         self.reader.reconnection_time
     }
 
+    /// Whether the stream has sent a part of an event: a line or the beginning of one, but no empty
+    /// line after it. The standard discards such a part at the end of a stream.
+    ///
+    /// A comment or a `retry` counts without an empty line, so it is no such part.
+    #[must_use]
+    pub fn is_within_event(&self) -> bool {
+        self.reader.is_within_event()
+    }
+
+    /// Whether the stream has sent a comment, even one that is skipped.
+    pub(crate) fn has_comment(&self) -> bool {
+        self.reader.has_comment
+    }
+
     /// Prepares for the next connection: discards the unfinished block, and keeps the last event ID and
     /// the reconnection time.
     pub fn reset(&mut self) {

@@ -37,8 +37,8 @@ pub enum EventSourceAction {
         /// The `Retry-After` of the refusal. `None` if there was none.
         retry_after: Option<Duration>,
     },
-    /// End the session without an error: the server ended the stream or answered 204, or the caller
-    /// closed the session.
+    /// End the session without an error: the server ended a stream that is not to be reconnected, or
+    /// answered 204, or the caller closed the session.
     Finish,
     /// End the session with this failure. The state machine sends no further request.
     Fail(EventSourceFailure),
@@ -64,6 +64,8 @@ pub enum EventSourceFailure {
     ContentType(Option<String>),
     /// The stream was open, and then it was cut.
     Interrupted,
+    /// The stream ended as HTTP specifies, and the policy allows no further attempt.
+    OutOfAttempts,
     /// A block exceeded [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
     EventTooLarge(EventTooLarge),
 }

@@ -76,6 +76,14 @@ pub struct EventSourceState {
     /// Whether the driver decides on each attempt, in place of the policy.
     asks: bool,
     dedupe: Option<Dedupe>,
+    /// Whether this connection is known to have sent an event, an ID or a comment.
+    is_successful: bool,
+    /// Whether the next event needs no look: there is no dedupe, and `is_successful` is set.
+    reads_plainly: bool,
+    /// The version of the decoder's last event ID when the connection opened.
+    id_version_at_open: u64,
+    /// Whether the last connection ended within an event.
+    is_unfinished: bool,
     failure: Option<EventSourceFailure>,
 }
 
@@ -114,6 +122,10 @@ impl EventSourceState {
             repeats_after_open: true,
             asks: false,
             dedupe: None,
+            is_successful: false,
+            reads_plainly: false,
+            id_version_at_open: id_version,
+            is_unfinished: false,
             failure: None,
         };
         state.connect();
@@ -175,20 +187,32 @@ impl EventSourceState {
     #[inline]
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.dedupe.is_none() {
+        if self.reads_plainly {
             return self.poll_any_event();
         }
-        self.poll_new_event()
+        self.poll_checked_event()
+    }
+
+    /// The next event, if each must be looked at.
+    #[inline(never)]
+    fn poll_checked_event(&mut self) -> Option<Event> {
+        if self.dedupe.is_some() {
+            return self.poll_new_event();
+        }
+        let event = self.poll_any_event();
+        self.is_successful |= event.as_ref().is_some_and(is_success) || self.has_succeeded();
+        self.reads_plainly = self.is_successful;
+        event
     }
 
     /// The next event that was not received before.
-    #[inline(never)]
     fn poll_new_event(&mut self) -> Option<Event> {
         loop {
             let Some(event) = self.incoming.next(&mut self.decoder) else {
                 self.take_over_id();
                 return None;
             };
+            self.is_successful |= event.as_ref().is_ok_and(is_success);
             match event {
                 Ok(mut event) if event.id.is_none() => {
                     event.id.clone_from(&self.last_event_id);
@@ -297,6 +321,9 @@ impl EventSourceState {
             // Then an event has an ID only if this connection sent one.
             self.decoder.clear_last_event_id();
         }
+        self.is_successful = false;
+        self.reads_plainly = false;
+        self.id_version_at_open = self.decoder.last_event_id_version();
     }
 
     /// Tries again after a 401. The first such attempt in a row waits for nothing, as a fresh token
@@ -421,7 +448,8 @@ impl EventSourceState {
     }
 
     /// The number of the current or next attempt in this outage, counted from 1; 0 before the first
-    /// outage. After an outage it keeps the number of the attempt that succeeded.
+    /// outage. An attempt succeeds, and ends the outage, when an event, an ID or a comment arrives. Then
+    /// it keeps its number.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempts
@@ -435,10 +463,18 @@ impl EventSourceState {
         self.failure.as_ref()
     }
 
+    /// Whether the last connection ended within an event, which was discarded. `false` from the next
+    /// attempt on. See [`Decoder::is_within_event`].
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.is_unfinished
+    }
+
     fn connect(&mut self) {
         self.phase = Phase::Connecting;
         self.redirects = 0;
         self.failure = None;
+        self.is_unfinished = false;
         self.action = Some(EventSourceAction::Connect {
             last_event_id: self.resumable_id(),
         });
@@ -463,6 +499,7 @@ impl EventSourceState {
         if !was_open && self.phase != Phase::Connecting {
             return;
         }
+        self.is_unfinished = was_open && self.decoder.is_within_event();
         self.count_attempt(now);
         self.failure = failure;
         self.unauthorized_retries = 0;
@@ -480,6 +517,11 @@ impl EventSourceState {
             return;
         }
         let delay = self.policy_delay(retry_after);
+        if delay.is_none() && self.reconnect.reconnects() {
+            // Without an error, the caller would take the stream for complete.
+            self.failure
+                .get_or_insert(EventSourceFailure::OutOfAttempts);
+        }
         self.wait_or_end(delay, now);
     }
 
@@ -494,16 +536,25 @@ impl EventSourceState {
         })
     }
 
-    /// Counts the next attempt. It is the first of a new outage if the connection was stable.
+    /// Counts the next attempt. It is the first of a new outage if the connection succeeded.
     fn count_attempt(&mut self, now: Instant) {
         if let Phase::OpenSince(opened) = self.phase {
             let open_for = now.saturating_duration_since(opened);
-            if self.reconnect.is_stable(open_for) {
+            if self.has_succeeded() && self.reconnect.is_stable(open_for) {
                 self.attempts = 0;
             }
         }
         self.attempts = self.attempts.saturating_add(1);
         self.decoder.reset();
+    }
+
+    /// Whether the connection has sent an event, an ID or a comment, even one that was not taken. A head
+    /// alone is no success: an overloaded server, or a page of HTML under the right type, sends one too.
+    fn has_succeeded(&self) -> bool {
+        self.is_successful
+            || self.decoder.has_comment()
+            || self.decoder.last_event_id_version() != self.id_version_at_open
+            || self.incoming.waiting().any(is_success)
     }
 
     fn wait_or_end(&mut self, delay: Option<Duration>, now: Instant) {
@@ -536,6 +587,11 @@ impl EventSourceState {
         self.phase = Phase::Over;
         self.action = Some(action);
     }
+}
+
+/// Whether this event makes an attempt successful. A `retry` that is shown as an event does not.
+fn is_success(event: &Event) -> bool {
+    event.data.is_some() || event.comments.is_some()
 }
 
 fn retry_after(head: ResponseHead<'_>, wall: SystemTime) -> Option<Duration> {
@@ -834,12 +890,14 @@ mod tests {
     fn attempts_count_per_outage() {
         let mut state = open(Reconnect::fixed(2, Duration::from_secs(1)));
         for _ in 0..3 {
+            state.handle_chunk(":\n".into());
             state.handle_end(some_instant());
             wait(&mut state);
             state.handle_network_error(some_instant());
             wait(&mut state);
             respond(&mut state, 200, STREAM);
         }
+        state.handle_chunk(":\n".into());
         for _ in 0..2 {
             state.handle_network_error(some_instant());
             wait(&mut state);

@@ -59,6 +59,11 @@ impl Incoming {
         }
     }
 
+    /// The events that were decoded before they were taken.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Event> {
+        self.waiting.iter()
+    }
+
     #[inline(never)]
     fn next_waiting(&mut self) -> Option<Result<Event, EventTooLarge>> {
         self.waiting.pop_front().map(Ok)

@@ -62,6 +62,8 @@ pub(crate) struct Reader {
     pub(crate) block: Block,
     /// Whether a block was over the limit.
     pub(crate) failed: bool,
+    /// Whether the stream has sent a comment.
+    pub(crate) has_comment: bool,
 
     pub(crate) last_event_id: LastEventId,
     pub(crate) reconnection_time: Option<Duration>,
@@ -77,6 +79,7 @@ impl Default for Reader {
             splitter: Splitter::default(),
             block: Block::default(),
             failed: false,
+            has_comment: false,
             last_event_id: LastEventId::default(),
             reconnection_time: None,
             names: NameCache::default(),
@@ -90,6 +93,14 @@ impl Reader {
         self.splitter = Splitter::default();
         self.block = Block::default();
         self.failed = false;
+        self.has_comment = false;
+    }
+
+    /// Whether a part of an event has arrived, but not its end. A comment or a `retry` is no part of one,
+    /// as neither needs that end to count.
+    pub(crate) fn is_within_event(&self) -> bool {
+        let line = &self.splitter.line;
+        self.block.has_part_of_event() || !(line.is_empty() || line.starts_with(b":"))
     }
 
     /// Reads one line that is not empty. Returns whether it is an event by itself.
@@ -102,6 +113,7 @@ impl Reader {
     ) -> Result<bool, EventTooLarge> {
         let (field, value_at) = Field::of(&text.as_bytes()[line.clone()]);
         if field == Field::Comment && self.comments == Comments::Skipped {
+            self.has_comment = true;
             return Ok(false);
         }
         self.check_limit(line.len())?;
@@ -123,6 +135,7 @@ impl Reader {
                 }
             }
             Field::Comment => {
+                self.has_comment = true;
                 let kept = self.block.comments.len + value.len();
                 if self.comments == Comments::Attached && kept > MAX_KEPT_COMMENT_BYTES {
                     self.block.comments.clear();
@@ -139,6 +152,7 @@ impl Reader {
     #[cold]
     pub(crate) fn read_divided_line(&mut self, continuation: &[u8]) -> Result<bool, EventTooLarge> {
         if self.splitter.take_skipped() {
+            self.has_comment = true;
             return Ok(false);
         }
         self.check_limit(self.splitter.line.len() + continuation.len())?;

@@ -24,10 +24,13 @@ pub const MAX_RECONNECTION_DELAY: Duration = Duration::from_secs(30);
 
 /// Whether and when to reconnect after a network error or the end of a stream.
 ///
-/// Such a loss begins an outage, and the next open connection ends it. The first attempt of an
-/// outage waits for the reconnection time: that of the policy until the server sends `retry`. Each
-/// failed attempt may lengthen the wait before the next one, with jitter, so that the clients of a
-/// restarted server do not all reconnect at once.
+/// Such a loss begins an outage. An attempt succeeds, and ends the outage, when an event, an ID or a
+/// comment arrives. A response head or a `retry` alone is no success: a server that answers "come back
+/// later" by a stream of one `retry` counts as a failed attempt, and its time is obeyed.
+///
+/// The first attempt of an outage waits for the reconnection time: that of the policy until the server
+/// sends `retry`. Each failed attempt may lengthen the wait before the next one, with jitter, so that
+/// the clients of a restarted server do not all reconnect at once.
 ///
 /// | policy | attempts in one outage | first connection | refusals |
 /// | --- | --- | --- | --- |
@@ -36,7 +39,12 @@ pub const MAX_RECONNECTION_DELAY: Duration = Duration::from_secs(30);
 /// | [`standard`](Self::standard) | no limit | is retried | end the session |
 /// | [`persistent`](Self::persistent) | no limit | is retried | are retried if they may be temporary |
 ///
-/// A refusal is any status other than 200 and 204, or another media type than `text/event-stream`.
+/// A refusal is any status other than 200 and 204, or another media type than `text/event-stream`. The
+/// first connection has succeeded with the head of a stream, as `open` returns then; a stream that ends
+/// without an event after it is a failed attempt like any other.
+///
+/// After the last attempt the session fails, also if the last stream ended cleanly. Only under
+/// [`off`](Self::off) is a clean end the regular end of the session.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,8 +132,8 @@ impl Reconnect {
         Self::standard().retry_refusals(true)
     }
 
-    /// The maximum attempts in one outage. The session ends or fails after the last one.
-    /// Default: that of the policy.
+    /// The maximum attempts in one outage. After the last one the session fails. With 0, a clean end is
+    /// the regular end of the session. Default: that of the policy.
     #[doc(alias = "maxReconnectionAttempts")]
     #[must_use]
     pub const fn max_attempts(mut self, attempts: u32) -> Self {
@@ -189,10 +197,10 @@ impl Reconnect {
         self
     }
 
-    /// The time that a connection must stay open to end an outage. Default: zero, so any open
-    /// connection ends it.
+    /// The time that a connection must stay open to end an outage, beside an event, an ID or a comment
+    /// that it must send. Default: zero.
     ///
-    /// A server may accept each connection and drop it soon. With a time here, the waits grow then
+    /// A server may greet each connection and drop it soon. With a time here, the waits grow then
     /// too, and [`max_attempts`](Self::max_attempts) applies.
     #[must_use]
     pub const fn stable_after(mut self, time: Duration) -> Self {
@@ -203,6 +211,11 @@ impl Reconnect {
     /// Whether a connection that was open for this long ends the outage.
     pub(crate) fn is_stable(&self, open_for: Duration) -> bool {
         open_for >= self.stable_after
+    }
+
+    /// Whether the policy allows any attempt.
+    pub(crate) fn reconnects(&self) -> bool {
+        self.max_attempts != Some(0)
     }
 
     pub(crate) fn retries_refusals(&self) -> bool {

@@ -20,8 +20,9 @@ impl Steps {
                 Lifecycle::Connecting { attempt } => format!("connecting {attempt}"),
                 Lifecycle::NotResumable { id } => format!("not resumable {:?}", id.as_str()),
                 Lifecycle::Open { response } => format!("open {}", response.status.as_u16()),
-                Lifecycle::Lost { error } => {
-                    format!("lost {:?}", error.map(|error| error.kind().clone()))
+                Lifecycle::Lost { error, unfinished } => {
+                    let within = if unfinished { " within an event" } else { "" };
+                    format!("lost {:?}{within}", error.map(Error::kind))
                 }
                 Lifecycle::Waiting { attempt, delay } => format!("waiting {attempt} {delay:?}"),
                 #[cfg(feature = "json")]
@@ -49,7 +50,7 @@ async fn an_outage_is_reported_step_by_step() {
     let server = Server::plays([
         Script::Refuse,
         stream("data: a\n\n"),
-        parts(&[Part::Cut]),
+        parts(&[Part::Bytes(b":\n"), Part::Cut]),
         status(204),
     ]);
     let steps = Steps::default();
@@ -74,6 +75,33 @@ async fn an_outage_is_reported_step_by_step() {
         "ended",
     ];
     assert_eq!(steps.take(), rest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_within_an_event_is_reported() {
+    let lost = async |reconnect, scripts: Vec<Script>| {
+        let server = Server::plays(scripts);
+        let steps = Steps::default();
+        let mut session = open(&server, &steps, reconnect).await.unwrap();
+        assert_eq!(read_all(&mut session).await.0, ["a"]);
+        let mut steps = steps.take();
+        steps.retain(|step| !step.starts_with("connecting") && !step.starts_with("waiting"));
+        steps
+    };
+    let unfinished = "data: a\n\ndata: b\n";
+    let steps = lost(Reconnect::off(), vec![stream(unfinished)]).await;
+    assert_eq!(steps, ["open 200", "lost None within an event", "ended"]);
+    let steps = lost(Reconnect::off(), vec![stream("data: a\n\n: b\n")]).await;
+    assert_eq!(steps, ["open 200", "lost None", "ended"]);
+
+    let cut = parts(&[Part::Bytes(unfinished.as_bytes()), Part::Cut]);
+    let steps = lost(Reconnect::standard(), vec![cut, status(204)]).await;
+    let expected = [
+        "open 200",
+        "lost Some(Interrupted) within an event",
+        "ended",
+    ];
+    assert_eq!(steps, expected);
 }
 
 #[tokio::test(start_paused = true)]

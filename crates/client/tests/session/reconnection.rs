@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::StatusCode;
-use tidings_client::{ErrorKind, EventId, Reconnect, SseClient};
+use tidings_client::{Comments, ErrorKind, EventId, Reconnect, SseClient};
 
 use crate::scripted::{Script, Server, read_all, status, stream};
 
@@ -63,11 +63,11 @@ async fn the_server_names_the_reconnection_time() {
     let server = Server::plays([
         stream("retry: 1500\n"),
         stream("retry: 0\ndata: a\n\n"),
-        stream("retry: -5\n\n"),
+        stream("retry: -5\ndata: b\n\n"),
         status(204),
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
-    assert_eq!(read_all(&mut session).await.0, ["a"]);
+    assert_eq!(read_all(&mut session).await.0, ["a", "b"]);
     assert_eq!(server.waits(), [1500, 200, 200].map(Duration::from_millis));
 }
 
@@ -88,6 +88,55 @@ async fn under_fixed_attempts_count_per_outage() {
         ("ab".into(), Some(ErrorKind::Connect))
     );
     assert_eq!(server.waits(), [Duration::from_secs(1); 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_sends_no_event_exhausts_the_attempts() {
+    for body in ["", "retry: 1000\n\n", "<!doctype html>\n<html>\n</html>\n"] {
+        let server = Server::plays(vec![stream(body); 6]);
+        let reconnect = Reconnect::fixed(5, Duration::from_secs(1));
+        let mut session = server.open(reconnect).await.unwrap();
+        let error = session.try_next().await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::OutOfAttempts);
+        let message = "test:80 ended the stream, and the policy allows no further attempt";
+        assert_eq!(error.to_string(), message);
+        assert!(error.is_retryable());
+        assert_eq!(server.waits(), [Duration::from_secs(1); 5]);
+        assert_eq!(read_all(&mut session).await, (vec![], None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_may_ask_the_client_to_come_back_later() {
+    let server = Server::plays([
+        stream("retry: 5000\n\n"),
+        stream("retry: 40000\n\n"),
+        stream("data: a\n\n"),
+    ]);
+    let mut session = server.open(Reconnect::persistent()).await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    assert_eq!(server.waits(), [5, 40].map(Duration::from_secs));
+
+    // Under the default policy a clean end is the end.
+    let server = Server::plays([stream("retry: 5000\n\n")]);
+    let mut session = server.open(Reconnect::off()).await.unwrap();
+    assert_eq!(read_all(&mut session).await, (vec![], None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_comment_ends_an_outage() {
+    let server = Server::plays([
+        stream(""),
+        stream(":\n"),
+        stream(""),
+        stream("id: 1\n\n"),
+        status(204),
+    ]);
+    let reconnect = Reconnect::fixed(2, Duration::from_secs(1));
+    let client = server.client(reconnect).comments(Comments::Skipped);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(read_all(&mut session).await, (vec![], None));
+    assert_eq!(server.requests(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,7 +266,7 @@ async fn failed_attempts_lengthen_the_wait_and_a_seed_repeats_it() {
             Script::Refuse,
             Script::Refuse,
             Script::Refuse,
-            stream(""),
+            stream(":\n"),
             status(204),
         ]);
         let client = server.client(Reconnect::standard()).jitter_seed(seed);

@@ -37,7 +37,7 @@ async fn a_strategy_is_asked_and_obeyed() {
         Script::Refuse,
         Script::Busy("7"),
         stream("data: b\n\n"),
-        parts(&[Part::Cut]),
+        parts(&[Part::Bytes(b":\n"), Part::Cut]),
         Script::Refuse,
         Script::Refuse,
         Script::Refuse,
