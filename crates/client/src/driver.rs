@@ -1,6 +1,6 @@
 //! `Driver`: performs the actions of a session's state machine. The only place that waits.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -54,6 +54,19 @@ pub(crate) struct Driver {
     is_over: bool,
     /// Whether an event may end the session, or be reported as a gap.
     looks_at_events: bool,
+    /// Set to the last event ID when the session is dropped, for code that has given the session away.
+    id_at_drop: Option<IdAtDrop>,
+}
+
+/// The last event ID of a session that was dropped; unset until then.
+pub(crate) type IdAtDrop = Arc<OnceLock<Option<EventId>>>;
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id_at_drop {
+            id.get_or_init(|| self.state.last_event_id().cloned());
+        }
+    }
 }
 
 enum Connection {
@@ -105,7 +118,13 @@ impl Driver {
             span,
             is_over: false,
             looks_at_events,
+            id_at_drop: None,
         }
+    }
+
+    /// Will hold the last event ID once the session is dropped.
+    pub(crate) fn id_at_drop(&mut self) -> IdAtDrop {
+        Arc::clone(self.id_at_drop.get_or_insert_default())
     }
 
     /// Reads a first response that is no stream, in place of an error.

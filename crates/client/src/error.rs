@@ -191,6 +191,13 @@ impl Error {
         self
     }
 
+    /// Sets the last event ID of the session that this error ends, also if the error is one of another
+    /// session.
+    pub(crate) fn after(mut self, last_event_id: Option<&EventId>) -> Self {
+        self.inner_mut().last_event_id = last_event_id.cloned();
+        self
+    }
+
     /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
@@ -258,7 +265,8 @@ impl Error {
     }
 
     /// The last event ID when the failure happened. Another session can
-    /// [resume after it](crate::RequestBuilder::last_event_id).
+    /// [resume after it](crate::RequestBuilder::last_event_id). An error that leaves a block of
+    /// [`run`](crate::RequestBuilder::run) carries that of the block's session, whatever its kind.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.0.last_event_id.as_ref()

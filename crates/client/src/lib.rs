@@ -385,7 +385,8 @@
 //!
 //! **Steps between events** are reported by [`on_lifecycle`](SseClient::on_lifecycle), in order, as
 //! a [`Lifecycle`]. `Lifecycle::Lost` without an error means that the server ended the response in the
-//! regular way, and its `unfinished` that it ended within an event. [`Session::state`] and [`Session::last_error`] return the current state.
+//! regular way, and its `unfinished` that it ended within an event. [`Session::state`] and
+//! [`Session::last_error`] return the current state.
 //!
 //! **A block over a session** is [`run`](RequestBuilder::run). Work that must end with the stream
 //! belongs in a `tokio::select!` or `tokio::join!` within the block.

@@ -30,7 +30,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     /// Those of [`open`](Self::open), and those of the block. Wrap an error of another type in
-    /// [`Error::other`].
+    /// [`Error::other`]. Each carries the session's [last event ID](Error::last_event_id), so that
+    /// another session can resume.
     ///
     /// # Cancel safety
     /// Dropping the future drops the block and closes the connection.
@@ -40,7 +41,8 @@ impl RequestBuilder {
         B: AsyncFnOnce(&mut Session) -> Result<T, Error>,
     {
         let mut session = self.open().await?;
-        block(&mut session).await
+        let result = block(&mut session).await;
+        result.map_err(|error| error.after(session.last_event_id()))
     }
 
     /// Opens a session and runs this block over it, as [`run`](Self::run) does, and repeats both
@@ -69,7 +71,8 @@ impl RequestBuilder {
     /// ```
     ///
     /// # Errors
-    /// The last error of [`open`](Self::open) or of the block.
+    /// The last error of [`open`](Self::open) or of the block. It carries the last event ID of its
+    /// session, unless the block keeps the session.
     ///
     /// # Cancel safety
     /// Dropping the future drops the block and closes the connection.
@@ -87,8 +90,14 @@ impl RequestBuilder {
         let mut retries = 0;
         loop {
             let call = async {
-                let session = Session::open(request.clone().into_driver()).await?;
-                block.clone()(session).await
+                let mut driver = request.clone().into_driver();
+                let id_at_drop = driver.id_at_drop();
+                let session = Session::open(driver).await?;
+                let result = block.clone()(session).await;
+                result.map_err(|error| match id_at_drop.get() {
+                    Some(id) => error.after(id.as_ref()),
+                    None => error,
+                })
             };
             match call.await {
                 Err(error) if error.is_retryable() && retries < max_retries => retries += 1,

@@ -144,3 +144,58 @@ async fn a_block_may_return_its_own_error() {
     );
     assert!(std::error::Error::source(&error).is_some());
 }
+
+#[tokio::test]
+async fn an_error_that_leaves_the_block_has_the_last_event_id_of_its_session() {
+    const STREAM: &str = "id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n";
+    let server = Server::plays(vec![stream(STREAM); 5]);
+    let client = server.client(Reconnect::off());
+    let request = || client.get("http://test/").last_event_id("0");
+    let id = |error: &Error| error.last_event_id().map(|id| id.as_str().to_owned());
+    let parse = |event: tidings_client::Event| event.text().parse::<u32>().map_err(Error::other);
+
+    let result: Result<u32, Error> = request()
+        .run(async |session| {
+            session.try_next().await?;
+            parse(session.try_next().await?.unwrap())
+        })
+        .await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Other);
+    assert_eq!(id(&error).as_deref(), Some("2"));
+
+    let result: Result<u32, Error> = request()
+        .run_with_retry(3, Duration::ZERO, async |mut session| {
+            parse(session.try_next().await?.unwrap())
+        })
+        .await;
+    assert_eq!(id(&result.unwrap_err()).as_deref(), Some("1"));
+
+    // Before the first event, it is the ID of the request.
+    let result: Result<(), Error> = request().run(async |_| Err(Error::other("early"))).await;
+    assert_eq!(id(&result.unwrap_err()).as_deref(), Some("0"));
+
+    // An error of another session has the ID of the session that it ends.
+    let other = Server::plays([parts(&[Part::Bytes(b"id: x\ndata: a\n\n"), Part::Cut])]);
+    let result: Result<(), Error> = request()
+        .run(async |session| {
+            session.try_next().await?;
+            let mut other = other.open(Reconnect::off()).await?;
+            while other.try_next().await?.is_some() {}
+            Ok(())
+        })
+        .await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::Interrupted);
+    assert_eq!(id(&error).as_deref(), Some("1"));
+
+    // A session that outlives its block.
+    let kept = Cell::new(None);
+    let result: Result<(), Error> = request()
+        .run_with_retry(3, Duration::ZERO, async |session| {
+            kept.set(Some(session));
+            Err(Error::other("kept"))
+        })
+        .await;
+    assert_eq!(id(&result.unwrap_err()), None);
+}
