@@ -356,6 +356,7 @@ mod gather;
 mod grant;
 mod hub;
 mod interrupted;
+mod latest;
 mod life;
 mod log;
 mod log_error;

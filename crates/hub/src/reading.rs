@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tidings_proto::{EncodedEvents, EventId};
 
 use crate::interrupted::Interrupted;
+use crate::latest::Kept;
 use crate::reader::{Progress, Reader};
 use crate::replay::{Replay, Replayed};
 use crate::resume::ResumeFrom;
@@ -19,7 +20,15 @@ pub(crate) struct Reading {
     reader: Reader,
     /// Events to deliver before the next ones of the reader.
     ready: VecDeque<EncodedEvents>,
-    replayed: Option<Job<Result<Replayed, Interrupted>>>,
+    work: Work,
+}
+
+/// What comes before the next events of the reader.
+enum Work {
+    None,
+    Replay(Job<Result<Replayed, Interrupted>>),
+    /// The events that `latest_by` has kept.
+    Kept(Box<Kept>),
 }
 
 impl Reading {
@@ -27,7 +36,7 @@ impl Reading {
         Self {
             reader,
             ready: first.into(),
-            replayed: None,
+            work: Work::None,
         }
     }
 
@@ -55,16 +64,18 @@ impl Reading {
                 }
                 return Poll::Ready(Ok(Some(events)));
             }
-            if let Some(replayed) = &mut self.replayed {
+            if let Work::Replay(replayed) = &mut self.work {
                 let replayed = ready!(replayed.as_mut().poll(cx));
-                self.replayed = None;
+                self.work = Work::None;
                 match replayed? {
                     Replayed::Events {
                         events,
                         last,
                         through,
+                        kept,
                     } => {
-                        self.ready.extend(events);
+                        self.ready.push_back(events);
+                        self.work = kept.map_or(Work::None, Work::Kept);
                         self.reader.handle_read(through, last);
                         continue;
                     }
@@ -74,17 +85,22 @@ impl Reading {
                     }
                 }
             }
+            if let Work::Kept(kept) = std::mem::replace(&mut self.work, Work::None) {
+                let replay = self.replay(hub, settings);
+                self.work = Work::Replay(Box::pin(replay.deliver(kept)));
+                continue;
+            }
             match ready!(self.reader.poll_progress(cx))? {
                 Progress::Events(events) => return Poll::Ready(Ok(Some(events))),
                 Progress::Ended => return Poll::Ready(Ok(None)),
                 Progress::InLog(up_to) => {
                     meters::replay(up_to - self.reader.after());
                     let replay = self.replay(hub, settings);
-                    self.replayed = Some(Box::pin(replay.read(up_to)));
+                    self.work = Work::Replay(Box::pin(replay.read(up_to)));
                 }
                 Progress::TooSlow => {
                     let replay = self.replay(hub, settings);
-                    self.replayed = Some(Box::pin(replay.skip()));
+                    self.work = Work::Replay(Box::pin(replay.skip()));
                 }
             }
         }
@@ -104,7 +120,7 @@ impl Reading {
 
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
         // Events that are ready or being read come first, with IDs of their own.
-        let is_idle = self.ready.is_empty() && self.replayed.is_none();
+        let is_idle = self.ready.is_empty() && matches!(self.work, Work::None);
         is_idle.then(|| self.reader.checkpoint())?
     }
 }

@@ -1,14 +1,14 @@
 //! A `Replay`: a read of the log for a reader whose next event the tapes no longer hold.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tidings_proto::{Decoder, EncodedEvents, EventId, GapReason};
+use tidings_proto::{EncodedEvents, EventId, GapReason};
 
 use crate::follow::{Continuity, check_at, continuity};
 use crate::interrupted::Interrupted;
+use crate::latest::{Kept, Latest};
 use crate::life::{Life, PositionWithId};
 use crate::resume::{gap, oldest};
 use crate::shared::Shared;
@@ -18,9 +18,8 @@ use crate::{Entry, LogError, LogErrorKind, Page, Pattern};
 
 /// The maximum number of entries in a page.
 const PAGE: usize = 256;
-/// The limits on the events that [`SlowReader::latest_by`] keeps: their number, and their bytes.
-const MAX_KEPT: usize = 65_536;
-const MAX_KEPT_BYTES: usize = 16 << 20;
+/// The maximum distance between two kept events of one page. The entries between them are read in vain.
+const KEPT_DISTANCE: u64 = 16;
 /// The number of attempts to read a page, before the stream ends with an error. The delay before
 /// attempt n + 1 is n times `DELAY`.
 const ATTEMPTS: u32 = 5;
@@ -43,12 +42,14 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 pub(crate) enum Replayed {
     Events {
-        /// May have no items, and items may be empty.
-        events: Vec<EncodedEvents>,
+        /// May be empty.
+        events: EncodedEvents,
         /// The `seq` and the ID of the last event.
         last: Option<(u64, EventId)>,
         /// The reader continues after this entry.
         through: u64,
+        /// The events that are to be [delivered](Replay::deliver) before the reader continues.
+        kept: Option<Box<Kept>>,
     },
     /// The stream ends, so that the client reconnects.
     Disconnect,
@@ -130,13 +131,14 @@ impl Replay {
         }
         Replayed::Events {
             last: builder.last.clone(),
-            events: vec![builder.build()],
+            events: builder.build(),
             through,
+            kept: None,
         }
     }
 
     /// Handles a trim of the next entries.
-    async fn skip_trimmed(self) -> Result<Replayed, Interrupted> {
+    async fn skip_trimmed(&self) -> Result<Replayed, Interrupted> {
         if matches!(self.slow_reader.0, Policy::Disconnect) {
             return Ok(Replayed::Disconnect);
         }
@@ -164,14 +166,18 @@ impl Replay {
     fn skip_to(&self, to: &PositionWithId) -> Replayed {
         let missed = to.seq().saturating_sub(self.after);
         Replayed::Events {
-            events: vec![gap(None, GapReason::Slow, Some(missed), &to.id)],
+            events: gap(None, GapReason::Slow, Some(missed), &to.id),
             last: Some((to.seq(), to.id.clone())),
             through: to.seq(),
+            kept: None,
         }
     }
 
-    /// Reads everything up to the high-water mark, and keeps the latest event of each key.
+    /// Reads everything up to the high-water mark, and keeps the place of the latest event of each key. If
+    /// events were left out, it delivers a gap. The gap has the last delivered ID, because all kept
+    /// events follow it.
     async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Interrupted> {
+        let _turn = self.shared.turns.scan().await;
         let high = self.life.high();
         let mut latest = Latest::default();
         let mut after = self.after;
@@ -181,14 +187,19 @@ impl Replay {
                     after = page.through;
                     let visible = self.visible(page);
                     // `key` is the user's code, so it runs without a lock.
-                    visible
-                        .into_iter()
-                        .for_each(|entry| latest.push(entry, key));
+                    visible.iter().for_each(|entry| latest.push(entry, key));
                 }
                 LogPage::Trimmed => return self.skip_trimmed().await,
             }
         }
-        Ok(self.deliver_latest(latest, high))
+        let missed = Some(latest.missed()).filter(|&missed| missed > 0);
+        let gap = missed.map(|missed| gap(None, GapReason::Slow, Some(missed), &self.last_id));
+        Ok(Replayed::Events {
+            events: gap.unwrap_or_default(),
+            last: None,
+            through: self.after,
+            kept: Some(Box::new(latest.into_kept(high))),
+        })
     }
 
     /// The entries of a page that subscribers receive.
@@ -198,29 +209,39 @@ impl Replay {
         page.entries
     }
 
-    /// Delivers a gap, if events were left out, and then the kept events. The gap has the last
-    /// delivered ID, because all of them follow it.
-    fn deliver_latest(&self, latest: Latest, through: u64) -> Replayed {
-        let mut events = Vec::new();
-        if latest.missed > 0 {
-            let missed = Some(latest.missed);
-            events.push(gap(None, GapReason::Slow, missed, &self.last_id));
-        }
+    /// Delivers the next events that `latest_by` has kept, up to about one block of bytes.
+    pub(crate) async fn deliver(self, mut kept: Box<Kept>) -> Result<Replayed, Interrupted> {
+        let Some((first, last)) = kept.next().zip(kept.run(PAGE, KEPT_DISTANCE)) else {
+            return Ok(Replayed::Events {
+                events: EncodedEvents::default(),
+                last: None,
+                through: kept.through,
+                kept: None,
+            });
+        };
+        let page = match self.page(first - 1, last).await? {
+            LogPage::Held(page) => page,
+            LogPage::Trimmed => return self.skip_trimmed().await,
+        };
         let mut builder = EncodedEventsBuilder::default();
-        let mut last = None;
-        for entry in latest.kept.into_values() {
-            builder.push(&self.life, &entry);
-            last = builder.last.clone();
+        for entry in &page.entries {
             if builder.bytes.len() >= BLOCK_BYTES {
-                events.push(std::mem::take(&mut builder).build());
+                break;
+            }
+            if kept.next() == Some(entry.seq) {
+                builder.push(&self.life, entry);
+                kept.pop();
             }
         }
-        events.push(builder.build());
-        Replayed::Events {
-            events,
-            last,
-            through,
-        }
+        let Some(delivered) = builder.last.clone() else {
+            return Err(LogError::lost("the log no longer returns an entry that it holds").into());
+        };
+        Ok(Replayed::Events {
+            through: delivered.0,
+            last: Some(delivered),
+            events: builder.build(),
+            kept: Some(kept),
+        })
     }
 }
 
@@ -254,46 +275,5 @@ impl EncodedEventsBuilder {
     fn build(self) -> EncodedEvents {
         let last_id = self.last.map(|(_, id)| id);
         EncodedEvents::from_parts(self.bytes.freeze(), last_id, self.count)
-    }
-}
-
-/// The latest event of each key, and all events without a key, within the limits.
-#[derive(Default)]
-struct Latest {
-    kept: BTreeMap<u64, Entry>,
-    /// The `seq` of the latest event of each key.
-    by_key: HashMap<String, u64>,
-    /// The length of all kept events, in bytes.
-    bytes: usize,
-    /// How many events were left out.
-    missed: u64,
-}
-
-impl Latest {
-    fn push(&mut self, entry: Entry, key: &KeyOf) {
-        let event = Decoder::new().decode(&entry.body).next();
-        let key = event.and_then(Result::ok).and_then(|event| key(&event));
-        let before = key.and_then(|key| self.by_key.insert(key, entry.seq));
-        if let Some(seq) = before {
-            self.leave_out(seq);
-        }
-        self.bytes += entry.body.len();
-        self.kept.insert(entry.seq, entry);
-        while (self.kept.len() > MAX_KEPT || self.bytes > MAX_KEPT_BYTES)
-            && self.kept.len() > 1
-            && let Some((&oldest, _)) = self.kept.first_key_value()
-        {
-            self.leave_out(oldest);
-        }
-        if self.by_key.len() > 2 * MAX_KEPT {
-            self.by_key.retain(|_, seq| self.kept.contains_key(seq));
-        }
-    }
-
-    fn leave_out(&mut self, seq: u64) {
-        if let Some(entry) = self.kept.remove(&seq) {
-            self.bytes -= entry.body.len();
-            self.missed += 1;
-        }
     }
 }

@@ -45,8 +45,11 @@ impl SlowReader {
     /// Delivers, of all missed events, the latest one of each key and all without a key. If it
     /// leaves events out, it first delivers a `gap` event.
     ///
-    /// Use it for events that replace earlier ones, such as the price of a share. It keeps at most
-    /// 65,536 events and 16 MiB of them, and at least one; beyond that it leaves out the oldest.
+    /// Use it for events that replace earlier ones, such as the price of a share. It delivers
+    /// at most 65,536 of the missed events, and leaves out the oldest ones beyond that. The hub keeps
+    /// their places, about 1 byte each, and reads the events again as fast as the subscriber does. If
+    /// the log removes some of them meanwhile, another `gap` reports it.
+    ///
     /// Without a [`max_lag`](crate::Subscription::max_lag), it acts like
     /// [`skip_to_gap`](Self::skip_to_gap).
     ///

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use tidings_hub::{
-    Appended, Bounds, ChannelName, Draft, Epoch, Event, Feed, FeedOpened, Gap, Hub, Log, LogFuture,
-    MemoryLog, Page, Pattern, Position, Retention, SlowReader, Subscription, Tail,
+    Appended, Bounds, ChannelName, Draft, Epoch, Event, Feed, FeedOpened, Gap, GapReason, Hub, Log,
+    LogFuture, MemoryLog, Page, Pattern, Position, Retention, SlowReader, Subscription, Tail,
 };
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -195,6 +195,31 @@ async fn a_poll_that_drops_replaced_events_reads_one_page() {
     }
     assert_eq!(Gap::from_event(&received[0]).unwrap().missed, Some(1_999));
     assert_eq!(received[1].text(), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_events_that_the_log_removes_before_their_delivery_are_reported() {
+    let log = Arc::new(CountingLog::default());
+    let hub = Hub::builder().tape_bytes(0).over(Arc::clone(&log));
+    for n in 1..=600 {
+        hub.publish("prices", Event::new(n.to_string()))
+            .await
+            .unwrap();
+    }
+    let latest = SlowReader::latest_by(|event| Some(event.text().into()));
+    let prices = hub.subscribe("prices").earliest().max_lag(10);
+    let mut prices = prices.slow_reader(latest).resume_after(None);
+    let mut next = async || prices.next().await.unwrap().unwrap().to_events();
+    assert_eq!(next().await.len(), 256);
+    log.inner.trim(500);
+    let gap = Gap::from_event(&next().await[0]).unwrap();
+    assert_eq!((gap.reason, gap.missed), (GapReason::Slow, Some(499 - 256)));
+    assert!(gap.resumed.contains(".499."), "{gap:?}");
+    let rest = next().await;
+    assert_eq!(
+        (rest.len(), rest[0].text(), rest[100].text()),
+        (101, "500", "600")
+    );
 }
 
 #[tokio::test(start_paused = true)]

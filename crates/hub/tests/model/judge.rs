@@ -305,7 +305,7 @@ impl Judge {
         self.check_reason(&gap, book)?;
         self.check_missed(&gap, &resumed, at, book)?;
         self.check_resumed(&gap, &resumed, book)?;
-        self.check_all_missed()?;
+        self.check_all_missed(book)?;
         (self.missed, self.doubtful) = (0, 0);
         self.replacements.clear();
         // The position of a client that has received nothing is unknown: it may be this one.
@@ -329,8 +329,13 @@ impl Judge {
     }
 
     /// Checks that as many events are missing as the gap reported, and that later ones replaced them.
-    fn check_all_missed(&self) -> Verdict {
+    fn check_all_missed(&self, book: &Ledger) -> Verdict {
         if self.missed <= self.doubtful && self.replacements.is_empty() {
+            return Ok(());
+        }
+        // If the log loses events between the gap and the last event that replaces missed ones, the stream
+        // continues with another gap, or with all later events.
+        if book.last_break.max(book.last_trim) > self.request.at {
             return Ok(());
         }
         let Self {
@@ -582,7 +587,7 @@ impl Judge {
             if book.have_surely_ended(&self.patterns) {
                 return Err(Failed::new("its channels have ended"));
             }
-            self.check_all_missed()?;
+            self.check_all_missed(&book)?;
             if let Received::UpTo(reached) = &self.received
                 && reached.epoch != *book.epoch()
             {
