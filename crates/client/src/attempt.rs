@@ -16,8 +16,10 @@ use crate::url::IntoUrl;
 /// [`before_connect`](crate::RequestBuilder::before_connect) hook may change it.
 ///
 /// Each attempt begins with the URL and the headers of the [`RequestBuilder`](crate::RequestBuilder),
-/// so a change applies to this attempt and to the redirects that it follows. The headers that the
-/// session itself sends (`Accept`, `Cache-Control`, `Last-Event-ID`) cannot be changed here.
+/// so a change applies to this attempt and to the redirects that it follows. The session fills in
+/// `Accept` and `Cache-Control` if they are not set. Its `Last-Event-ID` cannot be set here: an
+/// attempt that sets one, or another header that cannot be sent, ends the session with
+/// [`ErrorKind::InvalidRequest`](crate::ErrorKind::InvalidRequest).
 pub struct Attempt {
     pub(crate) number: u32,
     pub(crate) url: Uri,

@@ -69,9 +69,13 @@ pub enum ErrorKind {
     Interrupted,
     /// The server answered with this status instead of 200.
     Status(StatusCode),
-    /// The server answered with this media type, or with none, instead of `text/event-stream`.
-    /// [`open_or_response`](crate::RequestBuilder::open_or_response) accepts other types.
+    /// The server answered with this `Content-Type`, or with none, instead of `text/event-stream`.
+    /// [`read_media_type`](crate::RequestBuilder::read_media_type) reads it as a stream, and
+    /// [`open_or_response`](crate::RequestBuilder::open_or_response) returns it whole.
     ContentType(Option<String>),
+    /// The server answered in this content coding, which the transport does not decode. The same
+    /// request would be answered in the same way, so it is not sent again.
+    ContentEncoding(&'static str),
     /// The server redirected to a URL that cannot be requested, or from https to http.
     InvalidRedirect,
     /// The server ended the stream in the regular way, and the policy allows no further attempt. Each
@@ -152,6 +156,10 @@ impl Error {
         Self::new(ErrorKind::ContentType(found), None).about(server)
     }
 
+    pub(crate) fn content_encoding(server: Option<String>, coding: &'static str) -> Self {
+        Self::new(ErrorKind::ContentEncoding(coding), None).about(server)
+    }
+
     pub(crate) fn invalid_redirect(source: TransportError) -> Self {
         Self::new(ErrorKind::InvalidRedirect, Some(source))
     }
@@ -225,11 +233,11 @@ impl Error {
     }
 
     /// The response that is the failure: one that refuses the request by its status or its media
-    /// type. `None` for any other failure.
+    /// type, or that cannot be decoded. `None` for any other failure.
     ///
-    /// Its body is text: the part that arrived within 5 s, at most
+    /// Its body is text: the part that arrived within 5 s and before a silence of 1 s, at most
     /// [`max_error_body_bytes`](crate::RequestBuilder::max_error_body_bytes). Invalid UTF-8 is
-    /// replaced.
+    /// replaced. A body in a coding that the transport does not decode is as it was sent.
     #[must_use]
     pub fn response(&self) -> Option<&Response<String>> {
         self.0.response.as_ref()
@@ -255,6 +263,7 @@ impl Error {
             ErrorKind::Status(status) => tidings_proto::is_temporary_status(status.as_u16()),
             ErrorKind::InvalidRequest
             | ErrorKind::ContentType(_)
+            | ErrorKind::ContentEncoding(_)
             | ErrorKind::InvalidRedirect
             | ErrorKind::EventTooLarge
             | ErrorKind::ResponseTooLarge
@@ -310,6 +319,11 @@ impl fmt::Display for Error {
             ErrorKind::OutOfAttempts => write!(
                 f,
                 "{server} ended the stream, and the policy allows no further attempt"
+            ),
+            ErrorKind::ContentEncoding(coding) => write!(
+                f,
+                "{server} sent a stream in the content coding {coding}, \
+                 which the transport does not decode"
             ),
             ErrorKind::InvalidRedirect => {
                 f.write_str("the server redirected to a URL that cannot be requested")

@@ -358,6 +358,18 @@
 //! reading, which slows the server down: backpressure. Dropping it, or the future that opens it,
 //! closes the connection.
 //!
+//! **A stream** is a response with status 200 and the media type `text/event-stream`; to any method
+//! except GET, any 2xx status except 204 and 205 will do. Heads are read as browsers read them: of
+//! several media types the last valid one counts, and an unknown `Content-Encoding` such as `utf-8`
+//! is ignored. For a server that names a wrong media type or none, there are
+//! [`read_media_type`](SseClient::read_media_type) and
+//! [`read_any_media_type`](SseClient::read_any_media_type). A stream in a content coding that the
+//! transport does not decode is [`ErrorKind::ContentEncoding`].
+//!
+//! **Headers** that you set are sent as they are, or `open` returns
+//! [`ErrorKind::InvalidRequest`]. A request fills in `Accept` and `Cache-Control`, and its transport
+//! may fill in `User-Agent`, `Host` and `Accept-Encoding`.
+//!
 //! **Policies** decide whether and when to reconnect:
 //!
 //! | policy | attempts in one outage | the wait before each |
@@ -379,7 +391,7 @@
 //! [`idle_timeout`](SseClient::idle_timeout) the time between two bytes, including those of comments.
 //!
 //! **Limits**: an event has at most [16 MiB](SseClient::max_event_bytes), and a refusal's body [64
-//! KiB](SseClient::max_error_body_bytes) within 5 s. A session follows 20 redirects in a row. A
+//! KiB](SseClient::max_error_body_bytes) within 5 s, up to a silence of 1 s. A session follows 20 redirects in a row. A
 //! server's `retry` counts as 200 ms at least and 1 h at most; a `Retry-After` also counts as
 //! [1 h at most](Reconnect::max_reconnection_time). Your own strategy receives both as sent.
 //!
@@ -428,6 +440,7 @@ mod credentials;
 mod driver;
 mod ending;
 mod error;
+mod head;
 mod lifecycle;
 mod reconnect_settings;
 mod refusal;

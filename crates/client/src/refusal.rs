@@ -13,6 +13,9 @@ use crate::transport::ResponseBody;
 /// How long a refusal's body is read. A server that trickles must not delay the error.
 const READ_FOR: Duration = Duration::from_secs(5);
 
+/// How long a refusal's body may be silent. What matters of it usually comes with the head.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
 /// How many frames are read in one poll, so that other work of the task can run.
 const FRAMES_IN_A_ROW: usize = 32;
 
@@ -36,7 +39,7 @@ impl Refusal {
         }
     }
 
-    /// The body up to its end, an error, the limit or the deadline.
+    /// The body up to its end, an error, the limit, a silence or the deadline.
     pub(crate) fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<String> {
         for _ in 0..FRAMES_IN_A_ROW {
             // A body that is always ready would never let the timer be polled.
@@ -44,9 +47,11 @@ impl Refusal {
                 return Poll::Ready(self.text());
             }
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-                ready!(self.timer.poll(cx, || self.deadline));
+                let deadline = self.deadline.min(after(SILENT_FOR));
+                ready!(self.timer.poll(cx, || deadline));
                 return Poll::Ready(self.text());
             };
+            self.timer.clear();
             let Some(Ok(frame)) = frame else {
                 return Poll::Ready(self.text());
             };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use http::{HeaderValue, Method, Response};
 use tidings_proto::headers::LAST_EVENT_ID;
-use tidings_proto::{Event, EventId, EventSourceState, Reconnect};
+use tidings_proto::{Event, EventId, EventSourceState, Reconnect, StreamTypes};
 
 use crate::credentials::bearer;
 use crate::driver::Driver;
@@ -75,11 +75,15 @@ impl RequestBuilder {
 
     /// Sends this header with every request of the session, in place of one of the same name.
     ///
-    /// A `Last-Event-ID` is the same as [`last_event_id`](Self::last_event_id). `Accept`
-    /// and `Cache-Control` are always those of an event stream; only
-    /// [`open_or_response`](Self::open_or_response) sends an `Accept` of yours. No header is sent
-    /// twice. `Authorization`, `Cookie`, `Host`, `Proxy-Authorization` and values marked sensitive go
-    /// to the origin of the request's URL, and to no other that a redirect leads to.
+    /// A header that you set is sent as it is. The request fills in only what you leave out: `Accept:
+    /// text/event-stream`, `Cache-Control: no-cache` and, for a POST, PUT or PATCH without a body,
+    /// `Content-Length: 0`. A `Last-Event-ID` is the same as [`last_event_id`](Self::last_event_id).
+    ///
+    /// A header that cannot be sent is an error of [`open`](Self::open): one that is invalid, a
+    /// `Content-Length` other than that of the body, and any `Transfer-Encoding`. `Authorization`,
+    /// `Cookie`, `Host`, `Proxy-Authorization` and values marked sensitive go to the origin of the
+    /// request's URL, and to no other that a redirect leads to. A redirect that turns the request
+    /// into a GET drops the headers that describe its body.
     pub fn header<N, V>(self, name: N, value: V) -> Self
     where
         HeaderName: TryFrom<N, Error: Into<http::Error>>,
@@ -253,7 +257,10 @@ impl RequestBuilder {
         self
     }
 
-    /// Sends the request, and returns when the server has begun a stream.
+    /// Sends the request, and returns when the server has begun a stream: by status 200 or, unless the
+    /// request is a GET, by any 2xx status except 204 and 205; and by the media type
+    /// `text/event-stream`, with any parameters. Of a list of media types the last valid one counts,
+    /// as in [browsers](https://fetch.spec.whatwg.org/#concept-header-extract-mime-type).
     ///
     /// A first connection that fails is returned as the error, unless the policy covers it
     /// ([`Reconnect::standard`](tidings_proto::Reconnect::standard) does, and may wait for ever:
@@ -274,6 +281,8 @@ impl RequestBuilder {
     /// another one: for endpoints that answer with JSON or with a stream, as they choose.
     ///
     /// Any response with a 2xx status counts, 204 included, unless its media type is that of a stream.
+    /// One in a content coding that the transport does not decode is an error, unless the request
+    /// sets its own `Accept-Encoding`.
     /// Its body has at most [`max_response_bytes`](Self::max_response_bytes), and the
     /// [`idle_timeout`](Self::idle_timeout) applies to it. Unless you set an `Accept` header, the
     /// request accepts `text/event-stream` and `application/json`. A response that breaks off is an
@@ -317,10 +326,13 @@ impl RequestBuilder {
 
     pub(crate) fn validate(self) -> Result<ValidRequest, Error> {
         let template = self.template?;
+        template.check().map_err(Error::invalid_request)?;
         let may_be_repeated = self
             .may_be_repeated
             .unwrap_or(template.method == Method::GET);
         let mut settings = self.settings;
+        let stream_types = settings.stream_types.clone();
+        let stream_types = stream_types.map_err(Error::invalid_request)?;
         let effective = settings
             .effective_reconnect()
             .map_err(Error::invalid_request)?;
@@ -340,6 +352,7 @@ impl RequestBuilder {
             template,
             transport: self.transport,
             settings,
+            stream_types,
             policy,
             is_repeated_until_open,
             last_event_id: self.last_event_id,
@@ -363,6 +376,7 @@ pub enum StreamOrResponse {
 pub(crate) struct ValidRequest {
     transport: Arc<dyn Transport>,
     settings: Settings,
+    stream_types: StreamTypes,
     policy: Reconnect,
     is_repeated_until_open: bool,
     template: RequestTemplate,
@@ -385,6 +399,8 @@ impl ValidRequest {
         };
         let state = EventSourceState::new(self.policy, decoder, seed)
             .ask(settings.reconnect.strategy.is_some())
+            .stream_types(self.stream_types)
+            .accept_any_success(self.template.method != Method::GET)
             .repeat_after_open(!self.is_repeated_until_open)
             .retry_unauthorized(unauthorized_retries)
             .dedupe(settings.dedupe);

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidings_proto::{Comments, Decoder, MAX_EVENT_BYTES};
+use tidings_proto::{Comments, Decoder, InvalidMediaType, MAX_EVENT_BYTES, StreamTypes};
 
 use crate::BufferPolicy;
 use crate::attempt::BeforeConnect;
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_policy: BufferPolicy,
     pub(crate) max_error_body_bytes: usize,
     pub(crate) max_response_bytes: usize,
+    /// An invalid media type is reported when a request is opened.
+    pub(crate) stream_types: Result<StreamTypes, InvalidMediaType>,
     pub(crate) dedupe: bool,
     #[cfg(feature = "json")]
     pub(crate) gaps: bool,
@@ -91,6 +93,7 @@ impl Default for Settings {
             buffer_policy: BufferPolicy::Off,
             max_error_body_bytes: MAX_ERROR_BODY_BYTES,
             max_response_bytes: MAX_RESPONSE_BYTES,
+            stream_types: Ok(StreamTypes::new()),
             dedupe: false,
             #[cfg(feature = "json")]
             gaps: false,
@@ -238,6 +241,35 @@ macro_rules! settings_methods {
         /// [`ErrorKind::ResponseTooLarge`](crate::ErrorKind::ResponseTooLarge).
         pub fn max_response_bytes(mut self, limit: usize) -> Self {
             self.settings.max_response_bytes = limit;
+            self
+        }
+
+        /// Also reads a response of this media type as a stream, for a server that names a wrong one.
+        /// Default: `text/event-stream` alone. Each call adds one. Parameters do not matter.
+        ///
+        /// The `Accept` of the request stays the same. An invalid media type is reported when a
+        /// request is opened.
+        ///
+        /// ```
+        /// # fn set(client: tidings_client::SseClient) -> tidings_client::SseClient {
+        /// client.read_media_type("text/plain")
+        /// # }
+        /// ```
+        #[doc(alias = "Content-Type")]
+        #[doc(alias = "content_type")]
+        pub fn read_media_type(mut self, media_type: impl AsRef<str>) -> Self {
+            let types = self.settings.stream_types;
+            self.settings.stream_types = types.and_then(|types| types.and(media_type));
+            self
+        }
+
+        /// Whether to read a response of any media type as a stream, and one that names none. Default:
+        /// `false`.
+        ///
+        /// An error page under status 200 is then read as a stream too, and has no events.
+        pub fn read_any_media_type(mut self, any: bool) -> Self {
+            let types = self.settings.stream_types;
+            self.settings.stream_types = types.map(|types| types.any(any));
             self
         }
 

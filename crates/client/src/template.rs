@@ -1,11 +1,13 @@
 //! `RequestTemplate`: the parts of each request of a session, and where redirects lead it.
 
+use std::error::Error as StdError;
 use std::fmt;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH,
-    CONTENT_LOCATION, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, PROXY_AUTHORIZATION,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE,
+    CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, COOKIE, Entry, HOST, HeaderMap, HeaderName,
+    PROXY_AUTHORIZATION, TRANSFER_ENCODING,
 };
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 use tidings_proto::EventId;
@@ -138,12 +140,35 @@ impl RequestTemplate {
     }
 
     /// Sends the attempt as the hook has changed it.
-    pub(crate) fn change(&mut self, attempt: Attempt) {
+    ///
+    /// # Errors
+    /// A header that the hook set cannot be sent.
+    pub(crate) fn change(&mut self, attempt: Attempt) -> Result<(), UnsendableHeader> {
+        if attempt.headers.contains_key(LAST_EVENT_ID) {
+            return Err(UnsendableHeader::LastEventId);
+        }
+        check_framing(&attempt.headers, &self.body)?;
         // While the caller asks for the same URL, the last redirect still applies.
         if attempt.url != self.target.named_url {
             self.target = Target::named(attempt.url);
         }
         self.changed_headers = Some(attempt.headers);
+        Ok(())
+    }
+
+    /// Checks that every header can be sent as it is.
+    pub(crate) fn check(&self) -> Result<(), UnsendableHeader> {
+        check_framing(&self.headers, &self.body)
+    }
+
+    /// Whether the caller chooses the content codings of a response.
+    pub(crate) fn sets_accept_encoding(&self) -> bool {
+        self.sent_headers().contains_key(ACCEPT_ENCODING)
+    }
+
+    /// The headers of this attempt that are not the session's own.
+    fn sent_headers(&self) -> &HeaderMap {
+        self.changed_headers.as_ref().unwrap_or(&self.headers)
     }
 
     /// Continues at the URL that a redirect led to.
@@ -180,21 +205,26 @@ impl RequestTemplate {
             *request.body_mut() = self.body.clone();
         }
         *request.uri_mut() = url.clone();
+        // Without a length, servers and proxies answer 411, or wait for a body.
+        let has_content = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+        let is_empty_content = has_content && request.body().is_empty();
         let headers = request.headers_mut();
         let is_named_origin = is_same_origin(url, named_url);
-        for (name, value) in self.changed_headers.as_ref().unwrap_or(&self.headers) {
+        for (name, value) in self.sent_headers() {
             let has_a_body = !became_get || !OF_THE_BODY.contains(name);
             if has_a_body && (is_named_origin || !is_for_named_origin(name, value)) {
                 headers.append(name, value.clone());
             }
         }
-        if !self.accepts_responses {
-            headers.insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        } else if !headers.contains_key(ACCEPT) {
-            headers.insert(ACCEPT, HeaderValue::from_static(STREAM_OR_JSON));
+        let accepted = match self.accepts_responses {
+            true => STREAM_OR_JSON,
+            false => EVENT_STREAM,
+        };
+        fill_in(headers, ACCEPT, accepted);
+        fill_in(headers, CACHE_CONTROL, NO_CACHE);
+        if is_empty_content {
+            fill_in(headers, CONTENT_LENGTH, "0");
         }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_CACHE));
-        headers.remove(LAST_EVENT_ID);
         if let Some(id) = last_event_id {
             let Ok(id) = HeaderValue::from_bytes(id.as_bytes()) else {
                 unreachable!("the state machine sends only an ID that a header can carry");
@@ -233,6 +263,48 @@ impl fmt::Debug for RequestTemplate {
             .finish_non_exhaustive()
     }
 }
+
+/// Sends this header, unless the caller set another value.
+fn fill_in(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    if let Entry::Vacant(header) = headers.entry(name) {
+        header.insert(HeaderValue::from_static(value));
+    }
+}
+
+/// Checks the headers that tell where the body ends: the transport would send others in their place,
+/// or the server would wait for the rest of the body.
+fn check_framing(headers: &HeaderMap, body: &Bytes) -> Result<(), UnsendableHeader> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Err(UnsendableHeader::TransferEncoding);
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).into_iter();
+    match lengths.all(|length| *length == body.len().to_string()) {
+        true => Ok(()),
+        false => Err(UnsendableHeader::ContentLength),
+    }
+}
+
+/// The error for a header that the caller set and that cannot be sent.
+#[derive(Debug)]
+pub(crate) enum UnsendableHeader {
+    ContentLength,
+    LastEventId,
+    TransferEncoding,
+}
+
+impl fmt::Display for UnsendableHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ContentLength => "Content-Length differs from the length of the body",
+            Self::LastEventId => {
+                "Last-Event-ID is the session's own: set it by RequestBuilder::last_event_id"
+            }
+            Self::TransferEncoding => "Transfer-Encoding belongs to the transport",
+        })
+    }
+}
+
+impl StdError for UnsendableHeader {}
 
 /// Whether a header goes only to the origin that the caller named.
 fn is_for_named_origin(name: &HeaderName, value: &HeaderValue) -> bool {

@@ -111,7 +111,7 @@ pub(crate) fn with_parameter(url: &Uri, name: &str, value: &str) -> Result<Uri, 
 /// Spec: [RFC 9110, section 10.2.2](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2).
 pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> {
     let base = encode_path(&url.to_string());
-    let location = encode_path(location.trim());
+    let location = encode_path(&as_browsers_read(location));
     let resolved = UriReferenceStr::new(&location)?.resolve_against(UriAbsoluteStr::new(&base)?);
     let resolved = resolved.to_dedicated_string().as_str().into_url()?;
     if matches!(resolved.scheme_str(), Some("http" | "https")) && resolved.host().is_some() {
@@ -119,6 +119,19 @@ pub(crate) fn resolve(url: &Uri, location: &str) -> Result<Uri, TransportError> 
     } else {
         Err("the Location is no URL of http or https".into())
     }
+}
+
+/// A reference without its fragment and the characters that browsers remove, and with a slash for each
+/// backslash before the query.
+///
+/// Spec: [basic URL parser](https://url.spec.whatwg.org/#concept-basic-url-parser).
+fn as_browsers_read(reference: &str) -> String {
+    let reference = reference.trim_matches(|character| character <= ' ');
+    let sent = reference.split_once('#').map_or(reference, |(url, _)| url);
+    let (path, query) = sent.split_at(sent.find('?').unwrap_or(sent.len()));
+    let mut read = path.replace('\\', "/") + query;
+    read.retain(|character| !['\t', '\n', '\r'].contains(&character));
+    read
 }
 
 /// The URL with every character after its authority encoded that RFC 3986 does not allow there.
@@ -135,7 +148,7 @@ fn encode_path(url: &str) -> String {
         let is_kept = match character {
             '%' => is_escape(),
             '[' | ']' | '{' | '}' | '|' | '\\' | '^' | '`' | '"' | '<' | '>' => false,
-            character => character.is_ascii(),
+            character => matches!(character, '!'..='~'),
         };
         if is_kept {
             encoded.push(character);
@@ -203,13 +216,21 @@ mod tests {
             ("", "http://a.test:8080/b/c?d=e"),
             (" /x#fragment ", "http://a.test:8080/x"),
             ("/größe", "http://a.test:8080/gr%C3%B6%C3%9Fe"),
+            ("a b", "http://a.test:8080/b/a%20b"),
+            ("/a b?c d", "http://a.test:8080/a%20b?c%20d"),
+            ("/\u{1b}\u{7f}", "http://a.test:8080/%1B%7F"),
+            ("\u{1}/x\t/\ny\u{1f}", "http://a.test:8080/x/y"),
+            ("\\x\\y?\\", "http://a.test:8080/x/y?%5C"),
+            ("\\\\other.test\\x", "http://other.test/x"),
+            ("http:\\\\other.test/x", "http://other.test/x"),
+            ("/x#a b#c", "http://a.test:8080/x"),
+            ("HTTP://Other.test", "http://Other.test/"),
         ] {
             assert_eq!(resolve(&base, location).unwrap(), expected, "{location:?}");
         }
         for location in [
             "http://[",
-            "a b",
-            "/\u{1b}",
+            "http://a b/",
             "mailto:a",
             "evil:80",
             "http:///x",

@@ -60,8 +60,10 @@ pub enum EventSourceFailure {
     TooManyRedirects,
     /// The server answered with a status other than 200 and 204.
     Status(u16),
-    /// The server answered 200 with another media type than `text/event-stream`, or with none.
+    /// The server answered with another media type than that of a stream, or with none.
     ContentType(Option<String>),
+    /// The server answered with a stream in this content coding, which the driver does not decode.
+    ContentEncoding(&'static str),
     /// The stream was open, and then it was cut.
     Interrupted,
     /// The stream ended as HTTP specifies, and the policy allows no further attempt.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::dedupe::Dedupe;
-use crate::headers::is_event_stream;
+use crate::headers::content_codings;
 use crate::incoming::Incoming;
 use crate::instant::after;
 use crate::jitter::Jitter;
 use crate::reconnect::{NextAttempt, parse_retry_after};
 use crate::{
     Decoder, Event, EventId, EventSourceAction, EventSourceFailure, EventTooLarge, Reconnect,
-    ResponseHead,
+    ResponseHead, StreamTypes,
 };
 
 /// The maximum redirects in a row: 20, as in browsers. The next one is
@@ -75,6 +75,9 @@ pub struct EventSourceState {
     repeats_after_open: bool,
     /// Whether the driver decides on each attempt, in place of the policy.
     asks: bool,
+    stream_types: StreamTypes,
+    /// Whether a stream may open with a 2xx status other than 200.
+    accepts_any_success: bool,
     dedupe: Option<Dedupe>,
     /// Whether this connection is known to have sent an event, an ID or a comment.
     is_successful: bool,
@@ -121,6 +124,8 @@ impl EventSourceState {
             opened_before: false,
             repeats_after_open: true,
             asks: false,
+            stream_types: StreamTypes::new(),
+            accepts_any_success: false,
             dedupe: None,
             is_successful: false,
             reads_plainly: false,
@@ -162,6 +167,23 @@ impl EventSourceState {
     #[must_use]
     pub fn repeat_after_open(mut self, repeat: bool) -> Self {
         self.repeats_after_open = repeat;
+        self
+    }
+
+    /// The media types of the responses that are streams. Default: `text/event-stream` alone.
+    #[must_use]
+    pub fn stream_types(mut self, types: StreamTypes) -> Self {
+        self.stream_types = types;
+        self
+    }
+
+    /// Whether a stream opens with any 2xx status except 204 and 205, which have no body. Default:
+    /// `false`, which is status 200 alone, as the standard asks of a GET.
+    ///
+    /// This is for requests of other methods: many frameworks answer a POST with 201.
+    #[must_use]
+    pub fn accept_any_success(mut self, accept: bool) -> Self {
+        self.accepts_any_success = accept;
         self
     }
 
@@ -293,10 +315,7 @@ impl EventSourceState {
             return;
         }
         match (head.status, head.location) {
-            (200, _) if head.content_type.is_some_and(is_event_stream) => self.handle_open(now),
-            (200, _) => self.fail(EventSourceFailure::ContentType(
-                head.content_type.map(str::to_owned),
-            )),
+            (status, _) if self.may_be_stream(status) => self.handle_success(head, now),
             (204, _) => self.finish(EventSourceAction::Finish),
             (status @ (301 | 302 | 303 | 307 | 308), Some(location)) if !location.is_empty() => {
                 self.handle_redirect(status, location, now);
@@ -309,6 +328,28 @@ impl EventSourceState {
                 self.handle_loss(Some(failure), retry_after(head, wall), now);
             }
             (status, _) => self.fail(EventSourceFailure::Status(status)),
+        }
+    }
+
+    /// Whether a response with this status is a stream if its headers are those of one.
+    fn may_be_stream(&self, status: u16) -> bool {
+        match status {
+            200 => true,
+            204 | 205 => false,
+            201..=299 => self.accepts_any_success,
+            _ => false,
+        }
+    }
+
+    fn handle_success(&mut self, head: ResponseHead<'_>, now: Instant) {
+        if !self.is_stream_type(head.content_type) {
+            let found = head.content_type.map(str::to_owned);
+            return self.fail(EventSourceFailure::ContentType(found));
+        }
+        let coding = head.content_encoding.map(content_codings);
+        match coding.and_then(Iterator::last) {
+            Some(coding) => self.fail(EventSourceFailure::ContentEncoding(coding)),
+            None => self.handle_open(now),
         }
     }
 
@@ -445,6 +486,12 @@ impl EventSourceState {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::OpenSince(_))
+    }
+
+    /// Whether a response with this `Content-Type` is read as a stream.
+    #[must_use]
+    pub fn is_stream_type(&self, content_type: Option<&str>) -> bool {
+        self.stream_types.include(content_type)
     }
 
     /// The number of the current or next attempt in this outage, counted from 1; 0 before the first

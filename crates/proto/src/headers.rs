@@ -1,4 +1,8 @@
-//! Names and values of the headers of an event stream, and its media type.
+//! Names and values of the headers of an event stream.
+
+use crate::StreamTypes;
+pub use crate::content_coding::content_codings;
+pub use crate::media_type::media_type;
 
 /// The media type of an event stream, without parameters.
 ///
@@ -14,7 +18,7 @@ pub const EVENT_STREAM: &str = "text/event-stream";
 #[doc(alias = "LastEventId")]
 pub const LAST_EVENT_ID: &str = "last-event-id";
 
-/// `Accept`: a client sends [`EVENT_STREAM`].
+/// `Accept`: a client sends [`EVENT_STREAM`], unless the caller sets another value.
 pub const ACCEPT: &str = "accept";
 
 /// `Cache-Control`: a client sends [`NO_CACHE`], a server [`NO_STORE`].
@@ -30,14 +34,14 @@ pub const CONTENT_TYPE: &str = "content-type";
 /// `X-Accel-Buffering`: a server sends `no`, so that nginx and similar proxies forward events at once.
 pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
-/// The `Cache-Control` of a client: exactly this, as in browsers.
+/// The `Cache-Control` of a client: exactly this, as in browsers, unless the caller sets another.
 pub const NO_CACHE: &str = "no-cache";
 
 /// The `Cache-Control` of a server.
 pub const NO_STORE: &str = "no-store";
 
-/// Whether a `Content-Type` is that of an event stream. Case and parameters, such as a charset, do not
-/// matter.
+/// Whether a `Content-Type` is that of an event stream: whether its [`media_type`] is
+/// `text/event-stream`, in any case.
 ///
 /// ```
 /// use tidings_proto::headers::is_event_stream;
@@ -47,12 +51,7 @@ pub const NO_STORE: &str = "no-store";
 /// ```
 #[must_use]
 pub fn is_event_stream(content_type: &str) -> bool {
-    let essence = content_type
-        .split_once(';')
-        .map_or(content_type, |(essence, _)| essence);
-    essence
-        .trim_matches([' ', '\t', '\r', '\n'])
-        .eq_ignore_ascii_case(EVENT_STREAM)
+    StreamTypes::new().include(Some(content_type))
 }
 
 #[cfg(test)]
@@ -67,6 +66,7 @@ mod tests {
             "text/event-stream;",
             "text/event-stream;charset=UTF-8",
             " text/event-stream ; charset=latin1; x=\"a;b\"",
+            "text/plain, text/event-stream",
         ] {
             assert!(is_event_stream(content_type), "{content_type:?}");
         }

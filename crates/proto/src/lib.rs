@@ -60,6 +60,7 @@
 )]
 
 mod block;
+mod content_coding;
 mod decoder;
 mod dedupe;
 mod encoder;
@@ -81,6 +82,7 @@ mod jitter;
 mod json;
 mod last_event_id;
 mod line;
+mod media_type;
 mod name;
 mod name_cache;
 mod position;
@@ -105,6 +107,7 @@ pub use feed::{Feed, FeedError, FeedErrorKind, FeedOpened};
 pub use gap::{Gap, GapReason};
 pub use heartbeat::{Heartbeat, HeartbeatEvent};
 pub use id::{EventId, IntoEventId, InvalidEventId, MAX_ID_BYTES};
+pub use media_type::{InvalidMediaType, StreamTypes};
 pub use name::{EventName, IntoEventName, InvalidEventName};
 pub use position::{EntryCheck, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
 pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};

@@ -5,6 +5,7 @@
 pub struct ResponseHead<'a> {
     pub(crate) status: u16,
     pub(crate) content_type: Option<&'a str>,
+    pub(crate) content_encoding: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
     pub(crate) retry_after: Option<&'a str>,
 }
@@ -16,15 +17,25 @@ impl<'a> ResponseHead<'a> {
         Self {
             status,
             content_type: None,
+            content_encoding: None,
             location: None,
             retry_after: None,
         }
     }
 
-    /// Sets the `Content-Type`. `None` if the response has none.
+    /// Sets the `Content-Type`, with several header lines joined by `, `. `None` if the response has
+    /// none.
     #[must_use]
     pub fn content_type(mut self, value: Option<&'a str>) -> Self {
         self.content_type = value;
+        self
+    }
+
+    /// Sets the `Content-Encoding` of the body as the driver will pass it, with several header lines
+    /// joined by `, `. `None` if the body is decoded.
+    #[must_use]
+    pub fn content_encoding(mut self, value: Option<&'a str>) -> Self {
+        self.content_encoding = value;
         self
     }
 

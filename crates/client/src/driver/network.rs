@@ -5,11 +5,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::response::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame};
-use tidings_proto::headers::is_event_stream;
+use tidings_proto::headers::content_codings;
 use tidings_proto::{EventId, EventSourceFailure, ResponseHead, parse_retry_after};
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use super::{Connection, Driver};
 use crate::Error;
 use crate::attempt::Attempt;
 use crate::error::TimedOut;
+use crate::head::{joined, location};
 use crate::lifecycle::Lifecycle;
 use crate::refusal::Refusal;
 use crate::response_reader::{Progress, ResponseReader};
@@ -59,8 +60,7 @@ impl Driver {
             Connection::Preparing(changing, last_event_id) => {
                 let attempt = ready!(changing.as_mut().poll(cx));
                 let last_event_id = last_event_id.take();
-                self.handle_attempt(attempt, last_event_id.as_ref());
-                Poll::Ready(Ok(()))
+                Poll::Ready(self.handle_attempt(attempt, last_event_id.as_ref()))
             }
             Connection::Deciding(deciding) => {
                 let delay = ready!(deciding.as_mut().poll(cx));
@@ -115,12 +115,12 @@ impl Driver {
         &mut self,
         attempt: Result<Attempt, TransportError>,
         last_event_id: Option<&EventId>,
-    ) {
+    ) -> Result<(), Error> {
         match attempt {
-            Ok(attempt) => {
-                self.template.change(attempt);
-                self.connect(last_event_id);
-            }
+            Ok(attempt) => match self.template.change(attempt) {
+                Ok(()) => self.connect(last_event_id),
+                Err(error) => return Err(self.fail(Error::invalid_request(error))),
+            },
             Err(error) => {
                 self.connection = Connection::Closed;
                 self.state.handle_request_error(now());
@@ -128,6 +128,7 @@ impl Driver {
                 self.report_lost();
             }
         }
+        Ok(())
     }
 
     fn handle_connected(
@@ -159,28 +160,48 @@ impl Driver {
             return Err(self.fail(Error::invalid_redirect(error.into())));
         }
         if self.is_accepted(&head) {
+            let coding = self.undecoded(&head);
+            if let Some(coding) = coding.and_then(|value| content_codings(&value).last()) {
+                return Err(self.fail(Error::content_encoding(self.server(), coding)));
+            }
             let limit = self.settings.max_response_bytes;
             self.response = Some(head.clone());
             self.connection = Connection::Response(ResponseReader::new(head, body, limit));
+            Ok(())
         } else {
-            self.handle_stream_or_refusal(head, body);
+            self.handle_stream_or_refusal(head, body)
         }
-        Ok(())
     }
 
     /// Whether the response is for the caller although it is no stream. A response of that media type
     /// may never end, so it is none, unless its status forbids a body.
     fn is_accepted(&self, head: &Parts) -> bool {
         let may_be_stream = head.status != StatusCode::NO_CONTENT
-            && header(head, CONTENT_TYPE).is_some_and(|value| is_event_stream(&value));
+            && self
+                .state
+                .is_stream_type(joined(head, CONTENT_TYPE).as_deref());
         self.accepts_responses && head.status.is_success() && !may_be_stream
     }
 
-    fn handle_stream_or_refusal(&mut self, head: Parts, body: ResponseBody) {
-        let (content_type, location) = (header(&head, CONTENT_TYPE), header(&head, LOCATION));
+    /// The `Content-Encoding` that the transport left on the body, unless the caller asked for it.
+    fn undecoded(&self, head: &Parts) -> Option<String> {
+        let value = joined(head, CONTENT_ENCODING)?.into_owned();
+        (!self.template.sets_accept_encoding()).then_some(value)
+    }
+
+    fn handle_stream_or_refusal(&mut self, head: Parts, body: ResponseBody) -> Result<(), Error> {
+        let (content_type, content_encoding) = (joined(&head, CONTENT_TYPE), self.undecoded(&head));
+        let location = match location(&head) {
+            Ok(location) => location,
+            Err(error) if head.status.is_redirection() => {
+                return Err(self.fail(Error::invalid_redirect(error.into())));
+            }
+            Err(_) => None,
+        };
         let retry_after_header = header(&head, RETRY_AFTER);
         let response_head = ResponseHead::new(head.status.as_u16())
             .content_type(content_type.as_deref())
+            .content_encoding(content_encoding.as_deref())
             .location(location.as_deref())
             .retry_after(retry_after_header.as_deref());
         self.state
@@ -203,6 +224,9 @@ impl Driver {
                 EventSourceFailure::ContentType(found) => {
                     Error::content_type(self.server(), found.clone())
                 }
+                EventSourceFailure::ContentEncoding(coding) => {
+                    Error::content_encoding(self.server(), coding)
+                }
                 EventSourceFailure::TooManyRedirects => {
                     Error::connect(self.server(), "too many redirects".into())
                 }
@@ -212,6 +236,7 @@ impl Driver {
             self.connection = Connection::Refused(refusal);
         }
         self.response = Some(head);
+        Ok(())
     }
 
     /// The body of a refusal is read, as far as it arrived.

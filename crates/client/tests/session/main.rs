@@ -1,6 +1,7 @@
 //! Sessions over a scripted transport, in paused time.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod acceptance;
 mod before_connect;
 mod client;
 mod error;

@@ -151,3 +151,30 @@ async fn a_password_in_a_url_is_sent_to_its_origin_only() {
     request.open().await.unwrap();
     assert_eq!(server.header("authorization"), [["Bearer token"]]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_odd_location_is_read_as_browsers_read_it() {
+    let location = |lines| Server::plays([Script::Head(307, lines, ""), status(204)]);
+    for (lines, expected) in [
+        (&[("location", "a b\\c#d")][..], "http://test/a%20b/c"),
+        (&[("location", ""), ("location", "/x")], "http://test/x"),
+        (&[("location", "/x"), ("location", "/x")], "http://test/x"),
+        (&[("location", "//other.test:80")], "http://other.test:80/"),
+    ] {
+        let server = location(lines);
+        server.open(Reconnect::standard()).await.unwrap();
+        assert_eq!(server.urls()[1], expected, "{lines:?}");
+    }
+    let server = location(&[("location", "/x"), ("location", "/y")]);
+    let error = server.open(Reconnect::standard()).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::InvalidRedirect);
+    assert_eq!(server.requests(), 1);
+    // Only a redirect has a target.
+    let both = &[("location", "/x"), ("location", "/y")];
+    let server = Server::plays([Script::Head(404, both, "")]);
+    let error = server.open(Reconnect::standard()).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        &ErrorKind::Status(http::StatusCode::NOT_FOUND)
+    );
+}

@@ -6,15 +6,13 @@ use http::HeaderName;
 use tidings_client::{BufferPolicy, Comments, ErrorKind, Reconnect, RequestBuilder, SseClient};
 use tidings_proto::headers;
 
-use crate::scripted::{Part, Server, parts, read_all, status, stream};
+use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 
 #[tokio::test(start_paused = true)]
 async fn the_headers_of_the_standard_are_sent_once() {
     let server = Server::plays([stream("")]);
     let request = server.client(Reconnect::off()).get("http://test/events");
     let request = request
-        .header("accept", "text/html")
-        .header("cache-control", "max-age=1")
         .header("Last-Event-ID", "by hand")
         .header("x-mine", "1")
         .bearer("secret");
@@ -24,6 +22,112 @@ async fn the_headers_of_the_standard_are_sent_once() {
     assert_eq!(server.header("x-mine"), [["1"]]);
     assert_eq!(server.header("authorization"), [["Bearer secret"]]);
     assert_eq!(server.header("last-event-id"), [["by hand"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_of_the_standard_is_sent_as_the_caller_sets_it() {
+    const BOTH: &str = "application/json, text/event-stream";
+    let server = Server::plays([stream(""), stream(""), stream(""), stream("")]);
+    let client = server.client(Reconnect::off());
+    let request = client.get("http://test/").header("accept", BOTH);
+    let request = request.header("cache-control", "no-store");
+    request.open().await.unwrap();
+    let defaults = client.clone().header("accept", BOTH);
+    let defaults = defaults.header("cache-control", "no-store");
+    defaults.get("http://test/").open().await.unwrap();
+    let hook = client.before_connect(async |mut attempt| {
+        let headers = attempt.headers_mut();
+        headers.insert("accept", BOTH.parse()?);
+        headers.insert("cache-control", "no-store".parse()?);
+        Ok(attempt)
+    });
+    hook.get("http://test/").open().await.unwrap();
+    hook.get("http://test/").open_or_response().await.unwrap();
+    assert_eq!(server.header("accept"), [[BOTH]; 4]);
+    assert_eq!(server.header("cache-control"), [["no-store"]; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_cannot_be_sent_is_an_error() {
+    let server = Server::plays([]);
+    let client = server.client(Reconnect::persistent());
+    let post = || client.post("http://test/").body("12345");
+    for (request, reason) in [
+        (post().header("content-length", "4"), "Content-Length"),
+        (post().header("content-length", ""), "Content-Length"),
+        (
+            post().header("transfer-encoding", "chunked"),
+            "Transfer-Encoding",
+        ),
+        (post().header("a\tb", "c"), "header name"),
+        (post().header("x-mine", "a\u{1}b"), "header value"),
+        (post().bearer("a\nb"), "header value"),
+        (post().last_event_id("a\0b"), "NUL"),
+        (
+            client.clone().header("x-mine", "\n").get("http://test/"),
+            "header value",
+        ),
+        (
+            client.clone().bearer("\n").get("http://test/"),
+            "header value",
+        ),
+        (
+            client.clone().user_agent("\u{7f}").get("http://test/"),
+            "header value",
+        ),
+        (
+            client
+                .clone()
+                .header("last-event-id", "1")
+                .get("http://test/"),
+            "Last-Event-ID",
+        ),
+        (
+            client
+                .clone()
+                .header("content-length", "1")
+                .get("http://test/"),
+            "Content-Length",
+        ),
+    ] {
+        let error = request.open().await.unwrap_err();
+        assert_eq!(error.kind(), &ErrorKind::InvalidRequest, "{reason}");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(reason), "{reason}: {source}");
+    }
+    assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_usually_has_a_body_says_when_it_has_none() {
+    let server = Server::plays(std::iter::repeat_n(stream(""), 8));
+    let client = server.client(Reconnect::off());
+    for method in ["POST", "PUT", "PATCH", "GET", "DELETE", "QUERY"] {
+        let request = client.request(method.parse().unwrap(), "http://test/");
+        request.open().await.unwrap();
+    }
+    client.post("http://test/").body("a").open().await.unwrap();
+    let own = client.post("http://test/").header("content-length", "0");
+    own.open().await.unwrap();
+    let zero: &[&str] = &["0"];
+    let sent = [zero, zero, zero, &[], &[], &[], &[], zero];
+    assert_eq!(server.header("content-length"), sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_becomes_a_get_has_no_length() {
+    let server = Server::plays([
+        Script::Redirect(303, "/a"),
+        stream(""),
+        Script::Redirect(307, "/a"),
+        stream(""),
+    ]);
+    let client = server.client(Reconnect::off());
+    for _ in 0..2 {
+        client.post("http://test/").open().await.unwrap();
+    }
+    let sent: [&[&str]; 4] = [&["0"], &[], &["0"], &["0"]];
+    assert_eq!(server.header("content-length"), sent);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 
+const STREAM: &[(&str, &str)] = &[("content-type", "text/event-stream")];
+
 fn json(status: u16, body: &[Part]) -> Script {
     Script::Answer {
         status,
@@ -86,10 +88,34 @@ async fn a_response_in_place_of_a_reconnection_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_with_another_status_is_an_error_as_it_may_never_end() {
-    let server = Server::plays([status(201)]);
-    let error = ask(&server, Reconnect::off()).await.unwrap_err();
+async fn a_stream_with_another_success_is_a_session_unless_it_answers_a_get() {
+    let server = Server::plays([Script::Head(201, STREAM, "data: a\n\n"), status(201)]);
+    let mut session = session(ask(&server, Reconnect::off()).await);
+    assert_eq!(read_all(&mut session).await, (vec!["a".into()], None));
+    // It is no response either, as it may never end.
+    let get = server.client(Reconnect::off()).get("http://test/");
+    let error = get.open_or_response().await.unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Status(StatusCode::CREATED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_in_a_coding_that_is_not_decoded_is_an_error() {
+    const JSON: Script = Script::Head(
+        200,
+        &[
+            ("content-type", "application/json"),
+            ("content-encoding", "br"),
+        ],
+        "xy",
+    );
+    let server = Server::plays([JSON, JSON]);
+    let error = ask(&server, Reconnect::persistent()).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::ContentEncoding("br"));
+    let post = server.client(Reconnect::off()).post("http://test/");
+    let post = post.header("accept-encoding", "br");
+    let answer = response(post.open_or_response().await);
+    assert_eq!(answer.body(), "xy");
+    assert_eq!(answer.headers()["content-encoding"], "br");
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +182,7 @@ async fn the_request_accepts_both_unless_it_sets_its_own_accept() {
     let sent = [
         ["text/event-stream, application/json"],
         ["text/event-stream, application/xml"],
-        ["text/event-stream"],
+        ["text/html"],
     ];
     assert_eq!(server.header("accept"), sent);
 }

@@ -34,6 +34,8 @@ pub(crate) enum Script {
         content_type: Option<&'static str>,
         body: Vec<Part>,
     },
+    /// Answers with this status, these headers and this body.
+    Head(u16, &'static [(&'static str, &'static str)], &'static str),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -152,6 +154,14 @@ impl Transport for Server {
                 Script::Unsendable => Err(ConnectError::InvalidRequest("unsendable".into())),
                 Script::Busy(retry_after) => Ok(answer(503, "retry-after", retry_after)),
                 Script::Redirect(status, location) => Ok(answer(status, "location", location)),
+                Script::Head(status, headers, body) => {
+                    let mut response = Response::builder().status(status);
+                    for (name, value) in headers {
+                        response = response.header(*name, *value);
+                    }
+                    let body = ResponseBody::new(http_body_util::Full::from(body));
+                    Ok(response.body(body).unwrap())
+                }
                 Script::Followed(url) => {
                     let mut response = answer(200, "content-type", "text/event-stream");
                     response.extensions_mut().insert(url);
