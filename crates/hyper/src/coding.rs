@@ -1,133 +1,77 @@
-//! Content codings: which ones a request accepts, and how an encoded response is handled.
-
-use std::error::Error as StdError;
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame};
-use tidings_client::{ResponseBody, TransportError};
+//! Content codings: which ones a request accepts, and which ones of a response are decoded.
 
 #[cfg(feature = "compression")]
-use crate::decode::{Codec, decoded};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, Response};
+#[cfg(feature = "compression")]
+use http::{HeaderValue, response::Parts};
+#[cfg(feature = "compression")]
+use http_body::Body as _;
+use tidings_client::ResponseBody;
+#[cfg(feature = "compression")]
+use tidings_proto::headers::content_codings;
+
+#[cfg(feature = "compression")]
+use crate::decode::{Codec, DecodedBody};
 
 /// The codings that a request accepts, without a preference.
+#[cfg(feature = "compression")]
 const CODINGS: HeaderValue = HeaderValue::from_static("gzip, br, zstd");
 
-/// Where the `Accept-Encoding` of a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AcceptedBy {
-    Transport,
-    Caller,
-}
+/// The most codings of one body that are decoded, one after the other: each has a window of up to
+/// 16 MiB. A body that two servers have encoded has two.
+#[cfg(feature = "compression")]
+const MAX_CODINGS: usize = 2;
 
 /// Accepts the codings that can be decoded, unless the caller sets `Accept-Encoding`.
-pub(crate) fn accept(headers: &mut HeaderMap) -> AcceptedBy {
-    if headers.contains_key(ACCEPT_ENCODING) {
-        return AcceptedBy::Caller;
-    }
-    if cfg!(feature = "compression") {
-        headers.insert(ACCEPT_ENCODING, CODINGS);
-    }
-    AcceptedBy::Transport
+#[cfg(feature = "compression")]
+pub(crate) fn accept(headers: &mut HeaderMap) {
+    headers.entry(ACCEPT_ENCODING).or_insert(CODINGS);
 }
 
-/// Decodes the body, and removes its coding from the head.
-///
-/// A body in an unknown coding passes through unchanged if the caller set `Accept-Encoding`.
-/// Otherwise it is an error: of the whole response if the status is 200, and of the body alone if
-/// the status already refuses the stream.
-///
-/// Differs from the standard: [Fetch](https://fetch.spec.whatwg.org/#handle-content-codings) passes
-/// such a body through unchanged, and encoded bytes would be read as events.
-pub(crate) fn decode(
-    response: Response<ResponseBody>,
-    accepted_by: AcceptedBy,
-) -> Result<Response<ResponseBody>, TransportError> {
-    // The common case. Answers to HEAD, and statuses 204 and 304, have no body to decode.
-    if !response.headers().contains_key(CONTENT_ENCODING) || response.body().is_end_stream() {
-        return Ok(response);
+#[cfg(not(feature = "compression"))]
+pub(crate) fn accept(_: &mut HeaderMap) {}
+
+/// Decodes the body, and removes the decoded codings from the head. The client refuses a stream in
+/// another coding, and reads the body of a refusal as it is.
+#[cfg(feature = "compression")]
+pub(crate) fn decode(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    // The common case.
+    if !response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
     }
-    let (head, body) = response.into_parts();
-    let body = match coding(&head.headers) {
-        Coding::Identity => body,
-        #[cfg(feature = "compression")]
-        Coding::Known(codec) => return Ok(decoded(codec, head, body)),
-        Coding::Unknown if accepted_by == AcceptedBy::Caller => body,
-        Coding::Unknown if head.status == StatusCode::OK => return Err(UnknownCoding.into()),
-        Coding::Unknown => ResponseBody::new(UnreadableBody { is_over: false }),
-    };
-    Ok(Response::from_parts(head, body))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Coding {
-    Identity,
-    #[cfg(feature = "compression")]
-    Known(Codec),
-    /// Also two codings applied one after the other, which no known server sends.
-    Unknown,
-}
-
-fn coding(headers: &HeaderMap) -> Coding {
-    let mut found = Coding::Identity;
-    for value in headers.get_all(CONTENT_ENCODING) {
-        let Ok(value) = value.to_str() else {
-            return Coding::Unknown;
+    let (mut head, mut body) = response.into_parts();
+    // Answers to HEAD, and statuses 204 and 304, have no body to decode.
+    if body.is_end_stream() {
+        head.headers.remove(CONTENT_ENCODING);
+        return Response::from_parts(head, body);
+    }
+    let mut codings = codings(&head);
+    for _ in 0..MAX_CODINGS {
+        let Some(codec) = codings.last().and_then(|coding| Codec::named(coding)) else {
+            break;
         };
-        for name in value.split(',') {
-            let next = match name.trim().to_ascii_lowercase().as_str() {
-                "" | "identity" => continue,
-                #[cfg(feature = "compression")]
-                "gzip" | "x-gzip" => Coding::Known(Codec::Gzip),
-                #[cfg(feature = "compression")]
-                "br" => Coding::Known(Codec::Brotli),
-                #[cfg(feature = "compression")]
-                "zstd" => Coding::Known(Codec::Zstd),
-                _ => Coding::Unknown,
-            };
-            if found != Coding::Identity {
-                return Coding::Unknown;
-            }
-            found = next;
-        }
+        codings.pop();
+        body = ResponseBody::new(DecodedBody::new(codec, body));
+        head.headers.remove(CONTENT_LENGTH);
     }
-    found
-}
-
-/// The body, in an unknown coding, of a response that its status already refuses.
-struct UnreadableBody {
-    is_over: bool,
-}
-
-impl Body for UnreadableBody {
-    type Data = Bytes;
-    type Error = UnknownCoding;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UnknownCoding>>> {
-        let is_over = std::mem::replace(&mut self.is_over, true);
-        Poll::Ready((!is_over).then_some(Err(UnknownCoding)))
+    head.headers.remove(CONTENT_ENCODING);
+    for coding in codings {
+        let coding = HeaderValue::from_static(coding);
+        head.headers.append(CONTENT_ENCODING, coding);
     }
+    Response::from_parts(head, body)
 }
 
-/// The error for a body in a coding that the request did not accept.
-#[derive(Debug)]
-struct UnknownCoding;
-
-impl fmt::Display for UnknownCoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if cfg!(feature = "compression") {
-            "the server sent a content encoding other than the accepted gzip, br and zstd"
-        } else {
-            "the server sent a content encoding, and the feature `compression` is off"
-        })
-    }
+#[cfg(not(feature = "compression"))]
+pub(crate) fn decode(response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response
 }
 
-impl StdError for UnknownCoding {}
+/// The codings of the body, in the order in which they were applied.
+#[cfg(feature = "compression")]
+fn codings(head: &Parts) -> Vec<&'static str> {
+    let lines = head.headers.get_all(CONTENT_ENCODING).into_iter();
+    let lines = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
+    lines.flat_map(content_codings).collect()
+}

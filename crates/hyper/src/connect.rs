@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
@@ -47,6 +48,8 @@ pub(crate) enum Link {
 pub(crate) struct Way {
     pub(crate) server: Origin,
     pub(crate) route: Route,
+    /// Of the request. A proxy that is asked for a tunnel receives it too.
+    pub(crate) user_agent: HeaderValue,
     pub(crate) tcp: HttpConnector<Resolver>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
@@ -61,7 +64,7 @@ impl Way {
         } else {
             None
         };
-        let stream = open_route(self.route, self.tcp, &self.server).await?;
+        let stream = open_route(self.route, self.tcp, &self.server, self.user_agent).await?;
         #[cfg(feature = "tls")]
         if let Some(handshake) = handshake {
             let shaken = handshake.over(stream).await;
@@ -84,6 +87,7 @@ async fn open_route(
     route: Route,
     tcp: HttpConnector<Resolver>,
     server: &Origin,
+    user_agent: HeaderValue,
 ) -> Result<TcpStream, TransportError> {
     match route {
         Route::Direct => open_tcp(tcp, server, Peer::Server).await,
@@ -93,7 +97,8 @@ async fn open_route(
             authorization,
         } => {
             let opened = Opened(Some(open_tcp(tcp, &proxy, Peer::Proxy).await?));
-            let mut tunnel = Tunnel::new(proxy.url().clone(), opened);
+            let headers = HeaderMap::from_iter([(USER_AGENT, user_agent)]);
+            let mut tunnel = Tunnel::new(proxy.url().clone(), opened).with_headers(headers);
             if let Some(authorization) = authorization {
                 tunnel = tunnel.with_auth(authorization);
             }

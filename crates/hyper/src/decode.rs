@@ -10,9 +10,6 @@ use std::task::{Context, Poll, ready};
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
 use async_compression::zstd::DParameter;
 use bytes::{Buf, Bytes};
-use http::Response;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
-use http::response::Parts;
 use http_body::{Body, Frame};
 use tidings_client::{ResponseBody, TransportError};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
@@ -40,15 +37,20 @@ pub(crate) enum Codec {
     Zstd,
 }
 
-/// The response with its body decoded, and without the headers that describe the encoded body.
-pub(crate) fn decoded(codec: Codec, mut head: Parts, body: ResponseBody) -> Response<ResponseBody> {
-    head.headers.remove(CONTENT_ENCODING);
-    head.headers.remove(CONTENT_LENGTH);
-    Response::from_parts(head, ResponseBody::new(DecodedBody::new(codec, body)))
+impl Codec {
+    /// The codec of a coding by its registered name.
+    pub(crate) fn named(coding: &str) -> Option<Self> {
+        match coding {
+            "gzip" => Some(Self::Gzip),
+            "br" => Some(Self::Brotli),
+            "zstd" => Some(Self::Zstd),
+            _ => None,
+        }
+    }
 }
 
 /// Returns all text that the bytes received so far decode to.
-struct DecodedBody {
+pub(crate) struct DecodedBody {
     body: ResponseBody,
     codec: Codec,
     decoder: Decoder,
@@ -67,7 +69,7 @@ enum Stage {
 }
 
 impl DecodedBody {
-    fn new(codec: Codec, body: ResponseBody) -> Self {
+    pub(crate) fn new(codec: Codec, body: ResponseBody) -> Self {
         Self {
             body,
             codec,

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::PROXY_AUTHORIZATION;
-use http::{Request, Response, Uri};
+use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
+use http::{HeaderValue, Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tidings_client::{ConnectError, ConnectTimeout, ResponseBody, ResponseFuture, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,6 +24,10 @@ use crate::proxy::{InvalidProxy, Proxies, Route};
 use crate::request::{self, Origin, UnsupportedUrl};
 #[cfg(feature = "tls")]
 use crate::tls::{InvalidCertificate, Tls, UnsupportedTlsConfig};
+
+/// The `User-Agent` of a request that sets none.
+const OUR_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
 
 /// A transport that opens a new HTTP/1.1 connection for each request, and closes it with the body.
 ///
@@ -222,7 +226,9 @@ impl DirectTransport {
         let host = request::written_host(request.uri()).ok_or_else(unsupported)?;
         let host = host.to_owned();
         request::set_host(&mut request, &host).map_err(|error| invalid(error.into()))?;
-        let accepted_by = coding::accept(request.headers_mut());
+        coding::accept(request.headers_mut());
+        let user_agent = request.headers_mut().entry(USER_AGENT);
+        let user_agent = user_agent.or_insert(OUR_USER_AGENT).clone();
         let limit = request.extensions().get::<ConnectTimeout>().copied();
 
         let link = if let Some(connect) = &self.dial {
@@ -237,7 +243,7 @@ impl DirectTransport {
                 formed.map_err(|error| invalid(error.into()))?;
                 if let Some(authorization) = authorization.clone() {
                     let headers = request.headers_mut();
-                    headers.insert(PROXY_AUTHORIZATION, authorization);
+                    headers.entry(PROXY_AUTHORIZATION).or_insert(authorization);
                 }
             } else {
                 request::to_origin_form(&mut request);
@@ -245,6 +251,7 @@ impl DirectTransport {
             let way = Way {
                 server: server.clone(),
                 route,
+                user_agent,
                 tcp: self.tcp,
                 #[cfg(feature = "tls")]
                 tls: self.tls,
@@ -257,7 +264,7 @@ impl DirectTransport {
             Link::Other(stream) => exchange(stream, request).await,
         };
         let response = response.map_err(|error| ConnectError::Network(error.into()))?;
-        coding::decode(response, accepted_by).map_err(ConnectError::Network)
+        Ok(coding::decode(response))
     }
 }
 

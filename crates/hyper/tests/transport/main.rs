@@ -5,6 +5,7 @@
 mod coding;
 mod connecting;
 mod environment;
+mod heads;
 mod over;
 mod proxy;
 #[cfg(feature = "tls")]

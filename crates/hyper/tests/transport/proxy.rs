@@ -41,6 +41,21 @@ async fn the_answer_of_a_proxy_is_the_response() {
     assert_eq!(session.unwrap_err().kind(), &ErrorKind::Status(status));
 }
 
+#[tokio::test]
+async fn a_hand_set_header_for_the_proxy_replaces_that_of_its_url() {
+    let (listener, port) = listen().await;
+    let request = client(through(port)).get("http://a.test/");
+    let request = request.header("proxy-authorization", "Bearer token");
+    let serve = async { answer(accept(&listener).await).await };
+    let (head, session) = tokio::join!(serve, soon(request.open()));
+    session.unwrap();
+    assert!(
+        head.contains("proxy-authorization: Bearer token\r\n"),
+        "{head}"
+    );
+    assert_eq!(head.matches("proxy-authorization").count(), 1, "{head}");
+}
+
 /// A SOCKS 5 proxy that allows the connection. Returns the requested host and port.
 async fn socks(stream: &mut TcpStream) -> String {
     let mut greeting = [0; 3];
@@ -125,6 +140,7 @@ mod tunnel {
         );
         assert!(connect.contains("host: a.test:443\r\n"), "{connect}");
         assert!(connect.contains(&AUTHORIZATION.to_lowercase()), "{connect}");
+        assert!(connect.contains("user-agent: tidings/"), "{connect}");
         assert!(head.starts_with("GET /b HTTP/1.1\r\n"), "{head}");
         assert!(!head.to_lowercase().contains("proxy"), "{head}");
     }
