@@ -8,6 +8,11 @@ use tidings_client::SseClient;
 use crate::transport::ReqwestTransport;
 use crate::unsendable::Unsendable;
 
+/// The most header lines of a response over HTTP/1.
+const MAX_HEADERS: usize = 512;
+/// The most bytes of a response's head over HTTP/2, as in Chromium.
+#[cfg(feature = "http2")]
+const MAX_HEAD_BYTES: u32 = 256 * 1024;
 /// The silence after which a connection is probed.
 const ALIVE_AFTER: Duration = Duration::from_secs(15);
 /// The time that an HTTP/2 connection has to answer a PING.
@@ -29,6 +34,11 @@ const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 ///   keep-alive and over HTTP/2 by a PING. A PING without an answer within 20 s is a network error.
 /// * Over HTTP/2 a session that is not read buffers at most 256 KiB, and does not block the
 ///   sessions that share its connection.
+/// * It accepts the response heads that browsers accept: a space before a header's colon, folded
+///   lines, up to 512 header lines, and over HTTP/2 up to 256 KiB. A line that is no header, or has a
+///   control character, is ignored.
+/// * It sends a `User-Agent`, `tidings/<version>`, unless you
+///   [set another](SseClient::user_agent).
 /// * It uses the proxies of the environment, as reqwest reads them.
 ///
 /// If reqwest cannot build its client, for example because the platform's certificates cannot be
@@ -53,6 +63,11 @@ pub fn client() -> SseClient {
 
 fn builder() -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
+        .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_max_headers(MAX_HEADERS)
         .redirect(Policy::none())
         .tcp_keepalive(ALIVE_AFTER)
         .tcp_nodelay(true);
@@ -62,7 +77,8 @@ fn builder() -> reqwest::ClientBuilder {
         .http2_keep_alive_timeout(ALIVE_WITHIN)
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW);
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(MAX_HEAD_BYTES);
     builder
 }
 
@@ -134,6 +150,17 @@ mod tests {
         pass(ALIVE_WITHIN).await;
         let answer = soon(request).await;
         assert!(answer.unwrap().unwrap_err().is_timeout());
+    }
+
+    #[tokio::test]
+    async fn a_head_may_be_as_large_as_in_browsers() {
+        const MAX_HEADER_LIST_SIZE: u8 = 6;
+        let (_request, mut stream) = request().await;
+        let settings = frame(&mut stream, SETTINGS).await;
+        let size = settings
+            .chunks(6)
+            .find(|setting| setting[..2] == [0, MAX_HEADER_LIST_SIZE]);
+        assert_eq!(size.unwrap()[2..], MAX_HEAD_BYTES.to_be_bytes());
     }
 
     #[tokio::test]

@@ -64,8 +64,15 @@
 //!   that happens. A request other than GET that may be repeated needs that setting: the session
 //!   cannot know whether reqwest continued with GET.
 //! * **It sends its default headers to every origin**, and the session does not know them. Set a
-//!   token on the request or on the session instead. `Accept`, `Cache-Control` and `Last-Event-ID`
-//!   are always the session's own, and are sent once.
+//!   token on the request or on the session instead. A default `Accept`, `Cache-Control` or
+//!   `Last-Event-ID` is replaced by the session's: set these on the session too.
+//! * **It refuses odd response heads that browsers accept**, unless you set
+//!   `http1_allow_spaces_after_header_name_in_responses`,
+//!   `http1_allow_obsolete_multiline_headers_in_responses`,
+//!   `http1_ignore_invalid_headers_in_responses` and a larger `http1_max_headers` (default: 100), as
+//!   [`client()`] does.
+//! * **It decodes a content coding only with the feature for it.** A stream in another coding is an
+//!   [error that names it](ErrorKind::ContentEncoding).
 //! * **Its `timeout` has no effect**, because it limits a whole response and would cut every
 //!   stream. The same holds for the timeout of a single request. `read_timeout` has an effect: it
 //!   cuts a stream that is silent for longer. `connect_timeout` has an effect too, and

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tidings_client::{Reconnect, SseClient};
-use tidings_reqwest::transport;
+use tidings_reqwest::{RequestBuilderExt as _, transport};
 
 use crate::server::{Server, http, next, soon};
 
@@ -75,4 +75,43 @@ async fn cookies_of_the_client_are_sent_on_reconnection() {
         exchange.answer(204, &[]);
     });
     assert_eq!(event, Ok(None));
+}
+
+#[tokio::test]
+async fn our_client_names_its_agent_unless_the_caller_does() {
+    let ours = concat!("tidings/", env!("CARGO_PKG_VERSION"));
+    let client = tidings_reqwest::client();
+    let named = client.clone().user_agent("news/1.0");
+    let mut server = Server::start().await;
+    let url = server.url("/");
+    for (request, sent) in [
+        (client.get(&url), ours),
+        (
+            client.get(&url).header("user-agent", "news/2.0"),
+            "news/2.0",
+        ),
+        (named.get(&url), "news/1.0"),
+    ] {
+        let (session, ()) = tokio::join!(soon(request.open()), async {
+            let exchange = server.next().await;
+            assert_eq!(exchange.header("user-agent"), [sent]);
+            exchange.stream(&[]);
+        });
+        session.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_reqwest_keeps_its_accept() {
+    let both = "application/json, text/event-stream";
+    let mut server = Server::start().await;
+    let request = http().build().unwrap().post(server.url("/"));
+    let request = request.header("accept", both).sse();
+    let (session, ()) = tokio::join!(soon(request.open()), async {
+        let exchange = server.next().await;
+        assert_eq!(exchange.header("accept"), [both]);
+        assert_eq!(exchange.header("content-length"), ["0"]);
+        exchange.stream(&[]);
+    });
+    session.unwrap();
 }

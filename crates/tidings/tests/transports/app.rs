@@ -41,6 +41,7 @@ pub(crate) fn app(counts: Counts) -> Router {
         .route("/feed/{to}", get(feed))
         .sse("/endless", endless)
         .route("/answer", post(answer))
+        .route("/created", get(created).post(created))
         .route("/away", get(async || Redirect::temporary("/feed/2")))
         .route("/refusal", get(refusal))
         .route("/page", get(async || "<html>"))
@@ -92,6 +93,14 @@ async fn answer(request: SseRequest, body: String) -> Response {
         std::future::pending().await
     });
     response.map(Body::new)
+}
+
+/// Sends the length of the request's body, as its head tells it.
+async fn created(headers: HeaderMap) -> impl IntoResponse {
+    let length = headers.get("content-length");
+    let length = length.map_or("none", |length| length.to_str().unwrap());
+    let stream = [(header::CONTENT_TYPE, "text/event-stream")];
+    (StatusCode::CREATED, stream, format!("data: {length}\n\n"))
 }
 
 async fn refusal() -> impl IntoResponse {

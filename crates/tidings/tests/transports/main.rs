@@ -3,5 +3,6 @@
 
 mod app;
 mod compression;
+mod heads;
 mod stream;
 mod subject;
