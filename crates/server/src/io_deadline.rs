@@ -56,7 +56,9 @@ const LONGEST_IDLE: Duration = Duration::from_secs(32_767);
 /// let service = service_fn(async |mut request: http::Request<Incoming>| {
 ///     request.extensions_mut().insert(drain.clone());
 ///     request.extensions_mut().insert(outgoing.clone());
-///     let (parts, _body) = request.into_parts();
+///     let (parts, body) = request.into_parts();
+///     drop(body);
+///     outgoing.set_request_over(true);
 ///     let response = SseRequest::new(parts).open(async |session| {
 ///         session.send(Event::new("hello")).await?;
 ///         Ok(())
@@ -282,8 +284,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
             .poll(WriteOp::Flush, cx, |cx| io.poll_flush(cx));
         if poll.is_ready() {
             this.outgoing.handle_flushed();
-            if this.outgoing.is_streaming_only() {
-                this.ahead.watch(&mut this.io, cx)?;
+            if this.outgoing.is_streaming() {
+                let may_drop = this.outgoing.is_request_over();
+                this.ahead.watch(&mut this.io, cx, may_drop)?;
             }
         }
         poll

@@ -194,7 +194,8 @@
 //!
 //! Measured, the first three add up to 350 kB for events of 10 bytes, 310 kB for 1 kB, 540 kB for 60 kB,
 //! and two events for events of 10 MB. hyper's `max_buf_size` lowers its part. [`IoDeadline`] ends a
-//! client that never reads again.
+//! client that never reads again, and [`StreamDeadline`] a stream of an HTTP/2 connection whose client reads
+//! only others.
 //!
 //! To send from several tasks, use [`Sender`]s. [`Session::spawn`] runs a future beside the handler.
 //!

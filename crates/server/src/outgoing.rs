@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 
 /// Whether an HTTP/1.1 connection still has bytes to write. In the extensions of a request it makes
-/// the session wait, before a cut, until everything it sent was written.
+/// the session wait, before a cut, until everything it sent was written. The connection also learns from it
+/// that a session is open.
 ///
 /// Without it, a slow client may lose events when its handler fails: the bytes that do not fit the
 /// kernel's buffers, up to about 400 kB, wait in hyper, which drops them with the connection.
@@ -31,20 +32,23 @@ struct WriteState {
 
 impl Outgoing {
     /// Reports whether the request that is answered now is over: its body has ended, or was dropped. Default:
-    /// `false`.
+    /// `false`. `tidings_axum::serve` reports it for each request.
     ///
-    /// While it is over, and its session is open, [`IoDeadline`](crate::IoDeadline) notices a client that
-    /// closes its connection, even if hyper reads no more: because the client has sent more than its request,
-    /// or less. Up to 8 KiB that follow the request are kept; if more follow, the connection is closed after
-    /// the stream. `tidings_axum::serve` reports it.
+    /// hyper stops reading when a client has sent more than its request, or when the body is dropped before
+    /// its end. While a session is open, [`IoDeadline`](crate::IoDeadline) then reads in its place, and so
+    /// notices a client that disconnects. It keeps the first 8 KiB for hyper. After that it stops, unless the
+    /// request is over: then it drops the rest, and the connection closes after the stream.
     pub fn set_request_over(&self, is_over: bool) {
         self.0.is_request_over.store(is_over, Ordering::Relaxed);
     }
 
-    /// Whether nobody reads, and a session is open that may not write for long.
-    pub(crate) fn is_streaming_only(&self) -> bool {
+    /// Whether a session is open, which may not write for long.
+    pub(crate) fn is_streaming(&self) -> bool {
         self.0.sessions.load(Ordering::Relaxed) > 0
-            && self.0.is_request_over.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_request_over(&self) -> bool {
+        self.0.is_request_over.load(Ordering::Relaxed)
     }
 
     /// A write must wait.

@@ -52,17 +52,28 @@ impl ReadAhead {
     }
 
     /// Fails if the peer has left. Otherwise the task is woken when it leaves.
+    ///
+    /// A peer that has sent more than is kept is watched only if its further bytes may be dropped.
     pub(crate) fn watch<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,
         cx: &mut Context<'_>,
+        may_drop: bool,
     ) -> io::Result<()> {
         if mem::take(&mut self.reader_waits) {
             return Ok(());
         }
         let mut bytes = [0; READ_BYTES];
         for _ in 0..READS_PER_POLL {
-            let mut buffer = ReadBuf::new(&mut bytes);
+            let room = if may_drop {
+                READ_BYTES
+            } else {
+                READ_BYTES.min(MAX_KEPT - self.kept.len())
+            };
+            if room == 0 {
+                return Ok(());
+            }
+            let mut buffer = ReadBuf::new(&mut bytes[..room]);
             match Pin::new(&mut *io).poll_read(cx, &mut buffer) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(read) => read?,
@@ -92,7 +103,7 @@ mod tests {
     use super::*;
 
     async fn watch(ahead: &mut ReadAhead, io: &mut DuplexStream) -> io::Result<()> {
-        poll_fn(|cx| Poll::Ready(ahead.watch(io, cx))).await
+        poll_fn(|cx| Poll::Ready(ahead.watch(io, cx, true))).await
     }
 
     /// Reads the bytes that are there, in pieces of this size, and whether the connection ends after them.
@@ -168,5 +179,21 @@ mod tests {
         assert!(is_end && read == vec![b'x'; MAX_KEPT]);
         drop(near);
         watch(&mut ahead, &mut far).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn bytes_that_may_not_be_dropped_all_reach_the_reader() {
+        let (mut near, mut far) = duplex(100_000);
+        let mut ahead = ReadAhead::default();
+        let sent: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        near.write_all(&sent).await.unwrap();
+        drop(near);
+        for _ in 0..10 {
+            poll_fn(|cx| Poll::Ready(ahead.watch(&mut far, cx, false)))
+                .await
+                .unwrap();
+        }
+        assert_eq!(ahead.kept.len(), MAX_KEPT);
+        assert_eq!(read(&mut ahead, &mut far, 1000).await, (sent, true));
     }
 }

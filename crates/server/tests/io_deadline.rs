@@ -427,3 +427,45 @@ async fn tcp_keep_alive_is_set_and_clamped() {
         assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), expected);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_is_noticed_although_hyper_does_not_read() {
+    for (request, is_over) in [
+        (
+            "GET / HTTP/1.1\r\nhost: test\r\n\r\nGET / HTTP/1.1\r\n",
+            false,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n",
+            false,
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\n123",
+            true,
+        ),
+    ] {
+        let (mut near, far) = duplex(4096);
+        let stream = IoDeadline::new(far);
+        let outgoing = stream.outgoing().clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (mut parts, body) = request.into_parts();
+            drop(body);
+            outgoing.set_request_over(is_over);
+            parts.extensions.insert(outgoing.clone());
+            let response = SseRequest::new(parts).open(async |_| std::future::pending().await);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let connection = tokio::spawn(connection);
+        near.write_all(request.as_bytes()).await.unwrap();
+        near.read_exact(&mut [0; 15]).await.unwrap();
+        sleep(1000 * SECOND).await;
+        assert!(!connection.is_finished(), "{request:?}");
+        drop(near);
+        timeout(SECOND, connection)
+            .await
+            .unwrap_or_else(|_| panic!("{request:?}"))
+            .unwrap()
+            .unwrap_err();
+    }
+}
