@@ -290,11 +290,7 @@ async fn a_served_router_has_the_peer_address_and_keeps_the_connection() {
         }
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.contains(&event), "{answer}");
-        assert_eq!(
-            answer.matches("connection: keep-alive").count(),
-            1,
-            "{answer}"
-        );
+        assert!(!answer.contains("connection:"), "{answer}");
     }
     server.abort();
 }

@@ -21,15 +21,17 @@ pub const LAST_EVENT_ID: &str = "last-event-id";
 /// `Accept`: a client sends [`EVENT_STREAM`], unless the caller sets another value.
 pub const ACCEPT: &str = "accept";
 
-/// `Cache-Control`: a client sends [`NO_CACHE`], a server [`NO_STORE`].
+/// `Cache-Control`: a client sends [`NO_CACHE`], a server [`NO_STORE_NO_TRANSFORM`].
 #[doc(alias = "CacheControl")]
 pub const CACHE_CONTROL: &str = "cache-control";
 
-/// `Connection`: a server sends `keep-alive`, on HTTP/1 only.
-pub const CONNECTION: &str = "connection";
-
 /// `Content-Type`: a server sends [`EVENT_STREAM`].
 pub const CONTENT_TYPE: &str = "content-type";
+
+/// `Incremental`: a server sends `?1`, which asks each proxy to forward the stream as it arrives.
+///
+/// Spec: [RFC 10036](https://www.rfc-editor.org/rfc/rfc10036).
+pub const INCREMENTAL: &str = "incremental";
 
 /// `X-Accel-Buffering`: a server sends `no`, so that nginx and similar proxies forward events at once.
 pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
@@ -37,7 +39,11 @@ pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 /// The `Cache-Control` of a client: exactly this, as in browsers, unless the caller sets another.
 pub const NO_CACHE: &str = "no-cache";
 
-/// The `Cache-Control` of a server.
+/// The `Cache-Control` of a stream. Caches do not store it, and middlewares that compress responses
+/// leave it alone: many of them would hold events back.
+pub const NO_STORE_NO_TRANSFORM: &str = "no-store, no-transform";
+
+/// The `Cache-Control` of a server's answer without a stream.
 pub const NO_STORE: &str = "no-store";
 
 /// Whether a `Content-Type` is that of an event stream: whether its [`media_type`] is

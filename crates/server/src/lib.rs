@@ -132,7 +132,8 @@
 //! ```
 //!
 //! A page that was reloaded cannot set that header. It can put the ID into the URL, as
-//! `?last_event_id=`.
+//! `?last_event_id=`. Polyfills write `?lastEventId=`, which is read too; see
+//! [`SseRequest::last_event_id`].
 //!
 //! # Forwarding a hub
 //!
@@ -164,8 +165,9 @@
 //! # }
 //! ```
 //!
-//! The head has `X-Accel-Buffering: no` and `Cache-Control: no-store`, so that proxies neither buffer nor
-//! store the stream. Set `proxy_http_version 1.1` in nginx: by default it speaks HTTP/1.0 to the server,
+//! The head has `Cache-Control: no-store, no-transform`, `Incremental: ?1` and `X-Accel-Buffering: no`, so
+//! that proxies neither buffer, transform nor store the stream; see also
+//! [`incremental`](SessionOptions::incremental). Set `proxy_http_version 1.1` in nginx: by default it speaks HTTP/1.0 to the server,
 //! and there a response that is cut looks like one that ends.
 //!
 //! Over HTTP/1.1 a browser opens at most six connections to a host, for all its pages together, and each

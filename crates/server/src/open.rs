@@ -186,11 +186,11 @@ impl SseRequest {
                 None => body,
                 Some(coding) => body.encoded(coding),
             };
-            let mut response = event_stream(self.parts.version, body);
+            let mut response = event_stream(self.options.is_incremental, body);
             Coding::describe(coding, response.headers_mut());
             return response;
         }
-        event_stream(self.parts.version, body)
+        event_stream(self.options.is_incremental, body)
     }
 }
 

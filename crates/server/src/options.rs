@@ -24,7 +24,7 @@ use crate::{Drain, Limits};
 ///     })
 /// }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SessionOptions {
     pub(crate) heartbeat: Option<Heartbeat>,
     pub(crate) retry: Option<Duration>,
@@ -32,6 +32,7 @@ pub struct SessionOptions {
     pub(crate) limits: Option<Limits>,
     pub(crate) drain: Option<Drain>,
     pub(crate) may_finish: bool,
+    pub(crate) is_incremental: bool,
     #[cfg(feature = "compression")]
     pub(crate) compression: bool,
 }
@@ -40,7 +41,17 @@ impl SessionOptions {
     /// Options with nothing set.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            heartbeat: None,
+            retry: None,
+            max_lifetime: None,
+            limits: None,
+            drain: None,
+            may_finish: false,
+            is_incremental: true,
+            #[cfg(feature = "compression")]
+            compression: false,
+        }
     }
 
     /// Sets the heartbeat that each session starts with. A handler may replace it with
@@ -97,6 +108,17 @@ impl SessionOptions {
         self
     }
 
+    /// Sets whether the head has `Incremental: ?1`, which asks each proxy to forward the stream as it
+    /// arrives ([RFC 10036](https://www.rfc-editor.org/rfc/rfc10036)). Default: `true`.
+    ///
+    /// A proxy that knows this header, and is configured to buffer responses, answers the request with
+    /// 501 in place of the stream. Switch the header off for a route behind such a proxy.
+    #[must_use]
+    pub fn incremental(mut self, incremental: bool) -> Self {
+        self.is_incremental = incremental;
+        self
+    }
+
     /// Sets whether the stream is compressed for clients that ask for it by `Accept-Encoding`.
     /// Default: `false`.
     ///
@@ -114,8 +136,9 @@ impl SessionOptions {
     /// | gzip | 307 KiB | 3.1 µs, 1/13 | 12 µs, 1/5.4 |
     /// | br | 326 KiB | 7.0 µs, 1/8.9 | 21 µs, 1/4.6 |
     ///
-    /// Without the feature `compression`, you can use the compression layer of `tower-http`. Its
-    /// default predicate excludes `text/event-stream`, so set one that includes it. Its codings are
+    /// Without the feature `compression`, you can use the compression layer of `tower-http`, which
+    /// ignores the `no-transform` of a stream's head. Its default predicate excludes
+    /// `text/event-stream`, so set one that includes it. Its codings are
     /// made for files: zstd takes 1.6 MiB a connection, gzip 371 KiB, br 8.6 MiB. Under that layer
     /// [`flush`](crate::Sender::flush) returns before the connection has had its turn to write, and
     /// events sent just before a handler fails may be lost.
@@ -129,5 +152,11 @@ impl SessionOptions {
     pub fn compression(mut self, compression: bool) -> Self {
         self.compression = compression;
         self
+    }
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self::new()
     }
 }

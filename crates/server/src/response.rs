@@ -2,24 +2,28 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode, Version};
-use tidings_proto::headers::{EVENT_STREAM, NO_STORE, X_ACCEL_BUFFERING};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use tidings_proto::headers::{
+    EVENT_STREAM, INCREMENTAL, NO_STORE, NO_STORE_NO_TRANSFORM, X_ACCEL_BUFFERING,
+};
 
 use crate::SessionBody;
 
-/// A 200 with the headers of an event stream, which no proxy may buffer or store.
-pub(crate) fn event_stream<B>(version: Version, body: B) -> Response<B> {
+/// A 200 with the headers of an event stream, which no proxy may buffer, transform or store. The
+/// connection has no header here: each server knows itself whether it stays open.
+pub(crate) fn event_stream(is_incremental: bool, body: SessionBody) -> Response<SessionBody> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
+    let cache_control = HeaderValue::from_static(NO_STORE_NO_TRANSFORM);
+    headers.insert(CACHE_CONTROL, cache_control);
+    if is_incremental {
+        let incremental = HeaderName::from_static(INCREMENTAL);
+        headers.insert(incremental, HeaderValue::from_static("?1"));
+    }
     let x_accel_buffering = HeaderName::from_static(X_ACCEL_BUFFERING);
     headers.insert(x_accel_buffering, HeaderValue::from_static("no"));
-    // HTTP/2 forbids this header.
-    if version <= Version::HTTP_11 {
-        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
-    }
     response
 }
 
@@ -40,26 +44,4 @@ pub(crate) fn no_stream(
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_connection_header_is_sent_on_http_1_only() {
-        for (version, expected) in [
-            (Version::HTTP_10, Some("keep-alive")),
-            (Version::HTTP_11, Some("keep-alive")),
-            (Version::HTTP_2, None),
-        ] {
-            let response = event_stream(version, ());
-            let connection = response.headers().get(CONNECTION);
-            assert_eq!(
-                connection.map(|value| value.to_str().unwrap()),
-                expected,
-                "{version:?}"
-            );
-        }
-    }
 }

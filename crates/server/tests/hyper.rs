@@ -31,9 +31,14 @@ where
 }
 
 // Not a client of tokio: a handler that blocks a worker may also delay tokio's sockets.
-fn get(address: SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
+    stream
+}
+
+fn get(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
     stream
         .write_all(b"GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
         .unwrap();
@@ -77,9 +82,10 @@ async fn the_head_is_read_while_the_handler_computes() {
     let head = read_until(&mut get(address), "\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     for header in [
-        "content-type: text/event-stream",
-        "cache-control: no-store",
-        "x-accel-buffering: no",
+        "content-type: text/event-stream\r\n",
+        "cache-control: no-store, no-transform\r\n",
+        "incremental: ?1\r\n",
+        "x-accel-buffering: no\r\n",
     ] {
         assert_eq!(head.matches(header).count(), 1, "{head}");
     }
@@ -112,6 +118,24 @@ async fn a_head_request_gets_the_head_of_a_get_and_runs_no_handler() {
         head.sort();
     });
     assert_eq!(heads[0], heads[1]);
+}
+
+/// hyper knows whether the connection stays open; the session does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_and_not_the_session_describes_the_connection() {
+    let address = serve(async |_: Session| Ok(())).await;
+    let connection = |version: &str, header: &str| {
+        let mut stream = connect(address);
+        let request = format!("GET /events HTTP/{version}\r\nHost: test\r\n{header}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let head = read_until(&mut stream, "\r\n\r\n");
+        let mut lines = head.lines();
+        lines.find_map(|line| line.strip_prefix("connection: ").map(str::to_owned))
+    };
+    assert_eq!(connection("1.1", ""), None);
+    let close = Some("close".to_owned());
+    assert_eq!(connection("1.1", "Connection: close\r\n"), close);
+    assert_eq!(connection("1.0", ""), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -244,7 +244,6 @@ fn the_constants_name_the_headers_of_http() {
     for (ours, theirs) in [
         (headers::ACCEPT, http::header::ACCEPT),
         (headers::CACHE_CONTROL, http::header::CACHE_CONTROL),
-        (headers::CONNECTION, http::header::CONNECTION),
         (headers::CONTENT_TYPE, http::header::CONTENT_TYPE),
         (headers::LAST_EVENT_ID, "Last-Event-ID".parse().unwrap()),
     ] {
