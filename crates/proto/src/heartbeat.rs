@@ -4,11 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
+use crate::EncodedEvents;
 use crate::instant::after;
-use crate::{EncodedEvents, Event};
 
 /// The minimum period: 1 ms, the resolution of timers.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The usual heartbeat, encoded.
+const COMMENT: &[u8] = b": heartbeat\n\n";
 
 /// An event or comment that a server sends at intervals while a session is open.
 ///
@@ -26,7 +31,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[doc(alias = "KeepAlive")]
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
-    period: Duration,
+    /// `None` if it is off.
+    period: Option<Duration>,
     always: bool,
     beat: HeartbeatEvent,
 }
@@ -36,10 +42,27 @@ impl Heartbeat {
     #[must_use]
     pub fn every(period: Duration) -> Self {
         Self {
-            period: period.max(SHORTEST),
-            always: false,
-            beat: HeartbeatEvent(Source::Event(Event::comment("heartbeat").encode())),
+            period: Some(period.max(SHORTEST)),
+            ..Self::off()
         }
+    }
+
+    /// No heartbeat. Switches off the one that a route, or a forwarded feed, has otherwise.
+    #[must_use]
+    pub fn off() -> Self {
+        // Static bytes, so that the usual heartbeat allocates nothing.
+        let comment = EncodedEvents::from_parts(Bytes::from_static(COMMENT), None, 0);
+        Self {
+            period: None,
+            always: false,
+            beat: HeartbeatEvent(Source::Event(comment)),
+        }
+    }
+
+    /// The period. `None` if the heartbeat is [off](Self::off).
+    #[must_use]
+    pub fn period(&self) -> Option<Duration> {
+        self.period
     }
 
     /// The event to send. Default: the comment `heartbeat`.
@@ -119,14 +142,15 @@ impl fmt::Debug for Source {
 #[derive(Debug)]
 pub(crate) struct RunningHeartbeat {
     heartbeat: Heartbeat,
-    due: Instant,
+    /// `None` if the heartbeat is off.
+    due: Option<Instant>,
     last_sent: Instant,
 }
 
 impl RunningHeartbeat {
     pub(crate) fn new(heartbeat: Heartbeat, now: Instant) -> Self {
         Self {
-            due: after(now, heartbeat.period),
+            due: heartbeat.period.map(|period| after(now, period)),
             last_sent: now,
             heartbeat,
         }
@@ -142,32 +166,31 @@ impl RunningHeartbeat {
         self.heartbeat
     }
 
-    pub(crate) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// The heartbeat, if it is due.
     pub(crate) fn poll_heartbeat(&mut self, now: Instant) -> Option<HeartbeatEvent> {
-        if now < self.due {
-            return None;
-        }
+        let due = self.due.filter(|due| *due <= now)?;
         let Heartbeat {
             period,
             always,
             beat,
         } = &self.heartbeat;
-        let quiet_until = after(self.last_sent, *period);
+        let period = (*period)?;
+        let quiet_until = after(self.last_sent, period);
         if !always && quiet_until > now {
-            self.due = quiet_until;
+            self.due = Some(quiet_until);
             return None;
         }
         // Missed heartbeats are not sent later.
-        let next = after(self.due, *period);
-        self.due = if *always && next > now {
+        let next = after(due, period);
+        self.due = Some(if *always && next > now {
             next
         } else {
-            after(now, *period)
-        };
+            after(now, period)
+        });
         self.last_sent = now;
         Some(beat.clone())
     }
@@ -176,6 +199,7 @@ impl RunningHeartbeat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Event;
 
     /// The milliseconds at which a heartbeat of 10 ms is sent, while events are sent at `sent`.
     fn beats(always: bool, sent: &[u64]) -> Vec<u64> {
@@ -217,6 +241,24 @@ mod tests {
             beats.map(EncodedEvents::into_bytes),
             ["data: 0\n\n", "data: 1\n\n"]
         );
+    }
+
+    #[test]
+    fn the_usual_heartbeat_is_an_encoded_comment() {
+        let expected = Event::comment("heartbeat").encode();
+        assert_eq!(Heartbeat::default().beat.encode(), expected);
+    }
+
+    #[test]
+    fn a_heartbeat_that_is_off_never_sends() {
+        #[allow(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let off = Heartbeat::off().event(Event::new("beat")).always(true);
+        assert_eq!(off.period(), None);
+        let mut running = RunningHeartbeat::new(off, start);
+        assert_eq!(running.due(), None);
+        let later = start + Duration::from_secs(1 << 30);
+        assert!(running.poll_heartbeat(later).is_none());
     }
 
     #[test]

@@ -141,7 +141,7 @@ impl SessionState {
         if self.is_ended() {
             return None;
         }
-        let beat = self.heartbeat.as_ref().map(|running| running.due());
+        let beat = self.heartbeat.as_ref().and_then(|running| running.due());
         beat.into_iter().chain(self.ends_at).min()
     }
 
