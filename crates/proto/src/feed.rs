@@ -34,7 +34,7 @@ pub trait Feed: Send {
     ) -> Poll<Option<Result<EncodedEvents, FeedError>>>;
 
     /// The ID to resume after, for a client that received all events so far. `None` if the last event or
-    /// the last checkpoint has the same ID.
+    /// the last checkpoint has the same ID, or while the feed reads events that precede it.
     ///
     /// A session sends it alone, when it opens and with its heartbeats. So a client has an ID even before
     /// the first event, and a client that receives few events does not replay from an old one.
@@ -69,11 +69,13 @@ pub struct FeedError {
     reason = "a server answers each kind with its own status"
 )]
 pub enum FeedErrorKind {
-    /// The request is wrong, and must change: 400.
+    /// The request is wrong, and must change: 400. The client receives the text of the error's source
+    /// and of its sources, so that a person knows what to change.
     Invalid,
     /// The client may not read the feed: 403.
     Forbidden,
-    /// The feed is not available now, and the client can try again later: 503.
+    /// The feed is not available now, and the client can try again later: 503, or for an `EventSource` a
+    /// stream that is only a `retry:`.
     Unavailable,
 }
 

@@ -1,5 +1,6 @@
 //! `SessionBody`: a response body that runs the handler while it is read.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -37,6 +38,8 @@ enum BodyState {
     Encoded(Box<EncodedBody>),
     /// The handler has failed. The response is cut when the sent events have left.
     Breaking,
+    /// A body of this one frame.
+    Whole(Bytes),
     /// The answer to a HEAD request. Like the stream it stands for, it has no known length.
     HeadOnly,
     /// The stream has ended, or there was none.
@@ -68,6 +71,10 @@ impl SessionBody {
         Self::in_state(BodyState::HeadOnly)
     }
 
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::in_state(BodyState::Whole(bytes))
+    }
+
     pub(crate) fn empty() -> Self {
         Self::default()
     }
@@ -94,6 +101,11 @@ impl Body for SessionBody {
             #[cfg(feature = "compression")]
             BodyState::Encoded(encoded) => ready!(encoded.poll_frame(cx)),
             BodyState::Breaking => SessionFrame::Break,
+            BodyState::Whole(bytes) => {
+                let bytes = mem::take(bytes);
+                this.state = BodyState::Over;
+                return Poll::Ready(Some(Ok(http_body::Frame::data(bytes))));
+            }
             BodyState::HeadOnly | BodyState::Over => return Poll::Ready(None),
         };
         Poll::Ready(match frame {
@@ -120,9 +132,12 @@ impl Body for SessionBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.state {
+        match &self.state {
             BodyState::Over => SizeHint::with_exact(0),
-            _ => SizeHint::default(),
+            BodyState::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            #[cfg(feature = "compression")]
+            BodyState::Encoded(_) => SizeHint::default(),
+            BodyState::Open(_) | BodyState::Breaking | BodyState::HeadOnly => SizeHint::default(),
         }
     }
 }

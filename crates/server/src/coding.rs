@@ -34,13 +34,15 @@ impl Coding {
         best
     }
 
-    /// Sets `Content-Encoding`, and the `Vary` that makes the response depend on the request.
-    pub(crate) fn describe(coding: Option<Self>, response: &mut HeaderMap) {
+    /// Sets `Content-Encoding`.
+    pub(crate) fn describe(self, response: &mut HeaderMap) {
+        let name = HeaderValue::from_static(self.name());
+        response.insert(CONTENT_ENCODING, name);
+    }
+
+    /// Sets the `Vary` that makes the response depend on the request.
+    pub(crate) fn vary(response: &mut HeaderMap) {
         response.append(VARY, HeaderValue::from_static("accept-encoding"));
-        if let Some(coding) = coding {
-            let name = HeaderValue::from_static(coding.name());
-            response.insert(CONTENT_ENCODING, name);
-        }
     }
 
     fn name(self) -> &'static str {

@@ -132,7 +132,8 @@ impl Drain {
         self.0.changed.notify_waiters();
     }
 
-    /// Whether the drain has started. Requests are answered 503 then.
+    /// Whether the drain has started. Requests for sessions are then asked to
+    /// [come back later](crate#come-back-later).
     #[must_use]
     pub fn is_started(&self) -> bool {
         self.cut_off().is_some()

@@ -138,7 +138,8 @@
 //! # Forwarding a hub
 //!
 //! A [`Feed`], such as a subscription of a hub, knows itself where a client resumes, and its events are
-//! already encoded. [`SseRequest::forward`] opens the feed first, and answers 204 if it is over.
+//! already encoded. [`SseRequest::forward`] opens the feed first, and answers 204 if it is over. If the feed
+//! is not available, it asks the client to [come back later](#come-back-later).
 //! [`Session::forward`] is for a handler that also sends events of its own.
 //!
 //! # Typed events
@@ -149,8 +150,8 @@
 //! # Heartbeats and proxies
 //!
 //! Proxies cut connections that are quiet for 30 or 60 s, and a server notices that a client has
-//! disconnected only when it writes. A heartbeat helps with both. By default none is sent. Start one for
-//! a route, or in the handler:
+//! disconnected only when it writes. A heartbeat helps with both. [`SseRequest::forward`] sends one by
+//! default, after 15 s of quiet; a handler sends none. Set one for a route, or start it in the handler:
 //!
 //! ```
 //! use std::time::Duration;
@@ -158,6 +159,9 @@
 //!
 //! // A comment after 15 s of quiet.
 //! let options = SessionOptions::new().heartbeat(Heartbeat::default());
+//!
+//! // No heartbeat, also for a forwarded feed.
+//! let quiet = SessionOptions::new().heartbeat(Heartbeat::off());
 //!
 //! // An event each second, whatever else is sent.
 //! # fn start(session: &Session) {
@@ -233,6 +237,17 @@
 //! `tidings_axum::serve` does all of this on a signal. [`SessionOptions::max_lifetime`] ends sessions one
 //! by one, for example to balance load. [`Limits`] bounds the number of sessions.
 //!
+//! # Come back later
+//!
+//! The `EventSource` of a browser gives up for ever on any status except 200. So a GET whose `Accept`
+//! names `text/event-stream` is asked to come back later by a stream: a 200, a `retry:` with a random
+//! time of its own, and a clean end, without any event, ID or comment. All other requests, such as the
+//! POST of a client of a language model, get a 503 with `Retry-After`, which names the same time. So no
+//! client takes the end of that stream for the end of an answer.
+//!
+//! The answer is given while the server [drains](#shutdown), and by [`SseRequest::forward`] when a feed is
+//! not available. A route may give it over a limit too, by [`Limits::come_back_later`].
+//!
 //! # Metrics and traces
 //!
 //! Metrics go through the [`metrics`](https://docs.rs/metrics) facade, and cost almost nothing without a
@@ -242,8 +257,8 @@
 //! | --- | --- | --- | --- |
 //! | `tidings_server_sessions` | gauge | | open sessions |
 //! | `tidings_server_sessions_opened_total` | counter | | sessions opened |
-//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by the first reason: `returned` or `failed` (also a panic) for the handler, `closed` by a handle, `gone` if the client disconnected or was cut, `lifetime`, `drained`, and `replaced` by a newer session of its key |
-//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened no session: `limit` for the total, `limit_of_key`, `drain`, or `feed` if the feed did not open |
+//! | `tidings_server_sessions_closed_total` | counter | `reason` | sessions ended, by the first reason: `returned` or `failed` (also a panic) for the handler, `closed` by a handle, `gone` if the client disconnected or was cut, `lifetime`, `drained`, `replaced` by a newer session of its key, and `unopened` if the feed had no stream after the head had left |
+//! | `tidings_server_sessions_refused_total` | counter | `reason` | requests that opened no session: `limit` for the total, `limit_of_key`, `drain`, `feed` if the feed did not open, or `head` if the head of the request was over 32 KiB |
 //! | `tidings_server_events_total` | counter | | queued events that have data, counted with the next frame that leaves |
 //! | `tidings_server_bytes_total` | counter | | bytes handed to connections, before compression |
 //! | `tidings_server_frames_total` | counter | | frames handed to connections, before compression |
@@ -273,6 +288,7 @@ mod encoded_body;
 mod encoder;
 mod error;
 mod forward;
+mod forwarding;
 mod io_deadline;
 mod limits;
 mod meters;
@@ -283,6 +299,7 @@ mod outcome;
 mod outgoing;
 mod read_ahead;
 mod reason;
+mod refusal;
 mod request;
 mod response;
 mod sender;

@@ -33,8 +33,9 @@ const RETRY_WHEN_REPLACED: Duration = Duration::from_secs(60 * 60);
 /// let options = SessionOptions::new().limits(&limits);
 /// ```
 ///
-/// The `EventSource` of a browser does not reconnect after a 429, nor after any other refusal. A
-/// `tidings` client reconnects if its policy retries refusals.
+/// The `EventSource` of a browser does not reconnect after a 429, nor after any other refusal, unless
+/// it is asked to [come back later](Self::come_back_later). A `tidings` client reconnects if its policy
+/// retries refusals.
 #[derive(Clone)]
 pub struct Limits {
     max_sessions: usize,
@@ -42,6 +43,7 @@ pub struct Limits {
     key: Option<Arc<Key>>,
     retry_after: Duration,
     replace_oldest: bool,
+    pub(crate) come_back_later: bool,
     open: Arc<Mutex<OpenCounts>>,
 }
 
@@ -81,6 +83,7 @@ impl Limits {
             key: None,
             retry_after: Duration::from_secs(5),
             replace_oldest: false,
+            come_back_later: false,
             open: Arc::default(),
         }
     }
@@ -133,6 +136,16 @@ impl Limits {
     #[must_use]
     pub fn replace_oldest(mut self, replace_oldest: bool) -> Self {
         self.replace_oldest = replace_oldest;
+        self
+    }
+
+    /// Sets whether an `EventSource` over a limit is asked to [come back later](crate#come-back-later),
+    /// in place of the 429, after which it would give up for ever. Default: `false`.
+    ///
+    /// It returns until it is admitted, so use it only for clients that you want to keep.
+    #[must_use]
+    pub fn come_back_later(mut self, come_back_later: bool) -> Self {
+        self.come_back_later = come_back_later;
         self
     }
 

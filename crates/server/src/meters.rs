@@ -66,3 +66,9 @@ pub(crate) fn refuse_feed(path: &str, error: &FeedError) {
     tracing::debug!(path, error, "the feed of a session did not open");
     counter!("tidings_server_sessions_refused_total", "reason" => "feed").increment(1);
 }
+
+/// The feed of a session had no stream, after the head had left. No error means that it is over.
+pub(crate) fn trace_unopened(error: Option<&FeedError>) {
+    let error = error.map(|error| -> &dyn Error { error });
+    tracing::debug!(error, "the feed of a session did not open");
+}

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
 use http::{Method, Response, StatusCode};
 use tidings_proto::{EncodedEvents, Event};
 use tokio::time::Instant;
@@ -18,8 +17,9 @@ use crate::connection_lifetime::shortened;
 use crate::cut::CutAfter;
 use crate::limits::{LimitReached, Permit};
 use crate::open_body::OpenBody;
-use crate::response::{event_stream, no_stream};
-use crate::session_info::SessionInfo;
+use crate::refusal::{NoSession, Refusal};
+use crate::response::event_stream;
+use crate::session_info::{MAX_HEAD_BYTES, SessionInfo, kept_bytes};
 use crate::shared::Shared;
 use crate::{
     ConnectionLifetime, Drain, HandlerError, Limits, Session, SessionBody, SessionOptions,
@@ -44,8 +44,14 @@ impl SseRequest {
     /// than 5 s.
     ///
     /// The handler is not called for a HEAD request, which is answered with the head alone. It is not
-    /// called either if the [options](Self::options) refuse the session: the answer is 429 over a
-    /// limit, and 503 while the server drains, both with `Retry-After`.
+    /// called either if the session is refused:
+    ///
+    /// * Over a limit of the [options](Self::options) the answer is 429 with `Retry-After`.
+    /// * While the server drains, it is to [come back later](crate#come-back-later).
+    /// * A head over 32 KiB is answered 431, because a session keeps a copy of it. A server may have a
+    ///   lower limit of its own.
+    ///
+    /// Each refusal has a short text for a person.
     #[must_use]
     pub fn open<H, F>(self, handler: H) -> Response<SessionBody>
     where
@@ -94,37 +100,48 @@ impl SseRequest {
     /// Counts a session towards its limits before it opens. An error is the answer to a request that
     /// opens none.
     pub(crate) fn admit(&self) -> Result<Option<Permit>, NoSession> {
+        self.check_head()?;
+        if let Some(drain) = self.started_drain() {
+            return Err(self.refuse_draining(drain));
+        }
         if self.parts.method == Method::HEAD {
             return Err(NoSession::HeadOnly);
-        }
-        if let Some(drain) = self.drain().filter(|drain| drain.is_started()) {
-            return Err(refuse_draining(drain));
         }
         let Some(limits) = &self.options.limits else {
             return Ok(None);
         };
         limits.admit(&self.parts).map(Some).map_err(|reached| {
-            meters::refuse(match reached {
-                LimitReached::Total => "limit",
-                LimitReached::PerKey => "limit_of_key",
-            });
+            let (reason, text) = match reached {
+                LimitReached::Total => ("limit", "too many streams are open"),
+                LimitReached::PerKey => {
+                    ("limit_of_key", "too many streams of this client are open")
+                }
+            };
+            meters::refuse(reason);
             let retry_after = limits.jittered_retry_after();
-            NoSession::Status(StatusCode::TOO_MANY_REQUESTS, Some(retry_after))
+            if limits.come_back_later {
+                return self.come_back_later(StatusCode::TOO_MANY_REQUESTS, retry_after, text);
+            }
+            NoSession::Refused(Refusal {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after: Some(retry_after),
+                text: text.into(),
+            })
         })
     }
 
-    /// Waits for the future. If the server starts to drain first, returns the refusal.
-    pub(crate) async fn unless_draining<T>(
-        &self,
-        future: impl Future<Output = T> + Unpin,
-    ) -> Result<T, NoSession> {
-        let Some(drain) = self.drain() else {
-            return Ok(future.await);
-        };
-        match select(pin!(drain.started()), future).await {
-            Either::Left(_) => Err(refuse_draining(drain)),
-            Either::Right((found, _)) => Ok(found),
+    /// Refuses a head that is too large to be kept.
+    pub(crate) fn check_head(&self) -> Result<(), NoSession> {
+        let id = self.last_event_id().map_or(0, |id| id.len());
+        if id <= MAX_HEAD_BYTES && kept_bytes(&self.parts) <= MAX_HEAD_BYTES {
+            return Ok(());
         }
+        meters::refuse("head");
+        Err(NoSession::Refused(Refusal {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            retry_after: None,
+            text: "the head of the request is larger than 32 KiB".into(),
+        }))
     }
 
     pub(crate) fn open_admitted<H, F>(
@@ -158,13 +175,6 @@ impl SseRequest {
         self.respond(SessionBody::open(body).with_cut_after(cut_after))
     }
 
-    pub(crate) fn answer_without_session(&self, answer: NoSession) -> Response<SessionBody> {
-        match answer {
-            NoSession::HeadOnly => self.respond(SessionBody::head_only()),
-            NoSession::Status(status, retry_after) => no_stream(status, retry_after),
-        }
-    }
-
     /// When the lifetime of the connection closes the session.
     fn connection_end(&self) -> Option<Instant> {
         let lifetime = self.parts.extensions.get::<ConnectionLifetime>();
@@ -172,40 +182,38 @@ impl SseRequest {
         ends_at.filter(|_| !self.options.may_finish)
     }
 
-    fn drain(&self) -> Option<&Drain> {
+    pub(crate) fn drain(&self) -> Option<&Drain> {
         let drain = self.options.drain.as_ref();
         drain.or_else(|| self.parts.extensions.get())
     }
 
+    pub(crate) fn started_drain(&self) -> Option<&Drain> {
+        self.drain().filter(|drain| drain.is_started())
+    }
+
     /// A 200 with this body, compressed if the options allow it and the client asks for it.
-    fn respond(&self, body: SessionBody) -> Response<SessionBody> {
+    pub(crate) fn respond(&self, body: SessionBody) -> Response<SessionBody> {
         #[cfg(feature = "compression")]
-        if self.options.compression {
-            let coding = Coding::negotiate(&self.parts.headers);
-            let body = match coding {
-                None => body,
-                Some(coding) => body.encoded(coding),
-            };
-            let mut response = event_stream(self.options.is_incremental, body);
-            Coding::describe(coding, response.headers_mut());
+        if self.options.compression
+            && let Some(coding) = Coding::negotiate(&self.parts.headers)
+        {
+            let mut response = self.respond_uncompressed(body.encoded(coding));
+            coding.describe(response.headers_mut());
             return response;
         }
-        event_stream(self.options.is_incremental, body)
+        self.respond_uncompressed(body)
     }
-}
 
-/// The answer to a request whose session does not open.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum NoSession {
-    /// The head of a stream, for a HEAD request.
-    HeadOnly,
-    /// This status, with this `Retry-After`.
-    Status(StatusCode, Option<Duration>),
-}
-
-fn refuse_draining(drain: &Drain) -> NoSession {
-    meters::refuse("drain");
-    NoSession::Status(StatusCode::SERVICE_UNAVAILABLE, Some(drain.random_retry()))
+    /// A 200 with this body.
+    pub(crate) fn respond_uncompressed(&self, body: SessionBody) -> Response<SessionBody> {
+        #[cfg_attr(not(feature = "compression"), expect(unused_mut))]
+        let mut response = event_stream(self.options.is_incremental, body);
+        #[cfg(feature = "compression")]
+        if self.options.compression {
+            Coding::vary(response.headers_mut());
+        }
+        response
+    }
 }
 
 /// Applies the options before the handler runs. Returns when the session's lifetime ends.
@@ -224,7 +232,8 @@ fn apply(
             unreachable!("a new session is open, and its queue is empty");
         }
     }
-    if let Some(heartbeat) = &options.heartbeat {
+    let heartbeat = options.heartbeat.as_ref();
+    if let Some(heartbeat) = heartbeat.filter(|heartbeat| heartbeat.period().is_some()) {
         shared.start_heartbeat(heartbeat.clone(), now.into_std());
     }
     // A lifetime that ends after the last instant of the clock never ends.

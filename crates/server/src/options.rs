@@ -54,8 +54,11 @@ impl SessionOptions {
         }
     }
 
-    /// Sets the heartbeat that each session starts with. A handler may replace it with
-    /// [`Session::heartbeat`](crate::Session::heartbeat). Default: none.
+    /// Sets the heartbeat that each session starts with. [`Heartbeat::off`] switches it off. A handler may
+    /// replace it with [`Session::heartbeat`](crate::Session::heartbeat).
+    ///
+    /// Default: a comment after 15 s of quiet for [`SseRequest::forward`](crate::SseRequest::forward),
+    /// and none for handlers, as in Ktor.
     #[doc(alias = "keep_alive")]
     #[must_use]
     pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {

@@ -17,6 +17,8 @@ pub(crate) enum Reason {
     Drained,
     /// A newer session of its key took its place.
     Replaced,
+    /// Its feed had no stream, and opened after the head had left.
+    Unopened,
 }
 
 impl Reason {
@@ -30,6 +32,7 @@ impl Reason {
             Self::Lifetime => "lifetime",
             Self::Drained => "drained",
             Self::Replaced => "replaced",
+            Self::Unopened => "unopened",
         }
     }
 }

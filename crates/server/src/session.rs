@@ -83,6 +83,7 @@ impl Session {
     }
 
     /// Starts a heartbeat. It runs until the session ends, or until another heartbeat replaces it.
+    /// [`Heartbeat::off`] stops it.
     ///
     /// While the session's queue is full, heartbeats are skipped.
     #[doc(alias = "keep_alive")]

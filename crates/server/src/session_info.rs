@@ -9,6 +9,9 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tidings_proto::EventId;
 use tokio::time::Instant;
 
+/// The largest head of a request that a session keeps: 32 KiB.
+pub(crate) const MAX_HEAD_BYTES: usize = 32 * 1024;
+
 /// Marks a sensitive header, before its name. No header name contains a space.
 const SENSITIVE: u8 = b' ';
 
@@ -50,8 +53,24 @@ impl SessionInfo {
     }
 }
 
+/// The bytes of a request that a session would keep. Those of an HTTP/1 head are more, as each of its
+/// lines ends with two bytes.
+pub(crate) fn kept_bytes(request: &Parts) -> usize {
+    let uri = &request.uri;
+    let authority = uri
+        .authority()
+        .map_or(0, |authority| authority.as_str().len());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let scheme = uri.scheme_str().map_or(0, str::len);
+    let lines = request.headers.iter().map(|(name, value)| {
+        let marks = 2 + usize::from(value.is_sensitive());
+        marks + name.as_str().len() + value.len()
+    });
+    request.method.as_str().len() + 3 + scheme + authority + path + lines.sum::<usize>()
+}
+
 fn write(request: &Parts) -> Vec<u8> {
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(kept_bytes(request));
     text.put_slice(request.method.as_str().as_bytes());
     let authority = request.uri.authority().map(Authority::as_str);
     let path = request.uri.path_and_query().map(PathAndQuery::as_str);
@@ -121,6 +140,7 @@ mod tests {
     /// The kept request equals the original.
     fn check(request: Request<()>) {
         let (request, ()) = request.into_parts();
+        assert_eq!(write(&request).len(), kept_bytes(&request));
         let info = SessionInfo::new(&request, None, None);
         let kept = info.request();
         assert_eq!(kept.method, request.method);

@@ -100,7 +100,10 @@ async fn requests_after_the_start_are_refused_with_retry_after() {
         let response = request(&drain).open(async |_| panic!("no session may open"));
         assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], seconds);
-        assert_eq!(read(response.into_body()).await, "");
+        assert_eq!(
+            read(response.into_body()).await,
+            "the server is shutting down"
+        );
     }
 }
 

@@ -224,24 +224,6 @@ async fn a_feed_that_is_over_is_a_204_and_no_session() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_feed_chooses_the_status() {
-    for (kind, status) in [
-        (FeedErrorKind::Invalid, 400),
-        (FeedErrorKind::Forbidden, 403),
-        (FeedErrorKind::Unavailable, 503),
-    ] {
-        let script = Script::opening_with(Err(kind));
-        let response = forwarded(request("/"), &script).await;
-        assert_eq!(response.status(), status);
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        let may_retry = response.headers().contains_key("retry-after");
-        assert_eq!(may_retry, status == 503, "{status}");
-        assert!(response.body().is_end_stream());
-        assert!(script.is_dropped());
-    }
-}
-
-#[tokio::test]
 async fn each_unavailable_feed_has_a_retry_after_of_its_own() {
     async fn check(options: SessionOptions, from: u64, to: u64) {
         let mut times = std::collections::BTreeSet::new();
@@ -278,6 +260,7 @@ async fn a_request_is_refused_before_its_feed_is_used() {
     let first = forwarded(request("/").options(options.clone()), &Script::open()).await;
     assert_eq!((first.status().as_u16(), limits.sessions()), (200, 1));
     let script = Script::open();
+    // A server that drains asks a feed whether it is over, but not beyond its limits.
     for status in [429, 503] {
         let response = forwarded(request("/").options(options.clone()), &script).await;
         assert_eq!(response.status(), status);
@@ -299,32 +282,6 @@ async fn an_opening_feed_counts_as_a_session() {
     drop(opening);
     assert_eq!(limits.sessions(), 0, "its client has disconnected");
     assert!(script.is_dropped());
-}
-
-#[tokio::test]
-async fn a_drain_that_starts_while_the_feed_opens_is_a_503() {
-    for in_extensions in [false, true] {
-        let drain = Drain::new();
-        let (mut parts, ()) = Request::new(()).into_parts();
-        let mut options = SessionOptions::new();
-        if in_extensions {
-            parts.extensions.insert(drain.clone());
-        } else {
-            options = options.drain(&drain);
-        }
-        let script = Script::default();
-        let opening = SseRequest::new(parts)
-            .options(options)
-            .forward(script.clone());
-        let opening = tokio::spawn(opening);
-        tokio::task::yield_now().await;
-        assert_eq!(script.state().open_polls, 1);
-        drain.start();
-        let response = timeout(10 * SECOND, opening).await.unwrap().unwrap();
-        assert_eq!(response.status(), 503);
-        assert!(response.headers().contains_key("retry-after"));
-        assert!(script.is_dropped());
-    }
 }
 
 #[tokio::test]
@@ -393,8 +350,9 @@ async fn an_error_of_a_feed_cuts_the_response_after_its_events() {
 #[tokio::test(start_paused = true)]
 async fn a_new_checkpoint_is_sent_with_the_heartbeat() {
     let script = Script::open();
+    script.change(|state| state.checkpoint = Some(6.into()));
     let mut connection = forward_with_heartbeat(&script).await;
-    assert_eq!(connection.run(), []);
+    assert_eq!(connection.run(), [Polled::frame("id: 6\n\n")]);
     script.change(|state| state.checkpoint = Some(7.into()));
     assert_eq!(connection.run(), [], "a checkpoint alone sends nothing");
     advance(SECOND).await;
@@ -415,7 +373,113 @@ async fn a_new_checkpoint_is_sent_with_the_heartbeat() {
     );
     script.sends(Event::new("a").id(8));
     assert_eq!(connection.run(), [Polled::frame("id: 8\ndata: a\n\n")]);
+    script.change(|state| state.checkpoint = Some(9.into()));
+    assert_eq!(connection.run(), [], "the event had an ID");
     assert_eq!(script.state().checkpoint_calls, 3);
+}
+
+/// A feed whose replay waits for its log is pending, and has no checkpoint yet.
+#[tokio::test(start_paused = true)]
+async fn the_opening_checkpoint_waits_for_a_replay_that_is_pending() {
+    let script = Script::open();
+    let mut connection = forward(&script).await;
+    for _ in 0..3 {
+        assert_eq!(connection.run(), []);
+        script.change(|_| {});
+    }
+    script.change(|state| state.checkpoint = Some(7.into()));
+    assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
+    script.change(|state| state.checkpoint = Some(8.into()));
+    assert_eq!(connection.run(), [], "there is one opening");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_checkpoint_of_a_heartbeat_waits_for_a_replay_that_is_pending() {
+    let script = Script::open();
+    script.change(|state| state.checkpoint = Some(6.into()));
+    let mut connection = forward_with_heartbeat(&script).await;
+    assert_eq!(connection.run(), [Polled::frame("id: 6\n\n")]);
+    advance(SECOND).await;
+    assert_eq!(connection.run(), [Polled::frame(": heartbeat\n\n")]);
+    script.change(|state| state.checkpoint = Some(7.into()));
+    assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
+    script.change(|state| state.checkpoint = Some(8.into()));
+    assert_eq!(connection.run(), [], "one checkpoint a heartbeat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_with_an_id_replaces_a_checkpoint_that_is_due_and_one_without_does_not() {
+    let script = Script::open();
+    let mut connection = forward(&script).await;
+    assert_eq!(connection.run(), []);
+    script.sends(Event::new("a"));
+    assert_eq!(connection.run(), [Polled::frame("data: a\n\n")]);
+    script.change(|state| state.checkpoint = Some(7.into()));
+    assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
+
+    let script = Script::open();
+    let mut connection = forward(&script).await;
+    assert_eq!(connection.run(), []);
+    script.sends(Event::new("a").id(8));
+    assert_eq!(connection.run(), [Polled::frame("id: 8\ndata: a\n\n")]);
+    let calls = script.state().checkpoint_calls;
+    for id in 9..20 {
+        script.change(|state| state.checkpoint = Some(id.into()));
+        assert_eq!(connection.run(), []);
+    }
+    assert_eq!(script.state().checkpoint_calls, calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forwarded_feed_has_a_heartbeat_unless_it_is_switched_off() {
+    async fn check(options: SessionOptions, expected: &[Polled]) {
+        let script = Script::open();
+        let response = request("/").options(options).forward(script.clone()).await;
+        let mut connection = connect(response);
+        assert_eq!(connection.run(), []);
+        advance(15 * SECOND - Duration::from_millis(1)).await;
+        assert_eq!(connection.run(), []);
+        script.change(|state| state.checkpoint = None);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(connection.run(), expected);
+    }
+    let beat = [Polled::frame(": heartbeat\n\n")];
+    check(SessionOptions::new(), &beat).await;
+    check(SessionOptions::new().heartbeat(Heartbeat::off()), &[]).await;
+    let own = Heartbeat::default().event(Event::new("beat"));
+    let expected = [Polled::frame("data: beat\n\n")];
+    check(SessionOptions::new().heartbeat(own), &expected).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_has_no_heartbeat_unless_it_is_set() {
+    async fn check(options: SessionOptions, beats: bool) {
+        let script = Script::open();
+        let feed = script.clone();
+        let response = request("/")
+            .options(options)
+            .open(async move |session: Session| session.forward(feed).await);
+        let mut connection = connect(response);
+        connection.run();
+        advance(15 * SECOND).await;
+        assert_eq!(connection.run().len(), usize::from(beats));
+    }
+    check(SessionOptions::new(), false).await;
+    check(SessionOptions::new().heartbeat(Heartbeat::off()), false).await;
+    check(SessionOptions::new().heartbeat(Heartbeat::default()), true).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_switch_the_heartbeat_of_its_route_off() {
+    let options = SessionOptions::new().heartbeat(Heartbeat::every(SECOND));
+    let response = request("/").options(options).open(async |session| {
+        session.heartbeat(Heartbeat::off());
+        pending().await
+    });
+    let mut connection = connect(response);
+    assert_eq!(connection.run(), []);
+    advance(60 * SECOND).await;
+    assert_eq!(connection.run(), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -435,7 +499,9 @@ async fn an_empty_heartbeat_still_sends_a_checkpoint() {
 async fn without_a_heartbeat_only_the_first_checkpoint_is_sent() {
     let script = Script::open();
     script.change(|state| state.checkpoint = Some(7.into()));
-    let mut connection = forward(&script).await;
+    let options = SessionOptions::new().heartbeat(Heartbeat::off());
+    let response = request("/").options(options).forward(script.clone()).await;
+    let mut connection = connect(response);
     assert_eq!(connection.run(), [Polled::frame("id: 7\n\n")]);
     script.change(|state| state.checkpoint = Some(8.into()));
     for _ in 0..3 {
