@@ -111,10 +111,24 @@ impl Confirmations {
         lost
     }
 
+    /// How many publishers have waited so far.
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited
+    }
+
+    /// Gives up, as [`give_up`](Self::give_up) does, on the first `waited` publishers that have waited.
+    #[must_use]
+    pub(crate) fn give_up_until(&mut self, waited: u64) -> impl Sized + use<> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (expired, kept): (BTreeMap<_, _>, _) = waiting.partition(|(key, _)| key.1 <= waited);
+        self.waiting = kept;
+        expired
+    }
+
     /// Gives up on all awaited entries. Drop the result without the lock: the drop closes the channels of
     /// the publishers that wait.
     #[must_use]
-    pub(crate) fn give_up(&mut self) -> impl Sized + use<> {
+    fn give_up(&mut self) -> impl Sized + use<> {
         std::mem::take(&mut self.waiting)
     }
 

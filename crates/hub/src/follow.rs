@@ -5,43 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tidings_proto::{EntryCheck, Position};
+use futures_util::future::{Fuse, FutureExt};
 use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::ends::Ends;
+pub(crate) use crate::continuity::{
+    Continuity, begin_life, check_at, check_before_first_entry, check_before_snapshot, continuity,
+};
 use crate::fan_out::FanOut;
 use crate::life::Life;
 use crate::shared::Shared;
-use crate::{Bounds, Entry, Log, LogError, LogErrorKind, Tail, meters};
+use crate::timed_log::CaughtTail;
+use crate::watch::watch;
+use crate::{Bounds, Entry, LogError, meters};
 
 /// The time between two checks that the log still continues the life.
-const RECHECK: Duration = Duration::from_secs(15);
+const RECHECK: Duration = Duration::from_secs(5);
 /// The delays between attempts to attach to the log: they double from the first to the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
-/// How long publishers and subscribers wait for a log that does not respond.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// The time limit of a check. The tail is not read meanwhile.
-const CHECK_PATIENCE: Duration = Duration::from_secs(1);
-/// The number of attempts to look into a log that changes meanwhile.
-const ATTEMPTS: u32 = 5;
 /// A batch of this many entries is followed by a yield to other tasks. Shorter batches consume tokio's
 /// budget.
 const LONG_BATCH: usize = 64;
-
-/// The check in the position before the first entry, whose `seq` is 0.
-pub(crate) fn check_before_first_entry() -> EntryCheck {
-    EntryCheck::from_hash(0)
-}
-
-/// The check in the ID of a gap that a snapshot follows. Its `seq` is 0. A client that reconnects with
-/// this ID has received the gap but not the whole snapshot.
-pub(crate) fn check_before_snapshot() -> EntryCheck {
-    EntryCheck::from_hash(1)
-}
 
 /// The hub's task. It ends when the last handle of the hub is dropped.
 pub(crate) fn follow(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
@@ -55,6 +42,7 @@ pub(crate) fn follow(shared: Arc<Shared>) -> impl Future<Output = ()> + Send {
         tokio::select! {
             () = shared.stop.notified() => {}
             never = follower.run() => match never {},
+            never = watch(&shared) => match never {},
         }
         drop(stopped);
     }
@@ -65,6 +53,11 @@ struct Stopped(Arc<Shared>);
 
 impl Drop for Stopped {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                "the task of a hub has panicked; the next use of the hub starts another"
+            );
+        }
         self.0.handle_stopped();
     }
 }
@@ -79,7 +72,6 @@ struct Follower {
 impl Follower {
     async fn run(mut self) -> std::convert::Infallible {
         let mut delay = FIRST_DELAY;
-        let mut received_at = Instant::now();
         loop {
             let attached_at = Instant::now();
             let mut has_received = false;
@@ -91,15 +83,10 @@ impl Follower {
                     // A tail that ends at once counts as a failed attempt.
                     has_received = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
                 }
-                Err(error) => tracing::warn!(%error, "cannot follow the log"),
+                Err(error) => tracing::warn!(error = describe(&error), "cannot follow the log"),
             }
             if has_received {
-                (delay, received_at) = (FIRST_DELAY, Instant::now());
-            } else if received_at.elapsed() > PATIENCE
-                && let Some(life) = self.shared.current_life()
-            {
-                let waiting = life.confirmations().give_up();
-                drop(waiting);
+                delay = FIRST_DELAY;
             }
             sleep(delay).await;
             delay = LONGEST_DELAY.min(2 * delay);
@@ -107,8 +94,8 @@ impl Follower {
     }
 
     /// Continues the current life if the log still continues it, otherwise begins a new one.
-    async fn attach(&mut self) -> Result<(Arc<Life>, Tail), LogError> {
-        let log = &*self.shared.log;
+    async fn attach(&mut self) -> Result<(Arc<Life>, CaughtTail), LogError> {
+        let log = &self.shared.log;
         if let Some(life) = self.shared.current_life() {
             // Opened before the check: the tail reports changes after it.
             let tail = log.tail(life.high());
@@ -150,25 +137,54 @@ impl Follower {
 
     /// Fans out the batches of the tail until it ends, or the log no longer continues the life. Returns
     /// the reason.
-    async fn follow_tail(&mut self, life: &Life, mut tail: Tail) -> String {
+    async fn follow_tail(&mut self, life: &Life, mut tail: CaughtTail) -> String {
+        let shared = Arc::clone(&self.shared);
         let mut recheck = interval(RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         recheck.reset();
+        // Beside the tail: a log that does not respond to a check may still deliver entries.
+        let mut check = Box::pin(Fuse::terminated());
+        let mut is_checking = false;
+        let mut stalled = None;
         loop {
-            let checked = tokio::select! {
+            let step = tokio::select! {
                 biased;
-                () = self.shared.recheck.notified() => self.check(life).await,
+                checked = &mut check => {
+                    is_checking = false;
+                    self.handle_check(life, checked, &mut stalled)
+                }
+                () = shared.recheck.notified(), if !is_checking => {
+                    is_checking = true;
+                    check.set(look(&shared, life).fuse());
+                    ControlFlow::Continue(())
+                }
                 batch = tail.next() => match batch {
-                    Some(Ok(entries)) => self.handle_batch(life, &entries).await,
-                    Some(Err(error)) => ControlFlow::Break(error.to_string()),
+                    Some(Ok(entries)) => {
+                        stalled = None;
+                        self.handle_batch(life, &entries).await
+                    }
+                    Some(Err(error)) => ControlFlow::Break(describe(&error)),
                     None => ControlFlow::Break("the log closed it".into()),
                 },
-                _ = recheck.tick() => self.check(life).await,
+                _ = recheck.tick(), if !is_checking => {
+                    is_checking = true;
+                    check.set(look(&shared, life).fuse());
+                    ControlFlow::Continue(())
+                }
             };
-            if let ControlFlow::Break(reason) = checked {
+            if let ControlFlow::Break(reason) = step {
                 return reason;
             }
+            if stalled.is_some() {
+                let soon = Instant::now() + self.stall_limit() / 2;
+                recheck.reset_at(soon.min(Instant::now() + RECHECK));
+            }
         }
+    }
+
+    /// How long the tail may not deliver an entry that the log holds.
+    fn stall_limit(&self) -> Duration {
+        self.shared.settings.log_timeout / 2
     }
 
     /// Fans out a batch, unless its entries do not follow on the previous ones.
@@ -182,7 +198,10 @@ impl Follower {
                 ));
             }
         }
-        self.forget_ends(life, entries).await;
+        if let Err(error) = self.forget_ends(life, entries).await {
+            // Unknown whether a new channel has the name: the next tail returns the entries again.
+            return ControlFlow::Break(describe(&error));
+        }
         let Some(fan_out) = &mut self.fan_out else {
             unreachable!("`attach` makes the fan-out before the tail is followed");
         };
@@ -198,113 +217,81 @@ impl Follower {
 
     /// Forgets the ends that the log has trimmed, before an event is hidden because its channel has
     /// ended.
-    async fn forget_ends(&self, life: &Life, entries: &[Entry]) {
-        let is_late = |entry: &Entry| life.ends().end_of(&entry.channel).is_some();
-        if entries.iter().any(is_late) {
-            self.shared.forget_ends(life).await;
+    async fn forget_ends(&self, life: &Life, entries: &[Entry]) -> Result<(), LogError> {
+        let is_unclear = |entry: &Entry| {
+            let end = life.ends().end_of(&entry.channel);
+            end.is_some()
+        };
+        if entries.iter().any(is_unclear) {
+            self.shared.forget_ends(life).await?;
         }
+        Ok(())
     }
 
-    /// Checks whether the log still continues this life.
-    async fn check(&self, life: &Life) -> ControlFlow<String> {
-        let awaited = life.confirmations().awaited();
-        let looked = timeout(CHECK_PATIENCE, continuity(&*self.shared.log, life)).await;
-        match looked.unwrap_or_else(|_| Err(LogError::lost("the log did not respond"))) {
-            Ok((Continuity::Broken, _)) => {
-                ControlFlow::Break("the log does not continue the current life".into())
+    /// Handles the result of a check. `stalled`: since when the tail has not delivered an entry that the
+    /// log holds.
+    fn handle_check(
+        &self,
+        life: &Life,
+        looked: Result<Looked, LogError>,
+        stalled: &mut Option<Instant>,
+    ) -> ControlFlow<String> {
+        match looked {
+            Ok(Looked {
+                continuity: Continuity::Broken,
+                ..
+            }) => {
+                return ControlFlow::Break("the log does not continue the current life".into());
             }
             // The tail may still deliver the trimmed entries. If not, it fails.
-            Ok((Continuity::Whole | Continuity::Missed, bounds)) => {
+            Ok(Looked {
+                continuity: Continuity::Whole | Continuity::Missed,
+                bounds,
+                awaited,
+            }) => {
                 let lost = life.confirmations().handle_lost(bounds.last, awaited);
                 drop(lost);
                 life.forget_ends_before(bounds.first);
-                ControlFlow::Continue(())
+                let high = life.high();
+                if bounds.last <= high {
+                    *stalled = None;
+                } else if stalled.get_or_insert_with(Instant::now).elapsed() >= self.stall_limit() {
+                    return ControlFlow::Break(format!(
+                        "it did not deliver entry {}, which the log holds",
+                        high + 1
+                    ));
+                }
             }
-            // If the log is lost, its tail fails.
-            Err(error) => {
-                tracing::warn!(%error, "cannot check the log");
-                ControlFlow::Continue(())
-            }
+            // If the log is lost, its tail fails, or the next check finds that it stalls.
+            Err(error) => tracing::warn!(error = describe(&error), "cannot check the log"),
         }
+        ControlFlow::Continue(())
     }
 }
 
-/// A new life, which delivers what follows the newest entry of the log.
-pub(crate) async fn begin_life(log: &dyn Log) -> Result<Life, LogError> {
-    for _ in 0..ATTEMPTS {
-        let bounds = log.bounds().await?;
-        // The newest entry may be trimmed between the two calls.
-        if let Some(check) = check_at(log, &bounds, bounds.last).await? {
-            // Later ends come through the tail.
-            let ends = log.ends().await?.into_iter();
-            let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last));
-            let base = Position {
-                epoch: bounds.epoch,
-                seq: bounds.last,
-                check,
-            };
-            return Ok(Life::new(&base, ends));
-        }
-    }
-    Err(LogError::lost("the newest entry of the log cannot be read"))
+/// The result of a check of the log.
+struct Looked {
+    continuity: Continuity,
+    bounds: Bounds,
+    /// The newest entry that a publisher awaited before.
+    awaited: u64,
 }
 
-/// Whether a log continues a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Continuity {
-    /// The log holds the newest entry of the life, or at least its check, and all entries that follow.
-    Whole,
-    /// The log has trimmed entries that follow the newest one of the life.
-    Missed,
-    /// The log was rewound, or has another epoch: it holds other entries than the life.
-    Broken,
+/// Checks whether the log still continues this life.
+async fn look(shared: &Shared, life: &Life) -> Result<Looked, LogError> {
+    let awaited = life.confirmations().awaited();
+    let (continuity, bounds) = continuity(&shared.log, life).await?;
+    Ok(Looked {
+        continuity,
+        bounds,
+        awaited,
+    })
 }
 
-/// Whether the log continues this life, and its bounds.
-pub(crate) async fn continuity(
-    log: &dyn Log,
-    life: &Life,
-) -> Result<(Continuity, Bounds), LogError> {
-    // Read before the bounds, which then include the newest entry of the life.
-    let newest = life.newest();
-    for _ in 0..ATTEMPTS {
-        let bounds = log.bounds().await?;
-        if bounds.epoch != life.epoch || bounds.last < newest.seq() {
-            return Ok((Continuity::Broken, bounds));
-        }
-        if bounds.first > newest.seq().saturating_add(1) {
-            return Ok((Continuity::Missed, bounds));
-        }
-        // The entry may be trimmed between the two calls.
-        if let Some(check) = check_at(log, &bounds, newest.seq()).await? {
-            let continuity = if check == newest.position.check {
-                Continuity::Whole
-            } else {
-                Continuity::Broken
-            };
-            return Ok((continuity, bounds));
-        }
-    }
-    Err(LogError::lost("the bounds of the log change too often"))
-}
-
-/// The check of the entry `seq`; `None` if the log has trimmed it.
-pub(crate) async fn check_at(
-    log: &dyn Log,
-    bounds: &Bounds,
-    seq: u64,
-) -> Result<Option<EntryCheck>, LogError> {
-    if seq == 0 {
-        return Ok((bounds.first == 1).then(check_before_first_entry));
-    }
-    if seq + 1 == bounds.first {
-        return Ok(bounds.floor);
-    }
-    match log.read(seq - 1, seq, &[], 1).await {
-        Ok(page) => Ok(page.entries.first().map(Entry::check)),
-        Err(error) => match error.kind() {
-            LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => Ok(None),
-            _ => Err(error),
-        },
+/// An error of the log with its cause.
+fn describe(error: &LogError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }

@@ -1,6 +1,7 @@
 //! `Hub` and `HubBuilder`: channels of events, and their settings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tidings_proto::{Event, Position};
@@ -10,6 +11,7 @@ use crate::presence::Presences;
 use crate::publish::{Publish, draft, publish};
 use crate::shared::{HubSettings, Shared};
 use crate::subscribe_error::SubscribeFailure;
+use crate::timed_log::{HubRuntime, TimedLog};
 use crate::{
     Channel, ChannelName, Draft, IntoPatterns, InvalidChannelName, Log, MemoryLog, Pattern,
     Presence, PublishError, Retention, Subscription, meters,
@@ -157,7 +159,9 @@ impl Hub {
     /// not receive them; end your producers first. It does not wait for subscribers; the drain of
     /// the server does.
     ///
-    /// It waits as long as the log takes. Wrap it in a timeout if you cannot wait that long.
+    /// A publication that you have polled is waited for, also if you neither await nor drop it. If the
+    /// log has not stored it yet, only polls of yours continue it: the drain waits for it, as for a log that
+    /// does not respond, for at most the [`log_timeout`](HubBuilder::log_timeout), and then logs a warning.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the hub accepts no more events, and open
@@ -196,6 +200,7 @@ impl Default for HubBuilder {
                 tape_bytes: 64 << 20,
                 max_event_bytes: 1 << 20,
                 max_channels: 64,
+                log_timeout: Duration::from_secs(10),
             },
             presences: Presences::default(),
         }
@@ -232,6 +237,22 @@ impl HubBuilder {
         self
     }
 
+    /// Sets how long publishers, subscribers and [drains](Hub::drain) wait for a log that does not respond.
+    /// Default: 10 s; at least 10 ms, at most 1 day.
+    ///
+    /// After that, a publication fails: with
+    /// [`PublishErrorKind::Unconfirmed`](crate::PublishErrorKind::Unconfirmed) if the event may have been
+    /// stored, otherwise with [`PublishErrorKind::Log`](crate::PublishErrorKind::Log). A subscription
+    /// fails with [`SubscribeErrorKind::Log`](crate::SubscribeErrorKind::Log).
+    ///
+    /// The hub repeats a question whose answer may be lost after 1 s, and again after twice that time. So a
+    /// short failure of the log delays events for about as long as it lasts, and at least 1 s.
+    pub fn log_timeout(mut self, timeout: Duration) -> Self {
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(24 * 3600));
+        self.settings.log_timeout = timeout.clamp(least, most);
+        self
+    }
+
     /// Sets a closure that is called whenever a subscription has opened or closed. Default: none.
     ///
     /// It runs where the subscription is polled or dropped, so it must be quick and must not block. Two calls
@@ -248,13 +269,19 @@ impl HubBuilder {
 
     /// A hub that keeps its events in this log. For several hubs over one log, pass an `Arc` of it to each.
     pub fn over(self, log: impl Log) -> Hub {
-        let log: Arc<dyn Log> = Arc::new(log);
+        let runtime = HubRuntime::default();
+        let log = TimedLog::new(
+            Arc::new(log),
+            self.settings.log_timeout,
+            Arc::clone(&runtime),
+        );
         // If the log answers at once, the hub knows its end now, so subscribers miss nothing from here on.
-        let life = begin_life(&*log).now_or_never().and_then(Result::ok);
+        let life = begin_life(&log).now_or_never().and_then(Result::ok);
         if life.is_some() {
             meters::life();
         }
-        let shared = Shared::new(log, self.settings, self.presences, life.map(Arc::new));
+        let life = life.map(Arc::new);
+        let shared = Shared::new(log, runtime, self.settings, self.presences, life);
         let hub = Hub(Arc::new(Handle(Arc::new(shared))));
         // Without a runtime, the first use of the hub starts its task.
         hub.shared().start().ok();

@@ -325,6 +325,11 @@
 //! A hub delivers events in the order of its log. Implement [`Log`] to keep events on disk or to
 //! share them between nodes.
 //!
+//! A log that does not respond stops nothing for ever. Each wait for it has a limit,
+//! [`log_timeout`](HubBuilder::log_timeout), and then an error. The hub asks again for an answer that may be
+//! lost, and replaces a tail that delivers nothing although the log holds new entries: within 6 s if one of
+//! its publishers waits, otherwise within 10 s. A log that panics is a log that fails.
+//!
 //! # Metrics
 //! Through the `metrics` facade:
 //!
@@ -347,6 +352,7 @@
 mod admission;
 mod channel;
 mod confirm;
+mod continuity;
 mod directory;
 mod ends;
 mod entry;
@@ -382,9 +388,11 @@ mod subscription;
 mod subscription_stream;
 mod tape;
 mod text;
+mod timed_log;
 mod topic;
 mod turns;
 mod unavailable;
+mod watch;
 
 pub use channel::Channel;
 pub use entry::{Draft, Entry, EntryKind};

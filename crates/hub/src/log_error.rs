@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The error of a [`Log`](crate::Log).
 #[derive(Debug, Clone)]
@@ -29,6 +30,9 @@ pub enum LogErrorKind {
     TooLarge,
     /// The log accepts no entry at the moment. The entry was not appended.
     Refused,
+    /// The log did not respond within the hub's [`log_timeout`](crate::HubBuilder::log_timeout). An entry
+    /// that it was asked to append may be stored or not.
+    Silent,
     /// The log cannot be reached, or is damaged.
     Lost,
 }
@@ -56,6 +60,11 @@ impl LogError {
     #[must_use]
     pub fn refused(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::with_source(LogErrorKind::Refused, source.into())
+    }
+
+    /// The log did not respond within this time.
+    pub(crate) fn silent(limit: Duration) -> Self {
+        Self::with_source(LogErrorKind::Silent, Box::new(NoAnswer(limit)))
     }
 
     /// The log cannot be reached or is damaged, for this reason.
@@ -91,6 +100,7 @@ impl fmt::Display for LogError {
             }
             LogErrorKind::TooLarge => f.write_str("the entry is larger than the log accepts"),
             LogErrorKind::Refused => f.write_str("the log accepts no entry at the moment"),
+            LogErrorKind::Silent => f.write_str("the log does not respond"),
             LogErrorKind::Lost => f.write_str("the log cannot be reached or is damaged"),
         }
     }
@@ -102,3 +112,15 @@ impl StdError for LogError {
         Some(source)
     }
 }
+
+/// How long the log was awaited.
+#[derive(Debug)]
+struct NoAnswer(Duration);
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there was no answer within {:?}", self.0)
+    }
+}
+
+impl StdError for NoAnswer {}

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidings_proto::{Event, Position};
+use tokio::time::Instant;
 
 use crate::publish::{Publish, append, draft};
 use crate::shared::Shared;
 use crate::{ChannelName, Draft, Hub, PublishError, PublishErrorKind};
 
-/// How often the last words are tried, and the delay after the first attempt; the delay grows with each.
+/// How often the last words and the end are tried, and the delay after the first attempt; the delay grows
+/// with each.
 const ATTEMPTS: u32 = 6;
 const DELAY: Duration = Duration::from_millis(200);
 
@@ -21,9 +23,11 @@ const DELAY: Duration = Duration::from_millis(200);
 /// channel, so every subscriber learns that the channel is incomplete.
 ///
 /// The last words are published in the hub's runtime, because a drop cannot wait; [`Hub::drain`]
-/// waits for them. It tries 6 times over about 3 s, and then logs an error. A process that is
-/// killed publishes no last words: in a log that outlives the process, the channel stays open until
-/// you end it.
+/// waits for them. The hub tries 6 times over about 3 s, or until the log has not responded for the
+/// [`log_timeout`](crate::HubBuilder::log_timeout), and then logs an error. It ends the channel in
+/// either case, with as many attempts of its own. If the runtime ends before that, the hub logs an error
+/// with the name of the channel. A process that is killed publishes no last words: in a log that
+/// outlives the process, the channel stays open until you end it.
 #[derive(Debug)]
 pub struct Producer {
     hub: Hub,
@@ -81,8 +85,8 @@ impl Drop for Producer {
             return;
         };
         let shared = self.hub.shared();
+        let unfinished = Unfinished(Some(self.channel.clone()));
         let Ok(runtime) = shared.runtime() else {
-            tracing::error!(channel = %self.channel, "last words are lost: there is no tokio runtime");
             return;
         };
         let admitted = shared.admission.admit_last_words();
@@ -90,34 +94,73 @@ impl Drop for Producer {
         let hub = self.hub.clone();
         runtime.spawn(async move {
             append_last_words(hub.shared(), words).await;
+            unfinished.finish();
             drop((admitted, hub));
         });
     }
 }
 
-/// Appends the last words and the end, under keys so that a repeated attempt stores nothing twice.
-async fn append_last_words(shared: &Arc<Shared>, words: Draft) {
-    let nonce = fastrand::u128(..);
-    let end = Draft::end(words.channel.clone());
-    for (what, draft) in [("words", words), ("end", end)] {
-        let draft = draft.key(format!("{what} {nonce:x}"));
-        if let Err(error) = append_with_retries(shared, draft).await {
-            tracing::error!(%error, "last words were not published");
-            return;
+/// Logs an error if last words are dropped, for example with their runtime, before they were tried.
+struct Unfinished(Option<ChannelName>);
+
+impl Unfinished {
+    fn finish(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(channel) = &self.0 {
+            tracing::error!(
+                %channel,
+                "the last words of a producer may be lost, and its channel open: there is no tokio \
+                 runtime, or it has ended"
+            );
         }
     }
 }
 
-async fn append_with_retries(shared: &Arc<Shared>, draft: Draft) -> Result<(), PublishError> {
+/// Appends the last words, and then the end, whether or not the words were appended.
+async fn append_last_words(shared: &Arc<Shared>, words: Draft) {
+    let channel = words.channel.clone();
+    // Under a key, so that a repeated attempt stores them once. A second end has no effect, so an end needs
+    // no key, and a log that accepts none cannot prevent it.
+    let words = words.key(format!("words {:x}", fastrand::u128(..)));
+    if let Err(error) = append_with_retries(shared, words).await {
+        tracing::error!(%channel, %error, cause = cause(&error), "last words were not published");
+    }
+    if let Err(error) = append_with_retries(shared, Draft::end(channel.clone())).await {
+        tracing::error!(%channel, %error, cause = cause(&error), "a channel was not ended");
+    }
+}
+
+async fn append_with_retries(shared: &Arc<Shared>, mut draft: Draft) -> Result<(), PublishError> {
+    let start = Instant::now();
+    let mut may_be_stored = false;
     let mut attempt = 1;
     loop {
-        match append(shared, draft.clone()).await {
+        let admitted = shared.admission.admit_last_words();
+        let error = match append(shared, draft.clone(), admitted).await {
             Ok(_) => return Ok(()),
             // The channel was ended by other means.
             Err(error) if error.kind() == PublishErrorKind::Ended => return Ok(()),
-            Err(error) if attempt == ATTEMPTS => return Err(error),
-            Err(_) => tokio::time::sleep(DELAY * attempt).await,
+            Err(error) => error,
+        };
+        if attempt == ATTEMPTS || start.elapsed() >= shared.settings.log_timeout {
+            return Err(error);
         }
+        may_be_stored |= !error.is_refusal();
+        if !may_be_stored {
+            // The log may refuse only the key. Nothing is stored yet, so nothing is stored twice.
+            draft.key = None;
+        }
+        tokio::time::sleep(DELAY * attempt).await;
         attempt += 1;
     }
+}
+
+/// The cause of an error, for the trace.
+fn cause(error: &PublishError) -> String {
+    std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
 }

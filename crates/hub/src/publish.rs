@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tidings_proto::{EntryCheck, Event, Gap, Position};
 
+use crate::admission::Admitted;
 use crate::confirm::{Confirmation, Outcome};
 use crate::follow::{Continuity, check_at, check_before_first_entry, continuity};
 use crate::grant::CLOSED;
@@ -30,6 +31,7 @@ pub struct Publish {
 enum Stage {
     New(Result<Draft, PublishError>),
     Running(Running),
+    Done,
 }
 
 impl Publish {
@@ -81,14 +83,20 @@ impl Future for Publish {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            match &mut self.stage {
+            match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::New(draft) => {
-                    let draft = draft.clone();
                     let shared = Arc::clone(self.hub.shared());
                     let running = async move { publish(&shared, draft?).await };
                     self.stage = Stage::Running(Box::pin(running));
                 }
-                Stage::Running(running) => return running.as_mut().poll(cx),
+                Stage::Running(mut running) => {
+                    let polled = running.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        self.stage = Stage::Running(running);
+                    }
+                    return polled;
+                }
+                Stage::Done => unreachable!("a `Publish` is not polled again after its result"),
             }
         }
     }
@@ -126,24 +134,33 @@ pub(crate) fn draft(
 
 /// Appends an entry and waits until the tail has returned it, unless the hub is drained.
 pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, PublishError> {
-    let _admitted = shared.admission.admit()?;
-    append(shared, draft).await
+    let admitted = shared.admission.admit()?;
+    append(shared, draft, admitted).await
 }
 
 /// Appends an entry and waits until the tail has returned it.
-pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Position, PublishError> {
+pub(crate) async fn append(
+    shared: &Arc<Shared>,
+    draft: Draft,
+    admitted: Admitted,
+) -> Result<Position, PublishError> {
     let life = shared.life().await?;
     let channel = draft.channel.clone();
     let has_ended = || life.ends().end_of(&channel).is_some();
     if has_ended() {
-        shared.forget_ends(&life).await;
+        let forgotten = shared.forget_ends(&life).await;
+        forgotten.map_err(PublishError::log)?;
         if has_ended() {
             return Err(PublishFailure::Ended.into());
         }
     }
+    if admitted.is_late() {
+        return Err(PublishFailure::Draining.into());
+    }
     let (content, high) = (draft.content(), life.high());
     let appended = shared.log.append(draft).await;
-    let appended = appended.map_err(PublishError::log)?;
+    let appended = appended.map_err(PublishError::append)?;
+    admitted.finish(appended.seq);
     let kept = if appended.is_repeat {
         find_repeated(shared, &life, appended.seq).await?
     } else {
@@ -159,7 +176,9 @@ pub(crate) async fn append(shared: &Arc<Shared>, draft: Draft) -> Result<Positio
         Kept::AfterEnd => Err(PublishFailure::Ended.into()),
         Kept::InAnotherHistory => {
             shared.recheck.notify_one();
-            Err(PublishFailure::Unconfirmed.into())
+            // A caller that repeats it at once must not keep the hub's task from running.
+            tokio::task::yield_now().await;
+            Err(PublishFailure::Unconfirmed(None).into())
         }
     }
 }
@@ -188,7 +207,7 @@ async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, PublishError>
         Confirmation::Known(outcome) => Ok(Some(outcome)),
         Confirmation::Pending(outcome) => match outcome.await {
             Ok(outcome) => Ok(Some(outcome)),
-            Err(_) => Err(PublishFailure::Unconfirmed.into()),
+            Err(_) => Err(PublishFailure::Unconfirmed(None).into()),
         },
         Confirmation::Forgotten => Ok(None),
     }
@@ -196,7 +215,7 @@ async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, PublishError>
 
 /// How the log keeps the entry that a repeat of its key refers to.
 async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, PublishError> {
-    let log = &*shared.log;
+    let log = &shared.log;
     let looked = async {
         let bounds = log.bounds().await?;
         check_at(log, &bounds, seq).await

@@ -42,11 +42,12 @@ pub enum PublishErrorKind {
     Draining,
     /// There is no tokio runtime for the hub's task.
     NoRuntime,
-    /// The event may have been published or not: the log failed before it confirmed the event.
-    /// Publishing again under the same [key](crate::Publish::key) is safe.
+    /// The event may have been published or not: the log failed before it confirmed the event, or did
+    /// not confirm it within the [`log_timeout`](crate::HubBuilder::log_timeout). Publishing again
+    /// under the same [key](crate::Publish::key) is safe.
     Unconfirmed,
     /// The log failed. The source is a [`LogError`]. The event may have been published, unless the
-    /// kind of that error is [`LogErrorKind::Refused`].
+    /// kind of that error is [`LogErrorKind::Refused`] or [`LogErrorKind::Silent`].
     Log,
 }
 
@@ -54,14 +55,20 @@ pub enum PublishErrorKind {
 #[derive(Debug, Clone)]
 pub(crate) enum PublishFailure {
     ChannelName(InvalidChannelName),
-    Key { bytes: usize },
+    Key {
+        bytes: usize,
+    },
     NoData,
     ReservedName(&'static str),
-    TooLarge { bytes: usize, max: usize },
+    TooLarge {
+        bytes: usize,
+        max: usize,
+    },
     Ended,
     Draining,
     NoRuntime,
-    Unconfirmed,
+    /// With the error of the log, if the append itself had no answer.
+    Unconfirmed(Option<LogError>),
     Log(LogError),
 }
 
@@ -78,7 +85,7 @@ impl PublishError {
             PublishFailure::Ended => PublishErrorKind::Ended,
             PublishFailure::Draining => PublishErrorKind::Draining,
             PublishFailure::NoRuntime => PublishErrorKind::NoRuntime,
-            PublishFailure::Unconfirmed => PublishErrorKind::Unconfirmed,
+            PublishFailure::Unconfirmed(_) => PublishErrorKind::Unconfirmed,
             PublishFailure::Log(error) if error.kind() == LogErrorKind::TooLarge => {
                 PublishErrorKind::TooLarge
             }
@@ -86,8 +93,22 @@ impl PublishError {
         }
     }
 
+    /// The log failed.
     pub(crate) fn log(error: LogError) -> Self {
         Self(PublishFailure::Log(error))
+    }
+
+    /// The log failed to append an entry.
+    pub(crate) fn append(error: LogError) -> Self {
+        if error.kind() == LogErrorKind::Silent {
+            return Self(PublishFailure::Unconfirmed(Some(error)));
+        }
+        Self::log(error)
+    }
+
+    /// Whether the log has refused the entry, which therefore is not stored.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(&self.0, PublishFailure::Log(error) if error.kind() == LogErrorKind::Refused)
     }
 }
 
@@ -134,14 +155,17 @@ impl fmt::Display for PublishError {
             PublishFailure::NoRuntime => {
                 f.write_str("a hub needs a tokio runtime: use it inside of one")
             }
-            PublishFailure::Unconfirmed => f.write_str(
+            PublishFailure::Unconfirmed(_) => f.write_str(
                 "the log did not confirm the event, which may have been published or not",
             ),
             PublishFailure::Log(error) => f.write_str(match error.kind() {
                 LogErrorKind::TooLarge | LogErrorKind::Refused => {
                     "the log did not accept the event"
                 }
-                _ => "the log failed before it confirmed the event",
+                LogErrorKind::Silent => "the log does not respond",
+                LogErrorKind::Trimmed { .. }
+                | LogErrorKind::Rewound { .. }
+                | LogErrorKind::Lost => "the log failed before it confirmed the event",
             }),
         }
     }
@@ -151,8 +175,15 @@ impl StdError for PublishError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             PublishFailure::ChannelName(source) => Some(source),
-            PublishFailure::Log(source) => Some(source),
-            _ => None,
+            PublishFailure::Log(source) | PublishFailure::Unconfirmed(Some(source)) => Some(source),
+            PublishFailure::Key { .. }
+            | PublishFailure::NoData
+            | PublishFailure::ReservedName(_)
+            | PublishFailure::TooLarge { .. }
+            | PublishFailure::Ended
+            | PublishFailure::Draining
+            | PublishFailure::NoRuntime
+            | PublishFailure::Unconfirmed(None) => None,
         }
     }
 }

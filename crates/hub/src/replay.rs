@@ -78,7 +78,7 @@ impl Replay {
 
     /// Reads one page of the entries of this life.
     async fn page(&self, after: u64, up_to: u64) -> Result<LogPage, Interrupted> {
-        let log = &*self.shared.log;
+        let log = &self.shared.log;
         let mut attempt = 1;
         loop {
             let read = async {
@@ -109,6 +109,8 @@ impl Replay {
                 Ok((_, Continuity::Missed)) | Err((LogErrorKind::Trimmed { .. }, _)) => {
                     return Ok(LogPage::Trimmed);
                 }
+                // The log was asked several times, and did not respond within the limit.
+                Err((LogErrorKind::Silent, error)) => return Err(error.into()),
                 Err((_, error)) if attempt == ATTEMPTS => return Err(error.into()),
                 Err(_) => tokio::time::sleep(DELAY * attempt).await,
             }
@@ -148,7 +150,7 @@ impl Replay {
 
     /// Continues with the oldest event within `max_lag`.
     async fn skip_to_gap(self) -> Result<Replayed, Interrupted> {
-        let log = &*self.shared.log;
+        let log = &self.shared.log;
         let to = self.life.high().saturating_sub(self.max_lag);
         let bounds = log.bounds().await?;
         let check = check_at(log, &bounds, to).await?;

@@ -133,7 +133,7 @@ impl ResumeRequest {
         if self.is_over(&start).await? {
             // Checked again, because a client does not reconnect after this. A rewound log may have
             // lost the end.
-            match continuity(&*self.shared.log, life).await?.0 {
+            match continuity(&self.shared.log, life).await?.0 {
                 Continuity::Whole => return Ok(Resumed::Over),
                 Continuity::Missed => {}
                 Continuity::Broken => return Err(Interrupted::LifeOver),
@@ -151,7 +151,7 @@ impl ResumeRequest {
         let Some(position) = position_in(id) else {
             return Ok(Lookup::Lost(Loss::new(GapReason::UnknownId)));
         };
-        let log = &*self.shared.log;
+        let log = &self.shared.log;
         // The oldest entries may be trimmed between two calls.
         for _ in 0..ATTEMPTS {
             let bounds = log.bounds().await?;
@@ -270,7 +270,8 @@ impl ResumeRequest {
         if !start.first.is_empty() || !self.have_ended(life) {
             return Ok(false);
         }
-        self.shared.forget_ends(life).await;
+        let forgotten = self.shared.forget_ends(life).await;
+        forgotten.map_err(SubscribeError::log)?;
         let ends: Option<Vec<u64>> = {
             let ends = life.ends();
             let end = |pattern: &Pattern| ends.end_of(pattern.as_channel()?);
@@ -292,14 +293,17 @@ impl ResumeRequest {
     ) -> Result<bool, SubscribeError> {
         while after < up_to {
             let _turn = self.shared.turns.page().await;
-            let log = &*self.shared.log;
+            let log = &self.shared.log;
             let page = match log.read(after, up_to, &self.patterns, 16).await {
                 Ok(page) => page,
                 Err(error) => match error.kind() {
                     LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => {
                         return Ok(true);
                     }
-                    LogErrorKind::TooLarge | LogErrorKind::Refused | LogErrorKind::Lost => {
+                    LogErrorKind::TooLarge
+                    | LogErrorKind::Refused
+                    | LogErrorKind::Silent
+                    | LogErrorKind::Lost => {
                         return Err(SubscribeError::log(error));
                     }
                 },
@@ -367,7 +371,7 @@ fn position_in(id: &str) -> Option<Position> {
 
 /// The position before the oldest entry of the log.
 pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithId, Interrupted> {
-    let (continuity, bounds) = continuity(&*shared.log, life).await?;
+    let (continuity, bounds) = continuity(&shared.log, life).await?;
     if continuity == Continuity::Broken {
         return Err(Interrupted::LifeOver);
     }

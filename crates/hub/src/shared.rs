@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
-use crate::Log;
+use crate::LogError;
 use crate::admission::Admission;
+use crate::confirm::Confirmation;
 use crate::life::Life;
 use crate::presence::Presences;
+use crate::timed_log::{HubRuntime, TimedLog};
 use crate::turns::Turns;
 
 /// The settings of a hub.
@@ -19,16 +22,18 @@ pub(crate) struct HubSettings {
     pub(crate) tape_bytes: usize,
     pub(crate) max_event_bytes: usize,
     pub(crate) max_channels: usize,
+    /// How long the log is awaited.
+    pub(crate) log_timeout: Duration,
 }
 
 pub(crate) struct Shared {
-    pub(crate) log: Arc<dyn Log>,
+    pub(crate) log: TimedLog,
     pub(crate) settings: HubSettings,
     pub(crate) presences: Presences,
     /// The current life; `None` before the log is reached, and after the task has stopped.
     pub(crate) life: watch::Sender<Option<Arc<Life>>>,
     /// The runtime of the hub's task; `None` before the first use, and after that runtime has ended.
-    runtime: Mutex<Option<Handle>>,
+    runtime: HubRuntime,
     pub(crate) is_started: AtomicBool,
     /// Has the task check at once whether the log still continues the current life.
     pub(crate) recheck: Notify,
@@ -40,7 +45,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        log: Arc<dyn Log>,
+        log: TimedLog,
+        runtime: HubRuntime,
         settings: HubSettings,
         presences: Presences,
         life: Option<Arc<Life>>,
@@ -50,7 +56,7 @@ impl Shared {
             settings,
             presences,
             life: watch::Sender::new(life),
-            runtime: Mutex::new(None),
+            runtime,
             is_started: AtomicBool::new(false),
             recheck: Notify::new(),
             stop: Notify::new(),
@@ -90,6 +96,7 @@ impl Shared {
 
     /// Replaces the current life, and ends it.
     pub(crate) fn set_life(&self, life: &Arc<Life>) {
+        self.admission.forget_stored(life.base.seq());
         let past = self.life.send_replace(Some(Arc::clone(life)));
         if let Some(past) = past {
             past.end();
@@ -100,19 +107,41 @@ impl Shared {
     }
 
     /// Forgets the ends of channels that the log has trimmed.
-    pub(crate) async fn forget_ends(&self, life: &Life) {
-        // If the log fails, no end is forgotten: the next check tries again.
-        if let Ok(bounds) = self.log.bounds().await {
-            life.forget_ends_before(bounds.first);
-        }
+    pub(crate) async fn forget_ends(&self, life: &Life) -> Result<(), LogError> {
+        let bounds = self.log.bounds().await?;
+        life.forget_ends_before(bounds.first);
+        Ok(())
     }
 
     /// Refuses new publishers, waits for the admitted ones, then ends the subscriptions once each has
     /// delivered everything.
     pub(crate) async fn drain(&self) {
-        self.admission.close().await;
+        let stored = async {
+            self.admission.close().await;
+            self.wait_for_stored().await;
+        };
+        if self.log.within_limit(stored).await.is_none() {
+            tracing::warn!(
+                publishers = self.admission.admitted(),
+                "the drain of a hub no longer waits for its publishers"
+            );
+        }
+        self.admission.finish();
         if let Some(life) = self.current_life() {
             life.close();
+        }
+    }
+
+    /// Waits until the tail has returned all entries that publishers have stored.
+    async fn wait_for_stored(&self) {
+        let Some(life) = self.current_life() else {
+            return;
+        };
+        let found = life.confirmations().find(self.admission.stored());
+        match found {
+            // An error: the life is over, or the tail did not return the entry in time.
+            Confirmation::Pending(outcome) => drop(outcome.await),
+            Confirmation::Known(_) | Confirmation::Forgotten => {}
         }
     }
 }

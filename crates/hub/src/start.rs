@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::runtime::Handle;
 
 use crate::LogError;
-use crate::follow::{PATIENCE, follow};
+use crate::follow::follow;
 use crate::life::Life;
 use crate::shared::Shared;
 use crate::unavailable::Unavailable;
@@ -53,7 +53,7 @@ impl Shared {
             .await
     }
 
-    /// Waits for a life that is wanted, for at most [`PATIENCE`].
+    /// Waits for a life that is wanted, for at most the hub's `log_timeout`.
     async fn wait_for_life(
         &self,
         is_wanted: impl Fn(&Arc<Life>) -> bool,
@@ -63,15 +63,15 @@ impl Shared {
         }
         let mut lives = self.life.subscribe();
         let wanted = lives.wait_for(|life| life.as_ref().is_some_and(&is_wanted));
-        match tokio::time::timeout(PATIENCE, wanted).await {
-            Ok(Ok(life)) => match &*life {
+        match self.log.within_limit(wanted).await {
+            Some(Ok(life)) => match &*life {
                 Some(life) => Ok(Arc::clone(life)),
                 None => unreachable!("`wait_for` returns only a life that is wanted"),
             },
-            Ok(Err(_)) => unreachable!("`self` holds the sender"),
-            Err(_) => {
-                let silence = format!("the log did not respond for {} s", PATIENCE.as_secs());
-                Err(Unavailable::Log(LogError::lost(silence)))
+            Some(Err(_)) => unreachable!("`self` holds the sender"),
+            None => {
+                let limit = self.settings.log_timeout;
+                Err(Unavailable::Log(LogError::silent(limit)))
             }
         }
     }

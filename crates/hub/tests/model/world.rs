@@ -426,7 +426,7 @@ impl World {
     /// Lets all clients receive everything.
     async fn settle(&mut self) -> Verdict {
         self.producers.clear();
-        // The second time after the checks that a hub makes every 15 s.
+        // The second time after the checks that a hub makes every 5 s.
         for pause in [Duration::from_millis(100), Duration::from_secs(40)] {
             self.come_to_rest().await?;
             sleep(pause).await;
