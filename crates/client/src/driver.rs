@@ -324,6 +324,14 @@ impl Driver {
                 self.connection = Connection::Deciding(deciding);
                 Ok(())
             }
+            EventSourceAction::Skipped(event) => {
+                self.report(Lifecycle::Skipped {
+                    size: event.size(),
+                    limit: event.limit(),
+                    id: event.last_event_id(),
+                });
+                Ok(())
+            }
             EventSourceAction::Fail(failure) => {
                 let error = match (failure, self.error.take()) {
                     (EventSourceFailure::EventTooLarge(source), _) => {

@@ -84,7 +84,9 @@ pub enum ErrorKind {
     OutOfAttempts,
     /// The server sent an event over the
     /// [limit](crate::RequestBuilder::max_event_bytes). The source is the
-    /// [`EventTooLarge`](crate::EventTooLarge).
+    /// [`EventTooLarge`](crate::EventTooLarge), with the size. A session that resumes after the last
+    /// event ID receives the event again;
+    /// [`skip_large_events`](crate::RequestBuilder::skip_large_events) passes it.
     EventTooLarge,
     /// The server sent a response without a stream, over the
     /// [limit](crate::RequestBuilder::max_response_bytes).

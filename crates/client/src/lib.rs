@@ -391,8 +391,9 @@
 //! [`idle_timeout`](SseClient::idle_timeout) the time between two bytes, including those of comments.
 //!
 //! **Limits**: an event has at most [16 MiB](SseClient::max_event_bytes), and a refusal's body [64
-//! KiB](SseClient::max_error_body_bytes) within 5 s, up to a silence of 1 s. A session follows 20 redirects in a row. A
-//! server's `retry` counts as 200 ms at least and 1 h at most; a `Retry-After` also counts as
+//! KiB](SseClient::max_error_body_bytes) within 5 s, up to a silence of 1 s. A larger event ends the
+//! session, or is [skipped](SseClient::skip_large_events) and reported. A session follows 20 redirects in
+//! a row. A server's `retry` counts as 200 ms at least and 1 h at most; a `Retry-After` also counts as
 //! [1 h at most](Reconnect::max_reconnection_time). Your own strategy receives both as sent.
 //!
 //! **Steps between events** are reported by [`on_lifecycle`](SseClient::on_lifecycle), in order, as

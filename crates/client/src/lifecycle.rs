@@ -53,6 +53,18 @@ pub enum Lifecycle<'a> {
         /// The time until it begins.
         delay: Duration,
     },
+    /// The server sent an event over the limit, which is skipped. Comes before the next event, under
+    /// [`skip_large_events`](crate::RequestBuilder::skip_large_events) only.
+    Skipped {
+        /// The size of the event in bytes, counted as
+        /// [`max_event_bytes`](crate::RequestBuilder::max_event_bytes) counts.
+        size: usize,
+        /// That limit.
+        limit: usize,
+        /// The ID of the event, which is now the last event ID of the session; as for any event, one
+        /// without an `id` line has that of the event before.
+        id: Option<&'a EventId>,
+    },
     /// A hub reports that events are missing. Comes before the next event, with
     /// [`gaps`](crate::RequestBuilder::gaps) only.
     #[cfg(feature = "json")]
@@ -134,6 +146,9 @@ impl Lifecycle<'_> {
                 ?delay,
                 "the server ended the stream; waiting to reconnect"
             ),
+            Self::Skipped { size, limit, .. } => {
+                tracing::warn!(size, limit, "an event over the limit is skipped");
+            }
             #[cfg(feature = "json")]
             Self::Gap(gap) => tracing::warn!(
                 reason = ?gap.reason,
@@ -162,6 +177,12 @@ impl fmt::Debug for Lifecycle<'_> {
                 .debug_struct("Waiting")
                 .field("attempt", attempt)
                 .field("delay", delay)
+                .finish(),
+            Self::Skipped { size, limit, id } => f
+                .debug_struct("Skipped")
+                .field("size", size)
+                .field("limit", limit)
+                .field("id", &id.map(ShownId))
                 .finish(),
             #[cfg(feature = "json")]
             Self::Gap(gap) => f.debug_tuple("Gap").field(gap).finish(),

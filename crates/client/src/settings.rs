@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     /// Of the jitter; random if unset.
     pub(crate) seed: Option<u64>,
     pub(crate) max_event_bytes: usize,
+    pub(crate) skip_large_events: bool,
     pub(crate) comments: Comments,
     pub(crate) show_retry_events: bool,
     pub(crate) timeouts: Timeouts,
@@ -84,6 +85,7 @@ impl Default for Settings {
             reconnect: ReconnectSettings::default(),
             seed: None,
             max_event_bytes: MAX_EVENT_BYTES,
+            skip_large_events: false,
             comments: Comments::default(),
             show_retry_events: false,
             timeouts: Timeouts::default(),
@@ -123,6 +125,7 @@ impl Settings {
     pub(crate) fn decoder(&self) -> Decoder {
         Decoder::new()
             .max_event_bytes(self.max_event_bytes)
+            .skip_large_events(self.skip_large_events)
             .comments(self.comments)
             .show_retry_events(self.show_retry_events)
     }
@@ -222,9 +225,21 @@ macro_rules! settings_methods {
         }
 
         /// Limits the bytes of one event. Default: 16 MiB. A larger event ends the session with
-        /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge).
+        /// [`ErrorKind::EventTooLarge`](crate::ErrorKind::EventTooLarge), unless the session
+        /// [skips](Self::skip_large_events) it.
         pub fn max_event_bytes(mut self, limit: usize) -> Self {
             self.settings.max_event_bytes = limit;
+            self
+        }
+
+        /// Whether to skip an event over [`max_event_bytes`](Self::max_event_bytes), and to report it as
+        /// [`Lifecycle::Skipped`](crate::Lifecycle::Skipped), instead of ending the session.
+        /// Default: `false`.
+        ///
+        /// The last event ID moves to the event's, so that a reconnection does not receive it again. An
+        /// `id` line that is itself over the limit is not held, and the last event ID stays.
+        pub fn skip_large_events(mut self, skip: bool) -> Self {
+            self.settings.skip_large_events = skip;
             self
         }
 

@@ -10,6 +10,8 @@ pub(crate) const RETAINED: usize = 64 * 1024;
 pub(crate) struct Block {
     /// Whether a line was read since the last empty one. Otherwise all other fields are empty.
     pub(crate) begun: bool,
+    /// Whether it is over the limit, and read only for its ID.
+    pub(crate) is_skipped: bool,
     pub(crate) name: Value,
     pub(crate) data: Value,
     pub(crate) id: Value,
@@ -26,7 +28,17 @@ impl Block {
 
     /// Whether it has a field that only its end makes count.
     pub(crate) fn has_part_of_event(&self) -> bool {
-        self.data.is_set() || self.name.is_set() || self.id.is_set()
+        self.is_skipped || self.data.is_set() || self.name.is_set() || self.id.is_set()
+    }
+
+    /// Drops all values but the ID, and all later ones.
+    pub(crate) fn skip(&mut self) {
+        self.begun = true;
+        self.is_skipped = true;
+        self.name.clear();
+        self.data.clear();
+        self.comments.clear();
+        self.retry = None;
     }
 
     /// Copies the values that are still in the text of the chunk, which ends.
@@ -56,6 +68,7 @@ impl Block {
             return;
         }
         self.begun = false;
+        self.is_skipped = false;
         self.name.clear();
         self.data.clear();
         self.id.clear();

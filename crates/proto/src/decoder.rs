@@ -8,7 +8,7 @@ use crate::{Event, EventId, Events};
 
 /// Decodes the bytes of an event stream into events. The chunks may be cut anywhere.
 ///
-/// Each byte string is a valid stream: the only error is a block over the limit. A decoder holds the
+/// Each byte string is a valid stream: the only error is an event over the limit. A decoder holds the
 /// read part of the current block, the last event ID and a few names. It frees the memory of a large
 /// event with the next one.
 ///
@@ -61,6 +61,30 @@ impl Decoder {
     #[must_use]
     pub fn max_event_bytes(mut self, limit: usize) -> Self {
         self.reader.max_event_bytes = limit;
+        self.reader.limit = limit;
+        self
+    }
+
+    /// Whether an event over [`max_event_bytes`](Self::max_event_bytes) is skipped. Default: `false`, so
+    /// it ends the stream.
+    ///
+    /// With `true`, such an event is an [`EventTooLarge`](crate::EventTooLarge) once its empty line has
+    /// arrived, and the events after it follow. Its `id` moves the last event ID and its `retry` counts,
+    /// before and after the line that exceeds the limit. Only an `id` line that is itself over the limit is
+    /// lost: then the last event ID does not move.
+    ///
+    /// ```
+    /// use tidings_proto::Decoder;
+    ///
+    /// let mut decoder = Decoder::new().max_event_bytes(10).skip_large_events(true);
+    /// let mut events = decoder.decode(b"id: 7\ndata: too long\n\ndata: ok\n\n");
+    /// let skipped = events.next().unwrap().unwrap_err();
+    /// assert_eq!(skipped.last_event_id().unwrap(), "7");
+    /// assert_eq!(events.next().unwrap().unwrap().text(), "ok");
+    /// ```
+    #[must_use]
+    pub fn skip_large_events(mut self, skip: bool) -> Self {
+        self.reader.skips_large_events = skip;
         self
     }
 
@@ -122,6 +146,10 @@ impl Decoder {
     #[must_use]
     pub fn is_within_event(&self) -> bool {
         self.reader.is_within_event()
+    }
+
+    pub(crate) fn skips_large_events(&self) -> bool {
+        self.reader.skips_large_events
     }
 
     /// Whether the stream has sent a comment, even one that is skipped.

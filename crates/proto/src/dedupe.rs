@@ -33,7 +33,15 @@ impl Dedupe {
     }
 
     pub(crate) fn is_repeat(&mut self, event: &Event) -> bool {
-        let Some(id) = &event.id else { return false };
+        let is_gap = event.event_type() == Gap::EVENT_NAME;
+        event
+            .id
+            .as_ref()
+            .is_some_and(|id| self.is_repeated_id(id, is_gap))
+    }
+
+    /// Whether an event with this ID is a repeat. Otherwise it passes.
+    pub(crate) fn is_repeated_id(&mut self, id: &EventId, is_gap: bool) -> bool {
         let Ok(position) = id.as_str().parse::<Position>() else {
             return false;
         };
@@ -43,7 +51,7 @@ impl Dedupe {
             .and_then(|last| position.partial_cmp(last));
         let is_repeat = match order {
             // The order starts anew at the position of a gap.
-            _ if event.event_type() == Gap::EVENT_NAME => false,
+            _ if is_gap => false,
             Some(Ordering::Less) => true,
             // After a new event, the same position means an event without an ID of its own.
             Some(Ordering::Equal) => !self.passed,

@@ -37,6 +37,9 @@ pub enum EventSourceAction {
         /// The `Retry-After` of the refusal. `None` if there was none.
         retry_after: Option<Duration>,
     },
+    /// Report that an event over the limit was skipped, after the events that were taken and before those
+    /// that follow. Sent only under [`Decoder::skip_large_events`](crate::Decoder::skip_large_events).
+    Skipped(EventTooLarge),
     /// End the session without an error: the server ended a stream that is not to be reconnected, or
     /// answered 204, or the caller closed the session.
     Finish,

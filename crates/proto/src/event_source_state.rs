@@ -26,7 +26,7 @@ pub const MAX_REDIRECTS: u32 = 20;
 ///
 /// It does no I/O. Its driver does, in this order: take events from
 /// [`poll_event`](Self::poll_event) until it returns `None`; do what
-/// [`poll_action`](Self::poll_action) returns; otherwise wait for the network or for
+/// [`poll_action`](Self::poll_action) returns, and begin anew; otherwise wait for the network or for
 /// [`poll_timeout`](Self::poll_timeout), and report the result to the `handle_*` method for it.
 ///
 /// ```
@@ -57,6 +57,8 @@ pub struct EventSourceState {
     phase: Phase,
     /// The next action, until the driver takes it.
     action: Option<EventSourceAction>,
+    /// A skipped event, until the driver takes it. It comes before the action.
+    skipped: Option<EventTooLarge>,
     /// The received part of the stream that the driver has not taken yet.
     incoming: Incoming,
     /// As of the last event that the driver took.
@@ -114,6 +116,7 @@ impl EventSourceState {
             decoder,
             phase: Phase::Over,
             action: None,
+            skipped: None,
             incoming: Incoming::default(),
             last_event_id,
             id_version,
@@ -202,6 +205,9 @@ impl EventSourceState {
     /// The next action. Each action is returned once.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<EventSourceAction> {
+        if let Some(skipped) = self.skipped.take() {
+            return Some(EventSourceAction::Skipped(skipped));
+        }
         self.action.take()
     }
 
@@ -222,7 +228,7 @@ impl EventSourceState {
             return self.poll_new_event();
         }
         let event = self.poll_any_event();
-        self.is_successful |= event.as_ref().is_some_and(is_success) || self.has_succeeded();
+        self.is_successful |= event.as_ref().is_some_and(is_sign_of_life) || self.has_succeeded();
         self.reads_plainly = self.is_successful;
         event
     }
@@ -234,7 +240,7 @@ impl EventSourceState {
                 self.take_over_id();
                 return None;
             };
-            self.is_successful |= event.as_ref().is_ok_and(is_success);
+            self.is_successful |= is_success(&event);
             match event {
                 Ok(mut event) if event.id.is_none() => {
                     event.id.clone_from(&self.last_event_id);
@@ -248,8 +254,15 @@ impl EventSourceState {
                     }
                 }
                 Err(error) => {
-                    self.handle_too_large(error);
-                    return None;
+                    let id = error.last_event_id();
+                    let dedupe = self.dedupe.as_mut();
+                    let is_repeat = dedupe
+                        .zip(id)
+                        .is_some_and(|(dedupe, id)| dedupe.is_repeated_id(id, false));
+                    if !is_repeat {
+                        self.handle_too_large(error);
+                        return None;
+                    }
                 }
             }
         }
@@ -469,6 +482,7 @@ impl EventSourceState {
     /// Ends the session. Received events that the driver has not taken are dropped.
     pub fn handle_close(&mut self) {
         self.incoming = Incoming::default();
+        self.skipped = None;
         if self.phase != Phase::Over {
             self.finish(EventSourceAction::Finish);
         }
@@ -614,8 +628,17 @@ impl EventSourceState {
 
     #[cold]
     fn handle_too_large(&mut self, error: EventTooLarge) {
-        self.incoming = Incoming::default();
-        self.fail(EventSourceFailure::EventTooLarge(error));
+        if self.decoder.skips_large_events() {
+            self.is_successful = true;
+            if let Some(id) = error.last_event_id() {
+                self.last_event_id = Some(id.clone());
+            }
+            self.skipped = Some(error);
+        } else {
+            self.take_over_id();
+            self.incoming = Incoming::default();
+            self.fail(EventSourceFailure::EventTooLarge(error));
+        }
     }
 
     /// Decodes the received chunk, although the driver has not taken its events yet.
@@ -636,8 +659,13 @@ impl EventSourceState {
     }
 }
 
+/// Whether this event makes an attempt successful: any, even one over the limit.
+fn is_success(event: &Result<Event, EventTooLarge>) -> bool {
+    event.as_ref().map_or(true, is_sign_of_life)
+}
+
 /// Whether this event makes an attempt successful. A `retry` that is shown as an event does not.
-fn is_success(event: &Event) -> bool {
+fn is_sign_of_life(event: &Event) -> bool {
     event.data.is_some() || event.comments.is_some()
 }
 

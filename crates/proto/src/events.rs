@@ -6,14 +6,15 @@ use std::ops::Range;
 use simdutf8::basic::from_utf8;
 
 use crate::line::{CR, LF, LineEnds};
-use crate::reader::Reader;
+use crate::reader::{OverLimit, Reader};
 use crate::splitter::Split;
 use crate::{Event, EventRef, EventTooLarge};
 
 /// The events of one chunk. Iterating returns owned events, [`Events::try_next_ref`] borrowed ones.
 ///
 /// After an error it returns no more events, and each later chunk fails with the same error until
-/// [`Decoder::reset`](crate::Decoder::reset).
+/// [`Decoder::reset`](crate::Decoder::reset). Under
+/// [`Decoder::skip_large_events`](crate::Decoder::skip_large_events), the events after it follow instead.
 #[derive(Debug)]
 #[must_use = "the chunk is decoded as you take its events"]
 pub struct Events<'d, 'c> {
@@ -122,8 +123,9 @@ impl<'d, 'c> Events<'d, 'c> {
     /// The next event, borrowed. If the chunk contains the whole event, nothing is allocated.
     ///
     /// # Errors
-    /// [`EventTooLarge`], once, if a block exceeds
-    /// [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
+    /// [`EventTooLarge`] if a block exceeds
+    /// [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes): once, or once for each block that is
+    /// [skipped](crate::Decoder::skip_large_events).
     #[inline]
     pub fn try_next_ref(&mut self) -> Result<Option<EventRef<'_>>, EventTooLarge> {
         self.clear_ready();
@@ -200,16 +202,28 @@ impl<'d, 'c> Events<'d, 'c> {
 
     /// Reads lines up to the next item, and stores its kind in `ready`.
     fn advance(&mut self) -> Result<(), EventTooLarge> {
-        let ready = self.read();
-        self.done = matches!(ready, Ok(Ready::Nothing) | Err(_));
-        self.reader.failed = ready.is_err();
-        self.ready = ready?;
-        Ok(())
+        match self.read() {
+            Ok(ready) => {
+                self.done = ready == Ready::Nothing;
+                self.ready = ready;
+                Ok(())
+            }
+            Err(OverLimit) => Err(self.handle_over_limit()),
+        }
     }
 
-    fn read(&mut self) -> Result<Ready, EventTooLarge> {
+    /// An event that is skipped ends neither the chunk nor the stream.
+    #[cold]
+    fn handle_over_limit(&mut self) -> EventTooLarge {
+        let is_final = !self.reader.skips_large_events;
+        self.done = is_final;
+        self.reader.failed = is_final;
+        self.reader.too_large()
+    }
+
+    fn read(&mut self) -> Result<Ready, OverLimit> {
         if self.reader.failed {
-            return Err(self.reader.too_large());
+            return Err(OverLimit);
         }
         if let Some(continuation) = self.continuation.take()
             && self.reader.read_divided_line(continuation)?
@@ -226,7 +240,7 @@ impl<'d, 'c> Events<'d, 'c> {
                 self.at += 1;
             }
             if line.is_empty() {
-                if self.reader.end_block(text) {
+                if self.reader.end_block(text)? {
                     return Ok(Ready::Block);
                 }
             } else if self.reader.read_line(text, line)? {
@@ -348,7 +362,8 @@ impl Paused {
 impl Drop for Events<'_, '_> {
     fn drop(&mut self) {
         self.clear_ready();
-        while !self.done && self.advance().is_ok() {
+        while !self.done {
+            let _dropped = self.advance();
             self.clear_ready();
         }
     }

@@ -17,8 +17,8 @@ const RETAINED: usize = 1024;
 /// chunk arrives first.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming {
-    /// Events that were decoded before they were taken.
-    waiting: VecDeque<Event>,
+    /// Events, and skipped ones, that were decoded before they were taken.
+    waiting: VecDeque<Result<Event, EventTooLarge>>,
     /// The rest of the chunk. It begins with the window that is being decoded.
     chunk: Bytes,
     /// The paused events of the window, after its first event was taken.
@@ -34,14 +34,17 @@ impl Incoming {
     }
 
     /// Decodes the events that were not taken.
+    ///
+    /// # Errors
+    /// An event over the limit, which the decoder does not skip.
     pub(crate) fn settle(&mut self, decoder: &mut Decoder) -> Result<(), EventTooLarge> {
         while let Some(event) = self.decode(decoder) {
             match event {
-                Ok(event) => self.waiting.push_back(event),
-                Err(error) => {
+                Err(error) if !decoder.skips_large_events() => {
                     self.chunk = Bytes::new();
                     return Err(error);
                 }
+                event => self.waiting.push_back(event),
             }
         }
         Ok(())
@@ -59,14 +62,14 @@ impl Incoming {
         }
     }
 
-    /// The events that were decoded before they were taken.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Event> {
+    /// The events, and skipped ones, that were decoded before they were taken.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Result<Event, EventTooLarge>> {
         self.waiting.iter()
     }
 
     #[inline(never)]
     fn next_waiting(&mut self) -> Option<Result<Event, EventTooLarge>> {
-        self.waiting.pop_front().map(Ok)
+        self.waiting.pop_front()
     }
 
     #[inline(always)]

@@ -68,6 +68,7 @@ mod event;
 mod event_ref;
 mod event_source_action;
 mod event_source_state;
+mod event_too_large;
 mod events;
 mod feed;
 mod field;
@@ -102,6 +103,7 @@ pub use event::Event;
 pub use event_ref::EventRef;
 pub use event_source_action::{EventSourceAction, EventSourceFailure};
 pub use event_source_state::{EventSourceState, MAX_REDIRECTS, is_temporary_status};
+pub use event_too_large::EventTooLarge;
 pub use events::Events;
 pub use feed::{Feed, FeedError, FeedErrorKind, FeedOpened};
 pub use gap::{Gap, GapReason};
@@ -110,7 +112,7 @@ pub use id::{EventId, IntoEventId, InvalidEventId, MAX_ID_BYTES};
 pub use media_type::{InvalidMediaType, StreamTypes};
 pub use name::{EventName, IntoEventName, InvalidEventName};
 pub use position::{EntryCheck, Epoch, InvalidPosition, MAX_EPOCH_BYTES, Position};
-pub use reader::{Comments, EventTooLarge, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
+pub use reader::{Comments, MAX_EVENT_BYTES, MAX_KEPT_COMMENT_BYTES};
 pub use reconnect::{
     MAX_RECONNECTION_DELAY, RECONNECTION_CEILING, RECONNECTION_FLOOR, RECONNECTION_TIME, Reconnect,
     parse_retry_after,

@@ -4,7 +4,6 @@
 //! lines of a chunk are checked as UTF-8 at once, and values are slices of them. Only a line that is
 //! divided between chunks is copied, and read after its end has arrived.
 
-use std::fmt;
 use std::ops::Range;
 use std::str::Utf8Chunk;
 use std::time::Duration;
@@ -13,10 +12,11 @@ use memchr::memchr;
 use simdutf8::basic::from_utf8;
 
 use crate::block::{Block, RETAINED};
+use crate::event_too_large::{EventTooLarge, LargeEvent};
 use crate::field::{Field, parse_retry};
 use crate::last_event_id::LastEventId;
 use crate::name_cache::NameCache;
-use crate::splitter::Splitter;
+use crate::splitter::{Skipped, Splitter};
 
 /// The default of [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes): 16 MiB.
 ///
@@ -55,8 +55,15 @@ pub enum Comments {
 #[derive(Debug)]
 pub(crate) struct Reader {
     pub(crate) max_event_bytes: usize,
+    pub(crate) skips_large_events: bool,
     pub(crate) comments: Comments,
     pub(crate) show_retry_events: bool,
+
+    /// The limit in effect: `max_event_bytes`, or 0 while a block is skipped. So a line of such a block is
+    /// always over it, and the other lines need no check for a skipped block.
+    pub(crate) limit: usize,
+    /// The bytes of the block over the limit: at least those that were received.
+    size: usize,
 
     pub(crate) splitter: Splitter,
     pub(crate) block: Block,
@@ -74,6 +81,9 @@ impl Default for Reader {
     fn default() -> Self {
         Self {
             max_event_bytes: MAX_EVENT_BYTES,
+            skips_large_events: false,
+            limit: MAX_EVENT_BYTES,
+            size: 0,
             comments: Comments::default(),
             show_retry_events: false,
             splitter: Splitter::default(),
@@ -94,6 +104,7 @@ impl Reader {
         self.block = Block::default();
         self.failed = false;
         self.has_comment = false;
+        self.limit = self.max_event_bytes;
     }
 
     /// Whether a part of an event has arrived, but not its end. A comment or a `retry` is no part of one,
@@ -106,19 +117,17 @@ impl Reader {
     /// Reads one line that is not empty. Returns whether it is an event by itself.
     // Always inlined, for the loop over lines. Divided lines alone would not need it.
     #[inline(always)]
-    pub(crate) fn read_line(
-        &mut self,
-        text: &str,
-        line: Range<usize>,
-    ) -> Result<bool, EventTooLarge> {
+    pub(crate) fn read_line(&mut self, text: &str, line: Range<usize>) -> Result<bool, OverLimit> {
         let (field, value_at) = Field::of(&text.as_bytes()[line.clone()]);
         if field == Field::Comment && self.comments == Comments::Skipped {
             self.has_comment = true;
             return Ok(false);
         }
-        self.check_limit(line.len())?;
-        self.block.begun = true;
         let value = line.start + value_at..line.end;
+        if !self.has_room_for(line.len()) {
+            return self.read_line_over_limit(text, line.len(), field, value);
+        }
+        self.block.begun = true;
         let limit = self.max_event_bytes;
         match field {
             Field::Data => self.block.data.add_line(text, value, limit),
@@ -150,22 +159,35 @@ impl Reader {
 
     /// Reads the line that earlier chunks began and this part ends.
     #[cold]
-    pub(crate) fn read_divided_line(&mut self, continuation: &[u8]) -> Result<bool, EventTooLarge> {
-        if self.splitter.take_skipped() {
-            self.has_comment = true;
+    pub(crate) fn read_divided_line(&mut self, continuation: &[u8]) -> Result<bool, OverLimit> {
+        match self.splitter.take_skipped() {
+            Skipped::Nothing => {}
+            Skipped::Comment => {
+                self.has_comment = true;
+                return Ok(false);
+            }
+            Skipped::LongLine => {
+                self.size = self.size.saturating_add(continuation.len());
+                return Ok(false);
+            }
+        }
+        if !self.may_hold(self.splitter.line.len() + continuation.len())? {
+            self.splitter.line = Vec::new();
             return Ok(false);
         }
-        self.check_limit(self.splitter.line.len() + continuation.len())?;
         self.splitter.hold(continuation, self.max_event_bytes);
         let mut line = std::mem::take(&mut self.splitter.line);
         let is_event = match from_utf8(&line) {
             Ok(text) => self.read_held_line(text)?,
-            Err(_) => {
-                let text = self.replace_invalid(&line)?;
-                // Frees the line, so that it is not held beside its replacement and the copied value.
-                line = Vec::new();
-                self.read_held_line(&text)?
-            }
+            Err(_) => match self.replace_invalid(&line)? {
+                Some(text) => {
+                    // Frees the line, so that it is not held beside its replacement and the copied
+                    // value.
+                    line = Vec::new();
+                    self.read_held_line(&text)?
+                }
+                None => false,
+            },
         };
         if line.capacity() <= RETAINED {
             line.clear();
@@ -174,14 +196,15 @@ impl Reader {
         Ok(is_event)
     }
 
-    fn read_held_line(&mut self, text: &str) -> Result<bool, EventTooLarge> {
+    fn read_held_line(&mut self, text: &str) -> Result<bool, OverLimit> {
         let is_event = self.read_line(text, 0..text.len())?;
         self.block.spill(text, self.max_event_bytes);
         Ok(is_event)
     }
 
     /// `String::from_utf8_lossy` with an exact allocation, because replacements may triple the length.
-    fn replace_invalid(&mut self, line: &[u8]) -> Result<String, EventTooLarge> {
+    /// `None` if the line is too long to be read.
+    fn replace_invalid(&mut self, line: &[u8]) -> Result<Option<String>, OverLimit> {
         let replacement = |part: &Utf8Chunk| !part.invalid().is_empty();
         let length = line
             .utf8_chunks()
@@ -190,7 +213,9 @@ impl Reader {
                     + usize::from(replacement(&part)) * char::REPLACEMENT_CHARACTER.len_utf8()
             })
             .sum();
-        self.check_limit(length)?;
+        if !self.may_hold(length)? {
+            return Ok(None);
+        }
         let mut text = String::with_capacity(length);
         for part in line.utf8_chunks() {
             text.push_str(part.valid());
@@ -198,49 +223,134 @@ impl Reader {
                 text.push(char::REPLACEMENT_CHARACTER);
             }
         }
-        Ok(text)
+        Ok(Some(text))
     }
 
     /// Keeps the beginning of a line that a later chunk ends.
     #[inline]
-    pub(crate) fn hold_tail(&mut self, tail: &[u8]) -> Result<(), EventTooLarge> {
+    pub(crate) fn hold_tail(&mut self, tail: &[u8]) -> Result<(), OverLimit> {
         if tail.is_empty() {
             return Ok(());
         }
         if self.comments == Comments::Skipped {
             self.splitter.skip_comment(tail);
         }
-        if !self.splitter.skips {
-            self.check_limit(self.splitter.line.len() + tail.len())?;
+        match self.splitter.skipped {
+            Skipped::Nothing => {}
+            Skipped::Comment => return Ok(()),
+            Skipped::LongLine => {
+                self.size = self.size.saturating_add(tail.len());
+                return Ok(());
+            }
+        }
+        if self.may_hold(self.splitter.line.len() + tail.len())? {
             self.splitter.hold(tail, self.max_event_bytes);
+        } else {
+            self.splitter.skip_long_line();
         }
         Ok(())
     }
 
+    /// Whether the block has room for a line of this length.
     #[inline]
-    fn check_limit(&mut self, line: usize) -> Result<(), EventTooLarge> {
-        if self.block.len() + line <= self.max_event_bytes {
-            return Ok(());
-        }
-        // Attached comments are dropped before they end the stream.
-        if self.comments == Comments::Attached {
-            self.block.comments.clear();
-            if self.block.len() + line <= self.max_event_bytes {
-                return Ok(());
-            }
-        }
-        Err(self.too_large())
+    fn has_room_for(&mut self, line: usize) -> bool {
+        self.block.len() + line <= self.limit || self.has_room_without_comments_for(line)
     }
 
-    pub(crate) fn too_large(&self) -> EventTooLarge {
-        EventTooLarge {
-            limit: self.max_event_bytes,
+    /// Attached comments are dropped before they make a block too large.
+    #[inline(never)]
+    fn has_room_without_comments_for(&mut self, line: usize) -> bool {
+        if self.comments != Comments::Attached {
+            return false;
         }
+        self.block.comments.clear();
+        self.block.len() + line <= self.limit
+    }
+
+    /// Whether a line of this length may be held. If not, its block is over the limit and skipped, and the
+    /// line alone is over the limit too.
+    #[inline]
+    fn may_hold(&mut self, line: usize) -> Result<bool, OverLimit> {
+        if self.has_room_for(line) {
+            return Ok(true);
+        }
+        self.skip_block(line)?;
+        let may_hold = line <= self.max_event_bytes;
+        if !may_hold {
+            self.size = self.size.saturating_add(line);
+        }
+        Ok(may_hold)
+    }
+
+    /// The block is over the limit with this much of its current line. Skips it, if that is allowed.
+    #[cold]
+    fn skip_block(&mut self, line: usize) -> Result<(), OverLimit> {
+        if self.block.is_skipped {
+            return Ok(());
+        }
+        self.size = self.block.len();
+        if !self.skips_large_events {
+            self.size = self.size.saturating_add(line);
+            return Err(OverLimit);
+        }
+        self.block.skip();
+        self.limit = 0;
+        Ok(())
+    }
+
+    /// Reads a line of a block that is skipped. Its ID and its `retry` count, like those of any block.
+    #[cold]
+    fn read_line_over_limit(
+        &mut self,
+        text: &str,
+        line: usize,
+        field: Field,
+        value: Range<usize>,
+    ) -> Result<bool, OverLimit> {
+        self.skip_block(line)?;
+        self.size = self.size.saturating_add(line);
+        if line > self.max_event_bytes {
+            return Ok(false);
+        }
+        match field {
+            Field::Id => {
+                if memchr(0, &text.as_bytes()[value.clone()]).is_none() {
+                    self.block.id.set(value);
+                }
+            }
+            Field::Retry => {
+                if let Some(time) = parse_retry(&text[value]) {
+                    self.reconnection_time = Some(time);
+                }
+            }
+            Field::Comment => {
+                self.has_comment = true;
+                if self.comments == Comments::Immediate {
+                    self.block
+                        .comments
+                        .add_line(text, value, self.max_event_bytes);
+                    return Ok(true);
+                }
+            }
+            Field::Data | Field::Event | Field::Unknown => {}
+        }
+        Ok(false)
+    }
+
+    pub(crate) fn too_large(&mut self) -> EventTooLarge {
+        EventTooLarge(Box::new(LargeEvent {
+            limit: self.max_event_bytes,
+            size: self.size,
+            last_event_id: self.last_event_id.owned(),
+        }))
     }
 
     /// Ends the block at an empty line, and takes over its ID. Returns whether the block is an event.
+    ///
+    /// # Errors
+    /// The block was skipped, and has ended.
     #[inline]
-    pub(crate) fn end_block(&mut self, text: &str) -> bool {
+    pub(crate) fn end_block(&mut self, text: &str) -> Result<bool, OverLimit> {
         if self.block.id.is_set() {
             self.last_event_id.commit(&mut self.block.id, text);
         }
@@ -248,34 +358,17 @@ impl Reader {
             || (self.comments == Comments::Shown && self.block.comments.is_set())
             || (self.show_retry_events && self.block.retry.is_some());
         if !shown {
+            let was_skipped = self.block.is_skipped;
             self.block.clear();
+            if was_skipped {
+                self.limit = self.max_event_bytes;
+                return Err(OverLimit);
+            }
         }
-        shown
+        Ok(shown)
     }
 }
 
-/// A block of the stream exceeds [`Decoder::max_event_bytes`](crate::Decoder::max_event_bytes).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventTooLarge {
-    limit: usize,
-}
-
-impl EventTooLarge {
-    /// The limit in bytes.
-    #[must_use]
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-}
-
-impl fmt::Display for EventTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the server sent an event over the limit of {} bytes; `max_event_bytes` sets the limit",
-            self.limit
-        )
-    }
-}
-
-impl std::error::Error for EventTooLarge {}
+/// A block is over the limit, or has ended and was skipped. [`Reader::too_large`] has the details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OverLimit;

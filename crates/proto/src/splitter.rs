@@ -17,8 +17,18 @@ pub(crate) struct Splitter {
     after_cr: bool,
     /// The beginning of the divided line, as bytes: the cut may be inside a character.
     pub(crate) line: Vec<u8>,
-    /// Whether the divided line is a skipped comment, of which nothing is held.
-    pub(crate) skips: bool,
+    /// Whether the divided line is skipped, so that nothing of it is held.
+    pub(crate) skipped: Skipped,
+}
+
+/// A divided line that is not held.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Skipped {
+    #[default]
+    Nothing,
+    Comment,
+    /// A line over the limit, in a block that is skipped.
+    LongLine,
 }
 
 /// A chunk in three parts, each of which may be empty.
@@ -58,7 +68,7 @@ impl Splitter {
 
         let mut continuation = None;
         let mut rest = chunk;
-        if self.skips || !self.line.is_empty() {
+        if self.skipped != Skipped::Nothing || !self.line.is_empty() {
             let Some(end) = memchr2(LF, CR, chunk) else {
                 return Split {
                     continuation,
@@ -111,12 +121,21 @@ impl Splitter {
 
     /// If this is the beginning of a comment, the rest of its line is not held.
     pub(crate) fn skip_comment(&mut self, tail: &[u8]) {
-        self.skips |= self.line.is_empty() && tail.first() == Some(&b':');
+        let begins = self.skipped == Skipped::Nothing && self.line.is_empty();
+        if begins && tail.first() == Some(&b':') {
+            self.skipped = Skipped::Comment;
+        }
     }
 
-    /// Whether the line that ends now is a skipped comment.
-    pub(crate) fn take_skipped(&mut self) -> bool {
-        std::mem::take(&mut self.skips)
+    /// The rest of the divided line is not held.
+    pub(crate) fn skip_long_line(&mut self) {
+        self.line = Vec::new();
+        self.skipped = Skipped::LongLine;
+    }
+
+    /// Whether the line that ends now was skipped.
+    pub(crate) fn take_skipped(&mut self) -> Skipped {
+        std::mem::take(&mut self.skipped)
     }
 
     pub(crate) fn hold(&mut self, part: &[u8], limit: usize) {

@@ -10,7 +10,7 @@ use proptest::prelude::any;
 use tidings_proto::{
     Event, EventSourceAction, EventSourceFailure, EventSourceState, Reconnect, ResponseHead,
 };
-use tidings_testkit::decoding::{Options, cut};
+use tidings_testkit::decoding::{Options, Skipped, cut};
 use tidings_testkit::{oracle, property};
 
 use crate::streams::{lengths, options, stream};
@@ -29,39 +29,70 @@ fn open(state: &mut EventSourceState) {
     state.handle_response(head, now(), SystemTime::UNIX_EPOCH);
 }
 
-/// Takes at most `count` events, and checks the last event ID after each.
-fn take(state: &mut EventSourceState, count: usize, events: &mut Vec<Event>) {
-    for _ in 0..count {
-        let Some(event) = state.poll_event() else {
-            return;
-        };
-        assert_eq!(state.last_event_id(), event.id.as_ref());
-        events.push(event);
+/// What the driver of a session receives.
+#[derive(Default)]
+struct Taken {
+    events: Vec<Event>,
+    skipped: Vec<Skipped>,
+    end: Option<EventSourceAction>,
+}
+
+impl Taken {
+    /// Takes at most `count` events, and checks the last event ID after each.
+    fn take(&mut self, state: &mut EventSourceState, count: usize) {
+        for _ in 0..count {
+            if let Some(event) = state.poll_event() {
+                assert_eq!(state.last_event_id(), event.id.as_ref());
+                self.events.push(event);
+                continue;
+            }
+            match state.poll_action() {
+                Some(EventSourceAction::Skipped(event)) => {
+                    assert_eq!(state.last_event_id(), event.last_event_id());
+                    self.skipped.push(Skipped {
+                        events_before: self.events.len(),
+                        size: event.size(),
+                        last_event_id: state.last_event_id().map(|id| id.as_str().to_owned()),
+                    });
+                }
+                None => return,
+                end => {
+                    assert!(self.end.is_none());
+                    self.end = end;
+                }
+            }
+        }
     }
 }
 
 fn check(chunks: &[&[u8]], options: &Options, taken: &[usize], breaks: bool) {
     let expected = oracle::decode(&chunks.concat(), options);
+    assert!(!options.skip_large_events || !expected.too_large);
     let mut state = EventSourceState::new(Reconnect::off(), options.decoder(), 7);
     open(&mut state);
-    let mut events = Vec::new();
+    let mut received = Taken::default();
     for (n, chunk) in chunks.iter().enumerate() {
         state.handle_chunk(chunk.to_vec().into());
         let count = taken.get(n % taken.len().max(1)).copied();
-        take(&mut state, count.unwrap_or(usize::MAX), &mut events);
+        received.take(&mut state, count.unwrap_or(usize::MAX));
     }
     if breaks {
         state.handle_network_error(now());
     } else {
         state.handle_end(now());
     }
-    take(&mut state, usize::MAX, &mut events);
-    assert_eq!(events, expected.events);
+    received.take(&mut state, usize::MAX);
+    assert_eq!(received.events, expected.events);
+    let bytes = chunks.concat();
+    if std::str::from_utf8(&bytes).is_err() {
+        received.skipped.iter_mut().for_each(|event| event.size = 0);
+    }
+    assert_eq!(received.skipped, expected.skipped);
     let id = state.last_event_id().map(|id| id.as_str().to_owned());
     if !expected.too_large {
         assert_eq!(id, expected.last_event_id);
     }
-    let failure = match state.poll_action() {
+    let failure = match received.end {
         Some(EventSourceAction::Finish) => None,
         Some(EventSourceAction::Fail(failure)) => Some(failure),
         other => panic!("{other:?}"),

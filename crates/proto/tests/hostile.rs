@@ -391,3 +391,35 @@ fn leaking_an_iterator_loses_only_its_chunk() {
     let event = events[0].as_ref().unwrap();
     assert_eq!((event.event_type(), event.text()), ("message", "é"));
 }
+
+#[test]
+fn a_skipped_event_of_any_size_is_held_at_most_twice_the_limit() {
+    for line in ["data: ", "id: ", "unknown: ", ": "] {
+        alone(|| {
+            let mut decoder = Decoder::new()
+                .max_event_bytes(LIMIT)
+                .skip_large_events(true);
+            let (peak, left, error) = measure(|| {
+                // The longest ID, and one more below.
+                feed_line(&mut decoder, "id: ", b'x', LIMIT - 4).unwrap();
+                feed_line(&mut decoder, "data: ", b'x', LIMIT / 2).unwrap();
+                for _ in 0..2 {
+                    feed_line(&mut decoder, line, b'x', GIB / 4).unwrap();
+                    feed_line(&mut decoder, "data: ", b'x', LIMIT - 6).unwrap();
+                }
+                feed_line(&mut decoder, "id: ", b'y', LIMIT - 4).unwrap();
+                feed_line(&mut decoder, "id: ", b'z', 1).unwrap();
+                feed(&mut decoder, b"\n").unwrap_err()
+            });
+            assert!(
+                peak <= 2 * LIMIT + SLACK,
+                "{line:?}: held {:.2} times the limit",
+                ratio(peak)
+            );
+            assert!(left <= SLACK, "{line:?}: still holds {left}");
+            assert_eq!(error.last_event_id().unwrap(), "z");
+            assert!(error.size() > GIB / 2);
+            assert_eq!(feed(&mut decoder, b"data\n\n"), Ok(1));
+        });
+    }
+}

@@ -217,3 +217,121 @@ fn endless_attached_comments_do_not_end_the_stream() {
     assert_eq!(&comments[comments.len() - 10..], "thump\nlast");
     assert_eq!(event.data.unwrap(), "a");
 }
+
+/// Under this limit, the stream decodes to these events, and to these skipped ones with their sizes and
+/// IDs. Each cut of the stream gives the same result.
+fn check_skipped(
+    comments: Comments,
+    stream: &str,
+    limit: usize,
+    events: &[&str],
+    skipped: &[(usize, &str)],
+) {
+    let options = Options {
+        comments,
+        max_event_bytes: limit,
+        skip_large_events: true,
+        ..Options::show_all()
+    };
+    check_every_cut(stream.as_bytes(), &options);
+    let decoded = decode(&[stream.as_bytes()], &options);
+    let texts: Vec<&str> = decoded
+        .events
+        .iter()
+        .map(tidings_proto::Event::text)
+        .collect();
+    assert_eq!(texts, events, "{stream:?}");
+    let found: Vec<(usize, &str)> = decoded
+        .skipped
+        .iter()
+        .map(|event| (event.size, event.last_event_id.as_deref().unwrap_or("none")))
+        .collect();
+    assert_eq!(found, skipped, "{stream:?}");
+}
+
+#[test]
+fn a_skipped_event_ends_at_its_empty_line_and_its_id_counts() {
+    let check = |stream, events: &[&str], skipped: &[(usize, &str)]| {
+        check_skipped(Comments::Skipped, stream, 12, events, skipped);
+    };
+    check("data: 1234567\n\ndata: b\n\n", &["b"], &[(13, "none")]);
+    check(
+        "id: 1\ndata: 123456\n\ndata: b\n\n",
+        &["b"],
+        &[(1 + 12, "1")],
+    );
+    // The ID may follow the line that exceeds the limit.
+    check(
+        "data: 123456789\nid: 1\nid: 2\r\n\r\ndata: b\n\n",
+        &["b"],
+        &[(15 + 5 + 5, "2")],
+    );
+    check("data: 123456789\nid:\n\n", &[], &[(15 + 3, "")]);
+    check("data: 123456789\nid: a\0\n\n", &[], &[(15 + 6, "none")]);
+    // Several lines together.
+    check(
+        "data: 1234\ndata: 5678\ndata: 9\n\ndata: b\n\n",
+        &["b"],
+        &[(4 + 10 + 7, "none")],
+    );
+    // An ID that is too long itself is lost, and the one before stays.
+    check(
+        "id: 1\n\nid: 123456789\ndata: a\n\ndata: b\n\nid: 2\ndata: c\n\n",
+        &["b", "c"],
+        &[(13 + 7, "1")],
+    );
+    check(
+        "id: 1\nid: 123456789\ndata: a\n\ndata: b\n\n",
+        &["b"],
+        &[(1 + 13 + 7, "1")],
+    );
+    // Of an event without an end, nothing counts.
+    check("id: 1\n\ndata: 1234567\nid: 2\n", &[], &[]);
+    check("data: 12345678901234567890", &[], &[]);
+    // Several, with events between and without.
+    check(
+        "data: 1234567\n\ndata: 12345678\n\ndata: b\n\nfield: 1234567\n\n",
+        &["b"],
+        &[(13, "none"), (14, "none"), (14, "none")],
+    );
+}
+
+#[test]
+fn comments_and_a_retry_within_a_skipped_event() {
+    let stream = "data: 1234567\n: note\n: a longer note\nretry: 70\n\ndata: b\n\n";
+    let check = |comments, events: &[&str], size| {
+        check_skipped(comments, stream, 12, events, &[(size, "none")]);
+    };
+    check(Comments::Skipped, &["b"], 13 + 9);
+    check(Comments::Attached, &["b"], 13 + 6 + 15 + 9);
+    check(Comments::Shown, &["b"], 13 + 6 + 15 + 9);
+    // The short comment is an event of its own.
+    check(Comments::Immediate, &["", "b"], 13 + 6 + 15 + 9);
+    let mut decoder = Decoder::new().max_event_bytes(12).skip_large_events(true);
+    assert_eq!(decoder.decode(stream.as_bytes()).count(), 2);
+    let time = std::time::Duration::from_millis(70);
+    assert_eq!(decoder.reconnection_time(), Some(time));
+}
+
+#[test]
+fn a_reset_within_a_skipped_event_restores_the_limit() {
+    let mut decoder = Decoder::new().max_event_bytes(12).skip_large_events(true);
+    assert_eq!(decoder.decode(b"data: 1234567890").count(), 0);
+    assert!(decoder.is_within_event());
+    decoder.reset();
+    assert!(!decoder.is_within_event());
+    assert_eq!(decoder.decode(b"data: a\ndata: b\n\n").flatten().count(), 1);
+}
+
+#[test]
+fn the_error_has_the_size_so_far_and_the_id_before_the_event() {
+    let mut decoder = Decoder::new().max_event_bytes(9);
+    let mut events = decoder.decode(b"id: 1\n\nid: 2\ndata: too long\n\n");
+    let error = events.next().unwrap().unwrap_err();
+    assert_eq!((error.limit(), error.size()), (9, 1 + 14));
+    assert_eq!(error.last_event_id().unwrap(), "1");
+    assert_eq!(
+        error.to_string(),
+        "the server sent an event of at least 15 bytes, over the limit of 9; `max_event_bytes` sets the limit"
+    );
+}

@@ -57,7 +57,7 @@ fn a_bom_may_be_cut_anywhere() {
 
 /// The first events of a chunk. The iterator drops the others.
 fn first_events(decoder: &mut Decoder, chunk: &[u8], count: usize) -> Vec<Event> {
-    decoder.decode(chunk).take(count).flatten().collect()
+    decoder.decode(chunk).flatten().take(count).collect()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidings_proto::{Comments, Decoder, Event, EventId, MAX_EVENT_BYTES};
+use tidings_proto::{Comments, Decoder, Event, EventId, EventTooLarge, MAX_EVENT_BYTES};
 
 use crate::oracle;
 
@@ -15,6 +15,8 @@ pub struct Options {
     pub show_retry_events: bool,
     /// See [`Decoder::max_event_bytes`].
     pub max_event_bytes: usize,
+    /// See [`Decoder::skip_large_events`].
+    pub skip_large_events: bool,
     /// See [`Decoder::set_last_event_id`].
     pub last_event_id: Option<EventId>,
 }
@@ -25,6 +27,7 @@ impl Default for Options {
             comments: Comments::default(),
             show_retry_events: false,
             max_event_bytes: MAX_EVENT_BYTES,
+            skip_large_events: false,
             last_event_id: None,
         }
     }
@@ -47,7 +50,8 @@ impl Options {
         let mut decoder = Decoder::new()
             .comments(self.comments)
             .show_retry_events(self.show_retry_events)
-            .max_event_bytes(self.max_event_bytes);
+            .max_event_bytes(self.max_event_bytes)
+            .skip_large_events(self.skip_large_events);
         if let Some(id) = &self.last_event_id {
             decoder.set_last_event_id(id);
         }
@@ -66,16 +70,49 @@ pub struct Decoded {
     pub reconnection_time: Option<Duration>,
     /// Whether a block over the limit ended the stream.
     pub too_large: bool,
+    /// The blocks over the limit that were skipped, in order.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A block over the limit that was skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The number of events before it.
+    pub events_before: usize,
+    /// Its size. 0 if the stream is not UTF-8: then it depends on the chunks.
+    pub size: usize,
+    /// The last event ID after it.
+    pub last_event_id: Option<String>,
+}
+
+impl Decoded {
+    /// Adds an error to the result. Returns whether the stream continues.
+    fn note(&mut self, error: &EventTooLarge, options: &Options) -> Fed {
+        if !options.skip_large_events {
+            self.too_large = true;
+            return Fed::TooLarge;
+        }
+        self.skipped.push(Skipped {
+            events_before: self.events.len(),
+            size: error.size(),
+            last_event_id: error.last_event_id().map(|id| id.as_str().to_owned()),
+        });
+        Fed::Whole
+    }
 }
 
 /// Decodes by iterating over owned events.
 #[must_use]
 pub fn decode(chunks: &[&[u8]], options: &Options) -> Decoded {
-    drive(chunks, options, |decoder, chunk, events| {
+    drive(chunks, options, |decoder, chunk, decoded| {
         for event in decoder.decode(chunk) {
             match event {
-                Ok(event) => events.push(event),
-                Err(_) => return Fed::TooLarge,
+                Ok(event) => decoded.events.push(event),
+                Err(error) => {
+                    if decoded.note(&error, options) == Fed::TooLarge {
+                        return Fed::TooLarge;
+                    }
+                }
             }
         }
         Fed::Whole
@@ -89,9 +126,13 @@ pub fn decode_borrowed(chunks: &[&[u8]], options: &Options) -> Decoded {
         let mut events = decoder.decode(chunk);
         loop {
             match events.try_next_ref() {
-                Ok(Some(event)) => decoded.push(event.to_event()),
+                Ok(Some(event)) => decoded.events.push(event.to_event()),
                 Ok(None) => return Fed::Whole,
-                Err(_) => return Fed::TooLarge,
+                Err(error) => {
+                    if decoded.note(&error, options) == Fed::TooLarge {
+                        return Fed::TooLarge;
+                    }
+                }
             }
         }
     })
@@ -106,18 +147,23 @@ enum Fed {
 fn drive(
     chunks: &[&[u8]],
     options: &Options,
-    mut feed: impl FnMut(&mut Decoder, &[u8], &mut Vec<Event>) -> Fed,
+    mut feed: impl FnMut(&mut Decoder, &[u8], &mut Decoded) -> Fed,
 ) -> Decoded {
     let mut decoder = options.decoder();
-    let mut events = Vec::new();
-    let too_large = chunks
+    let mut decoded = Decoded::default();
+    chunks
         .iter()
-        .any(|chunk| feed(&mut decoder, chunk, &mut events) == Fed::TooLarge);
+        .any(|chunk| feed(&mut decoder, chunk, &mut decoded) == Fed::TooLarge);
+    if std::str::from_utf8(&chunks.concat()).is_err() {
+        decoded
+            .skipped
+            .iter_mut()
+            .for_each(|skipped| skipped.size = 0);
+    }
     Decoded {
-        events,
         last_event_id: decoder.last_event_id().map(str::to_owned),
         reconnection_time: decoder.reconnection_time(),
-        too_large,
+        ..decoded
     }
 }
 

@@ -56,7 +56,8 @@ pub fn round_trip(input: &[u8]) {
 }
 
 /// Bits 0 and 1 select the handling of comments. Bit 2 shows retry events. Bit 3 sets an ID before
-/// the stream. The high half selects the limit: 0 for the default, then 8, 16, 32 … bytes.
+/// the stream. Bits 4 to 6 select the limit: 0 for the default, then 8, 16, 32 … bytes. Bit 7 skips events
+/// over it.
 fn options_of(bits: u8) -> Options {
     Options {
         comments: match bits & 0b11 {
@@ -67,10 +68,11 @@ fn options_of(bits: u8) -> Options {
         },
         show_retry_events: bits & 0b100 != 0,
         last_event_id: (bits & 0b1000 != 0).then_some(EventId::from_static("before")),
-        max_event_bytes: match bits >> 4 {
+        max_event_bytes: match bits >> 4 & 0b111 {
             0 => MAX_EVENT_BYTES,
             shift => 4 << shift,
         },
+        skip_large_events: bits & 0b1000_0000 != 0,
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tidings_proto::{Comments, Event, EventId, EventName};
 
-use crate::decoding::{Decoded, Options};
+use crate::decoding::{Decoded, Options, Skipped};
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -21,6 +21,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 pub fn decode(stream: &[u8], options: &Options) -> Decoded {
     let text = stream.strip_prefix(BOM).unwrap_or(stream);
     let mut interpreter = Interpreter::new(options);
+    let is_utf8 = std::str::from_utf8(stream).is_ok();
     let outcome = whole_lines(&utf8_decode(text))
         .iter()
         .try_for_each(|line| interpreter.read(line))
@@ -30,6 +31,14 @@ pub fn decode(stream: &[u8], options: &Options) -> Decoded {
         last_event_id: interpreter.last_event_id,
         reconnection_time: interpreter.reconnection_time,
         too_large: outcome.is_err(),
+        skipped: interpreter
+            .skipped
+            .into_iter()
+            .map(|skipped| Skipped {
+                size: if is_utf8 { skipped.size } else { 0 },
+                ..skipped
+            })
+            .collect(),
     }
 }
 
@@ -106,7 +115,10 @@ struct Interpreter<'a> {
     /// Comments and the retry time, which the options may show.
     comments: String,
     retry: Option<Duration>,
+    /// The size of the block, if it is over the limit and skipped.
+    skipping: Option<usize>,
 
+    skipped: Vec<Skipped>,
     events: Vec<Event>,
     last_event_id: Option<String>,
     reconnection_time: Option<Duration>,
@@ -123,6 +135,8 @@ impl<'a> Interpreter<'a> {
             id: None,
             comments: String::new(),
             retry: None,
+            skipping: None,
+            skipped: Vec::new(),
             events: Vec::new(),
             last_event_id: options.last_event_id.as_deref().map(str::to_owned),
             reconnection_time: None,
@@ -135,6 +149,15 @@ impl<'a> Interpreter<'a> {
             return Ok(());
         }
         self.hold(line.as_bytes())?;
+        if let Some(size) = &mut self.skipping {
+            if line.starts_with(':') && self.options.comments == Comments::Skipped {
+                return Ok(());
+            }
+            *size += line.len();
+            if line.len() > self.options.max_event_bytes {
+                return Ok(());
+            }
+        }
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         if line.starts_with(':') {
@@ -150,6 +173,9 @@ impl<'a> Interpreter<'a> {
         if line.starts_with(b":") && self.options.comments == Comments::Skipped {
             return Ok(());
         }
+        if self.skipping.is_some() {
+            return Ok(());
+        }
         let text = |value: &Option<String>| value.as_ref().map_or(0, String::len);
         let comments = joined(&self.comments).map_or(0, str::len);
         let needed = joined(&self.data).map_or(0, str::len)
@@ -159,7 +185,16 @@ impl<'a> Interpreter<'a> {
         let limit = self.options.max_event_bytes;
         let may_forget = self.options.comments == Comments::Attached;
         if needed > limit || (needed + comments > limit && !may_forget) {
-            return Err(TooLarge);
+            if !self.options.skip_large_events {
+                return Err(TooLarge);
+            }
+            let comments = if may_forget { 0 } else { comments };
+            self.skipping = Some(needed + comments - line.len());
+            self.data.clear();
+            self.event_type = None;
+            self.comments.clear();
+            self.retry = None;
+            return Ok(());
         }
         if needed + comments > limit {
             self.comments.clear();
@@ -174,6 +209,7 @@ impl<'a> Interpreter<'a> {
                 id: self.id_in_effect(),
                 ..Event::comment(text)
             }),
+            _ if self.skipping.is_some() => {}
             _ => {
                 self.comments.push_str(text);
                 self.comments.push('\n');
@@ -183,6 +219,7 @@ impl<'a> Interpreter<'a> {
 
     fn field(&mut self, name: &str, value: &str) {
         match name {
+            "data" | "event" if self.skipping.is_some() => {}
             "data" => {
                 self.data.push_str(value);
                 self.data.push('\n');
@@ -192,7 +229,7 @@ impl<'a> Interpreter<'a> {
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 // Digits fail to parse only if the number is too large.
                 let time = Duration::from_millis(value.parse().unwrap_or(u64::MAX));
-                self.retry = Some(time);
+                self.retry = Some(time).filter(|_| self.skipping.is_none());
                 self.reconnection_time = Some(time);
             }
             _ => {}
@@ -202,6 +239,13 @@ impl<'a> Interpreter<'a> {
     fn dispatch(&mut self) {
         if let Some(id) = self.id.take() {
             self.last_event_id = Some(id);
+        }
+        if let Some(size) = self.skipping.take() {
+            self.skipped.push(Skipped {
+                events_before: self.events.len(),
+                size,
+                last_event_id: self.last_event_id.clone(),
+            });
         }
         let event = Event {
             data: joined(&self.data).map(str::to_owned),

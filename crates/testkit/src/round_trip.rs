@@ -21,6 +21,7 @@ pub fn check(sent: &[Event]) {
             .map(whole_millis)
             .next_back(),
         too_large: false,
+        skipped: Vec::new(),
     };
     let options = Options {
         max_event_bytes: usize::MAX,

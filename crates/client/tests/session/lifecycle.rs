@@ -27,6 +27,7 @@ impl Steps {
                 Lifecycle::Waiting { attempt, delay } => format!("waiting {attempt} {delay:?}"),
                 #[cfg(feature = "json")]
                 Lifecycle::Gap(gap) => format!("gap {:?} {}", gap.reason, gap.resumed),
+                Lifecycle::Skipped { size, id, .. } => format!("skipped {size} {id:?}"),
                 Lifecycle::Failed { error } => format!("failed {:?}", error.kind()),
                 Lifecycle::Ended => "ended".into(),
                 _ => panic!("unknown: {step:?}"),

@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_core::Stream;
 use http::StatusCode;
-use tidings_client::{Comments, ErrorKind, Reconnect};
+use tidings_client::{Comments, ErrorKind, Lifecycle, Reconnect};
 use tokio::time::timeout;
 
 use crate::scripted::{Part, Server, parts, read_all, status, stream};
@@ -273,4 +274,73 @@ fn a_session_can_move_between_threads() {
             .get("http://test/")
             .open(),
     );
+}
+
+/// A stream with an event of 200 bytes between two small ones.
+const LARGE_EVENT: &str = "id: 1\ndata: a\n\ndata: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n\
+                           id: 2\n\ndata: c\n\n";
+
+#[tokio::test(start_paused = true)]
+async fn an_event_over_the_limit_ends_the_session_with_its_size_and_the_id_before_it() {
+    let server = Server::plays([stream(LARGE_EVENT)]);
+    let client = server.client(Reconnect::standard()).max_event_bytes(20);
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+    let error = session.try_next().await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::EventTooLarge);
+    assert_eq!(error.last_event_id().unwrap(), "1");
+    let source = std::error::Error::source(&error).unwrap();
+    let source: &tidings_client::EventTooLarge = source.downcast_ref().unwrap();
+    assert_eq!((source.limit(), source.size()), (20, 56));
+    assert_eq!(source.last_event_id().unwrap(), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_event_is_skipped_if_asked_for_and_a_reconnection_resumes_after_it() {
+    for dedupe in [false, true] {
+        let server = Server::plays([stream(LARGE_EVENT), status(204)]);
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&steps);
+        let client = server
+            .client(Reconnect::standard())
+            .max_event_bytes(20)
+            .skip_large_events(true)
+            .dedupe(dedupe)
+            .on_lifecycle(move |step| {
+                if let Lifecycle::Skipped { size, limit, id } = step {
+                    let id = id.map(|id| id.as_str().to_owned());
+                    noted.lock().unwrap().push((size, limit, id));
+                }
+            });
+        let mut session = client.get("http://test/").open().await.unwrap();
+        assert_eq!(session.try_next().await.unwrap().unwrap().text(), "a");
+        assert!(steps.lock().unwrap().is_empty());
+        let event = session.try_next().await.unwrap().unwrap();
+        assert_eq!((event.text(), event.id.as_deref()), ("c", Some("2")));
+        let skipped = (61, 20, Some("2".to_owned()));
+        assert_eq!(*steps.lock().unwrap(), [skipped]);
+        assert_eq!(read_all(&mut session).await, (vec![], None));
+        let sent: [&[&str]; 2] = [&[], &["2"]];
+        assert_eq!(server.header("last-event-id"), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_dedupe_a_skipped_event_that_is_repeated_is_reported_once() {
+    const LARGE: &str = "id: e.1.AAAA\ndata: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n\n\
+                         id: e.2.BBBB\ndata: b\n\n";
+    let server = Server::plays([stream(LARGE), stream(LARGE), status(204)]);
+    let count = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&count);
+    let client = server
+        .client(Reconnect::standard())
+        .max_event_bytes(20)
+        .skip_large_events(true)
+        .dedupe(true)
+        .on_lifecycle(move |step| {
+            *counted.lock().unwrap() += u32::from(matches!(step, Lifecycle::Skipped { .. }));
+        });
+    let mut session = client.get("http://test/").open().await.unwrap();
+    assert_eq!(read_all(&mut session).await.0, ["b"]);
+    assert_eq!(*count.lock().unwrap(), 1);
 }

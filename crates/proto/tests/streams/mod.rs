@@ -21,14 +21,15 @@ pub(crate) fn options() -> impl Strategy<Value = Options> {
         2 => 40..1000_usize,
     ];
     let id = option::of(prop_oneof![Just(""), Just("before")]);
-    (comments, any::<bool>(), limit, id).prop_map(|(comments, show_retry_events, limit, id)| {
-        Options {
+    (comments, any::<bool>(), limit, any::<bool>(), id).prop_map(
+        |(comments, show_retry_events, limit, skip_large_events, id)| Options {
             comments,
             show_retry_events,
             max_event_bytes: limit,
+            skip_large_events,
             last_event_id: id.map(EventId::from_static),
-        }
-    })
+        },
+    )
 }
 
 /// Bytes that are more often a meaningful stream than random bytes are.
