@@ -248,7 +248,14 @@ impl Driver {
             (Connection::Open(_), _) => ConnectionState::Open,
             (Connection::Deciding(_), _) => ConnectionState::Lost { attempt },
             (_, Some(until)) => ConnectionState::Waiting { attempt, until },
-            _ => ConnectionState::Connecting { attempt },
+            (
+                Connection::Closed
+                | Connection::Preparing(..)
+                | Connection::Connecting(_)
+                | Connection::Refused(_)
+                | Connection::Response(_),
+                None,
+            ) => ConnectionState::Connecting { attempt },
         }
     }
 

@@ -200,7 +200,7 @@ impl<T: DeserializeOwned, F: Format, S: BorrowMut<Session>> TypedSession<T, F, S
                 .session
                 .borrow_mut()
                 .fail(Error::undecodable(undecodable))),
-            _ => Ok(event),
+            Some(Ok(_) | Err(_)) | None => Ok(event),
         }
     }
 }

@@ -316,7 +316,7 @@ impl EventSourceState {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::WaitingUntil(until) => Some(until),
-            _ => None,
+            Phase::Connecting | Phase::OpenSince(_) | Phase::Deciding | Phase::Over => None,
         }
     }
 

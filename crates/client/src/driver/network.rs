@@ -241,9 +241,10 @@ impl Driver {
 
     /// The body of a refusal is read, as far as it arrived.
     pub(super) fn handle_refusal(&mut self, text: String) {
-        if let (Some(error), Some(head)) = (&mut self.error, &self.response) {
-            error.set_response(Response::from_parts(head.clone(), text));
-        }
+        let (Some(error), Some(head)) = (&mut self.error, &self.response) else {
+            unreachable!("a refusal has an error and a head until its body is read");
+        };
+        error.set_response(Response::from_parts(head.clone(), text));
         self.connection = Connection::Closed;
         self.report_lost();
     }
@@ -297,7 +298,8 @@ impl Driver {
             Some(EventSourceFailure::EventTooLarge(source)) => {
                 Error::event_too_large(self.server(), source.clone())
             }
-            _ => error,
+            Some(EventSourceFailure::Connect | EventSourceFailure::Interrupted) => error,
+            other => unreachable!("a network error is no cause of {other:?}"),
         });
         self.report_lost();
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use tidings_client::{BufferPolicy, ErrorKind, Reconnect};
 use tokio::time::Instant;
 
@@ -39,10 +40,7 @@ async fn an_error_carries_the_head_and_body_of_a_refusal() {
 async fn an_error_carries_the_body_of_a_refusal_that_broke_off() {
     let server = Server::plays([refusal(403, &[Part::Bytes(b"who "), Part::Cut])]);
     let error = server.open(Reconnect::standard()).await.unwrap_err();
-    assert_eq!(
-        error.kind(),
-        &ErrorKind::Status(http::StatusCode::FORBIDDEN)
-    );
+    assert_eq!(error.kind(), &ErrorKind::Status(StatusCode::FORBIDDEN));
     assert_eq!(error.response().unwrap().body(), "who ");
 }
 
@@ -242,4 +240,22 @@ async fn a_clone_of_an_error_keeps_what_it_carried() {
     drop(session);
     assert_eq!(lost.kind(), &ErrorKind::Interrupted);
     assert_eq!(std::error::Error::source(&lost).unwrap().to_string(), "cut");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_odd_status_is_reported_as_it_is() {
+    for (script, odd) in [
+        (status(299), 299),
+        (status(600), 600),
+        (status(999), 999),
+        (Script::Redirect(399, "/next"), 399),
+        (Script::Redirect(999, "/next"), 999),
+    ] {
+        let server = Server::plays([script]);
+        let error = server.open(Reconnect::persistent()).await.unwrap_err();
+        let odd = StatusCode::from_u16(odd).unwrap();
+        assert_eq!(error.kind(), &ErrorKind::Status(odd));
+        assert_eq!(error.response().unwrap().status(), odd);
+        assert_eq!(server.requests(), 1);
+    }
 }
