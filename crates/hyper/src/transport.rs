@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tidings_client::{ConnectError, ConnectTimeout, ResponseBody, ResponseFuture, Transport};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,7 +148,8 @@ impl DirectTransport {
     ///   up itself. Default port: 1080.
     ///
     /// The URL may contain a percent-encoded user and password (`http://user:password@host`). Only
-    /// the proxy receives them.
+    /// the proxy receives them. A `Proxy-Authorization` of the request replaces them, for an `http`
+    /// proxy.
     ///
     /// # Errors
     /// [`InvalidProxy`] if the URL names no such proxy. If a URL in the environment names no such
@@ -237,17 +238,14 @@ impl DirectTransport {
             within(limit, &server, dial(&server, dialing)).await
         } else {
             let route = self.proxies.route(&server);
-            let route = route.map_err(|error| invalid(error.into()))?;
-            if let Route::Forward { authorization, .. } = &route {
+            let mut route = route.map_err(|error| invalid(error.into()))?;
+            if let Route::Forward { .. } = &route {
                 let formed = request::to_absolute_form(&mut request, &host);
                 formed.map_err(|error| invalid(error.into()))?;
-                if let Some(authorization) = authorization.clone() {
-                    let headers = request.headers_mut();
-                    headers.entry(PROXY_AUTHORIZATION).or_insert(authorization);
-                }
             } else {
                 request::to_origin_form(&mut request);
             }
+            authorize(&mut route, request.headers_mut());
             let way = Way {
                 server: server.clone(),
                 route,
@@ -265,6 +263,23 @@ impl DirectTransport {
         };
         let response = response.map_err(|error| ConnectError::Network(error.into()))?;
         Ok(coding::decode(response))
+    }
+}
+
+/// Gives an HTTP proxy the credentials of its URL or, if the caller set some, those. A server behind a
+/// tunnel does not receive them.
+fn authorize(route: &mut Route, headers: &mut HeaderMap) {
+    match route {
+        Route::Forward { authorization, .. } => {
+            if let Some(authorization) = authorization.take() {
+                headers.entry(PROXY_AUTHORIZATION).or_insert(authorization);
+            }
+        }
+        Route::Tunnel { authorization, .. } => {
+            let own = headers.remove(PROXY_AUTHORIZATION);
+            *authorization = own.or(authorization.take());
+        }
+        Route::Direct | Route::Socks { .. } => {}
     }
 }
 

@@ -86,6 +86,30 @@ async fn a_coding_that_the_transport_does_not_decode_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn an_odd_head_may_arrive_byte_by_byte() {
+    for head in [
+        "HTTP/1.1 200\r\nContent-Type :\r\n\ttext/event-stream;\r\n x=y\r\n\r\n",
+        "\r\nHTTP/1.1 200 OK\nx-odd: \u{1}\nno colon\n content-type: x/y\ncontent-type: text/event-stream\n\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-type: x/y, text/event-stream\r\n\r\n",
+    ] {
+        let (client, mut server) = tokio::io::duplex(1);
+        let client = std::sync::Mutex::new(Some(client));
+        let transport = DirectTransport::over(move |_| {
+            let client = client.lock().unwrap().take().unwrap();
+            async { Ok(client) }
+        });
+        let serve = async {
+            read_head(&mut server).await;
+            server.write_all(head.as_bytes()).await.unwrap();
+            server.write_all(b"data: hello\n\n").await.unwrap();
+            server.shutdown().await.unwrap();
+        };
+        let receive = receive(&transport, "http://a.test/");
+        tokio::join!(receive, serve);
+    }
+}
+
+#[tokio::test]
 async fn a_head_over_the_limits_is_refused() {
     let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
     for lines in [

@@ -146,6 +146,35 @@ mod tunnel {
     }
 
     #[tokio::test]
+    async fn a_hand_set_header_for_the_proxy_stays_outside_the_tunnel() {
+        let authority = Authority::new();
+        let acceptor = authority.acceptor(&["a.test"]);
+        let (listener, port) = listen().await;
+        let client = client(authority.trusted_by(through(port)));
+        let request = client.get("https://a.test/b");
+        let request = request.header("proxy-authorization", "Bearer token");
+        let serve = async {
+            let mut stream = accept(&listener).await;
+            let connect = read_head(&mut stream).await;
+            let ok = "HTTP/1.1 200 Connection established\r\n\r\n";
+            stream.write_all(ok.as_bytes()).await.unwrap();
+            let stream = acceptor.accept(stream).await.unwrap();
+            (connect, answer(stream).await)
+        };
+        let ((connect, head), session) = tokio::join!(serve, soon(request.open()));
+        session.unwrap();
+        let connect = connect.to_lowercase();
+        let header = "proxy-authorization: bearer token\r\n";
+        assert!(connect.contains(header), "{connect}");
+        assert_eq!(
+            connect.matches("proxy-authorization").count(),
+            1,
+            "{connect}"
+        );
+        assert!(!head.to_lowercase().contains("proxy"), "{head}");
+    }
+
+    #[tokio::test]
     async fn a_proxy_that_refuses_is_a_connect_error() {
         let refusal = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
         refuse(refusal, "proxy authorization required").await;
