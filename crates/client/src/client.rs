@@ -98,8 +98,8 @@ impl SseClient {
         }))
     }
 
-    /// Sends this `User-Agent` with every request. Default: none, unless the transport sends its
-    /// own.
+    /// Sends this `User-Agent` with every request. Default: that of the transport. The direct
+    /// transport and `tidings_reqwest::client()` send `tidings/<version>`.
     pub fn user_agent<V>(self, value: V) -> Self
     where
         HeaderValue: TryFrom<V, Error: Into<http::Error>>,

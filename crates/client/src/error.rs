@@ -74,7 +74,11 @@ pub enum ErrorKind {
     /// [`open_or_response`](crate::RequestBuilder::open_or_response) returns it whole.
     ContentType(Option<String>),
     /// The server answered in this content coding, which the transport does not decode. The same
-    /// request would be answered in the same way, so it is not sent again.
+    /// request would be answered in the same way, so it is not sent again. A request that sets its
+    /// own `Accept-Encoding` reads the body as it is.
+    ///
+    /// Differs from the standard: [Fetch](https://fetch.spec.whatwg.org/#handle-content-codings)
+    /// always reads it as it is, and encoded bytes would be taken for events.
     ContentEncoding(&'static str),
     /// The server redirected to a URL that cannot be requested, or from https to http.
     InvalidRedirect,
@@ -311,12 +315,12 @@ impl fmt::Display for Error {
             ErrorKind::ContentType(Some(content_type)) => write!(
                 f,
                 "expected text/event-stream, but {server} sent {content_type:?}; \
-                 open_or_response accepts other types"
+                 read_media_type and open_or_response accept other types"
             ),
             ErrorKind::ContentType(None) => write!(
                 f,
                 "expected text/event-stream, but {server} named no content type; \
-                 open_or_response accepts such a response"
+                 read_any_media_type and open_or_response accept such a response"
             ),
             ErrorKind::OutOfAttempts => write!(
                 f,

@@ -71,6 +71,8 @@
 //!   `http1_allow_obsolete_multiline_headers_in_responses`,
 //!   `http1_ignore_invalid_headers_in_responses` and a larger `http1_max_headers` (default: 100), as
 //!   [`client()`] does.
+//! * **Over HTTP/2 it drops headers of the connection**, such as `Connection` and `Upgrade`, as HTTP/2
+//!   has none. It sends all other headers as you set them.
 //! * **It decodes a content coding only with the feature for it.** A stream in another coding is an
 //!   [error that names it](ErrorKind::ContentEncoding).
 //! * **Its `timeout` has no effect**, because it limits a whole response and would cut every

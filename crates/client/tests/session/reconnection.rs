@@ -224,7 +224,7 @@ async fn a_refusal_is_never_repeated() {
             },
             ErrorKind::ContentType(Some("text/plain".into())),
             "expected text/event-stream, but test:80 sent \"text/plain\"; \
-             open_or_response accepts other types",
+             read_media_type and open_or_response accept other types",
         ),
         (
             Script::Answer {
@@ -234,7 +234,7 @@ async fn a_refusal_is_never_repeated() {
             },
             ErrorKind::ContentType(None),
             "expected text/event-stream, but test:80 named no content type; \
-             open_or_response accepts such a response",
+             read_any_media_type and open_or_response accept such a response",
         ),
         (
             Script::Unsendable,

@@ -156,3 +156,27 @@ async fn a_body_is_framed_by_its_chunks_before_its_length() {
         assert_eq!(outcome, Ok(vec!["a".to_owned()]), "{}", client.0);
     }
 }
+
+#[tokio::test]
+async fn a_redirect_leads_to_the_bytes_that_the_server_names() {
+    for (location, target) in [
+        (&b"/gr\xf6\xdfe x?\xe9#y"[..], "/gr%F6%DFe%20x?%E9"),
+        ("/größe".as_bytes(), "/gr%C3%B6%C3%9Fe"),
+        (b"x\\y", "/a/x/y"),
+        (b"\r\nLocation: /once", "/once"),
+    ] {
+        for (name, client) in clients() {
+            let head = [
+                b"HTTP/1.1 307 Go\r\nContent-Length: 0\r\nLocation: ",
+                location,
+            ];
+            let head = [&head.concat()[..], b"\r\n\r\n"].concat();
+            let redirect = Script::answer([Step::send(head)]);
+            let server = ScriptedServer::plays([redirect, Script::status(204, "")]);
+            let listening = server.listen().await.unwrap();
+            let request = client.get(format!("http://{}/a/b", listening.address));
+            within(name, request.open()).await.unwrap();
+            assert_eq!(server.requests()[1].target(), target, "{name}");
+        }
+    }
+}
