@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Hub, Pattern, meters};
@@ -47,30 +48,26 @@ impl Presences {
         counts.get(pattern).copied().unwrap_or_default()
     }
 
-    fn join(&self, pattern: &Pattern) {
-        let count = {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(pattern.clone()).or_default();
-            *count += 1;
-            *count
-        };
-        self.report(pattern, true, count);
+    /// Counts a subscription, and returns the number after it.
+    fn join(&self, pattern: &Pattern) -> usize {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(pattern.clone()).or_default();
+        *count += 1;
+        *count
     }
 
-    fn leave(&self, pattern: &Pattern) {
-        let count = {
-            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(count) = counts.get_mut(pattern) else {
-                unreachable!("only a `Present` leaves, once, and it has joined");
-            };
-            *count -= 1;
-            let count = *count;
-            if count == 0 {
-                counts.remove(pattern);
-            }
-            count
+    /// Counts a subscription no longer, and returns the number after it.
+    fn leave(&self, pattern: &Pattern) -> usize {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = counts.get_mut(pattern) else {
+            unreachable!("only a `Present` leaves, once, and it has joined");
         };
-        self.report(pattern, false, count);
+        *count -= 1;
+        let count = *count;
+        if count == 0 {
+            counts.remove(pattern);
+        }
+        count
     }
 
     /// Calls the hook, without the lock because it is the caller's code.
@@ -95,23 +92,43 @@ impl fmt::Debug for Presences {
 pub(crate) struct Present {
     hub: Hub,
     patterns: Arc<[Pattern]>,
+    /// How many of the patterns count this subscription: all, unless the hook has panicked.
+    joined: usize,
 }
 
 impl Present {
     pub(crate) fn new(hub: Hub, patterns: Arc<[Pattern]>) -> Self {
-        for pattern in &*patterns {
-            hub.shared().presences.join(pattern);
-        }
         meters::join();
-        Self { hub, patterns }
+        let mut this = Self {
+            hub,
+            patterns,
+            joined: 0,
+        };
+        // If the hook panics, the drop undoes the part that is done.
+        while let Some(pattern) = this.patterns.get(this.joined) {
+            let presences = &this.hub.shared().presences;
+            let count = presences.join(pattern);
+            this.joined += 1;
+            presences.report(&this.patterns[this.joined - 1], true, count);
+        }
+        this
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        for pattern in &*self.patterns {
-            self.hub.shared().presences.leave(pattern);
-        }
         meters::leave();
+        let presences = &self.hub.shared().presences;
+        let mut panic = None;
+        for pattern in &self.patterns[..self.joined] {
+            let count = presences.leave(pattern);
+            let report = AssertUnwindSafe(|| presences.report(pattern, false, count));
+            // A panic of the hook must not keep the other patterns counted.
+            panic = catch_unwind(report).err().or(panic);
+        }
+        // A second panic while the first one unwinds would abort the process.
+        if let Some(panic) = panic.filter(|_| !std::thread::panicking()) {
+            resume_unwind(panic);
+        }
     }
 }

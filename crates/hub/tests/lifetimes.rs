@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use futures_util::{FutureExt, Stream};
 use tidings_hub::{
     Event, EventId, Feed, Gap, GapReason, Grant, Hub, MemoryLog, Presence, Publish, Retention,
     SlowReader, SubscriptionStream,
@@ -327,4 +328,37 @@ async fn a_subscriber_of_several_channels_is_woken_by_each() {
     }
     let mut both = hub.subscribe_all(["a", "b"]).resume_after(None);
     assert!(both.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_presence_hook_that_panics_leaves_no_subscription_counted() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let panics_at = Arc::new(AtomicUsize::new(usize::MAX));
+    let hook = {
+        let (calls, panics_at) = (Arc::clone(&calls), Arc::clone(&panics_at));
+        move |_: &Presence| {
+            let call = calls.fetch_add(1, Ordering::Relaxed);
+            assert!(call != panics_at.load(Ordering::Relaxed), "the hook fails");
+        }
+    };
+    let hub = Hub::builder()
+        .on_presence(hook)
+        .in_memory(Retention::in_memory());
+    // The hook is called for three patterns that join, and for three that leave.
+    for panics in 0..6 {
+        calls.store(0, Ordering::Relaxed);
+        panics_at.store(panics, Ordering::Relaxed);
+        let hub_of_task = hub.clone();
+        let subscribed = tokio::spawn(async move {
+            let mut stream = hub_of_task
+                .subscribe_all(["a", "b", "c/*"])
+                .resume_after(None);
+            poll_fn(|cx| Pin::new(&mut stream).poll_next(cx).map(drop)).now_or_never();
+        });
+        assert!(subscribed.await.unwrap_err().is_panic());
+        for pattern in ["a", "b", "c/*"] {
+            let count = hub.subscriber_count(&pattern.parse().unwrap());
+            assert_eq!(count, 0, "of {pattern}, panic at call {panics}");
+        }
+    }
 }
