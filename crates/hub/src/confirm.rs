@@ -90,6 +90,9 @@ impl Confirmations {
             }
             self.recent.push_back(outcome);
             while let Some(entry) = self.waiting.first_entry().filter(|e| e.key().0 <= seq) {
+                if entry.key().0 < seq {
+                    unreachable!("`find` lets no publisher wait for an entry that has come");
+                }
                 notices.push((entry.remove(), outcome));
             }
         }

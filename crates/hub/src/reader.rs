@@ -161,7 +161,8 @@ impl Reader {
                 TapeRead::InLog(held) => in_log = in_log.max(Some(held)),
                 TapeRead::TooSlow => return (TapeRead::TooSlow, high),
                 TapeRead::Ended => ended += 1,
-                TapeRead::Nothing | TapeRead::Waiting => {}
+                TapeRead::Nothing => {}
+                TapeRead::Waiting => unreachable!("`read` takes no waker"),
             }
         }
         let found = match (in_log, gather(pieces)) {
