@@ -17,8 +17,8 @@ use crate::life::{Life, PositionWithId};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
 
-/// The cost of a tape that is not empty, beside the bytes of its events, in bytes.
-const TAPE_BYTES: usize = 512;
+/// The cost of an event in the index of its block, in bytes.
+const INDEXED_BYTES: usize = 16;
 /// The number of generations into which the bytes of all tapes are divided.
 const GENERATIONS: usize = 64;
 
@@ -26,7 +26,7 @@ const GENERATIONS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct FanOut {
     life: Arc<Life>,
-    /// The cost of all tapes, in bytes.
+    /// The cost of all topics and generations, in bytes: the memory that they hold.
     bytes: usize,
     max_bytes: usize,
     /// The generation that is being written.
@@ -48,7 +48,7 @@ pub(crate) struct FanOut {
 struct Generation {
     /// The `seq` of its last event.
     last: u64,
-    /// The cost of its events, in bytes.
+    /// The length of its events and of their index, in bytes.
     bytes: usize,
     /// The topics whose tapes hold its events.
     topics: Vec<Arc<Topic>>,
@@ -153,11 +153,18 @@ impl FanOut {
 
     fn push(&mut self, topic: &Arc<Topic>, id_line: &str, entry: &Entry) {
         let pushed = topic.push(entry.seq, id_line, &entry.body, self.stamp);
-        let cost = pushed.length + if pushed.is_first { TAPE_BYTES } else { 0 };
-        self.bytes += cost;
-        self.current.bytes += cost;
+        self.add(pushed.change);
+        self.current.bytes += pushed.length + INDEXED_BYTES;
         self.current.last = entry.seq;
         self.touch(topic, &pushed.was_touched);
+    }
+
+    /// Adds the change of a cost.
+    fn add(&mut self, change: isize) {
+        let Some(bytes) = self.bytes.checked_add_signed(change) else {
+            unreachable!("each topic takes back only the cost that it has reported");
+        };
+        self.bytes = bytes;
     }
 
     /// Adds the topic to the current batch and generation, if it is not in them.
@@ -170,9 +177,11 @@ impl FanOut {
         }
     }
 
-    /// Keeps the cost of all tapes within `max_bytes`: removes the oldest generations from all tapes.
+    /// Keeps the cost within `max_bytes`: removes the oldest generations from all tapes.
     fn forget_oldest(&mut self) {
         if self.current.bytes >= self.max_bytes / GENERATIONS {
+            self.current.topics.shrink_to_fit();
+            self.bytes += self.current.cost();
             self.past.push_back(std::mem::take(&mut self.current));
             self.stamp.generation += 1;
         }
@@ -180,15 +189,22 @@ impl FanOut {
         while self.bytes > self.max_bytes
             && let Some(oldest) = self.past.pop_front()
         {
+            self.bytes -= oldest.cost();
             for topic in oldest.topics {
-                let (trimmed, is_empty) = topic.trim(oldest.last);
-                self.bytes -= trimmed;
-                if is_empty && trimmed > 0 {
-                    self.bytes -= TAPE_BYTES;
+                let trimmed = topic.trim(oldest.last);
+                self.add(trimmed.change);
+                if trimmed.is_emptied {
                     self.life.directory().remove_idle(topic.pattern());
                 }
             }
         }
+    }
+}
+
+impl Generation {
+    /// The memory of its list, in bytes.
+    fn cost(&self) -> usize {
+        self.topics.capacity() * size_of::<Arc<Topic>>()
     }
 }
 
@@ -199,6 +215,7 @@ mod tests {
 
     use super::*;
     use crate::ends::Ends;
+    use crate::tape::BLOCK_BYTES;
     use crate::topic::{Cursor, TapeRead};
     use crate::{ChannelName, Pattern};
 
@@ -280,10 +297,7 @@ mod tests {
             fan_out.write_batch(&[entry(seq, &format!("c/{seq}"))]);
         }
         let topics = fan_out.life.directory().len();
-        assert!(
-            topics <= 100_000 / (BODY.len() + TAPE_BYTES) + 3,
-            "{topics}"
-        );
+        assert!(topics <= 100_000 / BODY.len() + 3, "{topics}");
     }
 
     #[test]
@@ -335,9 +349,8 @@ mod tests {
         for seq in 2..=1_000 {
             fan_out.write_batch(&[entry(seq, "c/1")]);
         }
-        let (_, is_empty) = topic.trim(0);
-        assert!(is_empty);
+        assert!(!topic.trim(u64::MAX).is_emptied);
         let held = on_tapes(&fan_out.life, &["c/1".to_owned()]);
-        assert!(held <= fan_out.bytes && fan_out.bytes <= held + held / 10);
+        assert!(held <= fan_out.bytes && fan_out.bytes <= held + BLOCK_BYTES);
     }
 }

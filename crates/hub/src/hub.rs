@@ -208,10 +208,14 @@ impl Default for HubBuilder {
 }
 
 impl HubBuilder {
-    /// Sets how many bytes of encoded events the hub caches for subscribers, over all channels.
-    /// Default: 64 MiB.
+    /// Sets how much memory the hub uses to cache encoded events for subscribers, in bytes over all
+    /// channels. Default: 64 MiB.
     ///
-    /// Older events are read from the log.
+    /// At the limit the oldest events leave the cache; they are read from the log. The limit counts
+    /// allocated memory, with the index of the events and the record of each channel. It leaves out
+    /// the newest batch and, for each channel with a subscriber, less than 1 KiB. Events that a slow
+    /// client has not received yet count in its session's queue, and may keep up to 8 times their
+    /// size in memory, at most 64 KiB for each queued frame.
     pub fn tape_bytes(mut self, bytes: usize) -> Self {
         self.settings.tape_bytes = bytes;
         self

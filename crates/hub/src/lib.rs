@@ -337,7 +337,7 @@
 //! | --- | --- |
 //! | `tidings_hub_entries_total` | counter: entries that the log has returned |
 //! | `tidings_hub_subscriptions` | gauge: open subscriptions |
-//! | `tidings_hub_tape_bytes` | gauge: bytes of events that are cached for subscribers |
+//! | `tidings_hub_tape_bytes` | gauge: bytes of memory for events that are cached for subscribers |
 //! | `tidings_hub_lag_entries` | histogram: how many entries a subscriber was behind when it was served from the log |
 //! | `tidings_hub_gaps_total` | counter: gaps sent, by `reason` |
 //! | `tidings_hub_missed_total` | counter: events that gaps have reported as missing, at most, by `reason` |

@@ -1,8 +1,9 @@
 //! A `Tape`: the recent events of a topic, encoded once, and the slices that readers take.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tidings_proto::{EncodedEvents, EventId};
 
 /// The size up to which a block grows, in bytes. A larger event has a block of its own.
@@ -10,22 +11,29 @@ pub(crate) const BLOCK_BYTES: usize = 64 * 1024;
 /// How many blocks of one level are compacted into one block of the next level. Readers that keep up
 /// leave many small blocks; a reader that is behind then takes few large slices.
 const COMPACTED_BLOCKS: usize = 16;
+/// A slice that is smaller than its block by more than this factor is copied, so that it does not keep the
+/// block in memory while a slow client holds it.
+const MAX_PINNED: usize = 8;
+/// The cost of a block beside its bytes, its index, its ID and its place in the queue: the allocator's
+/// overhead, and the counter of the readers that share it.
+const ALLOCATIONS: usize = 96;
 
 /// Encoded events back to back, each after its `id` line: frozen blocks, and one open block that grows.
 ///
 /// A push copies an event into the open block. The first reader that reads it freezes the open block,
-/// and the other readers share the frozen bytes. A tape has no lock of its own.
+/// and the other readers share the frozen bytes. Each block has an allocation of its own, so its memory is
+/// free as soon as it is trimmed and no reader holds it. A tape has no lock of its own.
 #[derive(Debug)]
 pub(crate) struct Tape {
     /// The tape holds all events after this entry.
     since: u64,
     frozen: VecDeque<Block>,
+    /// The cost of all frozen blocks, in bytes.
+    frozen_cost: usize,
     /// The bytes of the open block.
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     /// The index of the open block.
     index: Vec<IndexedEvent>,
-    /// The length of all events, in bytes.
-    len: usize,
 }
 
 /// An event in the index of a block.
@@ -46,6 +54,8 @@ struct Block {
     last_id: EventId,
     /// How often its events were compacted.
     level: u8,
+    /// The memory that it takes, in bytes.
+    cost: usize,
 }
 
 /// Events that a reader takes from one block.
@@ -59,8 +69,9 @@ pub(crate) struct Slice {
 /// Events of one block, with the bounds of each: the form in which several tapes are merged.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    bytes: Bytes,
-    /// Where `bytes` begins in its block.
+    /// The bytes of the whole block.
+    block: Bytes,
+    /// Where the first event begins.
     start: usize,
     /// With ends that count from the beginning of the block.
     index: Vec<IndexedEvent>,
@@ -76,9 +87,9 @@ impl Tape {
         Self {
             since,
             frozen: VecDeque::new(),
-            bytes: BytesMut::new(),
+            frozen_cost: 0,
+            bytes: Vec::new(),
             index: Vec::new(),
-            len: 0,
         }
     }
 
@@ -88,6 +99,19 @@ impl Tape {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.frozen.is_empty() && self.index.is_empty()
+    }
+
+    /// The memory that the tape takes on the heap, in bytes. The open block counts as if it was frozen, so
+    /// that the cost does not grow when a reader freezes it.
+    pub(crate) fn cost(&self) -> usize {
+        let open = if self.index.is_empty() {
+            0
+        } else {
+            ALLOCATIONS + size_of::<Block>()
+        };
+        let index = self.index.capacity() * size_of::<IndexedEvent>();
+        let blocks = self.frozen.capacity() * size_of::<Block>() + self.frozen_cost;
+        blocks + self.bytes.capacity() + index + open
     }
 
     /// Appends an event: its `id` line, then its body. Returns its length in bytes.
@@ -105,21 +129,20 @@ impl Tape {
             seq,
             end: self.bytes.len(),
         });
-        self.len += length;
         length
     }
 
-    /// Makes room for `room` bytes. The capacity grows with the tape, from one event to a block: a quiet
-    /// channel takes little memory, and a busy one seldom allocates.
+    /// Makes room for `room` bytes. The capacity doubles from one event to a block: a quiet channel takes
+    /// little memory, and a busy one seldom allocates.
     fn make_room(&mut self, room: usize) {
         let needed = self.bytes.len() + room;
         if needed > BLOCK_BYTES {
             self.freeze(u64::MAX);
-            self.bytes = BytesMut::with_capacity(BLOCK_BYTES.min(self.len).max(room));
+            self.bytes = Vec::with_capacity(room);
         } else {
-            let mut bytes = BytesMut::with_capacity(BLOCK_BYTES.min(self.len).max(needed));
-            bytes.extend_from_slice(&self.bytes);
-            self.bytes = bytes;
+            let doubled = BLOCK_BYTES.min(2 * self.bytes.capacity());
+            self.bytes
+                .reserve_exact(doubled.max(needed) - self.bytes.len());
         }
     }
 
@@ -136,7 +159,7 @@ impl Tape {
         } else {
             id_at(&block.bytes[block.start(to - 1)..])
         };
-        let bytes = block.bytes.slice(start..end);
+        let bytes = share(&block.bytes, start..end);
         Some(Slice {
             events: EncodedEvents::from_parts(bytes, Some(last_id), to - from),
             last: block.index[to - 1].seq,
@@ -152,7 +175,7 @@ impl Tape {
         }
         let (start, last) = (block.start(from), block.index[to - 1]);
         let piece = Piece {
-            bytes: block.bytes.slice(start..last.end),
+            block: block.bytes.clone(),
             start,
             index: block.index[from..to].to_vec(),
             last: last.seq,
@@ -201,12 +224,26 @@ impl Tape {
             return;
         }
         let IndexedEvent { seq: last, end } = self.index[count - 1];
-        let mut rest = self.index.split_off(count);
-        rest.iter_mut().for_each(|event| event.end -= end);
-        let index = std::mem::replace(&mut self.index, rest);
-        let bytes = self.bytes.split_to(end).freeze();
-        self.frozen.push_back(Block::new(bytes, index, last, 0));
+        let (rest, rest_index) = self.split_open(count, end);
+        let bytes = std::mem::replace(&mut self.bytes, rest);
+        let index = std::mem::replace(&mut self.index, rest_index);
+        self.push_block(Block::new(bytes, index, last, 0));
         self.compact();
+    }
+
+    /// Splits the open block after the first `count` events, which end at `end`. Returns the rest.
+    fn split_open(&mut self, count: usize, end: usize) -> (Vec<u8>, Vec<IndexedEvent>) {
+        if count == self.index.len() {
+            return (Vec::new(), Vec::new());
+        }
+        let mut index = self.index.split_off(count);
+        index.iter_mut().for_each(|event| event.end -= end);
+        (self.bytes.split_off(end), index)
+    }
+
+    fn push_block(&mut self, block: Block) {
+        self.frozen_cost += block.cost;
+        self.frozen.push_back(block);
     }
 
     /// Compacts the newest blocks while [`COMPACTED_BLOCKS`] of them have the same level. Each event is
@@ -220,7 +257,7 @@ impl Tape {
             if bytes > BLOCK_BYTES || parts().any(|block| block.level != level) {
                 return;
             }
-            let mut compacted = BytesMut::with_capacity(bytes);
+            let mut compacted = Vec::with_capacity(bytes);
             let mut index = Vec::with_capacity(parts().map(|block| block.index.len()).sum());
             for block in parts() {
                 let moved = compacted.len();
@@ -230,44 +267,82 @@ impl Tape {
                 }));
                 compacted.extend_from_slice(&block.bytes);
             }
+            self.frozen_cost -= parts().map(|block| block.cost).sum::<usize>();
             self.frozen.truncate(start);
-            let block = Block::new(compacted.freeze(), index, last, level + 1);
-            self.frozen.push_back(block);
+            self.push_block(Block::new(compacted, index, last, level + 1));
         }
     }
 
-    /// Removes the blocks whose events are all at or before `through`. Returns how many bytes it removed.
-    pub(crate) fn trim(&mut self, through: u64) -> usize {
-        let mut trimmed = 0;
+    /// Removes the events at or before `through`. A block that also has later events loses them only if
+    /// they are most of it, because its other events are copied.
+    pub(crate) fn trim(&mut self, through: u64) {
         while let Some(block) = self.frozen.front().filter(|block| block.last <= through) {
             self.since = self.since.max(block.last);
-            trimmed += block.bytes.len();
+            self.frozen_cost -= block.cost;
             self.frozen.pop_front();
         }
-        let open = self.index.last().map(|event| event.seq);
-        if let Some(last) = open.filter(|&last| self.frozen.is_empty() && last <= through) {
-            self.since = self.since.max(last);
-            trimmed += self.bytes.len();
-            (self.bytes, self.index) = (BytesMut::new(), Vec::new());
+        if let Some(block) = self.frozen.front_mut() {
+            if let Some(cut) = Cut::of(&block.index, &block.bytes, through) {
+                self.since = self.since.max(cut.last);
+                self.frozen_cost -= block.cost;
+                *block = block.after(&cut);
+                self.frozen_cost += block.cost;
+            }
+        } else if let Some(cut) = Cut::of(&self.index, &self.bytes, through) {
+            self.since = self.since.max(cut.last);
+            (self.bytes, self.index) = self.split_open(cut.count, cut.end);
         }
-        if self.is_empty() {
+        if self.frozen.capacity() > 4 * self.frozen.len() + 16 || self.frozen.is_empty() {
             self.frozen.shrink_to_fit();
         }
-        self.len -= trimmed;
-        trimmed
+    }
+}
+
+/// The first events of a block that are removed without the others.
+struct Cut {
+    count: usize,
+    /// Where they end.
+    end: usize,
+    /// The `seq` of the last of them.
+    last: u64,
+}
+
+impl Cut {
+    /// The events at or before `through`, if they are more than half of the block.
+    fn of(index: &[IndexedEvent], bytes: &[u8], through: u64) -> Option<Self> {
+        let count = index.partition_point(|event| event.seq <= through);
+        let &IndexedEvent { seq: last, end } = index.get(count.checked_sub(1)?)?;
+        (2 * end > bytes.len()).then_some(Self { count, end, last })
     }
 }
 
 impl Block {
-    fn new(bytes: Bytes, index: Vec<IndexedEvent>, last: u64, level: u8) -> Self {
+    fn new(mut bytes: Vec<u8>, mut index: Vec<IndexedEvent>, last: u64, level: u8) -> Self {
+        // A little room is cheaper than another allocation.
+        if bytes.capacity() > bytes.len() + bytes.len() / 8 {
+            bytes.shrink_to_fit();
+        }
+        if index.capacity() > index.len() + index.len() / 8 {
+            index.shrink_to_fit();
+        }
         let start_of_last = index.len().checked_sub(2).map_or(0, |at| index[at].end);
+        let last_id = id_at(&bytes[start_of_last..]);
+        let indexed = index.capacity() * size_of::<IndexedEvent>();
         Self {
-            last_id: id_at(&bytes[start_of_last..]),
-            bytes,
+            cost: bytes.capacity() + indexed + last_id.as_str().len() + ALLOCATIONS,
+            last_id,
+            bytes: bytes.into(),
             index,
             last,
             level,
         }
+    }
+
+    /// A copy without the first events.
+    fn after(&self, cut: &Cut) -> Self {
+        let mut index = self.index[cut.count..].to_vec();
+        index.iter_mut().for_each(|event| event.end -= cut.end);
+        Self::new(self.bytes[cut.end..].to_vec(), index, self.last, self.level)
     }
 
     /// The range of its events after `after` and up to `up_to`, as indices.
@@ -294,9 +369,9 @@ impl Piece {
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut start = self.start;
         self.index.iter().map(move |event| {
-            let range = start - self.start..event.end - self.start;
+            let range = start..event.end;
             start = event.end;
-            (event.seq, &self.bytes[range])
+            (event.seq, &self.block[range])
         })
     }
 
@@ -305,13 +380,27 @@ impl Piece {
         self.last
     }
 
-    /// All events, without a copy.
+    /// All events, without a copy unless they are a small part of their block.
     pub(crate) fn into_slice(self) -> Slice {
-        let last_id = self.events().last().map(|(_, event)| id_at(event));
+        let Some((_, newest)) = self.events().last() else {
+            unreachable!("a piece has at least one event");
+        };
+        let last_id = id_at(newest);
+        let end = self.index[self.index.len() - 1].end;
+        let bytes = share(&self.block, self.start..end);
         Slice {
             last: self.last,
-            events: EncodedEvents::from_parts(self.bytes, last_id, self.index.len()),
+            events: EncodedEvents::from_parts(bytes, Some(last_id), self.index.len()),
         }
+    }
+}
+
+/// A part of a block for a reader. It shares the memory of the block unless it is a small part of it.
+fn share(block: &Bytes, range: Range<usize>) -> Bytes {
+    if range.len() * MAX_PINNED < block.len() {
+        Bytes::copy_from_slice(&block[range])
+    } else {
+        block.slice(range)
     }
 }
 
@@ -446,11 +535,12 @@ mod tests {
         let mut tape = tape([1, 2]);
         tape.slice(0, 2);
         push(&mut tape, 5, b"data: 5\n\n");
-        assert_eq!((tape.trim(1), tape.since()), (0, 0));
-        assert!(tape.trim(4) > 0);
+        tape.trim(1);
+        assert_eq!(tape.since(), 0);
+        tape.trim(4);
         assert_eq!((tape.since(), tape.next(0)), (2, Some(5)));
-        assert!(tape.trim(5) > 0);
-        assert_eq!((tape.since(), tape.is_empty()), (5, true));
+        tape.trim(5);
+        assert_eq!((tape.since(), tape.is_empty(), tape.cost()), (5, true, 0));
     }
 
     #[test]

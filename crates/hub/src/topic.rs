@@ -27,7 +27,14 @@ struct TopicState {
     waiting: Vec<usize>,
     /// The last batch and generation that wrote to this topic.
     stamp: Stamp,
+    /// The cost of the topic when it was last written or trimmed, in bytes. Each change is reported to the
+    /// fan-out.
+    cost: usize,
 }
+
+/// The cost of a topic whose tape is not empty, beside its tape and its name, in bytes: the topic itself,
+/// its places in the directory and in the lists of generations, and the allocator's overhead.
+const TOPIC_BYTES: usize = size_of::<Topic>() + 192;
 
 /// A reader's registration in a topic.
 #[derive(Debug, Default)]
@@ -50,9 +57,18 @@ pub(crate) struct Stamp {
 pub(crate) struct Pushed {
     /// The length of the encoded event, in bytes.
     pub(crate) length: usize,
-    /// Whether the tape was empty before.
-    pub(crate) is_first: bool,
+    /// The change of the topic's cost, in bytes.
+    pub(crate) change: isize,
     pub(crate) was_touched: Touched,
+}
+
+/// The result of [`Topic::trim`].
+#[derive(Debug)]
+pub(crate) struct Trimmed {
+    /// The change of the topic's cost, in bytes.
+    pub(crate) change: isize,
+    /// Whether the tape has lost its last event.
+    pub(crate) is_emptied: bool,
 }
 
 /// Whether the current batch and generation had written to the topic before.
@@ -103,6 +119,7 @@ impl Topic {
             readers: Slab::new(),
             waiting: Vec::new(),
             stamp: Stamp::default(),
+            cost: 0,
         };
         Self {
             pattern,
@@ -204,8 +221,8 @@ impl Topic {
     pub(crate) fn push(&self, seq: u64, id_line: &str, body: &[u8], stamp: Stamp) -> Pushed {
         let mut state = self.lock();
         Pushed {
-            is_first: state.tape.is_empty(),
             length: state.tape.push(seq, id_line, body),
+            change: state.update_cost(&self.pattern),
             was_touched: state.touch(stamp),
         }
     }
@@ -236,11 +253,15 @@ impl Topic {
         wakers.extend(taken);
     }
 
-    /// Removes the events up to `through` from the tape. Returns how many bytes it removed, and whether
-    /// the tape is empty now.
-    pub(crate) fn trim(&self, through: u64) -> (usize, bool) {
+    /// Removes the events up to `through` from the tape.
+    pub(crate) fn trim(&self, through: u64) -> Trimmed {
         let mut state = self.lock();
-        (state.tape.trim(through), state.tape.is_empty())
+        let was_empty = state.tape.is_empty();
+        state.tape.trim(through);
+        Trimmed {
+            change: state.update_cost(&self.pattern),
+            is_emptied: state.tape.is_empty() && !was_empty,
+        }
     }
 
     /// Whether the topic has no reader, and no events to keep for a later one. A channel keeps its events
@@ -288,6 +309,17 @@ impl TopicState {
             in_batch: before.batch == stamp.batch,
             in_generation: before.generation == stamp.generation,
         }
+    }
+
+    /// Computes the cost again, and returns its change.
+    fn update_cost(&mut self, pattern: &Pattern) -> isize {
+        let cost = if self.tape.is_empty() {
+            self.tape.cost()
+        } else {
+            self.tape.cost() + TOPIC_BYTES + pattern.name().len()
+        };
+        let before = std::mem::replace(&mut self.cost, cost);
+        cost.cast_signed() - before.cast_signed()
     }
 
     fn has_nothing_after(&self, after: u64, high: u64) -> bool {
