@@ -1,7 +1,7 @@
 //! One connection: the router on hyper's server, under deadlines.
 
 #[cfg(feature = "http2")]
-mod any;
+mod beginning;
 #[cfg(feature = "http2")]
 mod http2;
 mod request_body;
@@ -12,8 +12,12 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
+#[cfg(feature = "http2")]
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
+#[cfg(feature = "http2")]
+use std::task::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,7 +38,10 @@ use self::request_body::with_read_deadline;
 
 /// A TLS session belongs between the two, in the connection's task: over the deadlines, which must see the
 /// socket, and after the accept, which must not wait for a handshake.
+#[cfg(not(feature = "http2"))]
 type Stream<IO> = TokioIo<IoDeadline<IO>>;
+#[cfg(feature = "http2")]
+type Stream<IO> = TokioIo<rewound::Rewound<IoDeadline<IO>>>;
 
 /// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -127,9 +134,17 @@ impl Connections {
             lifetime,
         };
         match self.protocol {
+            #[cfg(not(feature = "http2"))]
             Protocol::Http1 => Connection::http1(TokioIo::new(stream), service),
             #[cfg(feature = "http2")]
-            Protocol::Any => Connection::Any(any::AnyConnection::new(stream, service)),
+            Protocol::Http1 => {
+                let stream = rewound::Rewound::new(Vec::new(), stream);
+                Connection::http1(TokioIo::new(stream), service)
+            }
+            #[cfg(feature = "http2")]
+            Protocol::Any => {
+                Connection::Beginning(Box::new(beginning::Beginning::new(stream, service)))
+            }
         }
     }
 
@@ -137,17 +152,6 @@ impl Connections {
     fn read_limit(&self) -> Option<Duration> {
         (self.read_deadline < LONGEST_DEADLINE).then_some(self.read_deadline)
     }
-}
-
-fn http1_builder(connections: &Connections) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // Also limits how long a connection waits for its next request.
-        .header_read_timeout(connections.read_limit())
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS);
-    builder
 }
 
 /// Sets the options of a TCP socket; a connection of another type is returned as it was.
@@ -207,7 +211,12 @@ where
 {
     Http1(http1::UpgradeableConnection<Stream<IO>, Routes<A>>),
     #[cfg(feature = "http2")]
-    Any(any::AnyConnection<IO, A>),
+    Beginning(Box<beginning::Beginning<IO, A>>),
+    #[cfg(feature = "http2")]
+    Http2(Box<http2::Http2Connection<IO, A>>),
+    /// Closed before its client had shown its version.
+    #[cfg(feature = "http2")]
+    Closed,
 }
 
 impl<IO, A> Connection<IO, A>
@@ -216,8 +225,13 @@ where
     A: Clone + Send + Sync + 'static,
 {
     fn http1(stream: Stream<IO>, service: Routes<A>) -> Self {
-        let builder = http1_builder(&service.connections);
-        let connection = builder.serve_connection(stream, service);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Also limits how long a connection waits for its next request.
+            .header_read_timeout(service.connections.read_limit())
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(stream, service);
         Self::Http1(connection.with_upgrades())
     }
 
@@ -225,15 +239,30 @@ where
         match self {
             Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
             #[cfg(feature = "http2")]
-            Self::Any(connection) => connection.graceful_shutdown(),
+            Self::Beginning(_) => *self = Self::Closed,
+            #[cfg(feature = "http2")]
+            Self::Http2(connection) => connection.graceful_shutdown(),
+            #[cfg(feature = "http2")]
+            Self::Closed => {}
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::BoxError>> {
+        #[cfg(feature = "http2")]
+        if let Self::Beginning(beginning) = self {
+            let version = ready!(beginning.poll_version(cx))?;
+            if let Self::Beginning(beginning) = mem::replace(self, Self::Closed) {
+                *self = beginning.speak(version);
+            }
+        }
         match self {
             Self::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
-            Self::Any(connection) => connection.poll(cx),
+            Self::Http2(connection) => connection.poll(cx),
+            #[cfg(feature = "http2")]
+            Self::Beginning(_) => unreachable!("its version is known"),
+            #[cfg(feature = "http2")]
+            Self::Closed => Poll::Ready(Ok(())),
         }
     }
 }

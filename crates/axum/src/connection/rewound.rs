@@ -10,13 +10,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct Rewound<IO> {
     /// Empty after they were read again.
-    first: Vec<u8>,
+    first: Box<[u8]>,
     io: IO,
 }
 
 impl<IO> Rewound<IO> {
     pub(super) fn new(first: Vec<u8>, io: IO) -> Self {
-        Self { first, io }
+        Self {
+            first: first.into_boxed_slice(),
+            io,
+        }
     }
 }
 
@@ -32,7 +35,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {
         }
         let fits = this.first.len().min(buffer.remaining());
         buffer.put_slice(&this.first[..fits]);
-        this.first = this.first.split_off(fits);
+        this.first = this.first[fits..].into();
         Poll::Ready(Ok(()))
     }
 }
