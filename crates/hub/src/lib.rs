@@ -88,6 +88,7 @@
 //! * **Replays take turns.** A poll of a subscription reads at most one page of the log, and a hub reads
 //!   at most 32 pages at once for all its subscribers, in the order in which they asked. So clients that
 //!   resume from old IDs do not delay the others.
+//! * **Snapshots that wait for slow clients take 64 MiB at most**, over all subscribers of the hub.
 //! * **The hub does not track what each client has received.** There are no acknowledgements and no
 //!   queues per subscriber.
 //!
@@ -381,6 +382,7 @@ mod resume;
 mod retention;
 mod shared;
 mod slow_reader;
+mod snapshots;
 mod start;
 mod subscribe_error;
 mod subscriber;

@@ -1,7 +1,6 @@
 //! `Reading`: an open subscription, which reads the tapes, and the log for events that the tapes no
 //! longer hold.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +11,7 @@ use crate::latest::Kept;
 use crate::reader::{Progress, Reader};
 use crate::replay::{Replay, Replayed};
 use crate::resume::ResumeFrom;
+use crate::snapshots::{Part, Snapshot};
 use crate::subscriber::{Job, SubscriptionSettings};
 use crate::{Hub, Pattern, meters};
 
@@ -19,7 +19,7 @@ use crate::{Hub, Pattern, meters};
 pub(crate) struct Reading {
     reader: Reader,
     /// Events to deliver before the next ones of the reader.
-    ready: VecDeque<EncodedEvents>,
+    ready: Option<EncodedEvents>,
     work: Work,
 }
 
@@ -29,14 +29,20 @@ enum Work {
     Replay(Job<Result<Replayed, Interrupted>>),
     /// The events that `latest_by` has kept.
     Kept(Box<Kept>),
+    Snapshot(Snapshot),
 }
 
 impl Reading {
-    pub(crate) fn new(reader: Reader, first: Vec<EncodedEvents>) -> Self {
+    /// The gap comes first, then the snapshot.
+    pub(crate) fn new(
+        reader: Reader,
+        gap: Option<EncodedEvents>,
+        snapshot: Option<Snapshot>,
+    ) -> Self {
         Self {
             reader,
-            ready: first.into(),
-            work: Work::None,
+            ready: gap,
+            work: snapshot.map_or(Work::None, Work::Snapshot),
         }
     }
 
@@ -58,11 +64,19 @@ impl Reading {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<EncodedEvents>, Interrupted>> {
         loop {
-            if let Some(events) = self.ready.pop_front() {
-                if events.is_empty() {
-                    continue;
-                }
+            if let Some(events) = self.ready.take().filter(|events| !events.is_empty()) {
                 return Poll::Ready(Ok(Some(events)));
+            }
+            if let Work::Snapshot(snapshot) = &self.work {
+                match snapshot.next() {
+                    Part::Events(events) => self.ready = Some(events),
+                    Part::End => self.work = Work::None,
+                    Part::Dropped => {
+                        meters::disconnect();
+                        return Poll::Ready(Ok(None));
+                    }
+                }
+                continue;
             }
             if let Work::Replay(replayed) = &mut self.work {
                 let replayed = ready!(replayed.as_mut().poll(cx));
@@ -74,7 +88,7 @@ impl Reading {
                         through,
                         kept,
                     } => {
-                        self.ready.push_back(events);
+                        self.ready = Some(events);
                         self.work = kept.map_or(Work::None, Work::Kept);
                         self.reader.handle_read(through, last);
                         continue;
@@ -120,7 +134,7 @@ impl Reading {
 
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
         // Events that are ready or being read come first, with IDs of their own.
-        let is_idle = self.ready.is_empty() && matches!(self.work, Work::None);
+        let is_idle = self.ready.is_none() && matches!(self.work, Work::None);
         is_idle.then(|| self.reader.checkpoint())?
     }
 }

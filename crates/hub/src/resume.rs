@@ -12,6 +12,7 @@ use crate::follow::{
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
 use crate::shared::Shared;
+use crate::snapshots::Snapshot;
 use crate::subscribe_error::SubscribeFailure;
 use crate::{LogError, LogErrorKind, Pattern, SubscribeError, meters};
 
@@ -76,8 +77,9 @@ pub(crate) struct StreamStart {
     pub(crate) after: PositionWithId,
     /// Whether the subscriber has the ID of that position.
     pub(crate) is_sent: bool,
-    /// The first events that it delivers: a gap, a snapshot, both or none.
-    pub(crate) first: Vec<EncodedEvents>,
+    /// The events that it delivers first: a gap, then a snapshot.
+    pub(crate) gap: Option<EncodedEvents>,
+    pub(crate) snapshot: Option<Snapshot>,
 }
 
 impl ResumeRequest {
@@ -121,7 +123,8 @@ impl ResumeRequest {
                 life: Arc::clone(life),
                 after,
                 is_sent: true,
-                first: Vec::new(),
+                gap: None,
+                snapshot: None,
             },
             // The log does not serve snapshots.
             Lookup::NothingReceived | Lookup::Lost(_) if is_refused && has_snapshot => {
@@ -192,30 +195,32 @@ impl ResumeRequest {
 
     /// Starts a stream for a subscriber that has received nothing.
     async fn start_new(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
-        let (after, first) = match &self.start {
+        let (after, snapshot) = match &self.start {
             None | Some(StartPoint::Latest) => {
                 // It may be of a life that is over. Then the subscriber receives a gap.
                 let latest = self.subscribed_at.as_ref().unwrap_or(&life.base);
                 match self.look_up(life, latest.id.as_str()).await? {
-                    Lookup::Found(after) => (after, Vec::new()),
+                    Lookup::Found(after) => (after, None),
                     Lookup::Lost(loss) => return self.start_after(life, &loss, false).await,
                     Lookup::NothingReceived => {
                         unreachable!("only subscriptions with a snapshot look such an ID up")
                     }
                 }
             }
-            Some(StartPoint::Earliest) => (oldest(&self.shared, life).await?, Vec::new()),
+            Some(StartPoint::Earliest) => (oldest(&self.shared, life).await?, None),
             Some(StartPoint::Snapshot(hook)) => {
+                let may_make = self.shared.snapshots.begin().await;
                 let after = life.newest();
-                let snapshot = snapshot(&**hook, &after).await?;
-                (after, vec![snapshot])
+                let snapshot = may_make.make(&**hook, &after.id).await?;
+                (after, Some(snapshot))
             }
         };
         Ok(StreamStart {
             life: Arc::clone(life),
-            is_sent: !first.is_empty(),
+            is_sent: snapshot.is_some(),
             after,
-            first,
+            gap: None,
+            snapshot,
         })
     }
 
@@ -231,15 +236,16 @@ impl ResumeRequest {
             |to: &PositionWithId| after.map(|position| to.seq().saturating_sub(position.seq));
         let requested = after.filter(|_| is_client);
         let gap_at = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
-        let (after, first) = match &self.start {
+        let (after, gap, snapshot) = match &self.start {
             Some(StartPoint::Snapshot(hook)) => {
+                let may_make = self.shared.snapshots.begin().await;
                 let after = life.newest();
                 // With this ID, a client that is cut off before the end of the snapshot receives
                 // another one when it reconnects.
                 let nothing = EventId::from(&life.position(0, check_before_snapshot()));
                 let gap = gap_at(missed(&after), &nothing);
-                let snapshot = snapshot(&**hook, &after).await?;
-                (after, vec![gap, snapshot])
+                let snapshot = may_make.make(&**hook, &after.id).await?;
+                (after, gap, Some(snapshot))
             }
             start => {
                 let is_oldest = match start {
@@ -253,21 +259,22 @@ impl ResumeRequest {
                     life.newest()
                 };
                 let gap = gap_at(missed(&after), &after.id);
-                (after, vec![gap])
+                (after, gap, None)
             }
         };
         Ok(StreamStart {
             life: Arc::clone(life),
             after,
             is_sent: true,
-            first,
+            gap: Some(gap),
+            snapshot,
         })
     }
 
     /// Whether all channels have ended, and the subscriber has received all their events.
     async fn is_over(&self, start: &StreamStart) -> Result<bool, SubscribeError> {
         let life = &start.life;
-        if !start.first.is_empty() || !self.have_ended(life) {
+        if start.gap.is_some() || start.snapshot.is_some() || !self.have_ended(life) {
             return Ok(false);
         }
         let forgotten = self.shared.forget_ends(life).await;
@@ -407,21 +414,4 @@ pub(crate) fn gap(
         Ok(event) => event.encode(),
         Err(_) => unreachable!("`resumed` is the text of an event ID"),
     }
-}
-
-/// The events of a snapshot. Only the last one has an ID, so a client that is cut off in the middle
-/// receives another snapshot when it reconnects.
-async fn snapshot(
-    hook: &SnapshotHook,
-    at: &PositionWithId,
-) -> Result<EncodedEvents, SubscribeError> {
-    let mut events = hook().await?;
-    for event in &mut events {
-        event.id = None;
-    }
-    match events.last_mut() {
-        Some(last) => last.id = Some(at.id.clone()),
-        None => events.push(Event::default().id(at.id.clone())),
-    }
-    Ok(events.iter().collect())
 }

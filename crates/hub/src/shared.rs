@@ -13,6 +13,7 @@ use crate::admission::Admission;
 use crate::confirm::Confirmation;
 use crate::life::Life;
 use crate::presence::Presences;
+use crate::snapshots::Snapshots;
 use crate::timed_log::{HubRuntime, TimedLog};
 use crate::turns::Turns;
 
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) stop: Notify,
     pub(crate) admission: Admission,
     pub(crate) turns: Turns,
+    pub(crate) snapshots: Arc<Snapshots>,
 }
 
 impl Shared {
@@ -62,6 +64,7 @@ impl Shared {
             stop: Notify::new(),
             admission: Admission::default(),
             turns: Turns::default(),
+            snapshots: Arc::default(),
         }
     }
 

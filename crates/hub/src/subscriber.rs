@@ -196,7 +196,7 @@ impl Subscriber {
         );
         self.present
             .get_or_insert_with(|| Present::new(self.hub.clone(), Arc::clone(patterns)));
-        self.stage = Stage::Reading(Reading::new(reader, start.first));
+        self.stage = Stage::Reading(Reading::new(reader, start.gap, start.snapshot));
     }
 
     /// Closes the subscription if its grant has lapsed; returns its last event.

@@ -17,7 +17,8 @@ use crate::subscriber::Subscriber;
 /// [`EncodedEvents::to_events`] returns as a `Vec<Event>`. A gap is an event named `gap`, and
 /// [`Gap::from_event`](crate::Gap::from_event) reads it. The stream ends when all its channels have
 /// ended, when the hub is drained, when its grant has lapsed, when
-/// [`SlowReader`](crate::SlowReader) disconnects it, and after an error.
+/// [`SlowReader`](crate::SlowReader) disconnects it, when newer
+/// [snapshots](crate::Subscription::snapshot) needed the room of its own, and after an error.
 ///
 /// ```
 /// use tidings_hub::{Event, Hub};
