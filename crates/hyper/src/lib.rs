@@ -26,10 +26,10 @@
 //!   server flushes is delivered at once. A request that sets its own `Accept-Encoding` keeps it;
 //!   `identity` turns compression off.
 //!
-//! A stream in another content coding is an
+//! A body may be in two codings, one over the other. A stream in another content coding is an
 //! [error that names it](tidings_client::ErrorKind::ContentEncoding), unless the request sets its own
-//! `Accept-Encoding`: the body is then read unchanged. The body of a refusal is readable in any
-//! coding. A name that is no registered coding, such as `utf-8`, is ignored.
+//! `Accept-Encoding`: the body is then read unchanged. So is the body of a refusal. A name that is no
+//! registered coding, such as `utf-8`, is ignored.
 //!
 //! # Heads
 //! A request has a `User-Agent`, `tidings/<version>`, unless you
@@ -38,7 +38,8 @@
 //! A response may have the oddities that browsers accept: a space before a header's colon, folded
 //! lines, bare line feeds, no reason, no length. A line that is no header, or a header with a control
 //! character, is ignored. The head has at most 256 KiB and 512 lines; a larger one is a failed
-//! attempt.
+//! attempt. So is, unlike in browsers, one with a `Content-Length` that is no number, or with a
+//! `Transfer-Encoding` over HTTP/1.0.
 //!
 //! # Errors
 //! An error names the step that failed, the host and the port: the lookup, the TCP connection, the

@@ -124,6 +124,18 @@ async fn a_head_over_the_limits_is_refused() {
 }
 
 #[tokio::test]
+async fn a_body_without_a_clear_end_is_a_failed_connect() {
+    let stream = "200 OK\r\ncontent-type: text/event-stream\r\n";
+    for head in [
+        format!("HTTP/1.1 {stream}content-length: -1\r\n\r\n"),
+        format!("HTTP/1.0 {stream}transfer-encoding: chunked\r\n\r\n"),
+    ] {
+        let error = refused(&head).await;
+        assert!(error.is_connect(), "{head}: {}", chain(&error));
+    }
+}
+
+#[tokio::test]
 async fn a_head_that_browsers_refuse_is_a_failed_connect() {
     for head in [
         "ICY 200 OK\r\n\r\n",

@@ -82,6 +82,14 @@ async fn a_name_that_is_no_coding_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_coding_that_is_not_decoded_is_refused_by_name() {
+    for (value, coding) in [("deflate", "deflate"), ("none, X-Compress", "compress")] {
+        let head = stream(&format!("Content-Encoding: {value}\r\n"));
+        check_refused(&head, ErrorKind::ContentEncoding(coding)).await;
+    }
+}
+
+#[tokio::test]
 async fn the_last_valid_media_type_counts() {
     for lines in [
         "Content-Type: application/json, text/event-stream; charset=utf-8",
