@@ -1,5 +1,6 @@
 //! `sse`: an async function of extractors and a session as an axum handler.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -39,7 +40,7 @@ pub fn sse<H>(handler: H) -> Sse<H> {
 }
 
 /// A handler of an axum route that opens a session; [`sse`] returns it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sse<H> {
     handler: H,
     options: SessionOptions,
@@ -64,6 +65,15 @@ impl<H> Sse<H> {
     pub fn options(mut self, options: SessionOptions) -> Self {
         self.options = options;
         self
+    }
+}
+
+// Shows no handler, which is a closure in most programs, and may hold the caller's data.
+impl<H> fmt::Debug for Sse<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sse")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

@@ -362,13 +362,24 @@ impl RequestBuilder {
 }
 
 /// The server's answer to [`RequestBuilder::open_or_response`].
-#[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third kind of answer")]
 pub enum StreamOrResponse {
     /// An event stream, open.
     Stream(Session),
     /// Another response, whole.
     Response(Response<Bytes>),
+}
+
+// Shows only the status of a response: its headers and its body may hold secrets.
+impl fmt::Debug for StreamOrResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(session) => f.debug_tuple("Stream").field(session).finish(),
+            Self::Response(response) => {
+                f.debug_tuple("Response").field(&response.status()).finish()
+            }
+        }
+    }
 }
 
 /// A request in which everything is valid.

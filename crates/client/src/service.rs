@@ -14,8 +14,15 @@ use tower_service::Service;
 use crate::transport::{ConnectError, ResponseBody, ResponseFuture, Transport, TransportError};
 
 /// The body of a request to a [`Service`]: all its bytes in one frame.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct RequestBody(Bytes);
+
+// Shows only the length: the body may hold secrets.
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestBody({} bytes)", self.0.len())
+    }
+}
 
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {

@@ -1,5 +1,6 @@
 //! `Producer`: a guard for the task that fills a channel, with last words in case it fails.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +29,6 @@ const DELAY: Duration = Duration::from_millis(200);
 /// either case, with as many attempts of its own. If the runtime ends before that, the hub logs an error
 /// with the name of the channel. A process that is killed publishes no last words: in a log that
 /// outlives the process, the channel stays open until you end it.
-#[derive(Debug)]
 pub struct Producer {
     hub: Hub,
     channel: ChannelName,
@@ -76,6 +76,15 @@ impl Producer {
         let end = self.hub.end(self.channel.clone()).await?;
         self.last_words = None;
         Ok(end)
+    }
+}
+
+// Shows no last words.
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
     }
 }
 

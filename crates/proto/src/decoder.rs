@@ -1,5 +1,6 @@
 //! `Decoder`: chunks of bytes in, events out.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::events::Paused;
@@ -37,7 +38,7 @@ use crate::{Event, EventId, Events};
 /// Differs from the standard: the last event ID survives [`Decoder::reset`] until another arrives, as
 /// in every browser, and a block over [`Decoder::max_event_bytes`] ends the stream, because memory is
 /// finite.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Decoder {
     reader: Reader,
 }
@@ -186,5 +187,15 @@ impl Decoder {
     #[inline(always)]
     pub fn decode<'c>(&mut self, chunk: &'c [u8]) -> Events<'_, 'c> {
         Events::new(&mut self.reader, chunk)
+    }
+}
+
+// Shows no text of the stream.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("max_event_bytes", &self.reader.max_event_bytes)
+            .field("comments", &self.reader.comments)
+            .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,12 @@
 //! `EventSourceAction` and `EventSourceFailure`: the decisions of an `EventSourceState`.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::{EventId, EventTooLarge};
 
 /// The next step that the driver of an [`EventSourceState`](crate::EventSourceState) must take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
     reason = "a driver must handle each action; a new one is a breaking change"
@@ -45,6 +46,40 @@ pub enum EventSourceAction {
     Finish,
     /// End the session with this failure. The state machine sends no further request.
     Fail(EventSourceFailure),
+}
+
+// Shows no target of a redirect: its query may hold a secret.
+impl fmt::Debug for EventSourceAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect { last_event_id } => f
+                .debug_struct("Connect")
+                .field("last_event_id", last_event_id)
+                .finish(),
+            Self::Redirect {
+                status,
+                location: _,
+                last_event_id,
+            } => f
+                .debug_struct("Redirect")
+                .field("status", status)
+                .field("last_event_id", last_event_id)
+                .finish_non_exhaustive(),
+            Self::Decide {
+                attempt,
+                reconnection_time,
+                retry_after,
+            } => f
+                .debug_struct("Decide")
+                .field("attempt", attempt)
+                .field("reconnection_time", reconnection_time)
+                .field("retry_after", retry_after)
+                .finish(),
+            Self::Finish => f.write_str("Finish"),
+            Self::Skipped(event) => f.debug_tuple("Skipped").field(event).finish(),
+            Self::Fail(failure) => f.debug_tuple("Fail").field(failure).finish(),
+        }
+    }
 }
 
 /// The reason why a connection, an attempt or a whole session failed.

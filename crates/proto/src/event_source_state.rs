@@ -1,5 +1,6 @@
 //! `EventSourceState`: the next step of a client, over all connections of a session.
 
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -49,7 +50,6 @@ pub const MAX_REDIRECTS: u32 = 20;
 /// ```
 ///
 /// Spec: [9.2.3 Processing model](https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model).
-#[derive(Debug)]
 pub struct EventSourceState {
     reconnect: Reconnect,
     jitter: Jitter,
@@ -677,6 +677,17 @@ fn retry_after(head: ResponseHead<'_>, wall: SystemTime) -> Option<Duration> {
 #[must_use]
 pub fn is_temporary_status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..600)
+}
+
+// Shows no received text.
+impl fmt::Debug for EventSourceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSourceState")
+            .field("phase", &self.phase)
+            .field("attempts", &self.attempts)
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

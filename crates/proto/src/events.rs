@@ -1,6 +1,7 @@
 //! `Events`: the iterator over the events that one chunk completes.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use simdutf8::basic::from_utf8;
@@ -15,7 +16,6 @@ use crate::{Event, EventRef, EventTooLarge};
 /// After an error it returns no more events, and each later chunk fails with the same error until
 /// [`Decoder::reset`](crate::Decoder::reset). Under
 /// [`Decoder::skip_large_events`](crate::Decoder::skip_large_events), the events after it follow instead.
-#[derive(Debug)]
 #[must_use = "the chunk is decoded as you take its events"]
 pub struct Events<'d, 'c> {
     reader: &'d mut Reader,
@@ -366,5 +366,15 @@ impl Drop for Events<'_, '_> {
             let _dropped = self.advance();
             self.clear_ready();
         }
+    }
+}
+
+// Shows no text of the stream.
+impl fmt::Debug for Events<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("at", &self.at)
+            .field("of", &self.lines.len())
+            .finish_non_exhaustive()
     }
 }

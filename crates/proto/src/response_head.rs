@@ -1,7 +1,9 @@
 //! `ResponseHead`: the parts of a response's head that a client uses.
 
+use std::fmt;
+
 /// The parts of a response head that an [`EventSourceState`](crate::EventSourceState) uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ResponseHead<'a> {
     pub(crate) status: u16,
     pub(crate) content_type: Option<&'a str>,
@@ -51,5 +53,16 @@ impl<'a> ResponseHead<'a> {
     pub fn retry_after(mut self, value: Option<&'a str>) -> Self {
         self.retry_after = value;
         self
+    }
+}
+
+// Shows no `Location`: its query may hold a secret.
+impl fmt::Debug for ResponseHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseHead")
+            .field("status", &self.status)
+            .field("content_type", &self.content_type)
+            .field("retry_after", &self.retry_after)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! `SessionState`: the frames that a server's session sends next.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -31,7 +32,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// assert_eq!(session.poll_frame(now), Some(SessionFrame::Data("data: a\n\ndata: b\n\n".into())));
 /// assert_eq!(session.poll_frame(now), Some(SessionFrame::End));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SessionState {
     /// Usually the only one, so that a session with few events allocates no queue.
     first: Option<Queued>,
@@ -50,7 +51,7 @@ enum End {
 }
 
 /// The next part of a session's response.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(
     clippy::exhaustive_enums,
     reason = "a body must handle each frame; a new one is a breaking change"
@@ -166,6 +167,28 @@ impl SessionState {
     }
 }
 
+// Shows no queued events, nor the event of the heartbeat.
+impl fmt::Debug for SessionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionState")
+            .field("queued_bytes", &self.queued_bytes)
+            .field("ends_at", &self.ends_at)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
+    }
+}
+
+// Shows only the length of data.
+impl fmt::Debug for SessionFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(bytes) => write!(f, "Data({} bytes)", bytes.len()),
+            Self::End => f.write_str("End"),
+            Self::Break => f.write_str("Break"),
+        }
+    }
+}
+
 impl From<End> for SessionFrame {
     fn from(end: End) -> Self {
         match end {
@@ -177,7 +200,6 @@ impl From<End> for SessionFrame {
 
 /// One frame: a single send, or several small ones, so that a queue of many small events needs no more
 /// memory than their bytes.
-#[derive(Debug)]
 enum Queued {
     Ready(Bytes),
     Gathered(BytesMut),

@@ -62,7 +62,10 @@ impl SessionBody {
     pub(crate) fn encoded(self, coding: Coding) -> Self {
         let state = match self.state {
             BodyState::Open(open) => BodyState::Encoded(Box::new(EncodedBody::new(*open, coding))),
-            other => other,
+            BodyState::HeadOnly => BodyState::HeadOnly,
+            BodyState::Encoded(_) | BodyState::Breaking | BodyState::Whole(_) | BodyState::Over => {
+                unreachable!("only a new stream or its head is compressed")
+            }
         };
         Self { state, ..self }
     }

@@ -1,7 +1,7 @@
 //! `EncodedBody`: the body of an open session whose frames are compressed.
 
 use std::error::Error;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tidings_proto::SessionFrame;
 
@@ -40,12 +40,10 @@ impl EncodedBody {
                     return Poll::Ready(piece);
                 }
             }
-            match self.open.poll_frame(cx) {
-                Poll::Ready(SessionFrame::Data(bytes)) => self.encoder.handle_data(bytes),
-                Poll::Ready(SessionFrame::End) if !self.encoder.is_over() => {
-                    self.encoder.handle_end()
-                }
-                other => return other,
+            match ready!(self.open.poll_frame(cx)) {
+                SessionFrame::Data(bytes) => self.encoder.handle_data(bytes),
+                SessionFrame::End if !self.encoder.is_over() => self.encoder.handle_end(),
+                end @ (SessionFrame::End | SessionFrame::Break) => return Poll::Ready(end),
             }
         }
     }

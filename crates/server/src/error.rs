@@ -114,7 +114,6 @@ impl StdError for SendJsonError {
 }
 
 /// Events that were not queued: the queue is full, or the session is closed.
-#[derive(Debug)]
 pub struct TrySendError {
     kind: TrySendErrorKind,
     events: EncodedEvents,
@@ -151,6 +150,15 @@ impl TrySendError {
     #[must_use]
     pub fn into_events(self) -> EncodedEvents {
         self.events
+    }
+}
+
+// Shows no events.
+impl fmt::Debug for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrySendError")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 

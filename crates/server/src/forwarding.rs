@@ -129,11 +129,13 @@ impl<F: Feed> Forwarding<F> {
     fn queue(&mut self, events: EncodedEvents) -> Result<(), SendError> {
         match self.watcher.shared.try_send(events) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == TrySendErrorKind::Closed => Err(SendError::CLOSED),
-            Err(full) => {
-                self.wait_with(full.into_events());
-                Ok(())
-            }
+            Err(error) => match error.kind() {
+                TrySendErrorKind::Closed => Err(SendError::CLOSED),
+                TrySendErrorKind::Full => {
+                    self.wait_with(error.into_events());
+                    Ok(())
+                }
+            },
         }
     }
 
@@ -200,7 +202,6 @@ async fn send_and_wait(shared: Arc<Shared>, events: EncodedEvents) -> Result<(),
 }
 
 /// Wakes a task at the heartbeats and at the end of a session, until it is dropped.
-#[derive(Debug)]
 struct Watcher {
     shared: Arc<Shared>,
     /// The key of its waker, if it has registered one.

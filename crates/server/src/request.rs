@@ -1,6 +1,7 @@
 //! `SseRequest`: a request for an event stream, before it is answered.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::request::Parts;
 use tidings_proto::{EventId, headers};
@@ -20,7 +21,6 @@ use crate::SessionOptions;
 ///     })
 /// }
 /// ```
-#[derive(Debug)]
 pub struct SseRequest {
     pub(crate) parts: Parts,
     pub(crate) last_event_id: Option<EventId>,
@@ -72,6 +72,17 @@ impl SseRequest {
     #[must_use]
     pub fn last_event_id(&self) -> Option<&EventId> {
         self.last_event_id.as_ref()
+    }
+}
+
+// Shows neither the query nor the headers: both may hold secrets.
+impl fmt::Debug for SseRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SseRequest")
+            .field("method", &self.parts.method)
+            .field("path", &self.parts.uri.path())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 

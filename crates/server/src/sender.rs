@@ -1,5 +1,6 @@
 //! `Sender`: a handle that sends into a session from any task.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tidings_proto::{EncodedEvents, Event};
@@ -37,7 +38,7 @@ use crate::{Reason, SendError, TrySendError};
 /// # assert_eq!(sent, "data: from another task\n\n");
 /// # }
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Sender(pub(crate) Arc<Shared>);
 
 impl Sender {
@@ -47,6 +48,9 @@ impl Sender {
     /// ([`MAX_QUEUED_BYTES`](crate::MAX_QUEUED_BYTES)). Otherwise it waits until the client has read
     /// enough, and the sends that began to wait earlier have their room. An event larger than the queue
     /// waits until the queue is empty.
+    ///
+    /// An event without data reaches no `EventSource`, even if it has a name: the standard discards it,
+    /// except for its ID and its `retry:`. Empty data is data: `Event::new("")`.
     ///
     /// Queued events leave whenever the handler waits for anything. A handler that computes for a long
     /// time between sends calls [`flush`](Self::flush).
@@ -184,5 +188,14 @@ impl Sender {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.is_closed()
+    }
+}
+
+// Shows no queued events.
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! `Session`: the handler's handle on one open event stream.
 
+use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,7 +29,6 @@ use crate::{HandlerError, Sender};
 /// }
 /// ```
 #[doc(alias = "ServerSSESession")]
-#[derive(Debug)]
 pub struct Session {
     // Shared, because an async function holds its arguments twice.
     info: Arc<SessionInfo>,
@@ -124,5 +124,14 @@ impl Deref for Session {
 
     fn deref(&self) -> &Sender {
         &self.sender
+    }
+}
+
+// Shows neither the request nor queued events: both may hold secrets.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("is_closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

@@ -20,7 +20,6 @@ const SENSITIVE: u8 = b' ';
 /// A session lasts long, and few handlers read their request after they began. The parsed request of a
 /// browser takes about 3 kB. It also consists of slices of the server's read buffer, 8 KiB in hyper,
 /// which stays allocated while one slice is held. So only the text of the request is kept.
-#[derive(Debug)]
 pub(crate) struct SessionInfo {
     /// One line each: the method, the scheme, the authority, the path, and every header. The line of
     /// a part that the URI does not have is empty.

@@ -21,7 +21,6 @@ use crate::{Reason, SendError, TrySendError, TrySendErrorKind};
 /// It is also the waker of the handler and of the timer. It remembers that they were woken until they
 /// are polled. The waker of the body's task cannot do that: a connection that cannot write may be
 /// woken and leave the body unpolled.
-#[derive(Debug)]
 pub(crate) struct Shared {
     guarded: Mutex<Guarded>,
     /// How many more bytes may be queued. Waiting sends get room in the order in which they began to
@@ -84,12 +83,12 @@ impl Shared {
             if let Some(events) = events.take() {
                 match self.try_send(events) {
                     Ok(()) => return Poll::Ready(Ok(())),
-                    Err(error) if error.kind() == TrySendErrorKind::Closed => {
-                        return Poll::Ready(Err(SendError::CLOSED));
-                    }
-                    Err(full) => {
-                        waiting = Some(Box::pin(self.wait_and_send(full.into_events())));
-                    }
+                    Err(error) => match error.kind() {
+                        TrySendErrorKind::Closed => return Poll::Ready(Err(SendError::CLOSED)),
+                        TrySendErrorKind::Full => {
+                            waiting = Some(Box::pin(self.wait_and_send(error.into_events())));
+                        }
+                    },
                 }
             }
             match &mut waiting {
@@ -421,15 +420,6 @@ impl Guarded {
             Some(known) if known.will_wake(body) => None,
             _ => self.body.replace(body.clone()),
         }
-    }
-}
-
-impl std::fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guarded")
-            .field("state", &self.state)
-            .field("sent", &self.sent)
-            .finish_non_exhaustive()
     }
 }
 

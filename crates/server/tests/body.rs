@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::future::pending;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,6 +50,36 @@ where
 
 fn assert_closed<T: Debug>(result: Result<T, SendError>) {
     assert_eq!(result.unwrap_err().kind(), SendErrorKind::Closed);
+}
+
+/// Whether this send, which returns at the first poll, panics at the second.
+fn panics_when_polled_again<F: Future<Output = Result<(), SendError>>>(send: F) -> bool {
+    let mut send = Box::pin(send);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(send.as_mut().poll(&mut cx).is_ready());
+    let again = AssertUnwindSafe(|| send.as_mut().poll(&mut cx).is_ready());
+    catch_unwind(again).is_err()
+}
+
+#[tokio::test]
+async fn a_send_that_is_polled_after_it_returned_panics_and_does_not_wait_for_ever() {
+    let (hand_over, session) = std::sync::mpsc::channel();
+    let mut connection = open(async move |session| {
+        hand_over.send(session)?;
+        pending().await
+    });
+    assert_eq!(connection.run(), []);
+    let session = session.recv().unwrap();
+    assert!(panics_when_polled_again(session.send(Event::new("a"))));
+    connection.run();
+    let large = Event::new("x".repeat(MAX_QUEUED_BYTES));
+    session.try_send(large).unwrap();
+    let mut waiting = Box::pin(session.send(Event::new("b")));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    connection.run();
+    assert!(panics_when_polled_again(waiting));
+    session.close();
+    assert!(panics_when_polled_again(session.send(Event::new("c"))));
 }
 
 #[tokio::test]

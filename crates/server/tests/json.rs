@@ -84,6 +84,65 @@ async fn the_variant_of_an_enum_is_the_name_of_its_event() {
     check(send, &[customer, product, resync].concat()).await;
 }
 
+/// An `EventSource` discards a block without data. `EncodedEvents::count` counts the events with data.
+#[test]
+fn no_value_is_an_event_without_data() {
+    #[derive(Serialize)]
+    enum Shape {
+        Unit,
+        Text(&'static str),
+        Nothing(()),
+        Maybe(Option<u8>),
+        Empty {},
+        EmptyTuple(),
+        List(Vec<u8>),
+        Map(std::collections::BTreeMap<u8, u8>),
+    }
+
+    /// A format in which every value is the empty text.
+    struct Silent;
+
+    impl Format for Silent {
+        type EncodeError = serde_json::Error;
+        type DecodeError = serde_json::Error;
+
+        fn encode<T: Serialize + ?Sized>(&self, _: &T) -> Result<String, serde_json::Error> {
+            Ok(String::new())
+        }
+
+        fn decode<'de, S: DeserializeSeed<'de>>(
+            &self,
+            _: &'de str,
+            _: S,
+        ) -> Result<S::Value, serde_json::Error> {
+            Err(de::Error::custom("a server only writes"))
+        }
+    }
+
+    fn check(event: &Event) {
+        assert_eq!(event.encode().count(), 1, "{event:?}");
+    }
+
+    for shape in [
+        Shape::Unit,
+        Shape::Text(""),
+        Shape::Nothing(()),
+        Shape::Maybe(None),
+        Shape::Empty {},
+        Shape::EmptyTuple(),
+        Shape::List(Vec::new()),
+        Shape::Map(std::collections::BTreeMap::new()),
+    ] {
+        check(&Event::from_typed(&shape).unwrap());
+        check(&Event::from_typed_in(&shape, &Silent).unwrap());
+        check(&Event::from_json(&shape).unwrap());
+    }
+    check(&Event::from_json(&()).unwrap());
+    check(&Event::from_json("").unwrap());
+    check(&Event::from_json(&None::<u8>).unwrap());
+    check(&Event::new(""));
+}
+
 #[tokio::test]
 async fn another_format_writes_the_data() {
     /// JSON over several lines.
