@@ -1,7 +1,6 @@
 //! The server's process: a hub, and the contender that serves its subscriptions.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -24,9 +23,8 @@ pub const COMMAND: &str = "broadcast-hub";
 
 /// Serves until its standard input is closed.
 pub fn serve(serving: &Serving) -> Result<()> {
-    let options = serving
-        .heartbeat()
-        .map_or_else(SessionOptions::new, options);
+    let heartbeat = serving.heartbeat();
+    let options = options(heartbeat.map_or_else(Heartbeat::off, Heartbeat::every));
     match &*serving.contender {
         ON_HYPER => run(serving, |listener, hub| {
             serve_on_hyper(listener, Builder::new(), hub, options)
@@ -44,8 +42,8 @@ pub fn serve(serving: &Serving) -> Result<()> {
     }
 }
 
-fn options(heartbeat: Duration) -> SessionOptions {
-    SessionOptions::new().heartbeat(Heartbeat::every(heartbeat))
+fn options(heartbeat: Heartbeat) -> SessionOptions {
+    SessionOptions::new().heartbeat(heartbeat)
 }
 
 fn run<F>(serving: &Serving, contender: impl FnOnce(TcpListener, Hub) -> F) -> Result<()>

@@ -123,18 +123,17 @@ impl SseRequest {
         }
     }
 
-    /// As [`admit`](Self::admit), also while the server drains, because the feed may be over.
+    /// As [`admit`](Self::admit), also while the server drains, because the feed may be over. Then no
+    /// session opens, so none is counted, and none is replaced.
     fn admit_feed(&self) -> Result<Option<Permit>, NoSession> {
         let Some(drain) = self.started_drain() else {
             return self.admit();
         };
         self.check_head()?;
-        let limits = self.options.limits.as_ref();
-        let permit = limits.map(|limits| limits.admit(&self.parts)).transpose();
-        match permit {
-            Ok(permit) if self.parts.method != Method::HEAD => Ok(permit),
-            _ => Err(self.refuse_draining(drain)),
+        if self.parts.method == Method::HEAD {
+            return Err(self.refuse_draining(drain));
         }
+        Ok(None)
     }
 
     /// Opens the feed. An error is the answer in place of a stream.

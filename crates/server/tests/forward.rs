@@ -255,19 +255,32 @@ async fn a_head_request_is_answered_without_the_feed() {
 #[tokio::test]
 async fn a_request_is_refused_before_its_feed_is_used() {
     let limits = Limits::new().max_sessions(1);
-    let drain = Drain::new();
-    let options = SessionOptions::new().limits(&limits).drain(&drain);
+    let options = SessionOptions::new().limits(&limits);
     let first = forwarded(request("/").options(options.clone()), &Script::open()).await;
     assert_eq!((first.status().as_u16(), limits.sessions()), (200, 1));
     let script = Script::open();
-    // A server that drains asks a feed whether it is over, but not beyond its limits.
-    for status in [429, 503] {
-        let response = forwarded(request("/").options(options.clone()), &script).await;
-        assert_eq!(response.status(), status);
-        assert!(response.headers().contains_key("retry-after"));
-        assert!(script.is_unused() && script.is_dropped());
-        drain.start();
-    }
+    let response = forwarded(request("/").options(options.clone()), &script).await;
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(script.is_unused() && script.is_dropped());
+}
+
+/// A server that drains asks a feed only whether it is over.
+#[tokio::test]
+async fn in_a_drain_a_feed_neither_counts_nor_replaces_a_session() {
+    let limits = Limits::new()
+        .max_sessions_per_key(1, |_| Some("user".to_owned()))
+        .replace_oldest(true);
+    let drain = Drain::new();
+    let options = SessionOptions::new().limits(&limits).drain(&drain);
+    let answer = request("/").options(options.clone().may_finish(true));
+    let mut answer = connect(forwarded(answer, &Script::open()).await);
+    assert_eq!(answer.run(), [Polled::frame("retry: 3000\n\n")]);
+    drain.start();
+    let response = forwarded(request("/").options(options), &Script::open()).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(answer.run(), [], "it may finish");
+    assert_eq!(limits.sessions(), 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! run one at a time, because they measure the whole process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod forwarded;
 mod many_clients;
 mod memory;
 
