@@ -352,6 +352,7 @@
 
 mod admission;
 mod channel;
+mod clock;
 mod confirm;
 mod continuity;
 mod directory;

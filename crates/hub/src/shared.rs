@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// Stops the task: the last handle was dropped.
     pub(crate) stop: Notify,
     pub(crate) admission: Admission,
+    /// Notified after the machine was suspended, or its wall clock was set forward.
+    pub(crate) woken: Arc<Notify>,
     pub(crate) turns: Turns,
     pub(crate) snapshots: Arc<Snapshots>,
 }
@@ -63,6 +65,7 @@ impl Shared {
             recheck: Notify::new(),
             stop: Notify::new(),
             admission: Admission::default(),
+            woken: Arc::default(),
             turns: Turns::default(),
             snapshots: Arc::default(),
         }

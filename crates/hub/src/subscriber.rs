@@ -205,7 +205,8 @@ impl Subscriber {
             return None;
         }
         if self.lapse.is_none() {
-            self.lapse = Some(self.settings.grant.as_ref()?.lapse());
+            let woken = &self.hub.shared().woken;
+            self.lapse = Some(self.settings.grant.as_ref()?.lapse(woken));
         }
         let Poll::Ready(lapse) = self.lapse.as_mut()?.as_mut().poll(cx) else {
             return None;

@@ -3,15 +3,18 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
+use crate::clock::wall_time;
 use crate::life::Life;
 use crate::shared::Shared;
 
 /// The longest time between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How far the wall clock runs ahead before it counts as a jump.
+const JUMP: Duration = Duration::from_millis(500);
 
 /// Gives up on each publisher whose entry the tail does not return within the hub's `log_timeout`. While
 /// one waits for longer than a period, the log is checked in each period.
@@ -19,14 +22,52 @@ pub(crate) async fn watch(shared: &Shared) -> Infallible {
     let limit = shared.settings.log_timeout;
     let period = (limit / 10).min(PERIOD);
     let mut waits = Waits::default();
+    let mut clocks = Clocks::read();
     loop {
         sleep(period).await;
+        if clocks.has_jumped() {
+            shared.woken.notify_waiters();
+        }
         let Some(life) = shared.current_life() else {
             continue;
         };
         waits.give_up(&life, limit);
         if life.confirmations().awaited() > life.high() {
             shared.recheck.notify_one();
+        }
+    }
+}
+
+/// The two clocks at one moment.
+struct Clocks {
+    time: Instant,
+    wall_time: SystemTime,
+}
+
+impl Clocks {
+    fn read() -> Self {
+        Self {
+            time: Instant::now(),
+            wall_time: wall_time(),
+        }
+    }
+
+    /// Whether the wall clock has run ahead of tokio's since the last jump: the machine was suspended.
+    fn has_jumped(&mut self) -> bool {
+        let now = Self::read();
+        let passed = now.wall_time.duration_since(self.wall_time);
+        let ahead = passed.map(|passed| passed.checked_sub(now.time - self.time));
+        match ahead {
+            Ok(Some(ahead)) if ahead >= JUMP => {
+                *self = now;
+                true
+            }
+            Ok(Some(_)) => false,
+            // It was set back, or runs slower.
+            Ok(None) | Err(_) => {
+                *self = now;
+                false
+            }
         }
     }
 }
