@@ -69,7 +69,8 @@ impl Channel {
     /// `EventSource` then stops reconnecting.
     ///
     /// The end is the last entry of the channel in the log. When the log removes that entry, the
-    /// name is free for a new channel.
+    /// name is free for a new channel. An event or a second end that the log stores before that has no
+    /// effect, for ever.
     ///
     /// # Errors
     /// As [`Hub::publish`]; [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended) if the

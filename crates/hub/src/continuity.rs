@@ -92,20 +92,35 @@ pub(crate) async fn check_at(
     seq: u64,
 ) -> Result<Option<EntryCheck>, LogError> {
     let found = find(log, bounds, seq).await?;
-    Ok(found.map(|found| match found {
-        Found::Check(check) => check,
-        Found::Entry(entry) => entry.check(),
-    }))
+    Ok(found.map(|found| found.check()))
 }
 
 /// An entry, or only its check.
-enum Found {
+pub(crate) enum Found {
     Check(EntryCheck),
     Entry(Entry),
 }
 
+impl Found {
+    pub(crate) fn check(&self) -> EntryCheck {
+        match self {
+            Self::Check(check) => *check,
+            Self::Entry(entry) => entry.check(),
+        }
+    }
+
+    /// Whether the log says that the entry came after its channel's end.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::Entry(entry) if entry.is_late)
+    }
+}
+
 /// The entry `seq`, or at least its check; `None` if the log has trimmed it.
-async fn find(log: &TimedLog, bounds: &Bounds, seq: u64) -> Result<Option<Found>, LogError> {
+pub(crate) async fn find(
+    log: &TimedLog,
+    bounds: &Bounds,
+    seq: u64,
+) -> Result<Option<Found>, LogError> {
     if seq == 0 {
         let check = (bounds.first == 1).then(check_before_first_entry);
         return Ok(check.map(Found::Check));
@@ -122,5 +137,40 @@ async fn find(log: &TimedLog, bounds: &Bounds, seq: u64) -> Result<Option<Found>
             | LogErrorKind::Silent
             | LogErrorKind::Lost => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::entry::tests::HASHED;
+    use crate::timed_log::HubRuntime;
+    use crate::{ChannelName, Draft, Log, MemoryLog};
+
+    const BYTES: usize = 1 << 20;
+
+    #[tokio::test]
+    async fn the_newest_entry_is_hashed_once_however_often_it_is_checked() {
+        let memory = MemoryLog::default();
+        let runtime = HubRuntime::default();
+        let log = TimedLog::new(Arc::new(memory.clone()), Duration::from_secs(1), runtime);
+        let draft = Draft::event(ChannelName::new("a").unwrap(), vec![b'x'; BYTES]);
+        memory.append(draft.clone()).await.unwrap();
+        let life = begin_life(&log).await.unwrap();
+        let before = HASHED.get();
+        for _ in 0..1_000 {
+            let (continuity, _) = continuity(&log, &life).await.unwrap();
+            assert_eq!(continuity, Continuity::Whole);
+        }
+        let hashed = HASHED.get() - before;
+        assert!(hashed <= BYTES, "{hashed} bytes");
+        // Another entry with the same bytes at the same place.
+        memory.rewind(0);
+        memory.append(draft).await.unwrap();
+        let (continuity, _) = continuity(&log, &life).await.unwrap();
+        assert_eq!(continuity, Continuity::Broken);
     }
 }

@@ -9,7 +9,8 @@ use crate::{ChannelName, Entry, EntryKind};
 pub(crate) struct Ends {
     by_channel: HashMap<ChannelName, u64>,
     by_seq: BTreeMap<u64, ChannelName>,
-    /// Events that came after their channel's end. They stay hidden when the log trims that end.
+    /// Events that came after their channel's end, although the log has not marked them as late. They stay
+    /// hidden when the log trims that end.
     skipped: BTreeSet<u64>,
 }
 
@@ -44,6 +45,7 @@ impl Ends {
     /// Whether no subscriber receives this entry: it is an end, or an event after its channel's end.
     pub(crate) fn hides(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::End
+            || entry.is_late
             || self
                 .end_of(&entry.channel)
                 .is_some_and(|end| end < entry.seq)

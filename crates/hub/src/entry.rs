@@ -95,10 +95,15 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The event as it is sent, without its `id` line; empty for an end.
     pub body: Bytes,
+    /// Whether the log held an end of the channel when it stored the entry: then no subscriber ever
+    /// receives it, and a second end has no effect. The log sets it, and it never changes. It is not part
+    /// of the [check](Self::check).
+    pub is_late: bool,
 }
 
 impl Entry {
-    /// The entry that a log makes of a draft. The key is not part of it.
+    /// The entry that a log makes of a draft. The key is not part of it, and it is not
+    /// [late](Self::is_late).
     #[must_use]
     pub fn new(seq: u64, time: u64, draft: Draft) -> Self {
         Self {
@@ -107,7 +112,15 @@ impl Entry {
             channel: draft.channel,
             kind: draft.kind,
             body: draft.body,
+            is_late: false,
         }
+    }
+
+    /// Sets whether it is [late](Self::is_late). Default: `false`.
+    #[must_use]
+    pub fn late(mut self, is_late: bool) -> Self {
+        self.is_late = is_late;
+        self
     }
 
     /// The hash that distinguishes this entry from another one at the same place.
@@ -154,6 +167,8 @@ fn hash(channel: &ChannelName, kind: EntryKind, body: &[u8]) -> SipHasher13 {
         EntryKind::Event => 0,
         EntryKind::End => 1,
     };
+    #[cfg(test)]
+    tests::HASHED.with(|hashed| hashed.set(hashed.get() + body.len()));
     let mut hasher = SipHasher13::new();
     hasher.write(&[kind]);
     // No name contains a zero byte, so the zero marks where the name ends.
@@ -164,8 +179,15 @@ fn hash(channel: &ChannelName, kind: EntryKind, body: &[u8]) -> SipHasher13 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// The bytes of bodies that this thread has hashed.
+        pub(crate) static HASHED: Cell<usize> = const { Cell::new(0) };
+    }
 
     #[test]
     fn the_check_never_changes_between_versions() {
@@ -175,7 +197,9 @@ mod tests {
             channel: ChannelName::new("news").unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(b"data: hello\n\n"),
+            is_late: false,
         };
+        assert_eq!(entry.clone().late(true).check(), entry.check());
         assert_eq!(entry.check().as_str(), "GJXf");
     }
 
@@ -187,6 +211,7 @@ mod tests {
             channel: ChannelName::new("a").unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(b"b"),
+            is_late: false,
         };
         let others = [
             Entry {

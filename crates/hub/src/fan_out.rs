@@ -112,9 +112,11 @@ impl FanOut {
 
     /// Writes an entry, and returns its check.
     fn write(&mut self, entry: &Entry, directory: &mut Directory) -> EntryCheck {
-        let has_ended = self.life.ends().end_of(&entry.channel).is_some();
+        let is_late = entry.is_late;
+        let has_ended = is_late || self.life.ends().end_of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
         match entry.kind {
+            EntryKind::Event if is_late => {}
             EntryKind::Event if has_ended => self.life.ends_mut().skip(entry.seq),
             EntryKind::Event => self.write_event(entry, check, directory),
             EntryKind::End if has_ended => {}
@@ -237,6 +239,7 @@ mod tests {
             channel: ChannelName::new(channel).unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(BODY),
+            is_late: false,
         }
     }
 

@@ -218,10 +218,9 @@ impl Follower {
     /// Forgets the ends that the log has trimmed, before an event is hidden because its channel has
     /// ended.
     async fn forget_ends(&self, life: &Life, entries: &[Entry]) -> Result<(), LogError> {
-        let is_unclear = |entry: &Entry| {
-            let end = life.ends().end_of(&entry.channel);
-            end.is_some()
-        };
+        let has_ended = |entry: &Entry| life.ends().end_of(&entry.channel).is_some();
+        // The log has said of a late entry that it is one.
+        let is_unclear = |entry: &Entry| !entry.is_late && has_ended(entry);
         if entries.iter().any(is_unclear) {
             self.shared.forget_ends(life).await?;
         }

@@ -34,6 +34,9 @@ pub type Tail = Pin<Box<dyn Stream<Item = Result<Vec<Entry>, LogError>> + Send>>
 /// * Places are contiguous. The `seq` of an entry is one more than that of the entry before it, and
 ///   the first entry has 1.
 /// * An entry never changes. `read` and `tail` return the same entry, with the same `time`.
+/// * An entry that the log stores while it holds an end of the channel is [late](Entry::is_late), for
+///   ever. So hubs that follow the log and hubs that begin later hide the same entries, even if the log has
+///   removed that end since.
 /// * A log that has lost or changed entries, for example after a restore from a backup, shows it: it
 ///   has another epoch, or it returns an entry with another [check](Entry::check) at a place that was
 ///   already taken.
@@ -42,7 +45,7 @@ pub trait Log: Send + Sync + 'static {
     fn bounds(&self) -> LogFuture<'_, Bounds>;
 
     /// Returns the channels that have ended, each with the place of its end. An end that the log
-    /// has removed is not among them.
+    /// has removed is not among them, and neither is a [late](Entry::is_late) one.
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>>;
 
     /// Appends an entry. The future is ready when the entry is stored.

@@ -9,7 +9,7 @@ use tidings_proto::{EntryCheck, Event, Gap, Position};
 
 use crate::admission::Admitted;
 use crate::confirm::{Confirmation, Outcome};
-use crate::follow::{Continuity, check_at, check_before_first_entry, continuity};
+use crate::continuity::{Continuity, check_before_first_entry, continuity, find};
 use crate::grant::CLOSED;
 use crate::life::Life;
 use crate::publish_error::PublishFailure;
@@ -218,17 +218,21 @@ async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, P
     let log = &shared.log;
     let looked = async {
         let bounds = log.bounds().await?;
-        check_at(log, &bounds, seq).await
+        find(log, &bounds, seq).await
     };
     let stored = looked.await.map_err(PublishError::log)?;
     let check = match (outcome(life, seq).await?, stored) {
-        (Some(outcome), Some(stored)) if outcome.check.is_some_and(|check| check != stored) => {
+        (Some(outcome), Some(stored))
+            if outcome.check.is_some_and(|check| check != stored.check()) =>
+        {
             return Ok(Kept::InAnotherHistory);
         }
         (Some(outcome), _) => outcome.check,
-        // An entry that the log has removed since has a place but no check. A client that resumes from
-        // it receives a gap with the reason `trimmed`, which is correct.
-        (None, stored) => Some(stored.unwrap_or_else(check_before_first_entry)),
+        (None, Some(stored)) => (!stored.is_late()).then(|| stored.check()),
+        // The log has removed the entry since, so nobody knows its check any more. The publication was
+        // confirmed, so it is no error. A client that resumes from this position receives a gap with the
+        // reason `trimmed`, whatever its check is, because the entry after it may be removed too.
+        (None, None) => Some(check_before_first_entry()),
     };
     let (continuity, _) = continuity(log, life).await.map_err(PublishError::log)?;
     Ok(match continuity {

@@ -145,12 +145,13 @@ impl TimedLog {
             tokio::select! {
                 biased;
                 Some(answer) = calls.next() => return answer,
-                () = &mut limit => return Err(LogError::silent(self.limit)),
+                // Before the limit: after a pause of its task, the caller asks once more.
                 () = &mut repeat => {
                     calls.push(Call::new(&call));
                     delay *= 2;
                     repeat.as_mut().reset(Instant::now() + delay);
                 }
+                () = &mut limit => return Err(LogError::silent(self.limit)),
             }
         }
     }

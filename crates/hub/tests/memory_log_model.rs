@@ -171,6 +171,8 @@ impl Both {
         };
         assert_eq!((&entry.channel, &entry.body), (&draft.channel, &draft.body));
         assert_eq!((entry.seq, entry.kind), (appended.seq, kind));
+        let is_late = self.held_ends().any(|end| end.channel == draft.channel);
+        assert_eq!(entry.is_late, is_late);
         assert!(entry.time >= self.time);
         self.time = entry.time;
         self.entries.push(entry.clone());
@@ -285,13 +287,13 @@ impl Both {
             .checked_sub(2)
             .map(|at| usize::try_from(at).unwrap());
         assert_eq!(bounds.floor, floor.map(|at| self.entries[at].check()));
-        let mut ends: Vec<(ChannelName, u64)> = Vec::new();
-        for entry in self.held() {
-            if entry.kind == EntryKind::End && !ends.iter().any(|end| end.0 == entry.channel) {
-                ends.push((entry.channel.clone(), entry.seq));
-            }
-        }
-        assert_eq!(now(self.log.ends()).unwrap(), ends);
+        let ends = self.held_ends().map(|end| (end.channel.clone(), end.seq));
+        assert_eq!(now(self.log.ends()).unwrap(), ends.collect::<Vec<_>>());
+    }
+
+    fn held_ends(&self) -> impl Iterator<Item = &Entry> {
+        let held = self.held().iter();
+        held.filter(|entry| entry.kind == EntryKind::End && !entry.is_late)
     }
 }
 

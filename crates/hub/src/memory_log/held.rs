@@ -27,8 +27,10 @@ pub(super) struct Held {
     entries: VecDeque<Entry>,
     /// The free rest of the current block.
     block: BytesMut,
-    /// The entries that are ends of channels.
+    /// The ends of channels, in order, without late ones.
     ends: VecDeque<(ChannelName, u64)>,
+    /// The channels of `ends`: each has one.
+    ended: HashSet<ChannelName>,
     /// The total cost of the entries.
     cost: u64,
     first: u64,
@@ -67,6 +69,7 @@ impl Held {
             entries: VecDeque::new(),
             block: BytesMut::new(),
             ends: VecDeque::new(),
+            ended: HashSet::new(),
             cost: 0,
             first: 1,
             floor: None,
@@ -86,11 +89,9 @@ impl Held {
         self.floor.as_ref().map(|floor| floor.check)
     }
 
-    /// The oldest end of each channel, in the order of places.
+    /// The end of each channel, in the order of places.
     pub(super) fn ends(&self) -> Vec<(ChannelName, u64)> {
-        let mut seen = HashSet::new();
-        let ends = self.ends.iter().filter(|(channel, _)| seen.insert(channel));
-        ends.cloned().collect()
+        self.ends.iter().cloned().collect()
     }
 
     /// Stores an entry, and removes the oldest ones that then exceed the retention.
@@ -103,9 +104,12 @@ impl Held {
         }
         draft.body = self.pack(draft.body);
         let seq = self.last() + 1;
-        let entry = Entry::new(seq, self.least_time, draft);
-        if entry.kind == EntryKind::End {
+        // Decided once, so that every hub hides the same entries, whatever is removed later.
+        let is_late = self.ended.contains(&draft.channel);
+        let entry = Entry::new(seq, self.least_time, draft).late(is_late);
+        if entry.kind == EntryKind::End && !is_late {
             self.ends.push_back((entry.channel.clone(), seq));
+            self.ended.insert(entry.channel.clone());
         }
         self.cost += entry.cost();
         self.entries.push_back(entry);
@@ -159,8 +163,10 @@ impl Held {
                 time: entry.time,
                 check: entry.check(),
             });
-            while self.ends.front().is_some_and(|end| end.1 < self.first) {
-                self.ends.pop_front();
+            while self.ends.front().is_some_and(|end| end.1 < self.first)
+                && let Some((channel, _)) = self.ends.pop_front()
+            {
+                self.ended.remove(&channel);
             }
             self.shrink();
         }
@@ -172,6 +178,11 @@ impl Held {
         if capacity > MIN_SHRINK && self.entries.len() < capacity / 4 {
             self.entries.shrink_to(capacity / 2);
         }
+        let capacity = self.ended.capacity();
+        if capacity > MIN_SHRINK && self.ended.len() < capacity / 4 {
+            self.ended.shrink_to(capacity / 2);
+            self.ends.shrink_to(capacity / 2);
+        }
     }
 
     /// Removes the entries after `last`.
@@ -181,8 +192,10 @@ impl Held {
         {
             self.cost -= entry.cost();
         }
-        while self.ends.back().is_some_and(|end| end.1 > last) {
-            self.ends.pop_back();
+        while self.ends.back().is_some_and(|end| end.1 > last)
+            && let Some((channel, _)) = self.ends.pop_back()
+        {
+            self.ended.remove(&channel);
         }
         // New entries at the same places must have other checks, even if the clock has not moved.
         self.least_time = self.least_time.saturating_add(1);

@@ -157,7 +157,7 @@ impl Judge {
         if !self.is_meant(book, at) {
             return Err(Failed::new("it is of a channel that was not subscribed to"));
         }
-        if matches!(record.audience, Audience::AfterEnd(end) if end >= book.first) {
+        if record.audience == Audience::Late {
             return Err(Failed::new("it is after the end of its channel"));
         }
         self.move_to(position, Some(at), book)?;
@@ -170,7 +170,6 @@ impl Judge {
         for missing in self.between(&position, at, book)? {
             let record = &book.records[missing];
             if record.audience != Audience::All {
-                self.doubtful += u64::from(record.token > 0);
                 continue;
             }
             let name = record.token % NAMES;

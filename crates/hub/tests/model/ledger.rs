@@ -36,7 +36,7 @@ pub(crate) struct Ledger {
     /// The epochs of the log, with the times in which each was current.
     epochs: Vec<(Epoch, Range<u64>)>,
     by_seq: HashMap<(u64, EntryCheck), usize>,
-    /// The records of all ends.
+    /// The records of all ends, without late ones.
     ends: Vec<usize>,
     /// The records that the log returned for the appends of each token.
     pub(crate) answers: HashMap<u64, Vec<usize>>,
@@ -53,6 +53,10 @@ pub(crate) struct Ledger {
     /// Whether the log was rewound, and trimmed the evidence before the hubs could notice it. Then no
     /// hub can know the history of the log.
     pub(crate) is_history_unknown: bool,
+    /// Whether the log loses its next answer.
+    pub(crate) loses: bool,
+    /// Whether the log has lost an answer: a hub may notice changes late.
+    pub(crate) has_lost: bool,
     /// The last time at which a hub was drained, or crashed.
     pub(crate) last_drain: u64,
     pub(crate) rng: Rng,
@@ -81,10 +85,8 @@ pub(crate) struct Record {
 pub(crate) enum Audience {
     /// All subscribers of its channel.
     All,
-    /// All or none, both are correct: it follows an end that is itself hidden by another end.
-    Undefined,
-    /// None while the log holds this end of its channel.
-    AfterEnd(u64),
+    /// None, for ever: the log held an end of its channel when it was appended.
+    Late,
     /// None: it is the end of its channel.
     IsEnd,
 }
@@ -109,9 +111,18 @@ impl Ledger {
             last_trim: 0,
             last_rest: 0,
             is_history_unknown: false,
+            loses: false,
+            has_lost: false,
             last_drain: 0,
             rng: Rng::with_seed(seed),
         }
+    }
+
+    /// Whether the answer of this call is lost.
+    pub(crate) fn take_loss(&mut self) -> bool {
+        let loses = std::mem::take(&mut self.loses);
+        self.has_lost |= loses;
+        loses
     }
 
     /// Advances the clock for a change.
@@ -135,6 +146,8 @@ impl Ledger {
             self.last() + 1,
             "entries are numbered without holes"
         );
+        // Before the log has removed other entries for this one.
+        let audience = self.audience(entry);
         self.handle_first(first);
         let record = Record {
             seq: entry.seq,
@@ -142,14 +155,14 @@ impl Ledger {
             channel: entry.channel.clone(),
             body_length: entry.body.len(),
             token,
-            audience: self.audience(entry),
+            audience,
             before: self.current.last().copied(),
             added: self.tick(),
             lost: u64::MAX,
         };
         let at = self.records.len();
         self.by_seq.insert((record.seq, record.check), at);
-        if record.token == 0 {
+        if audience == Audience::IsEnd {
             self.ends.push(at);
         }
         self.records.push(record);
@@ -158,12 +171,10 @@ impl Ledger {
     }
 
     fn audience(&self, entry: &Entry) -> Audience {
-        let oldest = self.held_ends().find(|end| end.channel == entry.channel);
-        match oldest {
-            _ if entry.kind == EntryKind::End && oldest.is_none() => Audience::IsEnd,
-            None => Audience::All,
-            Some(end) if end.audience == Audience::IsEnd => Audience::AfterEnd(end.seq),
-            Some(_) => Audience::Undefined,
+        match entry.kind {
+            _ if self.held_ends().any(|end| end.channel == entry.channel) => Audience::Late,
+            EntryKind::Event => Audience::All,
+            EntryKind::End => Audience::IsEnd,
         }
     }
 
@@ -273,13 +284,12 @@ impl Ledger {
         })
     }
 
-    /// Whether the log holds an undisputed end of each of these channels.
+    /// Whether the log holds an end of each of these channels.
     pub(crate) fn have_surely_ended(&self, patterns: &[Pattern]) -> bool {
         patterns.iter().all(|pattern| {
             let channel = channel_of(pattern);
-            self.held_ends().any(|end| {
-                end.audience == Audience::IsEnd && Some(&end.channel) == channel.as_ref()
-            })
+            self.held_ends()
+                .any(|end| Some(&end.channel) == channel.as_ref())
         })
     }
 }

@@ -55,6 +55,8 @@ pub(crate) enum Op {
     },
     /// Gives the log a new epoch.
     Renew,
+    /// The log does the work of its next call, or finds the next batch of a tail, and its answer is lost.
+    LoseAnswer,
     Drain {
         hub: usize,
     },
@@ -137,10 +139,11 @@ impl Setup {
 pub(crate) fn ops(rng: &mut Rng, count: usize) -> Vec<Op> {
     // A calm log is never rewound, and keeps its epoch: its clients receive no gaps for that.
     let is_calm = rng.bool();
-    (0..count).map(|_| op(rng, is_calm)).collect()
+    let may_lose = rng.u32(..4) == 0;
+    (0..count).map(|_| op(rng, is_calm, may_lose)).collect()
 }
 
-fn op(rng: &mut Rng, is_calm: bool) -> Op {
+fn op(rng: &mut Rng, is_calm: bool, may_lose: bool) -> Op {
     let hub = rng.usize(..2);
     let client = rng.usize(..8);
     let producer = rng.usize(..4);
@@ -156,8 +159,8 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
             channel,
             padding: padding(rng),
         },
-        310..313 => Op::AppendEnd { channel },
-        313..323 => Op::End { hub, channel },
+        310..316 => Op::AppendEnd { channel },
+        316..323 => Op::End { hub, channel },
         323..328 => Op::Produce { hub, channel },
         328..348 => Op::PublishByProducer { producer },
         348..351 => Op::FinishProducer { producer },
@@ -168,6 +171,7 @@ fn op(rng: &mut Rng, is_calm: bool) -> Op {
         360..364 if !is_calm => Op::Rewind { by: rng.u64(1..12) },
         364..367 if !is_calm => Op::Renew,
         367..369 => Op::Drain { hub },
+        990..993 if may_lose => Op::LoseAnswer,
         369..371 => Op::Crash {
             by: if is_calm { 0 } else { rng.u64(..8) },
             grow: rng.usize(..12),

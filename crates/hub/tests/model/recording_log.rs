@@ -1,6 +1,6 @@
 //! `RecordingLog`: a slow log in memory that records each change in the ledger.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::task::Poll;
 
 use futures_util::{FutureExt, StreamExt, stream};
@@ -73,6 +73,9 @@ impl RecordingLog {
     ) -> Result<T, LogError> {
         self.wait().await;
         let done = what.await;
+        if self.book.open().take_loss() {
+            pending::<()>().await;
+        }
         self.wait().await;
         done
     }
@@ -89,7 +92,11 @@ impl Log for RecordingLog {
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
         let appended = self.append_now(draft);
+        let is_lost = self.book.open().take_loss();
         Box::pin(async move {
+            if is_lost {
+                pending::<()>().await;
+            }
             self.wait().await;
             appended
         })
@@ -118,6 +125,9 @@ impl Log for RecordingLog {
             let book = book.clone();
             async move {
                 wait(&book, delays).await;
+                if book.open().take_loss() {
+                    pending::<()>().await;
+                }
                 part
             }
         }))

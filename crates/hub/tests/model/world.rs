@@ -151,7 +151,10 @@ impl World {
                 let epoch = self.book.open().epoch().clone();
                 self.log.renew_now(&epoch).unwrap();
             }
+            Op::LoseAnswer => self.book.open().loses = true,
             Op::Drain { hub } => {
+                // The new hub must reach the log before its first subscription.
+                self.book.open().loses = false;
                 self.drain(hub);
                 self.reach().await;
             }
@@ -163,8 +166,8 @@ impl World {
             }
             Op::Sleep { millis } => {
                 sleep(Duration::from_millis(millis)).await;
-                if millis >= REATTACH_MILLIS {
-                    let mut book = self.book.open();
+                let mut book = self.book.open();
+                if millis >= REATTACH_MILLIS && !book.has_lost {
                     book.last_rest = book.tick();
                 }
             }
@@ -310,6 +313,7 @@ impl World {
         {
             let mut book = self.book.open();
             book.last_drain = book.tick();
+            book.loses = false;
         }
         self.clients.iter_mut().for_each(Client::cut);
         self.publishes.clear();
@@ -391,6 +395,7 @@ impl World {
             Err((PublishErrorKind::Unconfirmed, _)) if book.last_break.max(book.last_trim) > 0 => {
                 return Ok(());
             }
+            Err((PublishErrorKind::Unconfirmed, _)) if book.has_lost => return Ok(()),
             // The publish began on a hub that was drained.
             Err((PublishErrorKind::Draining | PublishErrorKind::Unconfirmed, _))
                 if book.last_drain > 0 =>
@@ -417,7 +422,7 @@ impl World {
             )));
         }
         let audience = book.records[record].audience;
-        if token > 0 && matches!(audience, Audience::AfterEnd(end) if end >= book.first) {
+        if token > 0 && audience == Audience::Late {
             return Err(Failed::new("no subscriber receives it"));
         }
         Ok(())
@@ -426,8 +431,17 @@ impl World {
     /// Lets all clients receive everything.
     async fn settle(&mut self) -> Verdict {
         self.producers.clear();
+        self.book.open().loses = false;
         // The second time after the checks that a hub makes every 5 s.
-        for pause in [Duration::from_millis(100), Duration::from_secs(40)] {
+        // A publisher whose answer was lost asks again only if it is polled.
+        let (pauses, pause) = if self.book.open().has_lost {
+            (40, Duration::from_secs(1))
+        } else {
+            (1, Duration::from_secs(40))
+        };
+        self.come_to_rest().await?;
+        sleep(Duration::from_millis(100)).await;
+        for _ in 0..pauses {
             self.come_to_rest().await?;
             sleep(pause).await;
         }

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{EntryKind, MAX_NAME_BYTES, Pattern};
+use tidings_hub::{Entry, EntryKind, MAX_NAME_BYTES, Pattern, Retention};
 
 use super::subject::{Subject, assert_contiguous, end, event, must};
-use super::{Law, law};
+use super::{Law, ROOMY, law};
+
+const TEN: Retention = ROOMY.max_events(10);
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_fresh_log_is_empty),
@@ -18,6 +20,7 @@ pub(super) const LAWS: &[Law] = &[
     law!(any_body_is_kept),
     law!(any_name_is_kept),
     law!(ends_are_listed),
+    law!(an_entry_after_the_end_of_its_channel_is_late, TEN),
     law!(dropped_futures_do_no_harm),
 ];
 
@@ -190,6 +193,38 @@ async fn ends_are_listed(log: Subject) {
     let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
     let (event, end) = (EntryKind::Event, EntryKind::End);
     assert_eq!(kinds, [event, end, end, event, end]);
+    let late: Vec<_> = entries.iter().map(|entry| entry.is_late).collect();
+    assert_eq!(late, [false, false, false, true, true]);
+}
+
+/// Also after the log has removed the end that made it late.
+async fn an_entry_after_the_end_of_its_channel_is_late(log: Subject) {
+    log.append(end("a")).await;
+    log.publish("a", "x").await;
+    log.append(end("a")).await;
+    log.publish("a/b", "x").await;
+    let mut tail = log.tail(0);
+    let live = tail.take(4).await;
+    for n in 0..8 {
+        log.publish("c", n.to_string()).await;
+    }
+    // The log holds the entries 3 to 12.
+    assert_eq!(log.ends().await, [], "a late end is no end");
+    let kept = log.read_all(2, &[]).await;
+    assert_eq!(kept[..2], live[2..]);
+    let is_late = |entry: &Entry| entry.is_late;
+    assert_eq!(
+        live.iter().map(is_late).collect::<Vec<_>>(),
+        [false, true, true, false]
+    );
+    assert!(
+        !kept[1..].iter().any(is_late),
+        "the name is free for a new channel"
+    );
+    log.append(end("a")).await;
+    assert_eq!(log.ends().await, [("a".to_owned(), 13)]);
+    let seq = log.publish("a", "late").await;
+    assert!(log.read_all(seq - 1, &[]).await[0].is_late);
 }
 
 async fn dropped_futures_do_no_harm(log: Subject) {

@@ -1,0 +1,186 @@
+//! Channels that end more than once, on hubs that follow the log and on hubs that begin later.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+use proptest::prop_oneof;
+use tidings_hub::{ChannelName, Draft, Event, Hub, Log, MemoryLog, PublishErrorKind};
+use tidings_testkit::property;
+use tokio::time::sleep;
+
+static MARKS: AtomicU64 = AtomicU64::new(0);
+
+const CHANNELS: [&str; 2] = ["a", "b"];
+
+fn hub(log: &Arc<MemoryLog>) -> Hub {
+    Hub::over(Arc::clone(log))
+}
+
+async fn append(log: &MemoryLog, draft: Draft) -> u64 {
+    log.append(draft).await.unwrap().seq
+}
+
+fn name(channel: &str) -> ChannelName {
+    ChannelName::new(channel).unwrap()
+}
+
+fn draft(channel: &str, text: &str) -> Draft {
+    Draft::event(name(channel), Event::new(text).encode().into_bytes())
+}
+
+/// The stored events of a channel, as a new subscriber of this hub receives them.
+async fn received(hub: &Hub, channel: &str) -> Vec<String> {
+    let both = hub.subscribe_all([channel, "mark"]).earliest();
+    let mut both = both.resume_after(None);
+    let mark = format!("m{}", MARKS.fetch_add(1, Ordering::SeqCst));
+    hub.publish("mark", Event::new(mark.clone())).await.unwrap();
+    let mut texts = Vec::new();
+    while texts.last() != Some(&mark) {
+        let events = both.next().await.unwrap().unwrap().to_events();
+        texts.extend(events.iter().map(|event| event.text().to_owned()));
+    }
+    texts.retain(|text| !text.starts_with('m'));
+    texts
+}
+
+/// Whether an event of the channel is accepted.
+async fn accepts(hub: &Hub, channel: &str) -> bool {
+    match hub.publish(channel, Event::new("probe")).await {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), PublishErrorKind::Ended);
+            false
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_end_has_no_effect_on_any_node_once_the_first_is_trimmed() {
+    let log = Arc::new(MemoryLog::default());
+    let follows = hub(&log);
+    append(&log, draft("a", "1")).await;
+    let end = append(&log, Draft::end(name("a"))).await;
+    append(&log, draft("a", "late")).await;
+    append(&log, Draft::end(name("a"))).await;
+    // The hub has received all of it.
+    follows.publish("b", Event::new("x")).await.unwrap();
+    log.trim(end + 1);
+    let begins = hub(&log);
+    for hub in [&follows, &begins] {
+        assert!(received(hub, "a").await.is_empty());
+    }
+    begins.publish("a", Event::new("2")).await.unwrap();
+    follows.publish("a", Event::new("3")).await.unwrap();
+    for hub in [&follows, &begins] {
+        assert_eq!(received(hub, "a").await, ["2", "3"]);
+    }
+    // The new channel ends too.
+    follows.channel("a").unwrap().end().await.unwrap();
+    let error = begins.publish("a", Event::new("x")).await.unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::Ended);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Publish(usize, usize),
+    End(usize, usize),
+    /// Another node appends.
+    Append(usize),
+    AppendEnd(usize),
+    /// Trims to so many entries.
+    Trim(u64),
+    /// The hubs receive what was appended.
+    Follow,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..2_usize, 0..2_usize).prop_map(|(hub, channel)| Step::Publish(hub, channel)),
+        2 => (0..2_usize, 0..2_usize).prop_map(|(hub, channel)| Step::End(hub, channel)),
+        3 => (0..2_usize).prop_map(Step::Append),
+        3 => (0..2_usize).prop_map(Step::AppendEnd),
+        2 => (0..8_u64).prop_map(Step::Trim),
+        1 => any::<()>().prop_map(|()| Step::Follow),
+    ]
+}
+
+/// The naive oracle is a hub that begins now: it knows only the entries of the log.
+#[test]
+fn a_hub_that_follows_delivers_what_a_hub_that_begins_now_delivers() {
+    property::check(&vec(step(), 0..40), |steps| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let log = Arc::new(MemoryLog::default());
+            let hubs = [hub(&log), hub(&log)];
+            for (n, step) in steps.iter().enumerate() {
+                take(&log, &hubs, step, n).await;
+            }
+            let begins = hub(&log);
+            for hub in &hubs {
+                follow(hub).await;
+            }
+            for channel in CHANNELS {
+                let expected = received(&begins, channel).await;
+                let is_open = accepts(&begins, channel).await;
+                for follows in &hubs {
+                    let mut followed = received(follows, channel).await;
+                    followed.retain(|text| text != "probe");
+                    assert_eq!(followed, expected, "{channel}");
+                    assert_eq!(accepts(follows, channel).await, is_open, "{channel}");
+                }
+            }
+        });
+    });
+}
+
+/// The hub receives all entries. If the log has removed some of them, it begins again.
+async fn follow(hub: &Hub) {
+    while let Err(error) = hub.publish("last", Event::new("x")).await {
+        assert_eq!(error.kind(), PublishErrorKind::Unconfirmed);
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn take(log: &MemoryLog, hubs: &[Hub; 2], step: &Step, n: usize) {
+    let is_expected = |kind| {
+        matches!(
+            kind,
+            PublishErrorKind::Ended | PublishErrorKind::Unconfirmed
+        )
+    };
+    match *step {
+        Step::Publish(hub, channel) => {
+            let published = hubs[hub].publish(CHANNELS[channel], Event::new(n.to_string()));
+            published
+                .await
+                .map_or_else(|error| assert!(is_expected(error.kind())), drop);
+        }
+        Step::End(hub, channel) => {
+            let ended = hubs[hub].channel(CHANNELS[channel]).unwrap().end().await;
+            ended.map_or_else(|error| assert!(is_expected(error.kind())), drop);
+        }
+        Step::Append(channel) => {
+            append(log, draft(CHANNELS[channel], &n.to_string())).await;
+        }
+        Step::AppendEnd(channel) => {
+            append(log, Draft::end(name(CHANNELS[channel]))).await;
+        }
+        Step::Trim(keep) => {
+            let last = log.bounds().await.unwrap().last;
+            log.trim((last + 1).saturating_sub(keep));
+        }
+        Step::Follow => {
+            for hub in hubs {
+                follow(hub).await;
+            }
+        }
+    }
+}
