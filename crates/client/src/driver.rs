@@ -335,7 +335,8 @@ impl Driver {
                 self.report(Lifecycle::Skipped {
                     size: event.size(),
                     limit: event.limit(),
-                    id: event.last_event_id(),
+                    // With dedupe, the decoder does not know the ID of an earlier connection.
+                    id: self.state.last_event_id(),
                 });
                 Ok(())
             }
