@@ -55,7 +55,9 @@ fn request() -> Result<RequestBuilder, BoxError> {
     let (Some(url), None) = (arguments.next(), arguments.next()) else {
         return Err("expected one URL".into());
     };
-    let request = tidings::client().get(url).reconnect(Reconnect::standard());
+    // The standard allows longer waits after failed attempts, but does not demand them.
+    let policy = Reconnect::standard().multiplier(1);
+    let request = tidings::client().get(url).reconnect(policy);
     // A refusal is reported at its head, and does not wait for its body.
     let mut request = request.max_error_body_bytes(0).on_lifecycle(report);
     if let Some(millis) = variable("SSE_INITIAL_DELAY_MS")? {
