@@ -3,11 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use tidings_testkit::timeout::timeout;
 use tokio::io::{
     AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf, split,
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::timeout;
 
 use crate::{DEADLINE, NEVER};
 

@@ -84,7 +84,8 @@ mod tests {
         let signal = shutdown_signal();
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
-        let waiting = async { tokio::time::timeout(Duration::from_millis(10), signal).await };
+        let waiting =
+            async { tidings_testkit::timeout::timeout(Duration::from_millis(10), signal).await };
         runtime.block_on(waiting).unwrap_err();
     }
 }

@@ -18,9 +18,9 @@ use tidings_axum::{
     EncodedEvents, Event, EventId, Feed, FeedError, FeedErrorKind, FeedOpened, HandlerError,
     Limits, RouterExt, Session, SessionOptions, SseRequest, serve, sse,
 };
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 use tower_service::Service;
 
 const SOON: Duration = Duration::from_secs(10);

@@ -10,7 +10,8 @@ use tidings_hub::{
     Appended, Bounds, ChannelName, Draft, Epoch, Event, Gap, GapReason, Hub, Log, LogError,
     LogFuture, MemoryLog, Page, Pattern, PublishErrorKind, Retention, SubscribeErrorKind, Tail,
 };
-use tokio::time::{sleep, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::sleep;
 
 /// The fault of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

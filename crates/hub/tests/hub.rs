@@ -12,7 +12,7 @@ use tidings_hub::{
     FeedOpened, Gap, GapReason, Grant, Hub, Log, MemoryLog, PublishErrorKind, Retention,
     SlowReader, SubscribeError, SubscribeErrorKind, Subscription,
 };
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 async fn next_batch(subscription: &mut Subscription) -> Option<Result<EncodedEvents, FeedError>> {
     let events = poll_fn(|cx| subscription.poll_events(cx));

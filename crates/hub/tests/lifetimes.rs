@@ -13,8 +13,9 @@ use tidings_hub::{
     Event, EventId, Feed, Gap, GapReason, Grant, Hub, MemoryLog, Presence, Publish, Retention,
     SlowReader, SubscriptionStream,
 };
+use tidings_testkit::timeout::timeout;
 use tokio::runtime::Runtime;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 fn event(text: &str) -> Event {
     Event::new(text)

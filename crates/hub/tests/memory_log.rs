@@ -11,7 +11,8 @@ use tidings_hub::{
     Retention, Tail, TooManyKeys,
 };
 use tidings_testkit::log_suite::log_suite;
-use tokio::time::{advance, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::advance;
 
 const SECOND: Duration = Duration::from_secs(1);
 

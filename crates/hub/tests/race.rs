@@ -16,8 +16,8 @@ use tidings_hub::{
 };
 use tidings_proto::{EncodedEvents, Feed, Position};
 use tidings_testkit::property;
+use tidings_testkit::timeout::timeout;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 const CHANNELS: [&str; 8] = ["a", "a/b", "a/b/c", "a/b/d", "e/f", "e/g", "h", "i"];
 /// The channels and patterns of each subscriber.

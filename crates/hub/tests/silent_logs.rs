@@ -14,7 +14,8 @@ use tidings_hub::{
     LogFuture, MemoryLog, Page, Pattern, PublishErrorKind, Retention, SubscribeErrorKind,
     SubscriptionStream, Tail,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::{Instant, sleep};
 
 /// What the log does from a call on. Each call counts, and each poll of a tail that finds entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

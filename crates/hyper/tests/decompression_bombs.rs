@@ -11,8 +11,8 @@ use async_compression::tokio::write::{BrotliEncoder, GzipEncoder, ZstdEncoder};
 use cap::Cap;
 use tidings_client::{ErrorKind, SseClient};
 use tidings_hyper::DirectTransport;
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tokio::time::timeout;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);

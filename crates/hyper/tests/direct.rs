@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tidings_client::{Error, ErrorKind, Reconnect, Session, SseClient};
 use tidings_hyper::DirectTransport;
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 const CHUNKED: &str =

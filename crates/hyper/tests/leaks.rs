@@ -12,8 +12,8 @@ use cap::Cap;
 use tidings_client::{Reconnect, SseClient};
 use tidings_hyper::DirectTransport;
 use tidings_testkit::server::{Script, ScriptedServer, Step};
+use tidings_testkit::timeout::timeout;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 #[global_allocator]
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);

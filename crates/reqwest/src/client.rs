@@ -85,10 +85,10 @@ fn builder() -> reqwest::ClientBuilder {
 #[cfg(test)]
 #[cfg(feature = "http2")]
 mod tests {
+    use tidings_testkit::timeout::timeout;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::JoinHandle;
-    use tokio::time::timeout;
 
     use super::*;
 

@@ -17,8 +17,8 @@ use hyper::client::conn::http1 as client;
 use hyper_util::rt::TokioIo;
 use tidings_server::{Event, HandlerError, Session, SessionOptions, SseRequest};
 use tidings_testkit::http_server;
+use tidings_testkit::timeout::timeout;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -23,9 +23,9 @@ use hyper_util::rt::TokioIo;
 use tidings_server::{
     BrokenSession, Event, HandlerError, Heartbeat, Session, SessionBody, SseRequest,
 };
+use tidings_testkit::timeout::timeout;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::timeout;
 use tower_http::compression::Compression;
 use tower_service::Service;
 

@@ -14,9 +14,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_server::{Event, HandlerError, IoDeadline, Session, SessionBody, SseRequest};
 use tidings_testkit::http_server;
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
 
 async fn fail(session: Session) -> Result<(), HandlerError> {
     let events: u64 = session.request().uri.path().trim_matches('/').parse()?;

@@ -12,8 +12,9 @@ use http_body_util::BodyExt;
 use tidings_server::{
     Drain, Drained, Event, Heartbeat, SendErrorKind, SessionBody, SessionOptions, SseRequest,
 };
+use tidings_testkit::timeout::timeout;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 

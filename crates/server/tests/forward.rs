@@ -15,7 +15,8 @@ use tidings_server::{
     Heartbeat, Limits, MAX_QUEUED_BYTES, Session, SessionBody, SessionOptions, SseRequest,
 };
 use tidings_testkit::connection::{Connection, Polled};
-use tokio::time::{advance, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::advance;
 
 const SECOND: Duration = Duration::from_secs(1);
 

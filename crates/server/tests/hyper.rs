@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidings_server::{Event, HandlerError, Session, SseRequest};
 use tidings_testkit::http_server;
+use tidings_testkit::timeout::timeout;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 

@@ -11,5 +11,6 @@ pub mod property;
 pub mod round_trip;
 pub mod server;
 pub mod streams;
+pub mod timeout;
 pub mod traces;
 pub mod wakes;

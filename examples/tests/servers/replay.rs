@@ -104,7 +104,7 @@ fn reported(gaps: &Gaps) -> Vec<(Option<String>, GapReason)> {
 }
 
 async fn next_number(session: &mut Session) -> u64 {
-    let next = tokio::time::timeout(Duration::from_secs(30), session.try_next());
+    let next = tidings_testkit::timeout::timeout(Duration::from_secs(30), session.try_next());
     let event = next.await.expect("in time").expect("no error");
     number(event.expect("no end").text())
 }

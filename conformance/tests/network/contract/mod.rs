@@ -9,9 +9,9 @@ mod rest;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::DEADLINE;
 use crate::process::Process;

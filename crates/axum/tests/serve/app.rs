@@ -9,12 +9,13 @@ use axum::http::{Request, Response, StatusCode, header};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use tidings_axum::{Event, HandlerError, RouterExt, Serve, Session, serve};
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Extra time that a busy machine may need.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use axum::Router;
 use tidings_axum::{Drain, Event, HandlerError, RouterExt, Session, serve};
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::app::{Client, Report, SLACK, SOON, Server, expect_refused};
 

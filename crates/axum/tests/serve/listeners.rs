@@ -10,11 +10,12 @@ use axum::extract::ConnectInfo;
 use axum::routing::get;
 use axum::serve::{Listener, ListenerExt};
 use tidings_axum::{Drain, RouterExt, Session, serve};
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::app::{
     Client, Report, SLACK, SOON, app, end, expect_refused, expect_reports, retry_time,

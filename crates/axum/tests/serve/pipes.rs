@@ -53,7 +53,7 @@ pub(crate) async fn read_for(pipe: &mut DuplexStream, quiet: Duration) -> (Strin
     let mut read = Vec::new();
     loop {
         let mut buffer = [0; 8192];
-        match tokio::time::timeout(quiet, pipe.read(&mut buffer)).await {
+        match tidings_testkit::timeout::timeout(quiet, pipe.read(&mut buffer)).await {
             Ok(Ok(count @ 1..)) => read.extend_from_slice(&buffer[..count]),
             Ok(_) => return (String::from_utf8(read).unwrap(), true),
             Err(_) => return (String::from_utf8(read).unwrap(), false),

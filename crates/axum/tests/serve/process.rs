@@ -11,8 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use tidings_axum::{Drain, serve, shutdown_signal};
+use tidings_testkit::timeout::timeout;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::app::{Client, Report, SLACK, SOON, app, retry_time};
 

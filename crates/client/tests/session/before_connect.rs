@@ -159,7 +159,9 @@ async fn under_standard_a_hook_may_fail_for_ever_with_longer_waits() {
     });
     let hour = Duration::from_secs(60 * 60);
     let opening = client.get("http://test/").open();
-    tokio::time::timeout(hour, opening).await.unwrap_err();
+    tidings_testkit::timeout::timeout(hour, opening)
+        .await
+        .unwrap_err();
     // Between 3 and 30 s each.
     let calls = calls.load(Ordering::Relaxed);
     assert!((120..=1200).contains(&calls), "{calls}");
@@ -253,7 +255,7 @@ async fn a_cancelled_wait_does_not_start_the_hook_again() {
     let mut session = client.get("http://test/").open().await.unwrap();
     let mut cancelled = 0;
     // The hook takes a second.
-    while tokio::time::timeout(Duration::from_millis(300), session.try_next())
+    while tidings_testkit::timeout::timeout(Duration::from_millis(300), session.try_next())
         .await
         .is_err()
     {
@@ -277,6 +279,8 @@ async fn a_dropped_session_drops_the_hook() {
     let owners = Arc::strong_count(&held);
     let opening = client.get("http://test/").open();
     let soon = Duration::from_millis(1);
-    tokio::time::timeout(soon, opening).await.unwrap_err();
+    tidings_testkit::timeout::timeout(soon, opening)
+        .await
+        .unwrap_err();
     assert_eq!(Arc::strong_count(&held), owners);
 }

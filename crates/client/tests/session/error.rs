@@ -233,7 +233,7 @@ async fn a_clone_of_an_error_keeps_what_it_carried() {
     let mut session = server.open(Reconnect::standard()).await.unwrap();
     session.try_next().await.unwrap();
     let soon = Duration::from_millis(1);
-    tokio::time::timeout(soon, session.try_next())
+    tidings_testkit::timeout::timeout(soon, session.try_next())
         .await
         .unwrap_err();
     let lost = session.last_error().unwrap().clone();

@@ -189,7 +189,7 @@ async fn the_state_is_that_of_the_last_poll() {
     assert_eq!(session.state(), ConnectionState::Open);
     session.try_next().await.unwrap();
     let soon = Duration::from_millis(1);
-    tokio::time::timeout(soon, session.try_next())
+    tidings_testkit::timeout::timeout(soon, session.try_next())
         .await
         .unwrap_err();
     let waiting = session.state();
@@ -200,7 +200,7 @@ async fn the_state_is_that_of_the_last_poll() {
     assert!(left <= Duration::from_secs(3) && left >= Duration::from_secs(2));
     assert!(session.last_error().is_none());
     let later = Duration::from_secs(10);
-    tokio::time::timeout(later, session.try_next())
+    tidings_testkit::timeout::timeout(later, session.try_next())
         .await
         .unwrap_err();
     assert_eq!(session.state(), ConnectionState::Connecting { attempt: 1 });
@@ -216,7 +216,7 @@ async fn the_last_error_is_known_until_another_connection_is_open() {
     ]);
     let mut session = server.open(Reconnect::standard()).await.unwrap();
     let soon = Duration::from_millis(1);
-    tokio::time::timeout(soon, session.try_next())
+    tidings_testkit::timeout::timeout(soon, session.try_next())
         .await
         .unwrap_err();
     assert!(session.last_error().is_some());

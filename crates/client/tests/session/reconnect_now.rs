@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidings_client::{ConnectionState, ErrorKind, Reconnect, ReconnectionContext};
-use tokio::time::{Instant, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::Instant;
 
 use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 

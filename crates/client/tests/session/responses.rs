@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use tidings_client::{Error, ErrorKind, Reconnect, Session, StreamOrResponse};
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 use crate::scripted::{Part, Script, Server, parts, read_all, status, stream};
 

@@ -105,7 +105,7 @@ async fn a_dropped_session_drops_the_decision() {
         .client(Reconnect::off())
         .reconnection_strategy(strategy.clone());
     let mut session = client.get("http://test/").open().await.unwrap();
-    tokio::time::timeout(SECOND / 2, session.try_next())
+    tidings_testkit::timeout::timeout(SECOND / 2, session.try_next())
         .await
         .unwrap_err();
     drop(session);
@@ -129,7 +129,9 @@ async fn no_time_that_a_server_names_overflows() {
         .client(Reconnect::standard())
         .reconnection_strategy(Polite);
     let opening = client.get("http://test/").open();
-    tokio::time::timeout(SECOND, opening).await.unwrap_err();
+    tidings_testkit::timeout::timeout(SECOND, opening)
+        .await
+        .unwrap_err();
     assert_eq!(server.requests(), 1);
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use http::StatusCode;
 use tidings_client::{Comments, ErrorKind, Lifecycle, Reconnect};
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 use crate::scripted::{Part, Server, parts, read_all, status, stream};
 

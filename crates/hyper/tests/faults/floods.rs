@@ -81,7 +81,7 @@ fn client(beginning: &[u8], rest: &[u8]) -> SseClient {
 async fn endless_interim_heads_time_out() {
     let client = client(b"", &b"HTTP/1.1 100 Continue\r\n\r\n".repeat(50));
     let request = client.get(URL).response_timeout(Duration::from_millis(100));
-    let opening = tokio::time::timeout(20 * SECOND, request.open());
+    let opening = tidings_testkit::timeout::timeout(20 * SECOND, request.open());
     let error = opening.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Connect);
     let source = std::error::Error::source(&error).unwrap();
@@ -99,7 +99,7 @@ async fn a_refusal_whose_body_decodes_to_nothing_is_reported() {
     let empty = encoder.finish().unwrap();
     let head = b"HTTP/1.1 401 No\r\ncontent-encoding: gzip\r\n\r\n";
     let client = client(head, &empty.repeat(300));
-    let opening = tokio::time::timeout(60 * SECOND, client.get(URL).open());
+    let opening = tidings_testkit::timeout::timeout(60 * SECOND, client.get(URL).open());
     let error = opening.await.unwrap().unwrap_err();
     let refused = ErrorKind::Status(http::StatusCode::UNAUTHORIZED);
     assert_eq!(error.kind(), &refused);

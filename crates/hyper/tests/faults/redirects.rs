@@ -15,7 +15,7 @@ async fn endless_redirects_are_an_error() {
 
     let server = endless();
     let client = client(&server, Reconnect::standard());
-    let result = tokio::time::timeout(7 * SECOND, client.get(URL).open()).await;
+    let result = tidings_testkit::timeout::timeout(7 * SECOND, client.get(URL).open()).await;
     assert!(result.is_err(), "it keeps trying");
     let waits = waits(&server);
     assert!(waits[20] >= 3 * SECOND, "{:?}", waits[20]);

@@ -219,7 +219,9 @@ async fn holds(schedule: Schedule) {
     };
     // No schedule takes an hour of virtual time.
     let hour = Duration::from_secs(3600);
-    let (texts, error) = tokio::time::timeout(hour, reading).await.unwrap();
+    let (texts, error) = tidings_testkit::timeout::timeout(hour, reading)
+        .await
+        .unwrap();
 
     let numbers: Vec<u64> = texts
         .iter()

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tidings_client::{ErrorKind, Reconnect, SseClient};
 use tidings_hyper::DirectTransport;
 use tidings_testkit::server::{Script, ScriptedServer, Step};
+use tidings_testkit::timeout::timeout;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
 use crate::scene::collect;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tidings_client::{ErrorKind, Reconnect};
 use tidings_testkit::server::{Script, ScriptedServer, Step};
-use tokio::time::{Instant, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::Instant;
 
 use crate::scene::{SECOND, URL, client, collect, open_and_collect, waits};
 

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use tidings_client::{Error, ErrorKind, Reconnect, Session, SseClient};
 use tidings_hyper::DirectTransport;
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(10);
 /// The limit of tests that wait for one to expire.

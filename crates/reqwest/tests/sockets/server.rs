@@ -17,9 +17,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tidings_client::{Error, ErrorKind, RequestBuilder, Session};
+use tidings_testkit::timeout::timeout;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
 
 /// Speaks HTTP/1.1, and HTTP/2 with a client that begins with it.
 pub(crate) struct Server {

@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use tidings_server::{Event, HandlerError, Session, SessionBody, SessionOptions, SseRequest};
 use tidings_testkit::connection::{Connection, Polled};
 use tidings_testkit::decoding::Options;
+use tidings_testkit::timeout::timeout;
 use tidings_testkit::{decoding, http_server, oracle};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// Longer than any step takes, unless it hangs.
 const SOON: Duration = Duration::from_secs(60);

@@ -16,7 +16,8 @@ use http::Request;
 use hyper::body::Incoming;
 use tidings_server::{HandlerError, Session, SessionOptions, SseRequest};
 use tidings_testkit::http_server;
-use tokio::time::{sleep, timeout};
+use tidings_testkit::timeout::timeout;
+use tokio::time::sleep;
 
 #[global_allocator]
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);

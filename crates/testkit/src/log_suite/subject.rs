@@ -5,11 +5,11 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::timeout::timeout;
 use futures_util::StreamExt;
 use tidings_hub::{
     Appended, Bounds, ChannelName, Draft, Entry, Log, LogError, Page, Pattern, Tail,
 };
-use tokio::time::timeout;
 
 /// The limit on each operation of a log.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

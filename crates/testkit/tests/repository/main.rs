@@ -11,3 +11,4 @@ mod language;
 mod markdown;
 mod paths;
 mod repo;
+mod wake_ups;

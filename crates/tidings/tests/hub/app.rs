@@ -16,7 +16,7 @@ use tidings::hub::{Hub, Subscription};
 use tidings::proto::Gap;
 use tidings::server::SessionOptions;
 use tidings::{Event, Heartbeat, Reconnect};
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 use crate::cut_body::{Connection, Cut, CutBody};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidings::Event;
 use tidings::client::ConnectionState;
 use tidings::hub::Hub;
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 use crate::app::{App, id_and_text, within_an_hour};
 

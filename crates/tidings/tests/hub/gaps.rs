@@ -6,7 +6,7 @@ use tidings::client::Session;
 use tidings::hub::{Hub, MemoryLog};
 use tidings::proto::{Gap, GapReason, Position};
 use tidings::{Event, EventId};
-use tokio::time::timeout;
+use tidings_testkit::timeout::timeout;
 
 use crate::app::{App, within_an_hour};
 use crate::cut_body::Cut;

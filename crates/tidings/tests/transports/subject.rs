@@ -5,9 +5,9 @@ use std::time::Duration;
 use tidings::client::{ErrorKind, Session, SseClient};
 use tidings::hyper::DirectTransport;
 use tidings::{Reconnect, reqwest as over_reqwest};
+use tidings_testkit::timeout::timeout;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::app::{Counts, app};
 
