@@ -11,7 +11,7 @@ use crate::follow::{
 };
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
-use crate::shared::Shared;
+use crate::shared::{Base, Shared};
 use crate::snapshots::Snapshot;
 use crate::subscribe_error::SubscribeFailure;
 use crate::{LogError, LogErrorKind, Pattern, SubscribeError, meters};
@@ -57,8 +57,8 @@ pub(crate) struct ResumeRequest {
     pub(crate) shared: Arc<Shared>,
     pub(crate) patterns: Arc<[Pattern]>,
     pub(crate) start: Option<StartPoint>,
-    /// The newest position when `subscribe` was called; `None` if the log was not reached by then.
-    pub(crate) subscribed_at: Option<PositionWithId>,
+    /// The newest position when `subscribe` was called, or the one at which the hub then reached its log.
+    pub(crate) subscribed_at: Result<PositionWithId, Base>,
 }
 
 /// The result of a [`ResumeRequest`].
@@ -198,7 +198,12 @@ impl ResumeRequest {
         let (after, snapshot) = match &self.start {
             None | Some(StartPoint::Latest) => {
                 // It may be of a life that is over. Then the subscriber receives a gap.
-                let latest = self.subscribed_at.as_ref().unwrap_or(&life.base);
+                let latest = match &self.subscribed_at {
+                    Ok(latest) => latest,
+                    Err(base) => base.get().unwrap_or_else(|| {
+                        unreachable!("the first life was recorded before any life was current")
+                    }),
+                };
                 match self.look_up(life, latest.id.as_str()).await? {
                     Lookup::Found(after) => (after, None),
                     Lookup::Lost(loss) => return self.start_after(life, &loss, false).await,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::LogError;
 use crate::admission::Admission;
 use crate::confirm::Confirmation;
-use crate::life::Life;
+use crate::life::{Life, PositionWithId};
 use crate::presence::Presences;
 use crate::snapshots::Snapshots;
 use crate::timed_log::{HubRuntime, TimedLog};
@@ -27,12 +27,17 @@ pub(crate) struct HubSettings {
     pub(crate) log_timeout: Duration,
 }
 
+/// Where a life began; empty until it begins.
+pub(crate) type Base = Arc<OnceLock<PositionWithId>>;
+
 pub(crate) struct Shared {
     pub(crate) log: TimedLog,
     pub(crate) settings: HubSettings,
     pub(crate) presences: Presences,
     /// The current life; `None` before the log is reached, and after the task has stopped.
     pub(crate) life: watch::Sender<Option<Arc<Life>>>,
+    /// Where the first life began since there was none.
+    first_base: Mutex<Base>,
     /// The runtime of the hub's task; `None` before the first use, and after that runtime has ended.
     runtime: HubRuntime,
     pub(crate) is_started: AtomicBool,
@@ -60,6 +65,7 @@ impl Shared {
             settings,
             presences,
             life: watch::Sender::new(life),
+            first_base: Mutex::default(),
             runtime,
             is_started: AtomicBool::new(false),
             recheck: Notify::new(),
@@ -76,6 +82,13 @@ impl Shared {
         let mut past = None;
         let runtime = {
             let mut runtime = self.lock_runtime();
+            {
+                // Before the life is taken: `newest_or_first_base` reads them in the other order.
+                let mut first_base = self.lock_first_base();
+                if first_base.get().is_some() {
+                    *first_base = Base::default();
+                }
+            }
             // The next task may start as soon as the lock is free, and begins a life of its own. No
             // receiver waits for `None`, so none is notified.
             self.life.send_if_modified(|life| {
@@ -100,8 +113,30 @@ impl Shared {
         self.life.borrow().clone()
     }
 
+    fn lock_first_base(&self) -> MutexGuard<'_, Base> {
+        self.first_base
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest position. Before the log is reached, the place for the position at which the hub will
+    /// reach it.
+    pub(crate) fn newest_or_first_base(&self) -> Result<PositionWithId, Base> {
+        loop {
+            let first_base = Arc::clone(&self.lock_first_base());
+            if let Some(life) = self.current_life() {
+                return Ok(life.newest());
+            }
+            // A life that has begun or ended meanwhile is looked up again.
+            if first_base.get().is_none() {
+                return Err(first_base);
+            }
+        }
+    }
+
     /// Replaces the current life, and ends it.
     pub(crate) fn set_life(&self, life: &Arc<Life>) {
+        self.lock_first_base().get_or_init(|| life.base.clone());
         self.admission.forget_stored(life.base.seq());
         let past = self.life.send_replace(Some(Arc::clone(life)));
         if let Some(past) = past {

@@ -15,6 +15,7 @@ use crate::presence::Present;
 use crate::reader::Reader;
 use crate::reading::Reading;
 use crate::resume::{ResumeFrom, ResumeRequest, Resumed, StartPoint, StreamStart};
+use crate::shared::Base;
 use crate::slow_reader::Policy;
 use crate::{Grant, Hub, Pattern, SlowReader, SubscribeError};
 
@@ -37,8 +38,8 @@ pub(crate) struct SubscriptionSettings {
     pub(crate) slow_reader: SlowReader,
     pub(crate) max_lag: u64,
     pub(crate) grant: Option<Grant>,
-    /// The newest entry at the call of `subscribe`; `None` if the hub had not reached its log.
-    subscribed_at: Option<PositionWithId>,
+    /// The newest position at the call of `subscribe`, or the one at which the hub then reached its log.
+    subscribed_at: Result<PositionWithId, Base>,
 }
 
 enum Stage {
@@ -52,7 +53,7 @@ impl Subscriber {
     pub(crate) fn new(hub: Hub, patterns: Result<Arc<[Pattern]>, SubscribeError>) -> Self {
         // Without a runtime, opening the subscription reports the error.
         hub.shared().start().ok();
-        let subscribed_at = hub.shared().current_life().map(|life| life.newest());
+        let subscribed_at = hub.shared().newest_or_first_base();
         Self {
             hub,
             settings: Box::new(SubscriptionSettings {

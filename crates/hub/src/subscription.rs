@@ -69,6 +69,10 @@ impl Subscription {
     /// Starts with the first event that is published after the call of `subscribe`: for a client
     /// without a last event ID, and after a gap.
     ///
+    /// If the hub has not reached its log by then, the stream starts where the hub reaches it: with the
+    /// first event that this hub publishes, but not with earlier events of other nodes. Only a log that
+    /// takes time to respond causes this, and only when a hub has just been made.
+    ///
     /// Without this, [`earliest`](Self::earliest) or [`snapshot`](Self::snapshot), a client without
     /// a last event ID starts there too, but a client whose next event the log has removed
     /// continues with the oldest event that is left.

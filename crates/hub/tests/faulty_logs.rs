@@ -211,6 +211,25 @@ async fn a_log_without_the_check_before_its_oldest_entry_breaks_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subscription_made_before_the_log_was_reached_is_told_of_a_loss() {
+    let log = Arc::new(FaultyLog::new(Fault::Slow, Retention::in_memory()));
+    let hub = Hub::over(Arc::clone(&log));
+    let early = hub.subscribe("a");
+    let late = hub.subscribe("a");
+    hub.publish("a", event("1")).await.unwrap();
+    let received = early.resume_after(None).next().await.unwrap().unwrap();
+    assert_eq!(received.to_events()[0].text(), "1");
+    let epoch = log.inner.bounds().await.unwrap().epoch;
+    log.inner.renew_epoch(&epoch).await.unwrap();
+    // The hub notices.
+    sleep(Duration::from_secs(20)).await;
+    hub.publish("a", event("2")).await.unwrap();
+    let received = late.resume_after(None).next().await.unwrap().unwrap();
+    let gap = Gap::from_event(&received.to_events()[0]);
+    assert_eq!(gap.map(|gap| gap.reason), Some(GapReason::Epoch));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_without_bounds_still_confirms_publications() {
     let hub = Hub::over(FaultyLog::new(Fault::Silent, Retention::in_memory()));
     tokio::task::yield_now().await;

@@ -6,8 +6,10 @@ use tidings::Event;
 use tidings::client::ConnectionState;
 use tidings::hub::Hub;
 use tidings_testkit::timeout::timeout;
+use tokio::time::sleep;
 
 use crate::app::{App, id_and_text, within_an_hour};
+use crate::waiting_log::WaitingLog;
 
 fn app(hub: &Hub) -> App {
     App::new(vec![hub.clone()], |hub| hub.subscribe_all(["news"]))
@@ -84,4 +86,33 @@ async fn a_client_that_is_cut_before_its_first_event_misses_none() {
     assert_eq!(id_and_text(&first), (position.to_string(), "1".into()));
     assert_eq!(app.requests().len(), 2);
     assert_eq!(app.gaps(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_a_busy_hub_that_is_cut_before_its_first_event_misses_none() {
+    // While the subscription opens, events of another channel are published, so it begins with a replay.
+    let hub = Hub::builder().over(WaitingLog::default());
+    let busy = hub.clone();
+    let busy = tokio::spawn(async move {
+        loop {
+            busy.publish("other", Event::new("x")).await.unwrap();
+            sleep(Duration::from_millis(4)).await;
+        }
+    });
+    for n in 0..20 {
+        let channel = format!("news/{n}");
+        let name = channel.clone();
+        let app = App::new(vec![hub.clone()], move |hub| hub.subscribe(&name));
+        let mut session = within_an_hour(app.request().open()).await.unwrap();
+        // Before the first heartbeat.
+        let quiet = timeout(Duration::from_millis(200), session.try_next());
+        assert!(quiet.await.is_err(), "a checkpoint is not an event");
+        app.disconnect();
+        let position = hub.publish(channel, Event::new("1")).await.unwrap();
+        let first = within_an_hour(session.try_next()).await.unwrap().unwrap();
+        assert_eq!(id_and_text(&first), (position.to_string(), "1".into()));
+        assert!(app.requests()[1].is_some(), "{:?}", app.requests());
+        assert_eq!(app.gaps(), []);
+    }
+    busy.abort();
 }

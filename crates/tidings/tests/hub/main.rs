@@ -7,3 +7,4 @@ mod cut_body;
 mod ends;
 mod gaps;
 mod schedules;
+mod waiting_log;
