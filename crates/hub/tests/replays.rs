@@ -5,12 +5,14 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tidings_hub::{
     Appended, Bounds, ChannelName, Draft, Epoch, Event, Feed, FeedOpened, Gap, GapReason, Hub, Log,
     LogFuture, MemoryLog, Page, Pattern, Position, Retention, SlowReader, Subscription, Tail,
 };
+use tidings_testkit::timeout::timeout;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -282,4 +284,27 @@ async fn a_subscriber_that_does_not_read_holds_no_turn() {
         assert_eq!((events.unwrap().unwrap().count(), pages), (256, 1));
         stalled.push(news);
     }
+}
+
+/// One that is polled no more, such as one whose client does not read, may have a turn.
+#[tokio::test(start_paused = true)]
+async fn subscribers_that_are_not_polled_delay_others_by_a_second_at_most() {
+    let log = Arc::new(CountingLog::default());
+    let hub = hub(&log).await;
+    let first = first_position(&hub, "news").await;
+    hub.publish("news", Event::new("second")).await.unwrap();
+    let mut stuck = Vec::new();
+    for _ in 0..3 * PAGES_AT_ONCE {
+        let mut news = resumed(hub.subscribe("news"), &first);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(news.poll_events(&mut cx).is_pending());
+        stuck.push(news);
+    }
+    let mut news = resumed(hub.subscribe("news"), &first);
+    let events = timeout(
+        Duration::from_millis(1_001),
+        poll_fn(|cx| news.poll_events(cx)),
+    );
+    let events = events.await.unwrap().unwrap().unwrap();
+    assert_eq!(events.to_events()[0].text(), "second");
 }
