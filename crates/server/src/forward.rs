@@ -32,11 +32,11 @@ impl SseRequest {
     /// | [`FeedErrorKind::Forbidden`] | 403 |
     /// | [`FeedErrorKind::Unavailable`] | [come back later](crate#come-back-later), after the time of [`Limits::retry_after`](crate::Limits::retry_after) |
     ///
-    /// The feed may take any time to open. An `EventSource` is not left without an answer for longer than
-    /// the period of the heartbeat: if the feed is not open by then, the head leaves, and heartbeats
-    /// follow it until the feed is open. If it then has no stream, whatever its outcome, the client
-    /// receives a `retry:` and a clean end, and its next request may get the status. Other clients wait
-    /// for the status.
+    /// The feed itself limits the time that it takes to open; a hub takes at most its `log_timeout`. An
+    /// `EventSource` is not left without an answer for longer than the period of the heartbeat: if the
+    /// feed is not open by then, the head leaves, and heartbeats follow it until the feed is open. If it
+    /// then has no stream, whatever its outcome, the client receives a `retry:` and a clean end, and its
+    /// next request may get the status. Other clients wait for the status.
     ///
     /// While the server drains, a feed that is over is answered 204 all the same, if it opens within
     /// 250 ms. Otherwise the answer is to [come back later](crate#come-back-later). A request that

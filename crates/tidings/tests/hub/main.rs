@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod app;
+mod come_back;
 mod cut_body;
 mod ends;
 mod gaps;
