@@ -315,7 +315,7 @@ impl fmt::Display for Error {
             ErrorKind::ContentType(Some(content_type)) => write!(
                 f,
                 "expected text/event-stream, but {server} sent {content_type:?}; \
-                 read_media_type and open_or_response accept other types"
+                 read_media_type reads other types"
             ),
             ErrorKind::ContentType(None) => write!(
                 f,

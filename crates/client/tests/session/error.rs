@@ -192,7 +192,7 @@ async fn a_refusal_names_host_and_port_and_no_more() {
         (status(503), "answered 503 Service Unavailable"),
         (
             page,
-            "sent \"text/plain; charset=utf-8\"; read_media_type and open_or_response accept other types",
+            "sent \"text/plain; charset=utf-8\"; read_media_type reads other types",
         ),
     ] {
         let server = Server::plays([script]);

@@ -224,7 +224,7 @@ async fn a_refusal_is_never_repeated() {
             },
             ErrorKind::ContentType(Some("text/plain".into())),
             "expected text/event-stream, but test:80 sent \"text/plain\"; \
-             read_media_type and open_or_response accept other types",
+             read_media_type reads other types",
         ),
         (
             Script::Answer {
