@@ -53,7 +53,7 @@ pub trait Log: Send + Sync + 'static {
     /// The log assigns the place during the call, not when the future is polled: entries of
     /// consecutive calls are in the order of the calls, unless one of them fails. A repeat of a
     /// channel's key within [`KEY_LIFETIME`] appends nothing and returns the place of the first
-    /// append.
+    /// append. The log forgets the key of a [late](Entry::is_late) entry, which nobody receives.
     ///
     /// # Errors
     /// [`LogErrorKind::TooLarge`](crate::LogErrorKind::TooLarge),

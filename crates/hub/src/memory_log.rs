@@ -197,8 +197,11 @@ impl SharedLog {
             if let Some(seq) = state.keys.get(key, now) {
                 return Ok(Appended::repeat(seq));
             }
-            let next = state.held.last() + 1;
-            state.keys.insert(key, next, now)?;
+            // Nobody receives a late entry, so its publisher may repeat it once the end is removed.
+            if !state.held.has_ended(&draft.channel) {
+                let next = state.held.last() + 1;
+                state.keys.insert(key, next, now)?;
+            }
         }
         Ok(Appended::new(state.held.push(draft, now)))
     }

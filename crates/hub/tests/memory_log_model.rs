@@ -176,7 +176,7 @@ impl Both {
         assert!(entry.time >= self.time);
         self.time = entry.time;
         self.entries.push(entry.clone());
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| !is_late) {
             self.keys.insert((channel, key), appended.seq);
         }
         while self.first < self.last() && self.is_over() {

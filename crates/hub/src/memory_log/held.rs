@@ -94,6 +94,11 @@ impl Held {
         self.ends.iter().cloned().collect()
     }
 
+    /// Whether the log holds an end of this channel, so that its next entry is late.
+    pub(super) fn has_ended(&self, channel: &ChannelName) -> bool {
+        self.ended.contains(channel)
+    }
+
     /// Stores an entry, and removes the oldest ones that then exceed the retention.
     pub(super) fn push(&mut self, mut draft: Draft, now: u64) -> u64 {
         self.least_time = self.least_time.max(now);
@@ -105,7 +110,7 @@ impl Held {
         draft.body = self.pack(draft.body);
         let seq = self.last() + 1;
         // Decided once, so that every hub hides the same entries, whatever is removed later.
-        let is_late = self.ended.contains(&draft.channel);
+        let is_late = self.has_ended(&draft.channel);
         let entry = Entry::new(seq, self.least_time, draft).late(is_late);
         if entry.kind == EntryKind::End && !is_late {
             self.ends.push_back((entry.channel.clone(), seq));

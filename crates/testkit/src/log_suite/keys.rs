@@ -15,6 +15,7 @@ pub(super) const LAWS: &[Law] = &[
     law!(a_repeat_of_an_append_in_flight_is_a_repeat),
     law!(of_many_repeats_one_is_appended),
     law!(a_key_outlives_its_entry, TWO),
+    law!(the_key_of_a_late_entry_is_free, TWO),
 ];
 
 async fn a_repeat_returns_the_first_sequence_number(log: Subject) {
@@ -108,6 +109,16 @@ async fn a_key_outlives_its_entry(log: Subject) {
     log.fill(5).await;
     assert_eq!(log.bounds().await.first, 5);
     assert_eq!(log.append(keyed("a", "key")).await, repeat(1));
+}
+
+/// Otherwise a repeat would confirm an event that no subscriber has received, once its end is removed.
+async fn the_key_of_a_late_entry_is_free(log: Subject) {
+    assert_eq!(log.append(end("a")).await, first(1));
+    assert_eq!(log.append(keyed("a", "key")).await, first(2));
+    log.fill(4).await;
+    assert_eq!(log.ends().await, []);
+    assert_eq!(log.append(keyed("a", "key")).await, first(7));
+    assert_eq!(log.append(keyed("a", "key")).await, repeat(7));
 }
 
 fn keyed(channel: &str, key: &str) -> Draft {
