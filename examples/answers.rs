@@ -21,7 +21,7 @@ use std::{collections::VecDeque, env, error::Error, sync::LazyLock, time::Durati
 use tidings::axum::{SseRequest, serve, shutdown_signal};
 use tidings::hub::{Hub, Producer};
 use tidings::server::{Drain, HandlerError, SessionOptions};
-use tidings::{Event, EventName, Heartbeat};
+use tidings::{Event, EventName};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle, time::sleep};
 
 static HUB: LazyLock<Hub> = LazyLock::new(Hub::in_memory);
@@ -77,8 +77,7 @@ async fn follow(Path(id): Path<String>, request: SseRequest) -> Response {
         return StatusCode::NOT_FOUND.into_response();
     }
     // During a drain each reader receives the rest of the answer: the hub's drain ends it.
-    let options = SessionOptions::new().heartbeat(Heartbeat::default());
-    let request = request.options(options.may_finish(true));
+    let request = request.options(SessionOptions::new().may_finish(true));
     let answer = HUB.subscribe(format!("answers/{id}")).earliest();
     request.forward(answer).await
 }

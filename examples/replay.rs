@@ -8,10 +8,10 @@
 
 use axum::{Router, routing::get};
 use std::{error::Error, time::Duration};
+use tidings::Event;
 use tidings::axum::{SseRequest, serve, shutdown_signal};
 use tidings::hub::{Hub, Retention};
-use tidings::server::{Drain, SessionOptions};
-use tidings::{Event, Heartbeat};
+use tidings::server::Drain;
 
 async fn count(hub: Hub) -> Result<(), tidings::hub::PublishError> {
     let mut clock = tokio::time::interval(Duration::from_millis(20));
@@ -33,11 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             eprintln!("the feed has stopped: {error}");
         }
     });
-    let options = SessionOptions::new().heartbeat(Heartbeat::default());
-    let feed = async move |request: SseRequest| {
-        let request = request.options(options);
-        request.forward(hub.subscribe("feed")).await
-    };
+    let feed = async move |request: SseRequest| request.forward(hub.subscribe("feed")).await;
     let app = Router::new().route("/feed", get(feed));
     let port = std::env::var("PORT").map_or(Ok(8080), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

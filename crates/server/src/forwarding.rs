@@ -19,11 +19,12 @@ const ROOM: usize = MAX_QUEUED_BYTES / 2;
 impl Session {
     /// Forwards a [`Feed`], such as a subscription of a hub, after the client's last event ID, until it
     /// ends. The handler may send before, during and after that, and may [spawn](Self::spawn) this
-    /// future beside itself. [`SseRequest::forward`] describes how a feed is forwarded.
+    /// future beside itself. [`SseRequest::forward`](crate::SseRequest::forward) describes how a feed is
+    /// forwarded.
     ///
     /// The head has been sent by now. So a feed that is [over](FeedOpened::Over) completes this future at
-    /// once, but cannot be answered 204, and the client reconnects. Use [`SseRequest::forward`] for the
-    /// 204.
+    /// once, but cannot be answered 204, and the client reconnects. Use
+    /// [`SseRequest::forward`](crate::SseRequest::forward) for the 204.
     ///
     /// ```
     /// use tidings_server::{Event, Feed, HandlerError, Heartbeat, Session};

@@ -206,7 +206,10 @@ impl SseRequest {
 
     /// A 200 with this body.
     pub(crate) fn respond_uncompressed(&self, body: SessionBody) -> Response<SessionBody> {
-        #[cfg_attr(not(feature = "compression"), expect(unused_mut))]
+        #[cfg_attr(
+            not(feature = "compression"),
+            expect(unused_mut, reason = "only compression adds a header")
+        )]
         let mut response = event_stream(self.options.is_incremental, body);
         #[cfg(feature = "compression")]
         if self.options.compression {
