@@ -49,6 +49,8 @@ struct Request {
     id: Option<String>,
     /// The time of the request.
     at: u64,
+    /// The last time before it at which every hub had received everything.
+    last_rest: u64,
     /// The oldest entry of the log at that time.
     first: u64,
     /// Whether the client has received nothing since.
@@ -74,6 +76,7 @@ impl Judge {
             request: Request {
                 id: None,
                 at: 0,
+                last_rest: 0,
                 first: 1,
                 is_fresh: true,
                 is_drained: false,
@@ -108,6 +111,7 @@ impl Judge {
         self.request = Request {
             id: id.map(str::to_owned),
             at,
+            last_rest: book.last_rest,
             first: book.first,
             is_fresh: true,
             is_drained,
@@ -558,7 +562,8 @@ impl Judge {
         }
     }
 
-    /// An entry that a hub must serve although it was drained: the hub and its log have held it for long.
+    /// An entry that a hub must serve although it was drained: the hub had received it before the request,
+    /// and its log still holds it.
     fn unserved(&self, book: &Ledger) -> Option<usize> {
         let Received::UpTo(reached) = &self.received else {
             return None;
@@ -573,7 +578,7 @@ impl Judge {
         let between = book.between(after, book.newest()?).ok()?;
         between
             .into_iter()
-            .find(|&at| book.records[at].added < book.last_rest && self.is_for_it(book, at))
+            .find(|&at| book.records[at].added < self.request.last_rest && self.is_for_it(book, at))
     }
 
     /// Checks, after all hubs and clients came to rest, that the client has received everything.
