@@ -281,7 +281,8 @@ macro_rules! settings_methods {
         /// Whether to read a response of any media type as a stream, and one that names none. Default:
         /// `false`.
         ///
-        /// An error page under status 200 is then read as a stream too, and has no events.
+        /// An error page under status 200 is then read as a stream too, and has no events. With
+        /// [`open_or_response`](crate::RequestBuilder::open_or_response), only a 204 is still a response.
         pub fn read_any_media_type(mut self, any: bool) -> Self {
             let types = self.settings.stream_types;
             self.settings.stream_types = types.map(|types| types.any(any));
