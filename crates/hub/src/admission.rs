@@ -32,7 +32,7 @@ struct AdmissionState {
 pub(crate) struct Admitted {
     state: Arc<AdmissionState>,
     /// Whether it may append after the drain.
-    may_be_late: bool,
+    may_be_after_drain: bool,
 }
 
 impl Admission {
@@ -51,11 +51,11 @@ impl Admission {
         self.count(true)
     }
 
-    fn count(&self, may_be_late: bool) -> Admitted {
+    fn count(&self, may_be_after_drain: bool) -> Admitted {
         self.0.admitted.fetch_add(1, Ordering::SeqCst);
         Admitted {
             state: Arc::clone(&self.0),
-            may_be_late,
+            may_be_after_drain,
         }
     }
 
@@ -104,8 +104,8 @@ impl Admission {
 
 impl Admitted {
     /// Whether the drain has not waited for this publisher: the subscriptions have ended.
-    pub(crate) fn is_late(&self) -> bool {
-        !self.may_be_late && self.state.is_drained.load(Ordering::SeqCst)
+    pub(crate) fn is_after_drain(&self) -> bool {
+        !self.may_be_after_drain && self.state.is_drained.load(Ordering::SeqCst)
     }
 
     /// The entry of this publisher is stored at this place.

@@ -10,9 +10,7 @@ use tokio::task::coop::consume_budget;
 use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-pub(crate) use crate::continuity::{
-    Continuity, begin_life, check_at, check_before_first_entry, check_before_snapshot, continuity,
-};
+use crate::continuity::{Continuity, begin_life, continuity};
 use crate::fan_out::FanOut;
 use crate::life::Life;
 use crate::shared::Shared;

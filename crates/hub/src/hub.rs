@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tidings_proto::{Event, Position};
 
-use crate::follow::begin_life;
+use crate::continuity::begin_life;
 use crate::presence::Presences;
 use crate::publish::{Publish, draft, publish};
 use crate::shared::{HubSettings, Shared};

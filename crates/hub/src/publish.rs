@@ -154,7 +154,7 @@ pub(crate) async fn append(
             return Err(PublishFailure::Ended.into());
         }
     }
-    if admitted.is_late() {
+    if admitted.is_after_drain() {
         return Err(PublishFailure::Draining.into());
     }
     let (content, high) = (draft.content(), life.high());

@@ -23,7 +23,7 @@ pub(crate) struct Reading {
     work: Work,
 }
 
-/// What comes before the next events of the reader.
+/// The work that a subscription finishes before it reads the tapes again.
 enum Work {
     None,
     Replay(Job<Result<Replayed, Interrupted>>),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tidings_proto::{EncodedEvents, EventId, GapReason};
 
-use crate::follow::{Continuity, check_at, continuity};
+use crate::continuity::{Continuity, check_at, continuity};
 use crate::interrupted::Interrupted;
 use crate::latest::{Kept, Latest};
 use crate::life::{Life, PositionWithId};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
-use crate::follow::{
+use crate::continuity::{
     Continuity, check_at, check_before_first_entry, check_before_snapshot, continuity,
 };
 use crate::interrupted::Interrupted;
@@ -214,9 +214,7 @@ impl ResumeRequest {
             }
             Some(StartPoint::Earliest) => (oldest(&self.shared, life).await?, None),
             Some(StartPoint::Snapshot(hook)) => {
-                let may_make = self.shared.snapshots.begin().await;
-                let after = life.newest();
-                let snapshot = may_make.make(&**hook, &after.id).await?;
+                let (after, snapshot) = self.snapshot(life, &**hook).await?;
                 (after, Some(snapshot))
             }
         };
@@ -227,6 +225,19 @@ impl ResumeRequest {
             gap: None,
             snapshot,
         })
+    }
+
+    /// Makes a snapshot at the newest position.
+    async fn snapshot(
+        &self,
+        life: &Life,
+        hook: &SnapshotHook,
+    ) -> Result<(PositionWithId, Snapshot), SubscribeError> {
+        let turn = self.shared.turns.snapshot().await;
+        self.shared.snapshots.make_room().await;
+        let at = life.newest();
+        let snapshot = self.shared.snapshots.make(turn, hook, &at.id).await?;
+        Ok((at, snapshot))
     }
 
     /// Starts a stream with a gap that reports a loss. `is_client`: the client has sent the ID.
@@ -243,13 +254,11 @@ impl ResumeRequest {
         let gap_at = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
         let (after, gap, snapshot) = match &self.start {
             Some(StartPoint::Snapshot(hook)) => {
-                let may_make = self.shared.snapshots.begin().await;
-                let after = life.newest();
+                let (after, snapshot) = self.snapshot(life, &**hook).await?;
                 // With this ID, a client that is cut off before the end of the snapshot receives
                 // another one when it reconnects.
                 let nothing = EventId::from(&life.position(0, check_before_snapshot()));
                 let gap = gap_at(missed(&after), &nothing);
-                let snapshot = may_make.make(&**hook, &after.id).await?;
                 (after, gap, Some(snapshot))
             }
             start => {

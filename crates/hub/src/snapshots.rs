@@ -5,30 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidings_proto::{EncodedEvents, Event, EventId};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::SubscribeError;
 use crate::resume::SnapshotHook;
 use crate::tape::BLOCK_BYTES;
+use crate::turns::Turn;
 
 /// The maximum size of all snapshots that wait for their subscribers, in encoded bytes. The newest one
 /// stays, whatever its size.
 const MAX_BYTES: usize = 64 << 20;
-/// The maximum number of snapshots that are made at once. One that takes longer than `LONG` no longer
-/// counts, so that a closure that waits for ever does not stop the others.
-const MADE_AT_ONCE: usize = 16;
-const LONG: Duration = Duration::from_secs(2);
-/// How long a new snapshot waits for room. Then the oldest ones are dropped.
+/// How long a new snapshot waits for room.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All snapshots of a hub that wait for their subscribers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     waiting: Mutex<Waiting>,
     /// Notified when a snapshot takes less room.
     freed: Notify,
-    making: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -38,13 +34,6 @@ struct Waiting {
     /// The size of all.
     bytes: usize,
     next_number: u64,
-}
-
-/// The right to make a snapshot.
-#[derive(Debug)]
-pub(crate) struct MayMake<'a> {
-    snapshots: &'a Arc<Snapshots>,
-    permit: SemaphorePermit<'a>,
 }
 
 /// The rest of a snapshot. Dropped with its subscriber.
@@ -63,22 +52,9 @@ pub(crate) enum Part {
     Dropped,
 }
 
-impl Default for Snapshots {
-    fn default() -> Self {
-        Self {
-            waiting: Mutex::default(),
-            freed: Notify::new(),
-            making: Semaphore::new(MADE_AT_ONCE),
-        }
-    }
-}
-
 impl Snapshots {
-    /// Waits until there is room for another snapshot.
-    pub(crate) async fn begin(self: &Arc<Self>) -> MayMake<'_> {
-        let Ok(permit) = self.making.acquire().await else {
-            unreachable!("the semaphores of a hub are never closed")
-        };
+    /// Waits until there is room for another snapshot, or drops the oldest ones after [`PATIENCE`].
+    pub(crate) async fn make_room(&self) {
         let has_room = async {
             loop {
                 let freed = self.freed.notified();
@@ -92,10 +68,29 @@ impl Snapshots {
             let dropped = self.lock().drop_oldest(MAX_BYTES - 1);
             drop(dropped);
         }
-        MayMake {
-            snapshots: self,
-            permit,
-        }
+    }
+
+    /// Makes a snapshot. Only its last event has an ID, so a client that is cut off in the middle receives
+    /// another snapshot when it reconnects.
+    pub(crate) async fn make(
+        self: &Arc<Self>,
+        turn: Turn,
+        hook: &SnapshotHook,
+        id: &EventId,
+    ) -> Result<Snapshot, SubscribeError> {
+        let blocks = encode(hook().await?, id);
+        let mut waiting = self.lock();
+        let number = waiting.next_number;
+        waiting.next_number += 1;
+        waiting.bytes += size(&blocks);
+        waiting.blocks.insert(number, blocks);
+        let dropped = waiting.drop_oldest(MAX_BYTES);
+        drop(waiting);
+        drop((dropped, turn));
+        Ok(Snapshot {
+            snapshots: Arc::clone(self),
+            number,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -115,40 +110,6 @@ impl Waiting {
             dropped.push(oldest);
         }
         dropped
-    }
-}
-
-impl MayMake<'_> {
-    /// Makes a snapshot. Only its last event has an ID, so a client that is cut off in the middle receives
-    /// another snapshot when it reconnects.
-    pub(crate) async fn make(
-        self,
-        hook: &SnapshotHook,
-        id: &EventId,
-    ) -> Result<Snapshot, SubscribeError> {
-        let mut making = hook();
-        let mut permit = Some(self.permit);
-        let made = match timeout(LONG, &mut making).await {
-            Ok(made) => made,
-            Err(_) => {
-                drop(permit.take());
-                making.await
-            }
-        };
-        let blocks = encode(made?, id);
-        let mut waiting = self.snapshots.lock();
-        let number = waiting.next_number;
-        waiting.next_number += 1;
-        waiting.bytes += size(&blocks);
-        waiting.blocks.insert(number, blocks);
-        let dropped = waiting.drop_oldest(MAX_BYTES);
-        drop(waiting);
-        drop(dropped);
-        drop(permit);
-        Ok(Snapshot {
-            snapshots: Arc::clone(self.snapshots),
-            number,
-        })
     }
 }
 

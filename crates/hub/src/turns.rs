@@ -1,4 +1,4 @@
-//! `Turns`: how many reads of the log work for subscribers at once, and how much each does in one poll.
+//! `Turns`: how many subscribers read the log or make a snapshot at once, and how much each does in one poll.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,15 +14,19 @@ const PAGES_AT_ONCE: usize = 32;
 /// The maximum number of subscribers that look for the latest event of each key at once. Each takes up to
 /// 8 MiB for the keys it has found.
 const SCANS_AT_ONCE: usize = 4;
+/// The maximum number of snapshots that are made at once.
+const SNAPSHOTS_AT_ONCE: usize = 16;
 /// How long a subscriber waits for its turn before the hub begins anew with the turns.
 const LONGEST_WAIT_FOR_PAGE: Duration = Duration::from_secs(1);
 const LONGEST_WAIT_FOR_SCAN: Duration = Duration::from_secs(30);
+const LONGEST_WAIT_FOR_SNAPSHOT: Duration = Duration::from_secs(2);
 
 /// The turns of all subscribers of a hub, in the order in which they asked.
 #[derive(Debug)]
 pub(crate) struct Turns {
     pages: Queue,
     scans: Queue,
+    snapshots: Queue,
 }
 
 /// A turn. It ends when it is dropped.
@@ -34,6 +38,7 @@ impl Default for Turns {
         Self {
             pages: Queue::new(PAGES_AT_ONCE, LONGEST_WAIT_FOR_PAGE),
             scans: Queue::new(SCANS_AT_ONCE, LONGEST_WAIT_FOR_SCAN),
+            snapshots: Queue::new(SNAPSHOTS_AT_ONCE, LONGEST_WAIT_FOR_SNAPSHOT),
         }
     }
 }
@@ -53,12 +58,17 @@ impl Turns {
     pub(crate) async fn scan(&self) -> Turn {
         self.scans.take().await
     }
+
+    /// Waits for the turn to make a snapshot.
+    pub(crate) async fn snapshot(&self) -> Turn {
+        self.snapshots.take().await
+    }
 }
 
 /// The turns of one kind.
 ///
 /// A subscriber that is not polled again keeps its turn: the connection of a client that does not read,
-/// for example. So after a subscriber has waited for too long, all turns begin anew, and those that are
+/// for example. So does one whose snapshot is never made. So after a subscriber has waited for too long, all turns begin anew, and those that are
 /// still held no longer count.
 #[derive(Debug)]
 struct Queue {

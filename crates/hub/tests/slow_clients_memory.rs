@@ -6,11 +6,14 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use cap::Cap;
 use tidings_hub::{
     ChannelName, Draft, Event, Feed, Gap, Hub, Log, MemoryLog, SlowReader, Subscription,
 };
+use tidings_testkit::timeout::timeout;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -142,5 +145,27 @@ fn snapshots_that_are_never_made_do_not_stop_others() {
         let events = made.resume_after(None).next().await.unwrap().unwrap();
         assert_eq!(events.to_events()[0].text(), "1");
         waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+}
+
+/// A subscriber that is polled no more, such as one whose client does not read, may have a turn.
+#[test]
+fn snapshots_of_subscribers_that_are_not_polled_do_not_stop_others() {
+    alone(async {
+        let hub = Hub::in_memory();
+        let snapshot = || async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>([Event::new("1")])
+        };
+        let mut stuck = Vec::new();
+        for _ in 0..40 {
+            let mut client = hub.subscribe("state").snapshot(snapshot);
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(client.poll_events(&mut cx).is_pending());
+            stuck.push(client);
+        }
+        let mut client = hub.subscribe("state").snapshot(snapshot);
+        let events = timeout(Duration::from_millis(2_001), next(&mut client));
+        assert_eq!(events.await.unwrap()[0].text(), "1");
     });
 }

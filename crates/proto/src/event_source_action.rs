@@ -41,8 +41,8 @@ pub enum EventSourceAction {
     /// Report that an event over the limit was skipped, after the events that were taken and before those
     /// that follow. Sent only under [`Decoder::skip_large_events`](crate::Decoder::skip_large_events).
     Skipped(EventTooLarge),
-    /// End the session without an error: the server ended a stream that is not to be reconnected, or
-    /// answered 204, or the caller closed the session.
+    /// End the session without an error. The server answered 204, it ended a stream after which the
+    /// policy does not reconnect, or the caller closed the session.
     Finish,
     /// End the session with this failure. The state machine sends no further request.
     Fail(EventSourceFailure),

@@ -4,49 +4,17 @@ use std::time::Duration;
 
 use axum::http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use tidings::hub::{
-    Appended, Bounds, ChannelName, Draft, Epoch, Hub, Log, LogFuture, MemoryLog, Page, Pattern,
-    Retention, Tail,
-};
+use tidings::hub::Hub;
 use tidings::server::{SessionBody, SessionOptions, SseRequest};
 use tidings::{Event, Heartbeat};
 use tokio::time::Instant;
 
 use crate::app::within_an_hour;
+use crate::waiting_log::WaitingLog;
 
-/// A log that never says which entries it holds.
-struct Silent(MemoryLog);
-
-impl Log for Silent {
-    fn bounds(&self) -> LogFuture<'_, Bounds> {
-        Box::pin(std::future::pending())
-    }
-
-    fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        self.0.ends()
-    }
-
-    fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
-        self.0.append(draft)
-    }
-
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        self.0.read(after, up_to, patterns, limit)
-    }
-
-    fn tail(&self, after: u64) -> Tail {
-        self.0.tail(after)
-    }
-
-    fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
-        self.0.renew_epoch(expected)
-    }
+/// A hub whose log never answers.
+fn silent_hub() -> Hub {
+    Hub::over(WaitingLog::new(Duration::MAX))
 }
 
 fn request(method: Method, last_event_id: &str) -> SseRequest {
@@ -69,7 +37,7 @@ fn is_only_retry(sent: &str) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_whose_log_is_silent_asks_an_event_source_to_come_back_and_refuses_others() {
-    let hub = Hub::over(Silent(MemoryLog::new(Retention::in_memory())));
+    let hub = silent_hub();
     within_an_hour(async {
         let began = Instant::now();
         let get = request(Method::GET, "")
@@ -93,7 +61,7 @@ async fn a_hub_whose_log_is_silent_asks_an_event_source_to_come_back_and_refuses
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_whose_log_is_silent_holds_an_event_source_with_heartbeats() {
-    let hub = Hub::over(Silent(MemoryLog::new(Retention::in_memory())));
+    let hub = silent_hub();
     within_an_hour(async {
         let began = Instant::now();
         let options = SessionOptions::new().heartbeat(Heartbeat::every(Duration::from_secs(4)));

@@ -91,7 +91,7 @@ async fn a_client_that_is_cut_before_its_first_event_misses_none() {
 #[tokio::test(start_paused = true)]
 async fn a_client_of_a_busy_hub_that_is_cut_before_its_first_event_misses_none() {
     // While the subscription opens, events of another channel are published, so it begins with a replay.
-    let hub = Hub::builder().over(WaitingLog::default());
+    let hub = Hub::builder().over(WaitingLog::new(Duration::from_millis(2)));
     let busy = hub.clone();
     let busy = tokio::spawn(async move {
         loop {

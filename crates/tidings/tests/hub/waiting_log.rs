@@ -8,30 +8,39 @@ use tidings::hub::{
 };
 use tokio::time::sleep;
 
-/// How long each look into the log takes.
-const WAIT: Duration = Duration::from_millis(2);
+pub(crate) struct WaitingLog {
+    inner: MemoryLog,
+    /// How long each look into the log takes, twice.
+    wait: Duration,
+}
 
-#[derive(Default)]
-pub(crate) struct WaitingLog(MemoryLog);
+impl WaitingLog {
+    pub(crate) fn new(wait: Duration) -> Self {
+        Self {
+            inner: MemoryLog::default(),
+            wait,
+        }
+    }
 
-async fn slowly<T>(done: LogFuture<'_, T>) -> Result<T, LogError> {
-    sleep(WAIT).await;
-    let done = done.await;
-    sleep(WAIT).await;
-    done
+    async fn slowly<T>(&self, done: LogFuture<'_, T>) -> Result<T, LogError> {
+        sleep(self.wait).await;
+        let done = done.await;
+        sleep(self.wait).await;
+        done
+    }
 }
 
 impl Log for WaitingLog {
     fn bounds(&self) -> LogFuture<'_, Bounds> {
-        Box::pin(slowly(self.0.bounds()))
+        Box::pin(self.slowly(self.inner.bounds()))
     }
 
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        Box::pin(slowly(self.0.ends()))
+        Box::pin(self.slowly(self.inner.ends()))
     }
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
-        self.0.append(draft)
+        self.inner.append(draft)
     }
 
     fn read<'a>(
@@ -41,14 +50,14 @@ impl Log for WaitingLog {
         patterns: &'a [Pattern],
         limit: usize,
     ) -> LogFuture<'a, Page> {
-        Box::pin(slowly(self.0.read(after, up_to, patterns, limit)))
+        Box::pin(self.slowly(self.inner.read(after, up_to, patterns, limit)))
     }
 
     fn tail(&self, after: u64) -> Tail {
-        self.0.tail(after)
+        self.inner.tail(after)
     }
 
     fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
-        Box::pin(slowly(self.0.renew_epoch(expected)))
+        Box::pin(self.slowly(self.inner.renew_epoch(expected)))
     }
 }
