@@ -95,13 +95,13 @@ impl Subscription {
     /// after it, but never misses one.
     ///
     /// The events of the snapshot lose their IDs; the last one gets the ID of the position. If
-    /// `make` fails, a server answers 503, or breaks the stream if it has begun.
+    /// `make` fails, a server asks the client to come back later, or breaks the stream if it has begun.
     ///
     /// The snapshots that subscribers have not taken yet take at most 64 MiB of memory, over the whole
     /// hub. Beyond that, a new one waits for up to 2 s until there is room. Then the hub drops the rest of
     /// the oldest ones, and their streams end; their clients receive another snapshot when they
-    /// reconnect. A single larger snapshot is delivered all the same. The hub makes 16 snapshots at once;
-    /// one that takes more than 2 s no longer counts.
+    /// reconnect. A single larger snapshot is delivered all the same. The hub makes 16 snapshots at once.
+    /// A subscriber waits at most 2 s for its turn, even if those are never finished.
     pub fn snapshot<F, Fut, I, E>(mut self, make: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! `Turns`: how many subscribers read the log or make a snapshot at once, and how much each does in one poll.
+//! `Turns`: how many subscribers read the log or make a snapshot at once, and how much each reads in a poll.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,8 +68,8 @@ impl Turns {
 /// The turns of one kind.
 ///
 /// A subscriber that is not polled again keeps its turn: the connection of a client that does not read,
-/// for example. So does one whose snapshot is never made. So after a subscriber has waited for too long, all turns begin anew, and those that are
-/// still held no longer count.
+/// for example. So does one whose snapshot is never made. After a subscriber has waited for too long, all
+/// turns begin anew, and those that are still held no longer count.
 #[derive(Debug)]
 struct Queue {
     turns: usize,
