@@ -99,6 +99,24 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_name_their_channel_are_compared_by_position() {
+        let ids = [
+            "e.1.AAAA.a",
+            "e.2.BBBB.b/c",
+            "open",
+            "e.1.AAAA.a",
+            "e.2.BBBB",
+            "e.2.BBBB.b/c",
+            "e.3.CCCC.a",
+        ];
+        check(None, &ids, &["e.1.AAAA.a", "e.2.BBBB.b/c", "e.3.CCCC.a"]);
+        let ids = ["e.2.BBBB.a", "e.3.CCCC"];
+        check(Some("e.2.BBBB"), &ids, &["e.3.CCCC"]);
+        let ids = ["e.2.BBBB", "e.3.CCCC.b"];
+        check(Some("e.2.BBBB.a"), &ids, &["e.3.CCCC.b"]);
+    }
+
+    #[test]
     fn positions_without_an_order_pass() {
         check(None, &["2", "1", "1"], &["2", "1", "1"]);
         check(None, &["e.2.BBBB", "f.1.AAAA"], &["e.2.BBBB", "f.1.AAAA"]);

@@ -1,4 +1,5 @@
-//! `Position`: where an event is in a log. Its text form is `<epoch>.<seq>.<check>`.
+//! `Position`: where an event is in a log. Its text form is `<epoch>.<seq>.<check>`, and an event ID may
+//! name the event's channel after it.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -104,6 +105,11 @@ impl fmt::Debug for EntryCheck {
 /// Positions of one epoch are ordered by `seq`. Positions of two epochs have no order, so the type
 /// is [`PartialOrd`] and not [`Ord`]. It stores its parts and not their text, so it is not
 /// `AsRef<str>` either. With the feature `serde`, a position is read from and written as a string.
+///
+/// # IDs that name a channel
+/// A hub can write the channel of an event after its position: `<epoch>.<seq>.<check>.<channel>`. Such an
+/// ID is [parsed](FromStr) as its position, so it resumes and is compared like the position alone.
+/// [`channel_in`](Self::channel_in) returns the channel. The position itself never contains it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[allow(
     clippy::exhaustive_structs,
@@ -129,7 +135,7 @@ impl Position {
     /// ```
     ///
     /// # Panics
-    /// If the text is not a position.
+    /// If the text is not a position, or names a channel.
     #[must_use]
     #[allow(
         clippy::panic,
@@ -137,13 +143,38 @@ impl Position {
     )]
     pub const fn from_static(text: &'static str) -> Self {
         match parse(text) {
-            Ok((epoch, seq, check)) => Self {
+            Ok(Parts {
+                epoch,
+                seq,
+                check,
+                channel: None,
+            }) => Self {
                 epoch: Epoch(Text::Static(epoch)),
                 seq,
                 check,
             },
-            Err(_) => panic!("a position reads <epoch>.<seq>.<check>, such as k3Zq9.42.x_7A"),
+            Ok(_) | Err(_) => {
+                panic!("a position reads <epoch>.<seq>.<check>, such as k3Zq9.42.x_7A")
+            }
         }
+    }
+
+    /// The channel that an event ID names: the text after the position and a dot. `None` if the ID names no
+    /// channel, or is not that of a position.
+    ///
+    /// ```
+    /// use tidings_proto::Position;
+    ///
+    /// assert_eq!(Position::channel_in("k3Zq9.42.x_7A.rooms/7"), Some("rooms/7"));
+    /// assert_eq!(Position::channel_in("k3Zq9.42.x_7A"), None);
+    /// assert_eq!("k3Zq9.42.x_7A.rooms/7".parse(), Ok(Position::from_static("k3Zq9.42.x_7A")));
+    /// ```
+    ///
+    /// It has 1 to 255 bytes of `A–Z a–z 0–9 _ - . ~ : /`. A client can send any such text, so it may not be
+    /// the name of a channel.
+    #[must_use]
+    pub fn channel_in(id: &str) -> Option<&str> {
+        parse(id).ok()?.channel
     }
 }
 
@@ -158,10 +189,13 @@ impl PartialOrd for Position {
     }
 }
 
+/// Exact: an ID that names a channel is not equal to its position.
 impl PartialEq<str> for Position {
     fn eq(&self, text: &str) -> bool {
-        parse(text).is_ok_and(|(epoch, seq, check)| {
-            (self.epoch.as_str(), self.seq, self.check) == (epoch, seq, check)
+        parse(text).is_ok_and(|parts| {
+            parts.channel.is_none()
+                && (self.epoch.as_str(), self.seq, self.check)
+                    == (parts.epoch, parts.seq, parts.check)
         })
     }
 }
@@ -184,14 +218,18 @@ impl fmt::Debug for Position {
     }
 }
 
-/// Accepts exactly the text that [`Display`](fmt::Display) writes: each position has one text.
+/// Accepts the text that [`Display`](fmt::Display) writes, and no other spelling of it. A channel after it is
+/// [checked](Position::channel_in) and ignored.
 impl FromStr for Position {
     type Err = InvalidPosition;
 
     fn from_str(text: &str) -> Result<Self, InvalidPosition> {
-        let (epoch, seq, check) = parse(text)?;
-        let epoch = Epoch(epoch.into());
-        Ok(Self { epoch, seq, check })
+        let parts = parse(text)?;
+        Ok(Self {
+            epoch: Epoch(parts.epoch.into()),
+            seq: parts.seq,
+            check: parts.check,
+        })
     }
 }
 
@@ -244,34 +282,64 @@ impl IntoEventId for Position {
 #[cfg(feature = "serde")]
 crate::serde_as_text!(Position, "a position");
 
+/// The longest channel after a position, in bytes.
+const MAX_CHANNEL_BYTES: usize = 255;
 /// The longest text of a position, in bytes: an epoch, a number of 20 digits, a check and two dots.
 const MAX_TEXT_BYTES: usize = MAX_EPOCH_BYTES + 1 + 20 + 1 + 4;
+/// The longest ID that is parsed, in bytes.
+const MAX_PARSED_BYTES: usize = MAX_TEXT_BYTES + 1 + MAX_CHANNEL_BYTES;
 
-/// The three parts of a position.
-const fn parse(text: &str) -> Result<(&str, u64, EntryCheck), InvalidPosition> {
+/// The parts of an ID.
+struct Parts<'a> {
+    epoch: &'a str,
+    seq: u64,
+    check: EntryCheck,
+    channel: Option<&'a str>,
+}
+
+const fn parse(text: &str) -> Result<Parts<'_>, InvalidPosition> {
     // An ID from a peer may have many MiB. It is not searched.
-    if text.len() > MAX_TEXT_BYTES {
+    if text.len() > MAX_PARSED_BYTES {
         return Err(InvalidPosition(Part::Dots));
     }
-    let Some((_, dot)) = find_byte(text, b".") else {
+    let (epoch, Some(rest)) = split_at_dot(text) else {
         return Err(InvalidPosition(Part::Dots));
     };
-    let (epoch, rest) = text.split_at(dot);
-    let (_, rest) = rest.split_at(1);
-    let Some((_, dot)) = find_byte(rest, b".") else {
+    let (seq, Some(rest)) = split_at_dot(rest) else {
         return Err(InvalidPosition(Part::Dots));
     };
-    let (seq, rest) = rest.split_at(dot);
-    let (_, check) = rest.split_at(1);
+    let (check, channel) = split_at_dot(rest);
     if !is_epoch(epoch) {
         return Err(InvalidPosition(Part::Epoch));
     }
     let Some(seq) = parse_seq(seq.as_bytes()) else {
         return Err(InvalidPosition(Part::Seq));
     };
-    match check.as_bytes() {
-        &[a, b, c, d] if is_text(check) => Ok((epoch, seq, EntryCheck([a, b, c, d]))),
-        _ => Err(InvalidPosition(Part::Check)),
+    let check = match check.as_bytes() {
+        &[a, b, c, d] if is_text(check) => EntryCheck([a, b, c, d]),
+        _ => return Err(InvalidPosition(Part::Check)),
+    };
+    if let Some(channel) = channel
+        && !is_channel(channel.as_bytes())
+    {
+        return Err(InvalidPosition(Part::Channel));
+    }
+    Ok(Parts {
+        epoch,
+        seq,
+        check,
+        channel,
+    })
+}
+
+/// The text before the first dot, and the text after it if there is one.
+const fn split_at_dot(text: &str) -> (&str, Option<&str>) {
+    match find_byte(text, b".") {
+        Some((_, dot)) => {
+            let (before, rest) = text.split_at(dot);
+            (before, Some(rest.split_at(1).1))
+        }
+        None => (text, None),
     }
 }
 
@@ -290,6 +358,19 @@ const fn is_text(text: &str) -> bool {
         at += 1;
     }
     true
+}
+
+/// Whether a channel may have this name, apart from its segments.
+const fn is_channel(name: &[u8]) -> bool {
+    let mut at = 0;
+    while at < name.len() {
+        let is_mark = matches!(name[at], b'_' | b'-' | b'.' | b'~' | b':' | b'/');
+        if !(name[at].is_ascii_alphanumeric() || is_mark) {
+            return false;
+        }
+        at += 1;
+    }
+    !name.is_empty() && name.len() <= MAX_CHANNEL_BYTES
 }
 
 /// A decimal number without a sign and without leading zeros.
@@ -326,6 +407,7 @@ enum Part {
     Epoch,
     Seq,
     Check,
+    Channel,
 }
 
 impl fmt::Display for InvalidPosition {
@@ -337,6 +419,9 @@ impl fmt::Display for InvalidPosition {
                 "the number in a position needs decimal digits, no leading zero, and at most 64 bits"
             }
             Part::Check => "the check in a position needs 4 ASCII letters, digits, `-` and `_`",
+            Part::Channel => {
+                "the channel in a position needs 1 to 255 ASCII letters, digits and `_-.~:/`"
+            }
         })
     }
 }
@@ -345,7 +430,27 @@ impl std::error::Error for InvalidPosition {}
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn an_id_reads_as_its_position_with_any_channel_and_without(
+            epoch in "[A-Za-z0-9_-]{1,32}",
+            seq: u64,
+            hash: u64,
+            channel in "[A-Za-z0-9_.~:/-]{1,255}",
+        ) {
+            let epoch = Epoch::new(&epoch).unwrap();
+            let check = EntryCheck::from_hash(hash);
+            let position = Position { epoch, seq, check };
+            let id = format!("{position}.{channel}");
+            prop_assert_eq!(&position.to_string().parse::<Position>().unwrap(), &position);
+            prop_assert_eq!(&id.parse::<Position>().unwrap(), &position);
+            prop_assert_eq!(Position::channel_in(&id), Some(&*channel));
+        }
+    }
 
     #[test]
     fn a_position_reads_back() {
@@ -359,7 +464,8 @@ mod tests {
     #[test]
     fn each_position_has_only_one_spelling() {
         let long = format!("{}.1.AAAA", "e".repeat(MAX_EPOCH_BYTES + 1));
-        let longer = "a.1.AAAA".repeat(MAX_EPOCH_BYTES);
+        let too_long_channel = format!("a.1.AAAA.{}", "c".repeat(MAX_CHANNEL_BYTES + 1));
+        let longer = "a.1.AAAA".repeat(MAX_PARSED_BYTES);
         for (text, wrong) in [
             ("", Part::Dots),
             ("1", Part::Dots),
@@ -378,6 +484,16 @@ mod tests {
             ("a.1.AAAAA", Part::Check),
             ("a.1.AA.A", Part::Check),
             ("a.1.AA A", Part::Check),
+            ("a.1.AAAé", Part::Check),
+            ("a.1..news", Part::Check),
+            ("a.1.AAA.news", Part::Check),
+            ("a.01.AAAA.news", Part::Seq),
+            ("a.1.AAAA.", Part::Channel),
+            ("a.1.AAAA.a b", Part::Channel),
+            ("a.1.AAAA.a,b", Part::Channel),
+            ("a.1.AAAA.a*", Part::Channel),
+            ("a.1.AAAA.é", Part::Channel),
+            (&too_long_channel, Part::Channel),
         ] {
             assert_eq!(
                 text.parse::<Position>(),
@@ -385,6 +501,40 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_channel_after_a_position_is_no_part_of_it() {
+        let longest = format!("{}.{}.x_7-", "e".repeat(MAX_EPOCH_BYTES), u64::MAX);
+        let longest_name = "c".repeat(MAX_CHANNEL_BYTES);
+        for position in ["a.0.AAAA", "k3Zq9.18446744073709551615.x_7-", &longest] {
+            assert_eq!(Position::channel_in(position), None);
+            for channel in [
+                "a",
+                "rooms/7",
+                ".",
+                "a.1.AAAA",
+                "-_.~:/",
+                "Az09",
+                &longest_name,
+            ] {
+                let id = format!("{position}.{channel}");
+                let parsed: Position = id.parse().unwrap();
+                assert_eq!(parsed.to_string(), position);
+                assert_eq!(parsed, position);
+                assert_ne!(parsed, id.as_str());
+                assert_eq!(Position::channel_in(&id), Some(channel));
+            }
+        }
+        for id in ["", "news", "a.1.AAAA.", "a.1.AAA.news", "a.1.AAAA.é"] {
+            assert_eq!(Position::channel_in(id), None, "{id:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic = "a position reads"]
+    fn a_literal_names_no_channel() {
+        drop(Position::from_static("a.1.AAAA.news"));
     }
 
     #[test]

@@ -36,6 +36,12 @@ fn text_types_are_strings() {
 }
 
 #[test]
+fn a_position_is_read_from_an_id_that_names_its_channel() {
+    let read: Position = serde_json::from_str(r#""k3Zq9.42.x_7A.rooms/7""#).unwrap();
+    check(&read, r#""k3Zq9.42.x_7A""#);
+}
+
+#[test]
 fn reading_validates() {
     check_refused::<EventId>(
         r#""a\nb""#,

@@ -196,6 +196,23 @@ fn dedupe_drops_events_that_a_reconnection_repeats() {
 }
 
 #[test]
+fn dedupe_drops_repeats_whose_ids_name_their_channels() {
+    let mut state = open(Reconnect::standard()).dedupe(true);
+    state.handle_chunk("id: e.1.AAAA.a\ndata: a\n\nid: e.2.BBBB.b/c\ndata: b\n\n".into());
+    assert_eq!(texts(&mut state), ["a", "b"]);
+    let last = resumed_after(&mut state).unwrap();
+    assert_eq!(last, "e.2.BBBB.b/c");
+    respond(&mut state, 200, STREAM);
+    state.handle_chunk("id: e.2.BBBB.b/c\ndata: b\n\nid: e.3.CCCC.a\ndata: c\n\n".into());
+    assert_eq!(texts(&mut state), ["c"]);
+    // The server was updated, and its events no longer name their channels.
+    assert_eq!(resumed_after(&mut state).unwrap(), "e.3.CCCC.a");
+    respond(&mut state, 200, STREAM);
+    state.handle_chunk("id: e.3.CCCC\ndata: c\n\nid: e.4.DDDD\ndata: d\n\n".into());
+    assert_eq!(texts(&mut state), ["d"]);
+}
+
+#[test]
 fn with_dedupe_the_id_only_moves_forward_and_events_without_one_pass() {
     let mut state = open(Reconnect::standard()).dedupe(true);
     state.handle_chunk("id: e.1.AAAA\ndata: a\n\nid: e.5.BBBB\ndata: b\n\n".into());
