@@ -1,6 +1,6 @@
 //! `ChannelName`: the valid name of a channel, and the rules for names.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use crate::Pattern;
 use crate::text::Text;
@@ -11,7 +11,8 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// The name of a channel: 1 to 255 bytes in segments separated by `/`.
 ///
 /// A segment consists of `A–Z a–z 0–9 _ - . ~ :`. It must not be empty, `.` or `..`. Names are
-/// equal if their bytes are equal. Cloning copies no text.
+/// equal if their bytes are equal. Cloning copies no text. [`escape`](Self::escape) makes a segment of any
+/// text.
 ///
 /// ```
 /// use tidings_hub::ChannelName;
@@ -64,7 +65,52 @@ impl ChannelName {
         Self(Text::from_static(text))
     }
 
-    /// A name that was checked as a part of a pattern.
+    /// The text as one segment of a name: a user ID, an e-mail address or a title, whatever it contains.
+    ///
+    /// The letters `A–Z a–z`, the digits and `_ - . :` stay. Each other byte of the UTF-8 text becomes `~`
+    /// and two upper-case hexadecimal digits; so do `~`, `/`, and the first dot of `.` and `..`. The empty
+    /// text becomes `~`. So each text has a name of its own, and a text with `/` or `*` selects no other
+    /// channels:
+    ///
+    /// ```
+    /// use tidings_hub::{ChannelName, InvalidChannelName};
+    ///
+    /// fn inbox(mail: &str) -> Result<ChannelName, InvalidChannelName> {
+    ///     ChannelName::new(format!("users/{}/inbox", ChannelName::escape(mail)?))
+    /// }
+    /// assert_eq!(inbox("jo+x@example.org")?, "users/jo~2Bx~40example.org/inbox");
+    /// assert_eq!(inbox("../Zoë/*")?, "users/..~2FZo~C3~AB~2F~2A/inbox");
+    /// # Ok::<(), InvalidChannelName>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidChannelName`] if the escaped text is longer than [`MAX_NAME_BYTES`].
+    pub fn escape(text: impl AsRef<str>) -> Result<Self, InvalidChannelName> {
+        let text = text.as_ref();
+        let is_dots = matches!(text, "." | "..");
+        let is_kept = |at, byte| is_allowed(byte) && byte != b'~' && !(is_dots && at == 0);
+        let bytes = || text.bytes().enumerate();
+        let lengths = bytes().map(|(at, byte)| if is_kept(at, byte) { 1 } else { 3 });
+        let length: usize = lengths.sum();
+        if length > MAX_NAME_BYTES {
+            return Err(InvalidChannelName(InvalidText::escaped_too_long(length)));
+        }
+        if text.is_empty() {
+            return Ok(Self::from_static("~"));
+        }
+        let mut escaped = String::with_capacity(length);
+        for (at, byte) in bytes() {
+            if is_kept(at, byte) {
+                escaped.push(char::from(byte));
+            } else {
+                // Writing to a string cannot fail.
+                write!(escaped, "~{byte:02X}").ok();
+            }
+        }
+        Ok(Self::from_checked(&escaped))
+    }
+
+    /// A name that is escaped, or was checked as a part of a pattern.
     pub(crate) fn from_checked(text: &str) -> Self {
         debug_assert!(Fault::find(text).is_none());
         Self(text.into())
@@ -109,6 +155,8 @@ impl std::error::Error for InvalidChannelName {}
 pub(crate) enum Fault {
     Empty,
     TooLong,
+    /// The text is too long after [`ChannelName::escape`] has escaped it.
+    EscapedTooLong,
     /// The segment that begins at this byte is empty.
     EmptySegment(usize),
     /// The segment that begins at this byte is `.` or `..`.
@@ -181,10 +229,21 @@ impl InvalidText {
         }
     }
 
+    /// The text is so long when it is escaped, in bytes.
+    fn escaped_too_long(bytes: usize) -> Self {
+        Self {
+            text: "".into(),
+            bytes,
+            fault: Fault::EscapedTooLong,
+        }
+    }
+
     /// Writes that the text is not valid, without the broken rule. `subject` names the kind of text.
     pub(crate) fn write_summary(&self, subject: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fault {
-            Fault::Empty | Fault::TooLong => write!(f, "the {subject} is not valid"),
+            Fault::Empty | Fault::TooLong | Fault::EscapedTooLong => {
+                write!(f, "the {subject} is not valid")
+            }
             _ => write!(f, "the {subject} {:?} is not valid", self.text),
         }
     }
@@ -199,6 +258,13 @@ impl InvalidText {
                 write!(
                     f,
                     "a {subject} has at most {MAX_NAME_BYTES} bytes, not {bytes}"
+                )
+            }
+            Fault::EscapedTooLong => {
+                let bytes = self.bytes;
+                write!(
+                    f,
+                    "an escaped {subject} has at most {MAX_NAME_BYTES} bytes, not {bytes}"
                 )
             }
             Fault::EmptySegment(at) => {
@@ -224,6 +290,8 @@ impl InvalidText {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(text: &str) -> ChannelName {
@@ -236,6 +304,74 @@ mod tests {
         for text in ["a", "a/b", "A-Z_0.9~:", "...", "a/..b", &longest] {
             assert_eq!(name(text).as_str(), text);
         }
+    }
+
+    /// Reverses [`ChannelName::escape`].
+    fn unescape(name: &str) -> String {
+        if name == "~" {
+            return String::new();
+        }
+        let mut parts = name.split('~');
+        let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+        for part in parts {
+            let (digits, rest) = part.split_at(2);
+            assert_eq!(digits, digits.to_uppercase());
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            bytes.extend_from_slice(rest.as_bytes());
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn each_text_has_an_escaped_name_of_its_own(text in any::<String>(), segment in "[.~/:*A-F0-9]{0,6}") {
+            for text in [text, segment] {
+                // Each character takes up to 12 bytes.
+                let text: String = text.chars().take(MAX_NAME_BYTES / 12).collect();
+                let escaped = ChannelName::escape(&text).unwrap();
+                prop_assert_eq!(Fault::find(escaped.as_str()), None);
+                prop_assert!(!escaped.as_str().contains('/'));
+                prop_assert_eq!(unescape(escaped.as_str()), text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_escaped_to_one_segment() {
+        let check = |text: &str, expected: &str| {
+            assert_eq!(ChannelName::escape(text).unwrap(), expected, "{text:?}");
+        };
+        check("Az09_-:", "Az09_-:");
+        check("", "~");
+        check("~", "~7E");
+        check("~7E", "~7E7E");
+        check(".", "~2E");
+        check("..", "~2E.");
+        check("...", "...");
+        check("a.b", "a.b");
+        check("/", "~2F");
+        check("a/*", "a~2F~2A");
+        check("\0 \n", "~00~20~0A");
+        check("é", "~C3~A9");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_when_escaped_is_refused() {
+        let longest = "é".repeat(42) + "abc";
+        assert_eq!(
+            name(ChannelName::escape(&longest).unwrap().as_str())
+                .as_str()
+                .len(),
+            255
+        );
+        let error = ChannelName::escape(longest + "d").unwrap_err();
+        let text = error.to_string();
+        assert_eq!(
+            text,
+            "an escaped channel name has at most 255 bytes, not 256"
+        );
+        let huge = ChannelName::escape("\n".repeat(1 << 20)).unwrap_err();
+        assert!(huge.to_string().ends_with("not 3145728"), "{huge}");
     }
 
     #[test]
