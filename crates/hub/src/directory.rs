@@ -1,8 +1,9 @@
-//! The `Directory` of a life: its topics by channel and by pattern.
+//! The `Directory` of a life: its topics by channel and by pattern, in each form of their IDs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::id_form::IdForm;
 use crate::topic::Topic;
 use crate::{ChannelName, Pattern};
 
@@ -13,59 +14,83 @@ use crate::{ChannelName, Pattern};
 /// batch; a reader of a topic that it makes after finds the new mark.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
+    plain: Topics,
+    /// Only those with readers.
+    named: Topics,
+}
+
+/// The topics whose IDs have one form.
+#[derive(Debug, Default)]
+struct Topics {
     channels: HashMap<ChannelName, Arc<Topic>>,
     /// By the name before `/*`; only those with readers.
     patterns: HashMap<ChannelName, Arc<Topic>>,
 }
 
 impl Directory {
-    /// The topic of a channel. If it is new, its tape holds all events after `since`, and `end` returns
-    /// the `seq` of the channel's end.
+    /// The topic of a channel, with IDs of this form. If it is new, its tape holds all events after `since`,
+    /// and `end` returns the `seq` of the channel's end.
     pub(crate) fn channel_topic(
         &mut self,
         channel: &ChannelName,
+        form: IdForm,
         since: u64,
         end: impl FnOnce() -> Option<u64>,
     ) -> &Arc<Topic> {
-        if !self.channels.contains_key(channel) {
-            let topic = Topic::new(channel.clone().into(), since, end());
-            self.channels.insert(channel.clone(), Arc::new(topic));
+        let channels = &mut self.topics_mut(form).channels;
+        if !channels.contains_key(channel) {
+            let topic = Topic::new(channel.clone().into(), form, since, end());
+            channels.insert(channel.clone(), Arc::new(topic));
         }
-        &self.channels[channel]
+        &channels[channel]
     }
 
-    /// The topic of a pattern that ends in `/*`. If it is new, its tape holds all events after `since`.
-    pub(crate) fn pattern_topic(&mut self, pattern: &Pattern, since: u64) -> &Arc<Topic> {
-        let topic = self
-            .patterns
-            .entry(ChannelName::from_checked(pattern.name()));
-        topic.or_insert_with(|| Arc::new(Topic::new(pattern.clone(), since, None)))
+    /// The topic of a pattern that ends in `/*`, with IDs of this form. If it is new, its tape holds all
+    /// events after `since`.
+    pub(crate) fn pattern_topic(
+        &mut self,
+        pattern: &Pattern,
+        form: IdForm,
+        since: u64,
+    ) -> &Arc<Topic> {
+        let patterns = &mut self.topics_mut(form).patterns;
+        let topic = patterns.entry(ChannelName::from_checked(pattern.name()));
+        topic.or_insert_with(|| Arc::new(Topic::new(pattern.clone(), form, since, None)))
     }
 
-    /// The topic of a channel, if there is one.
-    pub(crate) fn existing(&self, channel: &ChannelName) -> Option<&Arc<Topic>> {
-        self.channels.get(channel)
+    /// The topics of a channel that there are, in each form.
+    pub(crate) fn existing(&self, channel: &ChannelName) -> impl Iterator<Item = &Arc<Topic>> {
+        let forms = [&self.plain, &self.named].into_iter();
+        forms.filter_map(|topics| topics.channels.get(channel))
     }
 
-    /// The topics of all patterns that end in `/*` and match the channel.
+    /// The topics of all patterns that end in `/*` and match the channel, with plain IDs.
     pub(crate) fn patterns_above(
         &self,
         channel: &ChannelName,
     ) -> impl Iterator<Item = &Arc<Topic>> {
-        let parents = (!self.patterns.is_empty()).then(|| channel.parents());
-        parents
-            .into_iter()
-            .flatten()
-            .filter_map(|name| self.patterns.get(name))
+        self.plain.patterns_above(channel)
     }
 
-    /// Removes the topic of this pattern if it is idle. The bytes on its tape still count, until their
-    /// generation is removed.
-    pub(crate) fn remove_idle(&mut self, pattern: &Pattern) {
+    /// Whether a topic has IDs that name channels.
+    pub(crate) fn has_named(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// The topics of the channel, and of all patterns that match it, whose IDs name channels.
+    pub(crate) fn named(&self, channel: &ChannelName) -> impl Iterator<Item = &Arc<Topic>> {
+        let topic = self.named.channels.get(channel).into_iter();
+        topic.chain(self.named.patterns_above(channel))
+    }
+
+    /// Removes the topic of this pattern and this form if it is idle. The bytes on its tape still count,
+    /// until their generation is removed.
+    pub(crate) fn remove_idle(&mut self, pattern: &Pattern, form: IdForm) {
+        let topics = self.topics_mut(form);
         let topics = if pattern.as_channel().is_some() {
-            &mut self.channels
+            &mut topics.channels
         } else {
-            &mut self.patterns
+            &mut topics.patterns
         };
         if topics
             .get(pattern.name())
@@ -79,12 +104,40 @@ impl Directory {
     }
 
     pub(crate) fn topics(&self) -> Vec<Arc<Topic>> {
-        let all = self.channels.values().chain(self.patterns.values());
-        all.cloned().collect()
+        self.plain
+            .iter()
+            .chain(self.named.iter())
+            .cloned()
+            .collect()
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.topics().len()
+    }
+
+    fn topics_mut(&mut self, form: IdForm) -> &mut Topics {
+        match form {
+            IdForm::Plain => &mut self.plain,
+            IdForm::Named => &mut self.named,
+        }
+    }
+}
+
+impl Topics {
+    fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.channels.values().chain(self.patterns.values())
+    }
+
+    fn patterns_above(&self, channel: &ChannelName) -> impl Iterator<Item = &Arc<Topic>> {
+        let parents = (!self.patterns.is_empty()).then(|| channel.parents());
+        parents
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.patterns.get(name))
     }
 }

@@ -13,6 +13,7 @@ use tidings_proto::EntryCheck;
 use crate::confirm::{Notice, Outcome};
 use crate::directory::Directory;
 use crate::entry::Seal;
+use crate::id_form::IdForm;
 use crate::life::{Life, PositionWithId};
 use crate::topic::{Stamp, Topic, Touched};
 use crate::{Entry, EntryKind, meters};
@@ -135,10 +136,17 @@ impl FanOut {
         // Writing to a string cannot fail.
         writeln!(id_line, "id: {}", self.life.position(entry.seq, check)).ok();
         // If the channel has no topic yet, all its other entries in the log precede this one.
-        let topic = directory.channel_topic(&entry.channel, entry.seq - 1, || None);
+        let topic = directory.channel_topic(&entry.channel, IdForm::Plain, entry.seq - 1, || None);
         self.push(topic, &id_line, entry);
         for topic in directory.patterns_above(&entry.channel) {
             self.push(topic, &id_line, entry);
+        }
+        if directory.has_named() {
+            id_line.pop();
+            writeln!(id_line, ".{}", entry.channel).ok();
+            for topic in directory.named(&entry.channel) {
+                self.push(topic, &id_line, entry);
+            }
         }
         self.id_line = id_line;
     }
@@ -147,7 +155,7 @@ impl FanOut {
         let mut ends = self.life.ends_mut();
         ends.insert(entry.channel.clone(), entry.seq);
         drop(ends);
-        if let Some(topic) = directory.existing(&entry.channel) {
+        for topic in directory.existing(&entry.channel) {
             let was_touched = topic.end(entry.seq, self.stamp);
             self.touch(topic, &was_touched);
         }
@@ -196,7 +204,8 @@ impl FanOut {
                 let trimmed = topic.trim(oldest.last);
                 self.add(trimmed.change);
                 if trimmed.is_emptied {
-                    self.life.directory().remove_idle(topic.pattern());
+                    let mut directory = self.life.directory();
+                    directory.remove_idle(topic.pattern(), topic.form());
                 }
             }
         }
@@ -251,14 +260,15 @@ mod tests {
         }
     }
 
-    fn on_tapes(life: &Life, names: &[String]) -> usize {
+    /// The bytes of the events on the tapes of these patterns.
+    fn on_tapes(life: &Life, names: &[String], form: IdForm) -> usize {
         let cursor = Cursor {
             after: 0,
             max_lag: u64::MAX,
         };
         let held = |name: &String| {
             let pattern = Pattern::new(name).unwrap();
-            let (topic, seat) = life.join(&pattern);
+            let (topic, seat) = life.join(&pattern, form);
             let mut at = cursor;
             let mut bytes = 0;
             loop {
@@ -287,10 +297,42 @@ mod tests {
             let channel = if n % 2 == 0 { 0 } else { n % names.len() };
             fan_out.write_batch(&[entry(n as u64, &names[channel])]);
         }
-        let held = on_tapes(&fan_out.life, &names);
+        let held = on_tapes(&fan_out.life, &names, IdForm::Plain);
         assert!(held <= MAX + MAX / GENERATIONS, "{held}");
         assert!(held > MAX / 4, "{held}");
         assert!(fan_out.past.len() <= GENERATIONS + 1);
+    }
+
+    #[test]
+    fn tapes_of_both_forms_stay_within_the_limit() {
+        const MAX: usize = 400_000;
+        let mut fan_out = new_fan_out(MAX);
+        let readers = ["c/1".to_owned(), "c/*".to_owned()];
+        let seats = readers.each_ref().map(|name| {
+            let pattern = Pattern::new(name).unwrap();
+            fan_out.life.join(&pattern, IdForm::Named)
+        });
+        for seq in 1..=5_000 {
+            fan_out.write_batch(&[entry(seq, &format!("c/{}", seq % 4))]);
+        }
+        let names: Vec<_> = (0..4).map(|n| format!("c/{n}")).collect();
+        let plain = on_tapes(&fan_out.life, &names, IdForm::Plain);
+        let named = on_tapes(&fan_out.life, &readers, IdForm::Named);
+        // Each event is on one tape with plain IDs, and on one or two with names.
+        assert!(plain < named && named < 2 * plain, "{plain} {named}");
+        let held = plain + named;
+        assert!(held <= MAX + MAX / GENERATIONS, "{held}");
+        assert!(held > MAX / 4, "{held}");
+        for (topic, seat) in seats {
+            fan_out.life.leave(&topic, seat);
+        }
+        assert!(!fan_out.life.directory().has_named());
+        for seq in 5_001..=10_000 {
+            fan_out.write_batch(&[entry(seq, &format!("c/{}", seq % 4))]);
+        }
+        assert_eq!(on_tapes(&fan_out.life, &readers, IdForm::Named), 0);
+        let held = on_tapes(&fan_out.life, &names, IdForm::Plain);
+        assert!(held > MAX / 4, "{held}");
     }
 
     #[test]
@@ -307,7 +349,7 @@ mod tests {
     fn a_channel_with_a_reader_stays() {
         let mut fan_out = new_fan_out(10_000);
         let pattern = Pattern::new("quiet").unwrap();
-        let (topic, seat) = fan_out.life.join(&pattern);
+        let (topic, seat) = fan_out.life.join(&pattern, IdForm::Plain);
         for seq in 1..=100 {
             fan_out.write_batch(&[entry(seq, "loud")]);
         }
@@ -324,7 +366,7 @@ mod tests {
     fn a_new_end_stays_when_an_older_one_is_forgotten_late() {
         let mut fan_out = new_fan_out(100_000);
         let pattern = Pattern::new("a").unwrap();
-        let (topic, seat) = fan_out.life.join(&pattern);
+        let (topic, seat) = fan_out.life.join(&pattern, IdForm::Plain);
         fan_out.write_batch(&[entry(1, "a"), end(2, "a")]);
         // The first half of `forget_ends_before`, as if its caller was delayed before the second half.
         assert_eq!(fan_out.life.ends_mut().forget_before(3).len(), 1);
@@ -341,19 +383,50 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_readers_is_not_written() {
-        const MAX: usize = 100_000;
-        let mut fan_out = new_fan_out(MAX);
-        let pattern = Pattern::new("c/*").unwrap();
-        let (topic, seat) = fan_out.life.join(&pattern);
-        fan_out.write_batch(&[entry(1, "c/1")]);
-        fan_out.life.leave(&topic, seat);
-        assert_eq!(fan_out.life.directory().len(), 1);
-        for seq in 2..=1_000 {
-            fan_out.write_batch(&[entry(seq, "c/1")]);
+    fn both_forms_of_a_channel_forget_its_end_with_the_log() {
+        let mut fan_out = new_fan_out(100_000);
+        let pattern = Pattern::new("a").unwrap();
+        let forms = [IdForm::Plain, IdForm::Named];
+        let seats = forms.map(|form| fan_out.life.join(&pattern, form));
+        let read = |after, high| {
+            let max_lag = u64::MAX;
+            let read =
+                |(topic, _): &(Arc<Topic>, usize)| topic.read(Cursor { after, max_lag }, high);
+            seats.each_ref().map(read)
+        };
+        fan_out.write_batch(&[entry(1, "a"), end(2, "a")]);
+        assert!(matches!(read(2, 2), [TapeRead::Ended, TapeRead::Ended]));
+        fan_out.life.forget_ends_before(3);
+        assert!(matches!(read(2, 2), [TapeRead::Nothing, TapeRead::Nothing]));
+        fan_out.write_batch(&[entry(3, "a")]);
+        assert!(matches!(
+            read(2, 3),
+            [TapeRead::Events(_), TapeRead::Events(_)]
+        ));
+        for (topic, seat) in seats {
+            fan_out.life.leave(&topic, seat);
         }
-        assert!(!topic.trim(u64::MAX).is_emptied);
-        let held = on_tapes(&fan_out.life, &["c/1".to_owned()]);
-        assert!(held <= fan_out.bytes && fan_out.bytes <= held + BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_topic_of_copies_without_readers_is_not_written() {
+        const MAX: usize = 100_000;
+        for (pattern, form) in [
+            ("c/*", IdForm::Plain),
+            ("c/*", IdForm::Named),
+            ("c/1", IdForm::Named),
+        ] {
+            let mut fan_out = new_fan_out(MAX);
+            let (topic, seat) = fan_out.life.join(&Pattern::new(pattern).unwrap(), form);
+            fan_out.write_batch(&[entry(1, "c/1")]);
+            fan_out.life.leave(&topic, seat);
+            assert_eq!(fan_out.life.directory().len(), 1);
+            for seq in 2..=1_000 {
+                fan_out.write_batch(&[entry(seq, "c/1")]);
+            }
+            assert!(!topic.trim(u64::MAX).is_emptied);
+            let held = on_tapes(&fan_out.life, &["c/1".to_owned()], IdForm::Plain);
+            assert!(held <= fan_out.bytes && fan_out.bytes <= held + BLOCK_BYTES);
+        }
     }
 }

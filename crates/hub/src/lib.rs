@@ -95,8 +95,11 @@
 //! # Patterns
 //! [`subscribe`](Hub::subscribe) takes one channel. [`subscribe_all`](Hub::subscribe_all) takes a list of
 //! channels and [patterns](Pattern): `metrics/*` selects all channels below `metrics`, at any depth, but
-//! not `metrics` itself. An event does not name its channel. If subscribers need it, put it into the
-//! data.
+//! not `metrics` itself.
+//!
+//! An event does not name its channel by default. With [`name_channels`](Subscription::name_channels), its
+//! ID does, for clients of any kind. [`ChannelName::escape`] makes one segment of a name from any text, such as
+//! a user ID.
 //!
 //! An invalid name is reported when the subscription opens: a client receives 400, and a stream returns
 //! a [`SubscribeError`]:
@@ -363,6 +366,7 @@ mod follow;
 mod gather;
 mod grant;
 mod hub;
+mod id_form;
 mod interrupted;
 mod latest;
 mod life;

@@ -12,7 +12,8 @@
 //!   next life begins. Each subscription [resumes](crate::resume) in it after the last ID it delivered,
 //!   like a client that reconnects.
 //! * **Topic**: a channel or a pattern such as `a/*`, in one life. It has a tape, and a *seat* for each
-//!   of its readers. The seat holds the reader's waker while the reader waits.
+//!   of its readers. The seat holds the reader's waker while the reader waits. Readers whose IDs name the
+//!   channels have topics of their own: see [`IdForm`](crate::id_form::IdForm).
 //! * **Tape**: the recent events of a topic, encoded once. All readers share its bytes.
 //! * **High-water mark**, in code `high`: the `seq` of the newest entry that all tapes hold. No reader
 //!   reads beyond it, so a reader of several topics receives their events in ascending order.
@@ -35,6 +36,7 @@ use crate::Pattern;
 use crate::confirm::Confirmations;
 use crate::directory::Directory;
 use crate::ends::Ends;
+use crate::id_form::IdForm;
 use crate::topic::Topic;
 
 /// The state of the hub while the log's tail is unbroken.
@@ -125,16 +127,18 @@ impl Life {
         lock(&self.directory)
     }
 
-    /// Takes a seat in the topic of this pattern.
+    /// Takes a seat in the topic of this pattern with IDs of this form.
     ///
     /// The tape of a new topic holds all events after the high-water mark, which does not move while the
     /// directory is locked. A reader that has not received everything up to there reads the log.
-    pub(crate) fn join(&self, pattern: &Pattern) -> (Arc<Topic>, usize) {
+    pub(crate) fn join(&self, pattern: &Pattern, form: IdForm) -> (Arc<Topic>, usize) {
         let mut directory = self.directory();
         let high = self.high();
         let topic = match pattern.as_channel() {
-            Some(channel) => directory.channel_topic(channel, high, || self.ends().end_of(channel)),
-            None => directory.pattern_topic(pattern, high),
+            Some(channel) => {
+                directory.channel_topic(channel, form, high, || self.ends().end_of(channel))
+            }
+            None => directory.pattern_topic(pattern, form, high),
         };
         (Arc::clone(topic), topic.join())
     }
@@ -143,7 +147,7 @@ impl Life {
     pub(crate) fn leave(&self, topic: &Topic, seat: usize) {
         topic.leave(seat);
         if topic.is_idle() {
-            self.directory().remove_idle(topic.pattern());
+            self.directory().remove_idle(topic.pattern(), topic.form());
         }
     }
 
@@ -154,7 +158,7 @@ impl Life {
         let directory = self.directory();
         let reopened = self.ends_mut().forget_before(first);
         for channel in reopened {
-            if let Some(topic) = directory.existing(&channel) {
+            for topic in directory.existing(&channel) {
                 topic.reopen(first);
             }
         }

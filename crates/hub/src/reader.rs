@@ -8,6 +8,7 @@ use tidings_proto::{EncodedEvents, EventId};
 
 use crate::Pattern;
 use crate::gather::gather;
+use crate::id_form::IdForm;
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
 use crate::tape::Slice;
@@ -59,20 +60,23 @@ pub(crate) enum Progress {
 }
 
 impl Reader {
-    /// Reads the entries after `from`. `is_sent`: the subscriber has the ID of that position.
+    /// Reads the entries after `from`, with IDs of this form. `is_sent`: the subscriber has the ID of that
+    /// position.
     ///
     /// It may be `max_lag` entries behind. `is_excused`: it may be further behind until it has caught up.
     pub(crate) fn new(
         life: Arc<Life>,
         patterns: &[Pattern],
+        form: IdForm,
         from: PositionWithId,
         is_sent: bool,
         max_lag: u64,
         is_excused: bool,
     ) -> Self {
+        let join = |pattern| life.join(pattern, form);
         let seats = match patterns {
-            [pattern] => Seats::One([life.join(pattern)]),
-            _ => Seats::Many(patterns.iter().map(|pattern| life.join(pattern)).collect()),
+            [pattern] => Seats::One([join(pattern)]),
+            _ => Seats::Many(patterns.iter().map(join).collect()),
         };
         let is_excused = is_excused && from.seq() < life.high();
         Self {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tidings_proto::{EncodedEvents, EventId};
 
+use crate::id_form::plain_id;
 use crate::interrupted::Interrupted;
 use crate::latest::Kept;
 use crate::reader::{Progress, Reader};
@@ -128,7 +129,8 @@ impl Reading {
             slow_reader: settings.slow_reader.clone(),
             max_lag: settings.max_lag,
             after: self.reader.after(),
-            last_id: self.reader.last_id().clone(),
+            last_id: plain_id(self.reader.last_id()),
+            id_form: settings.id_form,
         }
     }
 

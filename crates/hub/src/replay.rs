@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use tidings_proto::{EncodedEvents, EventId, GapReason};
 
 use crate::continuity::{Continuity, check_at, continuity};
+use crate::id_form::IdForm;
 use crate::interrupted::Interrupted;
 use crate::latest::{Kept, Latest};
 use crate::life::{Life, PositionWithId};
@@ -34,8 +35,9 @@ pub(crate) struct Replay {
     pub(crate) slow_reader: SlowReader,
     pub(crate) max_lag: u64,
     pub(crate) after: u64,
-    /// The last ID that was delivered.
+    /// The last ID that was delivered, without the name of a channel.
     pub(crate) last_id: EventId,
+    pub(crate) id_form: IdForm,
 }
 
 /// The result of a [`Replay`].
@@ -120,7 +122,7 @@ impl Replay {
 
     /// Encodes the entries of a page with their IDs, up to about one block of bytes.
     fn encode(&self, page: &Page) -> Replayed {
-        let mut builder = EncodedEventsBuilder::default();
+        let mut builder = EncodedEventsBuilder::new(self.id_form);
         let mut through = page.through;
         for entry in &page.entries {
             if builder.bytes.len() >= BLOCK_BYTES {
@@ -225,7 +227,7 @@ impl Replay {
             LogPage::Held(page) => page,
             LogPage::Trimmed => return self.skip_trimmed().await,
         };
-        let mut builder = EncodedEventsBuilder::default();
+        let mut builder = EncodedEventsBuilder::new(self.id_form);
         for entry in &page.entries {
             if builder.bytes.len() >= BLOCK_BYTES {
                 break;
@@ -255,8 +257,8 @@ enum LogPage {
 }
 
 /// Encodes entries one after the other.
-#[derive(Default)]
 struct EncodedEventsBuilder {
+    form: IdForm,
     bytes: BytesMut,
     /// The `seq` and the ID of the last event.
     last: Option<(u64, EventId)>,
@@ -264,8 +266,18 @@ struct EncodedEventsBuilder {
 }
 
 impl EncodedEventsBuilder {
+    fn new(form: IdForm) -> Self {
+        Self {
+            form,
+            bytes: BytesMut::new(),
+            last: None,
+            count: 0,
+        }
+    }
+
     fn push(&mut self, life: &Life, entry: &Entry) {
-        let id = EventId::from(&life.position(entry.seq, entry.check()));
+        let position = life.position(entry.seq, entry.check());
+        let id = self.form.id(&position, &entry.channel);
         self.bytes.extend_from_slice(b"id: ");
         self.bytes.extend_from_slice(id.as_str().as_bytes());
         self.bytes.extend_from_slice(b"\n");

@@ -9,6 +9,7 @@ use tidings_proto::{EncodedEvents, EventId, FeedOpened};
 use tokio::task::coop::consume_budget;
 
 use crate::grant::Lapse;
+use crate::id_form::IdForm;
 use crate::interrupted::Interrupted;
 use crate::life::PositionWithId;
 use crate::presence::Present;
@@ -38,6 +39,7 @@ pub(crate) struct SubscriptionSettings {
     pub(crate) slow_reader: SlowReader,
     pub(crate) max_lag: u64,
     pub(crate) grant: Option<Grant>,
+    pub(crate) id_form: IdForm,
     /// The newest position at the call of `subscribe`, or the one at which the hub then reached its log.
     subscribed_at: Result<PositionWithId, Base>,
 }
@@ -61,6 +63,7 @@ impl Subscriber {
                 slow_reader: SlowReader::default(),
                 max_lag: u64::MAX,
                 grant: None,
+                id_form: IdForm::Plain,
                 subscribed_at,
             }),
             requested: None,
@@ -189,6 +192,7 @@ impl Subscriber {
         let reader = Reader::new(
             start.life,
             patterns,
+            self.settings.id_form,
             start.after,
             start.is_sent,
             self.settings.max_lag,

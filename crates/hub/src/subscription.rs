@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedOpened};
 
+use crate::id_form::IdForm;
 use crate::resume::StartPoint;
 use crate::subscribe_error::SubscribeFailure;
 use crate::subscriber::Subscriber;
@@ -148,6 +149,48 @@ impl Subscription {
     /// answers 403.
     pub fn grant(mut self, grant: &Grant) -> Self {
         self.0.settings.grant = Some(grant.clone());
+        self
+    }
+
+    /// Names the channel of each event in its ID: `<position>.<channel>`, such as
+    /// `k3Zq9sT0aB2c.42.x_7A.rooms/7`. Default: an ID is the position alone.
+    ///
+    /// A client of several channels can then tell their events apart, with any `EventSource`, and publishers
+    /// change neither the name nor the data of an event. A client resumes with such an ID as with the
+    /// position alone, also if the subscription no longer names channels, or names them only now. In Rust,
+    /// [`Position::channel_in`](crate::Position::channel_in) returns the channel; in a browser, it follows the
+    /// third dot:
+    ///
+    /// ```js
+    /// source.onmessage = event => {
+    ///     const channel = event.lastEventId.split(".").slice(3).join(".");
+    /// };
+    /// ```
+    ///
+    /// The IDs of gaps, checkpoints and snapshots name no channel. An event without an ID has the one before
+    /// it in a browser, so the hub's last event, `closed`, may seem to be of a channel.
+    ///
+    /// The hub encodes an event once more if it has a subscriber of this kind, and keeps no encoded copy for
+    /// later ones: they are served from the log.
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub, Position};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// let mut rooms = hub.subscribe_all(["rooms/*"]).name_channels().resume_after(None);
+    /// let position = hub.publish("rooms/7", Event::new("hello")).await?;
+    ///
+    /// let event = &rooms.next().await.unwrap()?.to_events()[0];
+    /// let id = event.id.as_ref().unwrap();
+    /// assert_eq!(*id, format!("{position}.rooms/7").as_str());
+    /// assert_eq!(Position::channel_in(id), Some("rooms/7"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn name_channels(mut self) -> Self {
+        self.0.settings.id_form = IdForm::Named;
         self
     }
 

@@ -6,12 +6,15 @@ use std::task::Waker;
 use slab::Slab;
 
 use crate::Pattern;
+use crate::id_form::IdForm;
 use crate::tape::{Piece, Slice, Tape};
 
-/// The tape of a channel, or of all channels below a name, and the seats of its readers.
+/// The tape of a channel, or of all channels below a name, and the seats of its readers. All its readers want
+/// the IDs of its events in the same form.
 #[derive(Debug)]
 pub(crate) struct Topic {
     pattern: Pattern,
+    form: IdForm,
     state: Mutex<TopicState>,
 }
 
@@ -112,7 +115,7 @@ impl Cursor {
 
 impl Topic {
     /// A topic with an empty tape, which will hold all events after `since`.
-    pub(crate) fn new(pattern: Pattern, since: u64, end: Option<u64>) -> Self {
+    pub(crate) fn new(pattern: Pattern, form: IdForm, since: u64, end: Option<u64>) -> Self {
         let state = TopicState {
             tape: Tape::new(since),
             end,
@@ -123,12 +126,18 @@ impl Topic {
         };
         Self {
             pattern,
+            form,
             state: Mutex::new(state),
         }
     }
 
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.pattern
+    }
+
+    /// The form of the IDs of its events.
+    pub(crate) fn form(&self) -> IdForm {
+        self.form
     }
 
     fn lock(&self) -> MutexGuard<'_, TopicState> {
@@ -264,11 +273,11 @@ impl Topic {
         }
     }
 
-    /// Whether the topic has no reader, and no events to keep for a later one. A channel keeps its events
-    /// while there is room. A pattern has only copies of them, and keeps none.
+    /// Whether the topic has no reader, and no events to keep for a later one. A channel with plain IDs keeps
+    /// its events while there is room. Any other topic has only copies of them, and keeps none.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        let is_copy = self.pattern.as_channel().is_none();
+        let is_copy = self.form == IdForm::Named || self.pattern.as_channel().is_none();
         state.readers.is_empty() && (is_copy || state.tape.is_empty())
     }
 }
@@ -410,7 +419,7 @@ mod tests {
         fn each_waiting_reader_is_woken_once_and_no_other(
             steps in prop::collection::vec(step(), 0..100),
         ) {
-            let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
+            let topic = Topic::new(Pattern::new("a").unwrap(), IdForm::Plain, 0, None);
             // By seat: whether its reader waits.
             let mut seats = BTreeMap::<usize, bool>::new();
             let woken = Arc::new(Woken::default());
@@ -443,7 +452,7 @@ mod tests {
     }
 
     fn topic() -> (Topic, usize) {
-        let topic = Topic::new(Pattern::new("a").unwrap(), 0, None);
+        let topic = Topic::new(Pattern::new("a").unwrap(), IdForm::Plain, 0, None);
         let seat = topic.join();
         (topic, seat)
     }

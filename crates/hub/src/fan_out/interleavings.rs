@@ -122,18 +122,18 @@ fn assert_none_lost(steps: &[HubStep], readers: &[Joining]) {
 
 #[test]
 fn a_reader_of_one_topic_receives_two_batches_in_every_order() {
-    assert_none_lost(&batches(&[&["a"], &["a"]]), &[Joining::Before(&["a"])]);
+    assert_none_lost(&batches(&[&["a"], &["a"]]), &[Joining::before(&["a"])]);
 }
 
 #[test]
 fn two_readers_of_one_topic_receive_a_batch_in_every_order() {
-    let readers = [Joining::Before(&["a"]), Joining::Before(&["a"])];
+    let readers = [Joining::before(&["a"]), Joining::before(&["a"])];
     assert_none_lost(&batches(&[&["a"]]), &readers);
 }
 
 #[test]
 fn a_reader_of_two_topics_receives_a_batch_of_both_in_every_order() {
-    assert_none_lost(&batches(&[&["a", "b"]]), &[Joining::Before(&["a", "b"])]);
+    assert_none_lost(&batches(&[&["a", "b"]]), &[Joining::before(&["a", "b"])]);
 }
 
 #[test]
@@ -144,50 +144,85 @@ fn a_reader_of_two_topics_receives_a_batch_of_each_in_every_order() {
             *step = HubStep::TakeAndWake;
         }
     }
-    assert_none_lost(&steps, &[Joining::Before(&["a", "b"])]);
+    assert_none_lost(&steps, &[Joining::before(&["a", "b"])]);
 }
 
 #[test]
 fn a_reader_that_joins_a_channel_receives_two_batches_in_every_order() {
-    assert_none_lost(&batches(&[&["a"], &["a"]]), &[Joining::Late(&["a"])]);
+    assert_none_lost(&batches(&[&["a"], &["a"]]), &[Joining::late(&["a"])]);
 }
 
 #[test]
 fn the_first_reader_of_a_pattern_receives_two_batches_in_every_order() {
-    assert_none_lost(&batches(&[&["a/b"], &["a/b"]]), &[Joining::Late(&["a/*"])]);
+    assert_none_lost(&batches(&[&["a/b"], &["a/b"]]), &[Joining::late(&["a/*"])]);
 }
 
 #[test]
 fn a_reader_that_joins_a_channel_and_a_pattern_receives_a_batch_in_every_order() {
-    assert_none_lost(&batches(&[&["a/b"]]), &[Joining::Late(&["a/*", "c"])]);
+    assert_none_lost(&batches(&[&["a/b"]]), &[Joining::late(&["a/*", "c"])]);
 }
 
 #[test]
 fn a_reader_that_joins_receives_a_batch_in_every_order_with_one_that_leaves() {
-    let readers = [Joining::Leaving(&["a/*"]), Joining::Late(&["a/*"])];
+    let readers = [Joining::leaving(&["a/*"]), Joining::late(&["a/*"])];
     assert_none_lost(&batches(&[&["a/b"]]), &readers);
+}
+
+#[test]
+fn the_first_named_reader_receives_two_batches_in_every_order() {
+    assert_none_lost(
+        &batches(&[&["a"], &["a"]]),
+        &[Joining::late(&["a"]).named()],
+    );
+    let steps = batches(&[&["a/b"], &["a/b"]]);
+    assert_none_lost(&steps, &[Joining::late(&["a/*"]).named()]);
+}
+
+#[test]
+fn a_named_reader_receives_a_batch_in_every_order_with_a_plain_one() {
+    let readers = [Joining::late(&["a"]).named(), Joining::before(&["a"])];
+    assert_none_lost(&batches(&[&["a"]]), &readers);
+    let readers = [Joining::before(&["a/*"]).named(), Joining::late(&["a/b"])];
+    assert_none_lost(&batches(&[&["a/b"]]), &readers);
+}
+
+#[test]
+fn a_named_reader_that_joins_receives_a_batch_in_every_order_with_one_that_leaves() {
+    let leaving = Joining::leaving(&["a"]).named();
+    assert_none_lost(
+        &batches(&[&["a"]]),
+        &[leaving, Joining::late(&["a"]).named()],
+    );
+    assert_none_lost(&batches(&[&["a"]]), &[leaving, Joining::late(&["a"])]);
+}
+
+#[test]
+fn a_named_reader_that_joins_a_channel_sees_its_end_in_every_order() {
+    let steps = batches(&[&["a"], &["!a"]]);
+    assert_none_lost(&steps, &[Joining::late(&["a"]).named()]);
+    assert_none_lost(&steps, &[Joining::before(&["a"]).named()]);
 }
 
 #[test]
 fn a_reader_that_joins_a_channel_sees_its_end_in_every_order() {
     let steps = batches(&[&["a"], &["!a"]]);
-    assert_none_lost(&steps, &[Joining::Late(&["a"])]);
-    assert_none_lost(&steps, &[Joining::Before(&["a"])]);
+    assert_none_lost(&steps, &[Joining::late(&["a"])]);
+    assert_none_lost(&steps, &[Joining::before(&["a"])]);
 }
 
 #[test]
 fn a_reader_that_joins_two_channels_sees_their_ends_in_every_order() {
-    assert_none_lost(&batches(&[&["!a", "!b"]]), &[Joining::Late(&["a", "b"])]);
+    assert_none_lost(&batches(&[&["!a", "!b"]]), &[Joining::late(&["a", "b"])]);
 }
 
 #[test]
 fn a_reader_that_joins_sees_that_the_hub_is_drained_in_every_order() {
     let mut steps = batches(&[&["a/b"]]);
     steps.extend([HubStep::Close, HubStep::List]);
-    assert_none_lost(&steps, &[Joining::Late(&["a/*"])]);
+    assert_none_lost(&steps, &[Joining::late(&["a/*"])]);
     assert_none_lost(
         &[HubStep::Close, HubStep::List],
-        &[Joining::Late(&["a", "b"])],
+        &[Joining::late(&["a", "b"])],
     );
 }
 
@@ -197,7 +232,7 @@ fn a_wake_up_is_lost_if_wakers_are_taken_before_the_mark_moves() {
     for patterns in [&["a"][..], &["a", "b"]] {
         let mut steps = batches(&[&["a"]]);
         steps.swap(1, 2);
-        let (_, losses) = explore(&steps, &[Joining::Before(patterns)]);
+        let (_, losses) = explore(&steps, &[Joining::before(patterns)]);
         assert!(losses > 0);
     }
 }
@@ -212,7 +247,7 @@ fn a_wake_up_is_lost_if_the_directory_is_unlocked_before_the_mark_moves() {
     ] {
         let mut steps = batches(&[&[entry]]);
         steps.splice(1..2, [HubStep::Unlock, HubStep::Advance(1)]);
-        let (_, losses) = explore(&steps, &[Joining::Late(patterns)]);
+        let (_, losses) = explore(&steps, &[Joining::late(patterns)]);
         assert!(losses > 0, "{patterns:?}");
     }
 }

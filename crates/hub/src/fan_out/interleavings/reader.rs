@@ -11,6 +11,7 @@ use tidings_proto::Position;
 use super::Choices;
 use super::hub::{HubStep, SimulatedHub};
 use crate::gather::gather;
+use crate::id_form::IdForm;
 use crate::life::Life;
 use crate::tape::{Piece, Slice};
 use crate::topic::{Cursor, TapeRead, Topic};
@@ -18,13 +19,49 @@ use crate::{Entry, EntryKind, Pattern};
 
 /// A reader before the first step.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Joining {
+pub(super) struct Joining {
+    patterns: &'static [&'static str],
+    form: IdForm,
+    /// Whether its seats are taken before the first step.
+    has_joined: bool,
+    /// Whether it leaves as soon as it has joined.
+    leaves: bool,
+}
+
+impl Joining {
     /// Its seats are taken before the first step.
-    Before(&'static [&'static str]),
+    pub(super) fn before(patterns: &'static [&'static str]) -> Self {
+        Self {
+            has_joined: true,
+            ..Self::late(patterns)
+        }
+    }
+
     /// Joins at any time.
-    Late(&'static [&'static str]),
+    pub(super) fn late(patterns: &'static [&'static str]) -> Self {
+        Self {
+            patterns,
+            form: IdForm::Plain,
+            has_joined: false,
+            leaves: false,
+        }
+    }
+
     /// Joins at any time, and leaves at any later time.
-    Leaving(&'static [&'static str]),
+    pub(super) fn leaving(patterns: &'static [&'static str]) -> Self {
+        Self {
+            leaves: true,
+            ..Self::late(patterns)
+        }
+    }
+
+    /// Its IDs name channels.
+    pub(super) fn named(self) -> Self {
+        Self {
+            form: IdForm::Named,
+            ..self
+        }
+    }
 }
 
 struct Flag(AtomicBool);
@@ -38,6 +75,7 @@ impl Wake for Flag {
 /// Reads as [`Reader`](crate::reader::Reader) does, step by step.
 pub(super) struct SimulatedReader {
     patterns: Vec<Pattern>,
+    form: IdForm,
     seats: Vec<(Arc<Topic>, usize)>,
     /// Whether it leaves as soon as it has joined.
     leaves: bool,
@@ -160,7 +198,7 @@ impl World {
             reader.cursor.after = reader.start;
         }
         let pattern = &reader.patterns[reader.seats.len()];
-        reader.seats.push(self.life.join(pattern));
+        reader.seats.push(self.life.join(pattern, reader.form));
         if reader.seats.len() == reader.patterns.len() {
             ReaderState::Ready
         } else {
@@ -178,7 +216,7 @@ impl World {
             return ReaderState::Leaves(at, true);
         }
         if topic.is_idle() {
-            life.directory().remove_idle(topic.pattern());
+            life.directory().remove_idle(topic.pattern(), topic.form());
         }
         ReaderState::Leaves(at + 1, false)
     }
@@ -299,17 +337,22 @@ fn events_of<'a>(
 }
 
 pub(super) fn reader(life: &Life, joining: &Joining) -> SimulatedReader {
-    let (Joining::Before(names) | Joining::Late(names) | Joining::Leaving(names)) = joining;
+    let &Joining {
+        patterns: names,
+        form,
+        has_joined,
+        leaves,
+    } = joining;
     let patterns: Vec<_> = names
         .iter()
         .map(|name| Pattern::new(name).unwrap())
         .collect();
-    let has_joined = matches!(joining, Joining::Before(_));
-    let seats = patterns.iter().filter(|_| has_joined).map(|p| life.join(p));
+    let joined = patterns.iter().filter(|_| has_joined);
     SimulatedReader {
-        seats: seats.collect(),
+        seats: joined.map(|p| life.join(p, form)).collect(),
         patterns,
-        leaves: matches!(joining, Joining::Leaving(_)),
+        form,
+        leaves,
         start: 0,
         cursor: Cursor {
             after: 0,
