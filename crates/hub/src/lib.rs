@@ -98,7 +98,8 @@
 //! not `metrics` itself.
 //!
 //! An event does not name its channel by default. With [`name_channels`](Subscription::name_channels), its
-//! ID does, for clients of any kind. [`ChannelName::escape`] makes one segment of a name from any text, such as
+//! ID does, for clients of any kind. In the same process, [`events_after`](Subscription::events_after) returns
+//! the channel beside the event. [`ChannelName::escape`] makes one segment of a name from any text, such as
 //! a user ID.
 //!
 //! An invalid name is reported when the subscription opens: a client receives 400, and a stream returns
@@ -355,6 +356,7 @@
 
 mod admission;
 mod channel;
+mod channel_events;
 mod clock;
 mod confirm;
 mod continuity;
@@ -402,6 +404,7 @@ mod unavailable;
 mod watch;
 
 pub use channel::Channel;
+pub use channel_events::{ChannelEvent, ChannelEvents};
 pub use entry::{Draft, Entry, EntryKind};
 pub use grant::Grant;
 pub use hub::{Hub, HubBuilder};

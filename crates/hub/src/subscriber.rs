@@ -205,7 +205,7 @@ impl Subscriber {
     }
 
     /// Closes the subscription if its grant has lapsed; returns its last event.
-    fn poll_lapse(&mut self, cx: &mut Context<'_>) -> Option<EncodedEvents> {
+    pub(crate) fn poll_lapse(&mut self, cx: &mut Context<'_>) -> Option<EncodedEvents> {
         if matches!(self.stage, Stage::Closed) {
             return None;
         }

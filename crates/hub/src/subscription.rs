@@ -10,7 +10,7 @@ use crate::id_form::IdForm;
 use crate::resume::StartPoint;
 use crate::subscribe_error::SubscribeFailure;
 use crate::subscriber::Subscriber;
-use crate::{Grant, Hub, Pattern, SlowReader, SubscribeError, SubscriptionStream};
+use crate::{ChannelEvents, Grant, Hub, Pattern, SlowReader, SubscribeError, SubscriptionStream};
 
 /// A subscription to channels of a hub: forward it to a client, or read it in the same process.
 ///
@@ -171,7 +171,8 @@ impl Subscription {
     /// it in a browser, so the hub's last event, `closed`, may seem to be of a channel.
     ///
     /// The hub encodes an event once more if it has a subscriber of this kind, and keeps no encoded copy for
-    /// later ones: they are served from the log.
+    /// later ones: they are served from the log. In the same process,
+    /// [`events_after`](Self::events_after) returns the channel beside the event.
     ///
     /// ```
     /// use tidings_hub::{Event, Hub, Position};
@@ -219,6 +220,32 @@ impl Subscription {
     pub fn resume_after(mut self, last_event_id: Option<&EventId>) -> SubscriptionStream {
         self.0.resume(last_event_id.map(EventId::as_str));
         SubscriptionStream(self.0)
+    }
+
+    /// The stream of the events after this ID, each with its channel, for a subscriber in the same process.
+    ///
+    /// It starts as [`resume_after`](Self::resume_after) does, and yields one event at a time. The ID of an
+    /// event is its position, whether or not [`name_channels`](Self::name_channels) is set.
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// let mut events = hub.subscribe_all(["news", "rooms/*"]).events_after(None);
+    /// let position = hub.publish("rooms/7", Event::new("hello")).await?;
+    ///
+    /// let next = events.next().await.unwrap()?;
+    /// assert_eq!(next.channel.unwrap(), "rooms/7");
+    /// assert_eq!(next.event, Event::new("hello").id(&position));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events_after(self, last_event_id: Option<&EventId>) -> ChannelEvents {
+        let Self(mut subscriber) = self.name_channels();
+        subscriber.resume(last_event_id.map(EventId::as_str));
+        ChannelEvents::new(subscriber)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Subscriptions whose event IDs name the channels.
+//! Subscriptions whose event IDs name the channels, and events beside their channels in the same process.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::poll_fn;
@@ -6,10 +6,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tidings_hub::{
-    Event, EventId, EventName, Feed, FeedOpened, Gap, GapReason, Hub, MemoryLog, Position,
-    Retention, SlowReader, Subscription, SubscriptionStream,
+    ChannelEvent, ChannelEvents, Event, EventId, EventName, Feed, FeedOpened, Gap, GapReason,
+    Grant, Hub, MemoryLog, Position, Retention, SlowReader, Subscription, SubscriptionStream,
 };
 use tidings_testkit::timeout::timeout;
 
@@ -50,6 +50,11 @@ async fn bytes_of(subscription: &mut Subscription, count: usize) -> String {
 async fn next(stream: &mut SubscriptionStream) -> Vec<Event> {
     let events = timeout(LIMIT, stream.next()).await.expect("in time");
     events.unwrap().unwrap().to_events()
+}
+
+async fn next_event(events: &mut ChannelEvents) -> ChannelEvent {
+    let next = timeout(LIMIT, events.next()).await.expect("in time");
+    next.unwrap().unwrap()
 }
 
 async fn open(subscription: &mut Subscription, id: Option<&str>) -> FeedOpened {
@@ -318,4 +323,103 @@ async fn the_end_of_its_channels_ends_a_named_stream() {
     assert_eq!(open(&mut subscribe(), None).await, FeedOpened::Over);
     let opened = open(&mut subscribe().earliest(), None).await;
     assert_eq!(opened, FeedOpened::Stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_a_named_stream_after_its_last_event() {
+    let hub = Hub::in_memory();
+    let mut rooms = hub.subscribe_all(["rooms/*"]).events_after(None);
+    let waiting = tokio::spawn(async move {
+        let first = rooms.next().await.unwrap().unwrap();
+        (first, rooms.next().await.is_none())
+    });
+    tokio::task::yield_now().await;
+    publish(&hub, ["rooms/7"]).await;
+    hub.drain().await;
+    let (first, has_ended) = timeout(LIMIT, waiting).await.unwrap().unwrap();
+    assert_eq!(
+        (first.channel.unwrap().as_str(), has_ended),
+        ("rooms/7", true)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_come_one_at_a_time_with_their_channels_and_plain_ids() {
+    let hub = Hub::in_memory();
+    let channels = || CHANNELS.into_iter().cycle().take(8);
+    let mut live = hub.subscribe_all(["news", "rooms/*"]).events_after(None);
+    assert!(live.next().now_or_never().is_none());
+    let positions = publish(&hub, channels()).await;
+    // `name_channels` changes nothing here.
+    let replayed = hub.subscribe_all(["news", "rooms/*"]).name_channels();
+    let mut replayed = replayed.earliest().events_after(None);
+    for (n, (position, channel)) in positions.iter().zip(channels()).enumerate() {
+        if channel == "other" {
+            continue;
+        }
+        for stream in [&mut live, &mut replayed] {
+            let next = next_event(stream).await;
+            assert_eq!(next.channel.unwrap(), channel);
+            assert_eq!(next.event, event(&n.to_string()).id(position));
+        }
+    }
+    // The ID of each event resumes after it.
+    let last = EventId::from(&positions[4]);
+    let resumed = hub
+        .subscribe_all(["news", "rooms/*"])
+        .events_after(Some(&last));
+    let texts = resumed
+        .take(2)
+        .map(|next| next.unwrap().event.data.unwrap());
+    let texts = timeout(LIMIT, texts.collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(texts, ["5", "6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_future_that_is_dropped_loses_no_event() {
+    let hub = Hub::in_memory();
+    let mut events = hub.subscribe("news").events_after(None);
+    assert!(events.next().now_or_never().is_none());
+    publish(&hub, ["news", "news", "news"]).await;
+    for n in 0..3 {
+        drop(events.next());
+        let next = next_event(&mut events).await;
+        assert_eq!(next.event.text(), n.to_string());
+    }
+    assert!(events.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_the_hub_and_of_a_snapshot_have_no_channel() {
+    let hub = Hub::in_memory();
+    let grant = Grant::new(["state"]).unwrap();
+    let snapshot = || async { Ok::<_, io::Error>([event("1"), event("2")]) };
+    let state = hub.subscribe("state").snapshot(snapshot).grant(&grant);
+    let unknown = EventId::from_static("17");
+    let mut state = state.events_after(Some(&unknown));
+    let gap = next_event(&mut state).await;
+    assert_eq!(gap.channel, None);
+    assert_eq!(
+        Gap::from_event(&gap.event).unwrap().reason,
+        GapReason::UnknownId
+    );
+    for text in ["1", "2"] {
+        let next = next_event(&mut state).await;
+        assert_eq!((next.channel, next.event.text()), (None, text));
+    }
+    publish(&hub, ["state", "state"]).await;
+    let next = next_event(&mut state).await;
+    assert_eq!(
+        (next.channel.unwrap().as_str(), next.event.text()),
+        ("state", "0")
+    );
+    // The other event was taken with it, and is not delivered after the grant is revoked.
+    grant.revoke();
+    let closed = next_event(&mut state).await;
+    assert_eq!(
+        (closed.channel, closed.event.event_type()),
+        (None, "closed")
+    );
+    assert_eq!(closed.event.id, None);
+    assert!(timeout(LIMIT, state.next()).await.unwrap().is_none());
 }

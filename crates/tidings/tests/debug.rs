@@ -34,6 +34,7 @@ const SECRET: &str = "sesame";
 /// Types that are the data of an event, or an error about the caller's own input. They show what they
 /// are, as a `String` does.
 const DATA: &[&str] = &[
+    "hub::ChannelEvent",
     "hub::ChannelName",
     "hub::Draft",
     "hub::Entry",
@@ -345,6 +346,10 @@ async fn of_hub(formatted: &mut Formatted) {
     formatted.check(&stream);
     stream.next().await.unwrap().unwrap();
     formatted.check(&stream);
+    let mut events = hub.subscribe("news").earliest().events_after(None);
+    formatted.check(&events);
+    events.next().await.unwrap().unwrap();
+    formatted.check(&events);
     let mut producer = channel.producer(Event::new(SECRET)).unwrap();
     producer.set_last_words(Event::new(SECRET)).unwrap();
     formatted.check(&producer);
