@@ -43,7 +43,7 @@ impl Chat {
         let (changed, changes) = watch::channel(());
         let hub = Hub::builder()
             .on_presence(move |_| changed.send_replace(()))
-            .in_memory(Retention::in_memory().max_events(10_000));
+            .in_memory(Retention::in_memory().max_events(Some(10_000)));
         Self { hub, changes }
     }
 

@@ -26,7 +26,7 @@ async fn count(hub: Hub) -> Result<(), tidings::hub::PublishError> {
 #[tokio::main]
 #[allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(1_000));
+    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(Some(1_000)));
     let publisher = hub.clone();
     tokio::spawn(async move {
         if let Err(error) = count(publisher).await {

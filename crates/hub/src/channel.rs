@@ -3,7 +3,9 @@
 use tidings_proto::{Event, Position};
 
 use crate::publish::{Publish, draft};
-use crate::{ChannelName, Hub, Pattern, Producer, PublishError, Subscription};
+use crate::{
+    ChannelName, ChannelState, Hub, LogError, Pattern, Producer, PublishError, Subscription,
+};
 
 /// A handle of one channel of a hub.
 ///
@@ -63,14 +65,46 @@ impl Channel {
         self.hub.subscriber_count(&Pattern::from(self.name.clone()))
     }
 
+    /// The state of the channel: whether it has ended, its newest event, and its subscribers.
+    ///
+    /// ```
+    /// use tidings_hub::{ChannelStatus, Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = Hub::in_memory().channel("answers/42")?;
+    /// assert_eq!(answer.state().await?.status, ChannelStatus::Unknown);
+    ///
+    /// let position = answer.publish(Event::new("Once upon a time.")).await?;
+    /// answer.end().await?;
+    /// let state = answer.state().await?;
+    /// assert_eq!(state.status, ChannelStatus::Ended);
+    /// assert_eq!(state.newest, Some(position));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A [`LogError`] if the log fails, or does not respond within the hub's
+    /// [`log_timeout`](crate::HubBuilder::log_timeout).
+    pub async fn state(&self) -> Result<ChannelState, LogError> {
+        let stored = self.hub.shared().log.channel(&self.name).await?;
+        let subscribers = self.subscriber_count();
+        Ok(match stored {
+            Some(stored) => ChannelState::of(stored, subscribers),
+            None => ChannelState::unknown(self.name.clone(), subscribers),
+        })
+    }
+
     /// Ends the channel: each subscriber receives every event before the end, and then its stream ends.
     ///
     /// A client that reconnects after that, and has received every event, gets 204, and an
     /// `EventSource` then stops reconnecting.
     ///
-    /// The end is the last entry of the channel in the log. When the log removes that entry, the
-    /// name is free for a new channel. An event or a second end that the log stores before that has no
-    /// effect, for ever.
+    /// The end is the last entry of the channel in the log. The log refuses every later event, and remembers
+    /// the end of 100,000 channels whose entries it has removed, unless
+    /// [set otherwise](crate::Retention::remembered_channels). Then the name is free for a new channel.
+    /// Logs that other crates provide may keep [less](crate::Abilities).
     ///
     /// # Errors
     /// As [`Hub::publish`]; [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended) if the

@@ -1,19 +1,20 @@
 //! `Continuity`: whether the log still holds what a life has delivered, and the start of a new life.
 
-use tidings_proto::{EntryCheck, Position};
+use tidings_proto::EntryCheck;
 
+use crate::confirm::Confirmation;
 use crate::ends::Ends;
-use crate::life::Life;
+use crate::interrupted::Interrupted;
+use crate::life::{Life, PositionWithId};
+use crate::shared::Shared;
+use crate::subscribe_error::SubscribeFailure;
 use crate::timed_log::TimedLog;
-use crate::{Bounds, Entry, LogError, LogErrorKind};
+use crate::{
+    Bounds, Located, LogError, LogErrorKind, Pattern, Place, Scope, Start, SubscribeError,
+};
 
-/// The number of attempts to look into a log that changes meanwhile.
-const ATTEMPTS: u32 = 5;
-
-/// The check in the position before the first entry, whose `seq` is 0.
-pub(crate) fn check_before_first_entry() -> EntryCheck {
-    EntryCheck::from_hash(0)
-}
+/// How often a place is looked for that the life has not reached.
+const LOOKS: u32 = 20;
 
 /// The check in the ID of a gap that a snapshot follows. Its `seq` is 0. A client that reconnects with
 /// this ID has received the gap but not the whole snapshot.
@@ -23,22 +24,11 @@ pub(crate) fn check_before_snapshot() -> EntryCheck {
 
 /// A new life, which delivers what follows the newest entry of the log.
 pub(crate) async fn begin_life(log: &TimedLog) -> Result<Life, LogError> {
-    for _ in 0..ATTEMPTS {
-        let bounds = log.bounds().await?;
-        // The newest entry may be trimmed between the two calls.
-        if let Some(check) = check_at(log, &bounds, bounds.last).await? {
-            // Later ends come through the tail.
-            let ends = log.ends().await?.into_iter();
-            let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last));
-            let base = Position {
-                epoch: bounds.epoch,
-                seq: bounds.last,
-                check,
-            };
-            return Ok(Life::new(&base, ends));
-        }
-    }
-    Err(LogError::lost("the newest entry of the log cannot be read"))
+    let bounds = log.bounds().await?;
+    // Later ends come through the tail, which fails if the log has changed since it returned its bounds.
+    let ends = log.ends().await?.into_iter();
+    let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last.seq));
+    Ok(Life::new(bounds.newest(), ends))
 }
 
 /// Whether a log continues a life.
@@ -58,119 +48,105 @@ pub(crate) async fn continuity(
     life: &Life,
 ) -> Result<(Continuity, Bounds), LogError> {
     // Read before the bounds, which then include the newest entry of the life.
-    let newest = life.newest();
-    for _ in 0..ATTEMPTS {
-        let bounds = log.bounds().await?;
-        if bounds.epoch != life.epoch || bounds.last < newest.seq() {
-            return Ok((Continuity::Broken, bounds));
-        }
-        if bounds.first > newest.seq().saturating_add(1) {
-            return Ok((Continuity::Missed, bounds));
-        }
-        // The entry may be trimmed between the two calls.
-        if let Some(found) = find(log, &bounds, newest.seq()).await? {
-            let check = match found {
-                Found::Check(check) => check,
-                // Each page of each replay asks for it.
-                Found::Entry(entry) => log.newest_check(entry),
-            };
-            let continuity = if check == newest.position.check {
-                Continuity::Whole
-            } else {
-                Continuity::Broken
-            };
-            return Ok((continuity, bounds));
-        }
+    let newest = life.newest().position;
+    let bounds = log.bounds().await?;
+    if bounds.epoch != newest.epoch {
+        return Ok((Continuity::Broken, bounds));
     }
-    Err(LogError::lost("the bounds of the log change too often"))
+    if bounds.floor.seq > newest.seq {
+        return Ok((Continuity::Missed, bounds));
+    }
+    let continuity = match log
+        .locate(Start::After(Place::from(&newest)), Scope::all(&newest))
+        .await
+    {
+        Ok(Located::Held { .. }) => Continuity::Whole,
+        Ok(Located::Unknown { .. }) => Continuity::Broken,
+        Err(error) if matches!(error.kind(), LogErrorKind::Rewound { .. }) => Continuity::Broken,
+        Err(error) => return Err(error),
+    };
+    Ok((continuity, bounds))
 }
 
-/// The check of the entry `seq`; `None` if the log has trimmed it.
-pub(crate) async fn check_at(
-    log: &TimedLog,
-    bounds: &Bounds,
-    seq: u64,
-) -> Result<Option<EntryCheck>, LogError> {
-    let found = find(log, bounds, seq).await?;
-    Ok(found.map(|found| found.check()))
-}
-
-/// An entry, or only its check.
-pub(crate) enum Found {
-    Check(EntryCheck),
-    Entry(Entry),
-}
-
-impl Found {
-    pub(crate) fn check(&self) -> EntryCheck {
-        match self {
-            Self::Check(check) => *check,
-            Self::Entry(entry) => entry.check(),
+/// Finds a place in the history of this life for a subscriber of these patterns.
+///
+/// The place may be after the newest entry of the life: another hub has delivered it, or the retention has
+/// removed entries that this hub has not received. Then it waits until the life has reached the place, and
+/// looks again: the log may lose the entry, and counts no loss after the newest entry of the life. The life
+/// of a drained hub grows no more; there, only a place that the caller has named may be after its end.
+pub(crate) async fn locate(
+    shared: &Shared,
+    life: &Life,
+    start: Start,
+    patterns: &[Pattern],
+) -> Result<Located, Interrupted> {
+    for _ in 0..LOOKS {
+        let newest = life.newest().position;
+        let located = look(shared, start, Scope::new(patterns, &newest)).await?;
+        let Located::Held { place, .. } = located else {
+            return Ok(located);
+        };
+        if place.seq <= newest.seq {
+            return Ok(located);
+        }
+        match start {
+            _ if life.is_over() => return Err(Interrupted::LifeOver),
+            _ if life.is_open() => reach(shared, life, place.seq).await?,
+            Start::After(_) => return Ok(located),
+            Start::Earliest | Start::Time(_) | Start::Last(_) | Start::Skip { .. } => {
+                return Err(SubscribeError::from(SubscribeFailure::Draining).into());
+            }
         }
     }
-
-    /// Whether the log says that the entry came after its channel's end.
-    pub(crate) fn is_late(&self) -> bool {
-        matches!(self, Self::Entry(entry) if entry.is_late)
-    }
+    Err(LogError::lost("the tail does not return an entry that the log holds").into())
 }
 
-/// The entry `seq`, or at least its check; `None` if the log has trimmed it.
-pub(crate) async fn find(
-    log: &TimedLog,
-    bounds: &Bounds,
-    seq: u64,
-) -> Result<Option<Found>, LogError> {
-    if seq == 0 {
-        let check = (bounds.first == 1).then(check_before_first_entry);
-        return Ok(check.map(Found::Check));
-    }
-    if seq + 1 == bounds.first {
-        return Ok(bounds.floor.map(Found::Check));
-    }
-    match log.read(seq - 1, seq, &[], 1).await {
-        Ok(page) => Ok(page.entries.into_iter().next().map(Found::Entry)),
-        Err(error) => match error.kind() {
-            LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => Ok(None),
-            LogErrorKind::TooLarge
-            | LogErrorKind::Refused
-            | LogErrorKind::Silent
-            | LogErrorKind::Lost => Err(error),
-        },
+/// Asks the log for a place.
+async fn look(shared: &Shared, start: Start, scope: Scope<'_>) -> Result<Located, Interrupted> {
+    // Only for a pattern, and for these starts, may the log search its entries.
+    let may_search = matches!(start, Start::Last(_) | Start::Skip { .. })
+        && scope.patterns.iter().any(|p| p.as_channel().is_none());
+    let _turn = if may_search {
+        Some(shared.turns.page().await)
+    } else {
+        None
+    };
+    match shared.log.locate(start, scope).await {
+        Ok(located) => Ok(located),
+        Err(error) if matches!(error.kind(), LogErrorKind::Rewound { .. }) => {
+            Err(Interrupted::LifeOver)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
+/// Waits until the life has this entry, or the log has lost it.
+pub(crate) async fn reach(shared: &Shared, life: &Life, seq: u64) -> Result<(), Interrupted> {
+    let found = life.confirmations().find(seq);
+    let Confirmation::Pending(outcome) = found else {
+        return Ok(());
+    };
+    match shared.log.within_limit(outcome).await {
+        Some(Err(_)) if life.is_over() => Err(Interrupted::LifeOver),
+        Some(_) => Ok(()),
+        None => Err(LogError::silent(shared.settings.log_timeout).into()),
+    }
+}
 
-    use super::*;
-    use crate::entry::tests::HASHED;
-    use crate::timed_log::HubRuntime;
-    use crate::{ChannelName, Draft, Log, MemoryLog};
-
-    const BYTES: usize = 1 << 20;
-
-    #[tokio::test]
-    async fn the_newest_entry_is_hashed_once_however_often_it_is_checked() {
-        let memory = MemoryLog::default();
-        let runtime = HubRuntime::default();
-        let log = TimedLog::new(Arc::new(memory.clone()), Duration::from_secs(1), runtime);
-        let draft = Draft::event(ChannelName::new("a").unwrap(), vec![b'x'; BYTES]);
-        memory.append(draft.clone()).await.unwrap();
-        let life = begin_life(&log).await.unwrap();
-        let before = HASHED.get();
-        for _ in 0..1_000 {
-            let (continuity, _) = continuity(&log, &life).await.unwrap();
-            assert_eq!(continuity, Continuity::Whole);
+/// The place that [`locate`] finds for a start that is no place itself, as a position, and how many events
+/// are missed at most.
+pub(crate) async fn locate_start(
+    shared: &Shared,
+    life: &Life,
+    start: Start,
+    patterns: &[Pattern],
+) -> Result<(PositionWithId, u64), Interrupted> {
+    match locate(shared, life, start, patterns).await? {
+        Located::Held { place, missed } => {
+            Ok((PositionWithId::from(place.in_epoch(&life.epoch)), missed))
         }
-        let hashed = HASHED.get() - before;
-        assert!(hashed <= BYTES, "{hashed} bytes");
-        // Another entry with the same bytes at the same place.
-        memory.rewind(0);
-        memory.append(draft).await.unwrap();
-        let (continuity, _) = continuity(&log, &life).await.unwrap();
-        assert_eq!(continuity, Continuity::Broken);
+        Located::Unknown { .. } => {
+            Err(LogError::lost("the log found no place to start from").into())
+        }
     }
 }

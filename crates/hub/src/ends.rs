@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{ChannelName, Entry, EntryKind};
 
-/// The channels that have ended, until the log trims their ends.
+/// The channels that have ended, until the log forgets their ends.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     by_channel: HashMap<ChannelName, u64>,
     by_seq: BTreeMap<u64, ChannelName>,
-    /// Events that came after their channel's end, although the log has not marked them as late. They stay
-    /// hidden when the log trims that end.
+    /// Events that came after their channel's end, from a log that does not refuse them. They stay hidden
+    /// when the log forgets that end.
     skipped: BTreeSet<u64>,
 }
 
@@ -45,15 +45,14 @@ impl Ends {
     /// Whether no subscriber receives this entry: it is an end, or an event after its channel's end.
     pub(crate) fn hides(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::End
-            || entry.is_late
             || self
                 .end_of(&entry.channel)
                 .is_some_and(|end| end < entry.seq)
             || self.skipped.contains(&entry.seq)
     }
 
-    /// Forgets the entries before `first`, which the log has trimmed. Returns the channels whose end was
-    /// among them: their names are free for new channels.
+    /// Forgets the entries before `first`, whose ends the log has forgotten. Returns the channels that ended
+    /// there: their names are free for new channels.
     pub(crate) fn forget_before(&mut self, first: u64) -> Vec<ChannelName> {
         self.skipped = self.skipped.split_off(&first);
         let kept = self.by_seq.split_off(&first);

@@ -1,4 +1,4 @@
-//! `Draft` and `Entry`: the entries of a log, before and after they have a place.
+//! `Draft` and `Entry`: the entries of a log, before and after they have a number.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tidings_proto::EntryCheck;
 use crate::ChannelName;
 
 /// The part of [`Entry::cost`] that does not depend on the entry, in bytes.
-const ENTRY_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 80;
 
 /// The kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +22,7 @@ pub enum EntryKind {
     End,
 }
 
-/// An entry before it has a place: what [`Log::append`](crate::Log::append) takes.
+/// An entry before it has a number: what [`Log::append`](crate::Log::append) takes.
 ///
 /// ```
 /// use tidings_hub::{ChannelName, Draft};
@@ -84,7 +84,7 @@ impl Draft {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The place: the first entry of a log has 1, and there are no holes.
+    /// The number: the first entry of a log has 1, and there are no holes.
     pub seq: u64,
     /// When the log stored it, in nanoseconds since 1970. The log sets it; it never decreases from
     /// entry to entry.
@@ -95,15 +95,10 @@ pub struct Entry {
     pub kind: EntryKind,
     /// The event as it is sent, without its `id` line; empty for an end.
     pub body: Bytes,
-    /// Whether the log held an end of the channel when it stored the entry: then no subscriber ever
-    /// receives it, and a second end has no effect. The log sets it, and it never changes. It is not part
-    /// of the [check](Self::check).
-    pub is_late: bool,
 }
 
 impl Entry {
-    /// The entry that a log makes of a draft. The key is not part of it, and it is not
-    /// [late](Self::is_late).
+    /// The entry that a log makes of a draft. The key is not part of it.
     #[must_use]
     pub fn new(seq: u64, time: u64, draft: Draft) -> Self {
         Self {
@@ -112,18 +107,10 @@ impl Entry {
             channel: draft.channel,
             kind: draft.kind,
             body: draft.body,
-            is_late: false,
         }
     }
 
-    /// Sets whether it is [late](Self::is_late). Default: `false`.
-    #[must_use]
-    pub fn late(mut self, is_late: bool) -> Self {
-        self.is_late = is_late;
-        self
-    }
-
-    /// The hash that distinguishes this entry from another one at the same place.
+    /// The hash that distinguishes this entry from another one with the same number.
     ///
     /// It is the same on every machine and in every version, because it is part of the IDs that
     /// clients keep.
@@ -145,17 +132,22 @@ impl Entry {
     }
 
     /// The size that counts against a [`Retention`](crate::Retention), in bytes: the body, the name
-    /// of the channel, and 64.
+    /// of the channel, and 80.
     #[must_use]
     pub fn cost(&self) -> u64 {
-        (self.body.len() + self.channel.as_str().len() + ENTRY_BYTES) as u64
+        Self::cost_of(self.channel.as_str().len(), self.body.len())
+    }
+
+    /// The [cost](Self::cost) of an entry with a name and a body of these lengths.
+    pub(crate) fn cost_of(name: usize, body: usize) -> u64 {
+        (body + name + ENTRY_BYTES) as u64
     }
 }
 
 /// The two hashes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
-    /// Distinguishes it from another entry at the same place.
+    /// Distinguishes it from another entry with the same number.
     pub(crate) check: EntryCheck,
     /// Distinguishes its draft from other drafts.
     pub(crate) content: EntryCheck,
@@ -197,9 +189,7 @@ pub(crate) mod tests {
             channel: ChannelName::new("news").unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(b"data: hello\n\n"),
-            is_late: false,
         };
-        assert_eq!(entry.clone().late(true).check(), entry.check());
         assert_eq!(entry.check().as_str(), "GJXf");
     }
 
@@ -211,7 +201,6 @@ pub(crate) mod tests {
             channel: ChannelName::new("a").unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(b"b"),
-            is_late: false,
         };
         let others = [
             Entry {

@@ -113,11 +113,9 @@ impl FanOut {
 
     /// Writes an entry, and returns its check.
     fn write(&mut self, entry: &Entry, directory: &mut Directory) -> EntryCheck {
-        let is_late = entry.is_late;
-        let has_ended = is_late || self.life.ends().end_of(&entry.channel).is_some();
+        let has_ended = self.life.ends().end_of(&entry.channel).is_some();
         let Seal { check, content } = entry.seal();
         match entry.kind {
-            EntryKind::Event if is_late => {}
             EntryKind::Event if has_ended => self.life.ends_mut().skip(entry.seq),
             EntryKind::Event => self.write_event(entry, check, directory),
             EntryKind::End if has_ended => {}
@@ -238,7 +236,7 @@ mod tests {
             seq: 0,
             check: EntryCheck::from_hash(0),
         };
-        FanOut::new(Arc::new(Life::new(&base, Ends::default())), max_bytes)
+        FanOut::new(Arc::new(Life::new(base, Ends::default())), max_bytes)
     }
 
     fn entry(seq: u64, channel: &str) -> Entry {
@@ -248,7 +246,6 @@ mod tests {
             channel: ChannelName::new(channel).unwrap(),
             kind: EntryKind::Event,
             body: Bytes::from_static(BODY),
-            is_late: false,
         }
     }
 

@@ -93,13 +93,13 @@ impl Follower {
 
     /// Continues the current life if the log still continues it, otherwise begins a new one.
     async fn attach(&mut self) -> Result<(Arc<Life>, CaughtTail), LogError> {
-        let log = &self.shared.log;
-        if let Some(life) = self.shared.current_life() {
-            // Opened before the check: the tail reports changes after it.
-            let tail = log.tail(life.high());
+        let shared = Arc::clone(&self.shared);
+        let log = &shared.log;
+        if let Some(life) = shared.current_life() {
             let (continuity, bounds) = continuity(log, &life).await?;
             if continuity == Continuity::Whole {
                 self.ensure_fan_out(&life);
+                let tail = log.tail(&life.newest().position);
                 return Ok((life, tail));
             }
             tracing::warn!(
@@ -111,14 +111,9 @@ impl Follower {
             }
         }
         let life = Arc::new(begin_life(log).await?);
-        let tail = log.tail(life.high());
-        if continuity(log, &life).await?.0 != Continuity::Whole {
-            // An error, so that the next attempt waits: the log may change each time.
-            return Err(LogError::lost(
-                "the log changed while the hub attached to it",
-            ));
-        }
-        self.shared.set_life(&life);
+        // The tail fails if the log does not hold the newest entry of the life, now or later.
+        let tail = log.tail(&life.newest().position);
+        shared.set_life(&life);
         meters::life();
         self.ensure_fan_out(&life);
         Ok((life, tail))
@@ -213,13 +208,11 @@ impl Follower {
         ControlFlow::Continue(())
     }
 
-    /// Forgets the ends that the log has trimmed, before an event is hidden because its channel has
+    /// Forgets the ends that the log has forgotten, before an event is hidden because its channel has
     /// ended.
     async fn forget_ends(&self, life: &Life, entries: &[Entry]) -> Result<(), LogError> {
         let has_ended = |entry: &Entry| life.ends().end_of(&entry.channel).is_some();
-        // The log has said of a late entry that it is one.
-        let is_unclear = |entry: &Entry| !entry.is_late && has_ended(entry);
-        if entries.iter().any(is_unclear) {
+        if entries.iter().any(has_ended) {
             self.shared.forget_ends(life).await?;
         }
         Ok(())
@@ -246,11 +239,12 @@ impl Follower {
                 bounds,
                 awaited,
             }) => {
-                let lost = life.confirmations().handle_lost(bounds.last, awaited);
+                let last = bounds.last.seq;
+                let lost = life.confirmations().handle_lost(last, awaited);
                 drop(lost);
-                life.forget_ends_before(bounds.first);
+                life.forget_ends_before(bounds.ends_since);
                 let high = life.high();
-                if bounds.last <= high {
+                if last <= high {
                     *stalled = None;
                 } else if stalled.get_or_insert_with(Instant::now).elapsed() >= self.stall_limit() {
                     return ControlFlow::Break(format!(

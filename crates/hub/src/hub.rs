@@ -13,9 +13,12 @@ use crate::shared::{HubSettings, Shared};
 use crate::subscribe_error::SubscribeFailure;
 use crate::timed_log::{HubRuntime, TimedLog};
 use crate::{
-    Channel, ChannelName, Draft, IntoPatterns, InvalidChannelName, Log, MemoryLog, Pattern,
-    Presence, PublishError, Retention, Subscription, meters,
+    Channel, ChannelName, ChannelState, Draft, IntoPatterns, InvalidChannelName, Log, LogError,
+    MemoryLog, Pattern, Presence, PublishError, Retention, StoredChannel, Subscription, meters,
 };
+
+/// The maximum number of channels that [`Hub::channels`] returns at once.
+const MAX_CHANNELS_AT_ONCE: usize = 1_000;
 
 /// Channels of events: publish to a channel, and every subscriber of the channel receives the event.
 ///
@@ -56,7 +59,7 @@ impl Drop for Handle {
 }
 
 impl Hub {
-    /// A hub that keeps its events in memory: up to 256 MiB and 1,000,000 events, until the process ends.
+    /// A hub that keeps its events in memory: up to 256 MiB, until the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
         Self::builder().in_memory(Retention::in_memory())
@@ -134,6 +137,47 @@ impl Hub {
     pub fn channel(&self, name: impl AsRef<str>) -> Result<Channel, InvalidChannelName> {
         let name = ChannelName::new(name)?;
         Ok(Channel::new(self.clone(), name))
+    }
+
+    /// The channels of which the log holds an entry or remembers the end, in the order of the bytes of their
+    /// names: at most `limit` of them, and at most 1,000, after the name `after` or from the first name.
+    ///
+    /// Only an empty page means that none follows. For the next page, pass the last name of this one:
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// for name in ["b", "a", "c"] {
+    ///     hub.publish(name, Event::new("hello")).await?;
+    /// }
+    /// let page = hub.channels(None, 2).await?;
+    /// assert_eq!([&page[0].name, &page[1].name], ["a", "b"]);
+    /// let next = hub.channels(Some(&page[1].name), 2).await?;
+    /// assert_eq!(next[0].name, "c");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// A [`LogError`] if the log fails, or does not respond within the
+    /// [`log_timeout`](HubBuilder::log_timeout).
+    pub async fn channels(
+        &self,
+        after: Option<&ChannelName>,
+        limit: usize,
+    ) -> Result<Vec<ChannelState>, LogError> {
+        let log = &self.shared().log;
+        let stored = log
+            .channels(after, limit.clamp(1, MAX_CHANNELS_AT_ONCE))
+            .await?;
+        let state = |channel: StoredChannel| {
+            let subscribers = self.subscriber_count(&Pattern::from(channel.name.clone()));
+            ChannelState::of(channel, subscribers)
+        };
+        Ok(stored.into_iter().map(state).collect())
     }
 
     /// How many subscriptions to exactly this pattern are open on this hub.

@@ -51,9 +51,12 @@
 //! # The promise
 //! **Gapless or told.** A subscriber of some channels receives all their events, each once and in
 //! one order, even if its connection is cut, it reads slowly, old events are removed, or the server
-//! restarts. If that is not possible, it first receives an event named `gap`. Its data says where the
-//! stream continues, why, and how many events may be missing; `requested` is the ID that the client has
-//! sent, if the log has removed events after it:
+//! restarts. If that is not possible, it first receives an event named `gap`.
+//!
+//! A gap reports that events of *the subscriber's own channels* are missing. A subscriber of a quiet
+//! channel receives no gap because a busy channel of the same hub has lost old events. The data of a gap
+//! says where the stream continues, why, and how many events are missing at most; `requested` is the position
+//! in the ID that the client has sent, if the log has removed events after it:
 //!
 //! ```text
 //! event: gap
@@ -63,14 +66,20 @@
 //!
 //! | reason | meaning | the stream continues with |
 //! | --- | --- | --- |
-//! | `trimmed` | the [`Retention`] has removed the events after the ID | the oldest event that is left |
+//! | `trimmed` | the [`Retention`] has removed events after the ID, or after the start of [`earliest`](Subscription::earliest) or [`from_time`](Subscription::from_time) | the oldest event that is left |
 //! | `slow` | the subscriber was slower than its [`SlowReader`] policy allows | the oldest event that the policy allows |
 //! | `epoch` | another log has issued the ID, for example before a restart of a hub in memory | new events |
 //! | `future` | the ID is past the end of the log | new events |
 //! | `unknown-id` | the ID is not a [`Position`], and neither is the text after its last comma | new events |
 //!
-//! A subscription with [`earliest`](Subscription::earliest), [`latest`](Subscription::latest) or
+//! A subscription with [`earliest`](Subscription::earliest), [`latest`](Subscription::latest),
+//! [`last`](Subscription::last), [`from_time`](Subscription::from_time) or
 //! [`snapshot`](Subscription::snapshot) continues there, for every reason.
+//!
+//! A hub can be wrong in one direction only: it may report a gap although nothing is missing. A log that
+//! knows its channels, such as [`MemoryLog`], does so only for a channel that it has
+//! [forgotten](Retention::remembered_channels); see [`Abilities`] for others. A reason other than `trimmed`
+//! or `slow` means that the hub cannot know what is missing, and `missed` is `null`.
 //!
 //! "Each once" needs the client too: if a connection is cut, events that the server has sent but the
 //! client has not read are sent again, with the same IDs. The client of `tidings` drops them with
@@ -84,7 +93,9 @@
 //!   nothing to another, and no subscription spans two.
 //! * **In memory, the log ends with the process.** A client that reconnects after a restart receives a
 //!   `gap` with the reason `epoch`.
-//! * **History is bounded.** A hub in memory keeps 256 MiB and 1,000,000 events; see [`Retention`].
+//! * **History is bounded.** A hub in memory keeps 256 MiB of events; see [`Retention`].
+//! * **A pattern may search the log.** Events of named channels are read in time proportional to those
+//!   channels, however long the log is. A pattern that selects many channels may make the hub search it.
 //! * **Replays take turns.** A poll of a subscription reads at most one page of the log, and a hub reads
 //!   at most 32 pages at once for all its subscribers, in the order in which they asked. So clients that
 //!   resume from old IDs do not delay the others.
@@ -354,9 +365,11 @@
 //!   validates. Off by default.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod abilities;
 mod admission;
 mod channel;
 mod channel_events;
+mod channel_state;
 mod clock;
 mod confirm;
 mod continuity;
@@ -378,6 +391,7 @@ mod memory_log;
 mod meters;
 mod name;
 mod pattern;
+mod place;
 mod presence;
 mod producer;
 mod publish;
@@ -403,16 +417,21 @@ mod turns;
 mod unavailable;
 mod watch;
 
+pub use abilities::Abilities;
 pub use channel::Channel;
 pub use channel_events::{ChannelEvent, ChannelEvents};
+pub use channel_state::{ChannelState, ChannelStatus};
 pub use entry::{Draft, Entry, EntryKind};
 pub use grant::Grant;
 pub use hub::{Hub, HubBuilder};
-pub use log::{Appended, Bounds, KEY_LIFETIME, Log, LogFuture, PAGE_BYTES, Page, Tail};
+pub use log::{
+    Appended, Bounds, KEY_LIFETIME, Log, LogFuture, PAGE_BYTES, Page, Scope, StoredChannel, Tail,
+};
 pub use log_error::{LogError, LogErrorKind};
 pub use memory_log::{MemoryLog, TooManyKeys};
 pub use name::{ChannelName, InvalidChannelName, MAX_NAME_BYTES};
 pub use pattern::{IntoPatterns, InvalidPattern, Pattern};
+pub use place::{Located, Place, Start};
 pub use presence::Presence;
 pub use producer::Producer;
 pub use publish::Publish;

@@ -68,8 +68,8 @@ pub(crate) enum LifeState {
 }
 
 impl Life {
-    pub(crate) fn new(base: &Position, ends: Ends) -> Self {
-        let base = PositionWithId::from(base.clone());
+    pub(crate) fn new(base: Position, ends: Ends) -> Self {
+        let base = PositionWithId::from(base);
         Self {
             epoch: base.position.epoch.clone(),
             high: AtomicU64::new(base.seq()),
@@ -151,7 +151,7 @@ impl Life {
         }
     }
 
-    /// Forgets the ends of channels before `first`, because the log has trimmed those entries.
+    /// Forgets the ends of channels before `first`, because the log has forgotten them.
     pub(crate) fn forget_ends_before(&self, first: u64) {
         // Locked first: otherwise the fan-out could write an event of a reopened channel to a topic that
         // still has the old end, and the topic's readers would miss it.

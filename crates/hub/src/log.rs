@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use tidings_proto::{EntryCheck, Epoch};
+use tidings_proto::{Epoch, Position};
 
-use crate::{ChannelName, Draft, Entry, LogError, Pattern};
+use crate::{Abilities, ChannelName, Draft, Entry, Located, LogError, Pattern, Place, Start};
 
 /// How long a log remembers the key of an append: 2 minutes.
 ///
-/// Until then, a repeat of the key returns the place of the first append.
+/// Until then, a repeat of the key returns the number of the first append.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(120);
 
 /// The maximum size of a page of [`Log::read`], in bytes of bodies: 256 KiB. A first entry that is
@@ -25,70 +25,104 @@ pub type LogFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + S
 /// its last item.
 pub type Tail = Pin<Box<dyn Stream<Item = Result<Vec<Entry>, LogError>> + Send>>;
 
-/// A totally ordered list of entries. The log may remove its oldest entries, and no others.
+/// A totally ordered list of entries, each of one channel. The log may remove its oldest entries, and no
+/// others.
 ///
 /// A hub keeps the events of all its channels in one log, and delivers only entries that the log
 /// returns through its [`tail`](Self::tail). A log in memory, on disk or on a cluster makes the
 /// same guarantees:
 ///
-/// * Places are contiguous. The `seq` of an entry is one more than that of the entry before it, and
-///   the first entry has 1.
+/// * Entries are numbered without holes. The `seq` of an entry is one more than that of the entry before
+///   it, and the first entry has 1.
 /// * An entry never changes. `read` and `tail` return the same entry, with the same `time`.
-/// * An entry that the log stores while it holds an end of the channel is [late](Entry::is_late), for
-///   ever. So hubs that follow the log and hubs that begin later hide the same entries, even if the log has
-///   removed that end since.
 /// * A log that has lost or changed entries, for example after a restore from a backup, shows it: it
-///   has another epoch, or it returns an entry with another [check](Entry::check) at a place that was
-///   already taken.
+///   has another epoch, or it holds an entry with another [check](Entry::check) under a number that was
+///   already taken. Each question about entries therefore names the newest [position](Position) that the
+///   caller knows, and fails with [`LogErrorKind::Rewound`](crate::LogErrorKind::Rewound) if the log does
+///   not hold that entry. If the log has removed the entry by its retention, it counts as held, because
+///   nothing is left to compare.
+///
+/// Not every engine can keep the guarantees that concern single channels. A log declares those that it
+/// keeps as its [`Abilities`].
 pub trait Log: Send + Sync + 'static {
+    /// Returns the guarantees for single channels that the log keeps. They never change.
+    fn abilities(&self) -> Abilities;
+
     /// Returns the entries that the log holds now, as a range.
     fn bounds(&self) -> LogFuture<'_, Bounds>;
 
-    /// Returns the channels that have ended, each with the place of its end. An end that the log
-    /// has removed is not among them, and neither is a [late](Entry::is_late) one.
+    /// Returns the channels that have ended, each with the number of its first end.
+    ///
+    /// With [`Abilities::remembers_ends`], an end that the retention has removed is still among them, until
+    /// it is forgotten; see [`Retention::remembered_channels`](crate::Retention::remembered_channels).
+    /// Ends are forgotten in their order. A new epoch forgets none.
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>>;
+
+    /// Returns a channel of which the log holds an entry or remembers the end; `None` for any other
+    /// channel.
+    fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>>;
+
+    /// Returns the channels that [`channel`](Self::channel) returns, in the order of the bytes of their
+    /// names: the first `limit` of them after the name `after`, or from the first name. A `limit` of 0
+    /// counts as 1. Only a page without channels means that none follows.
+    fn channels<'a>(
+        &'a self,
+        after: Option<&'a ChannelName>,
+        limit: usize,
+    ) -> LogFuture<'a, Vec<StoredChannel>>;
 
     /// Appends an entry. The future is ready when the entry is stored.
     ///
-    /// The log assigns the place during the call, not when the future is polled: entries of
+    /// The log assigns the number during the call, not when the future is polled: entries of
     /// consecutive calls are in the order of the calls, unless one of them fails. A repeat of a
-    /// channel's key within [`KEY_LIFETIME`] appends nothing and returns the place of the first
-    /// append. The log forgets the key of a [late](Entry::is_late) entry, which nobody receives.
+    /// channel's key within [`KEY_LIFETIME`] appends nothing and returns the number of the first
+    /// append, also after the end of the channel.
     ///
     /// # Errors
     /// [`LogErrorKind::TooLarge`](crate::LogErrorKind::TooLarge),
-    /// [`Refused`](crate::LogErrorKind::Refused) and [`Lost`](crate::LogErrorKind::Lost). After
-    /// `Lost`, the entry may be stored or not.
+    /// [`Refused`](crate::LogErrorKind::Refused) and [`Lost`](crate::LogErrorKind::Lost). With
+    /// [`Abilities::refuses_after_end`] also [`Ended`](crate::LogErrorKind::Ended), if the channel's end
+    /// precedes the entry in the order of the log, and the log has not forgotten the end. After `Lost`, the
+    /// entry may be stored or not.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the entry may be stored or not.
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended>;
 
-    /// Reads entries after the place `after`, up to and including `up_to`.
+    /// Finds the place from which a subscriber of the channels in `scope` reads on, and returns how many of
+    /// their events it misses at most because the retention has removed them. An entry after `scope.newest`
+    /// does not count.
     ///
-    /// Returns the oldest ones that match one of the patterns, or all if there is no pattern; at
-    /// most `limit` of them and at most [`PAGE_BYTES`]. A `limit` of 0 counts as 1, so every page
-    /// makes progress.
+    /// With [`Abilities::loss_by_channel`], it misses none unless an event of one of *these* channels was
+    /// removed, or the log has [forgotten](crate::Retention::remembered_channels) whether. Otherwise it may
+    /// count events of other channels.
     ///
     /// # Errors
-    /// [`LogErrorKind::Trimmed`](crate::LogErrorKind::Trimmed) if the entry after `after` was removed,
-    /// [`Rewound`](crate::LogErrorKind::Rewound) if `after` is past the end.
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page>;
+    /// [`LogErrorKind::Rewound`](crate::LogErrorKind::Rewound) if the log does not hold `scope.newest`.
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located>;
 
-    /// Returns all entries after the place `after`: first the stored ones, then new ones as they
-    /// are appended.
+    /// Reads the entries of the channels in `scope` after the number `after`, up to and including
+    /// `scope.newest`.
+    ///
+    /// Returns the oldest ones: at most `limit` of them, and at most [`PAGE_BYTES`]. A `limit` of 0 counts
+    /// as 1, so every page makes progress. It takes time in proportion to the entries of those channels,
+    /// not to the log; only a pattern may search the log.
     ///
     /// # Errors
-    /// The stream fails as [`read`](Self::read) does, and with
-    /// [`LogErrorKind::Lost`](crate::LogErrorKind::Lost) if it cannot continue, for example because
-    /// the epoch has changed.
-    fn tail(&self, after: u64) -> Tail;
+    /// [`LogErrorKind::Trimmed`](crate::LogErrorKind::Trimmed) if a subscriber that has received everything
+    /// up to `after` misses events, as [`locate`](Self::locate) counts them.
+    /// [`Rewound`](crate::LogErrorKind::Rewound) if the log does not hold `scope.newest`.
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page>;
+
+    /// Returns all entries after this position: first the stored ones, then new ones as they are appended.
+    ///
+    /// # Errors
+    /// The stream fails with [`LogErrorKind::Rewound`](crate::LogErrorKind::Rewound) if the log does not
+    /// hold the entry at the position, or loses entries that the stream has returned;
+    /// [`Trimmed`](crate::LogErrorKind::Trimmed) if the next entry was removed, of whatever channel; and
+    /// [`Lost`](crate::LogErrorKind::Lost) if it cannot continue, for example because the epoch has
+    /// changed.
+    fn tail(&self, after: &Position) -> Tail;
 
     /// Changes the epoch if it is `expected`. Returns the epoch that the log has afterwards.
     ///
@@ -98,6 +132,10 @@ pub trait Log: Send + Sync + 'static {
 }
 
 impl<L: Log + ?Sized> Log for Arc<L> {
+    fn abilities(&self) -> Abilities {
+        (**self).abilities()
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         (**self).bounds()
     }
@@ -106,21 +144,31 @@ impl<L: Log + ?Sized> Log for Arc<L> {
         (**self).ends()
     }
 
+    fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>> {
+        (**self).channel(name)
+    }
+
+    fn channels<'a>(
+        &'a self,
+        after: Option<&'a ChannelName>,
+        limit: usize,
+    ) -> LogFuture<'a, Vec<StoredChannel>> {
+        (**self).channels(after, limit)
+    }
+
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
         (**self).append(draft)
     }
 
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        (**self).read(after, up_to, patterns, limit)
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
+        (**self).locate(start, scope)
     }
 
-    fn tail(&self, after: u64) -> Tail {
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
+        (**self).read(after, limit, scope)
+    }
+
+    fn tail(&self, after: &Position) -> Tail {
         (**self).tail(after)
     }
 
@@ -129,53 +177,109 @@ impl<L: Log + ?Sized> Log for Arc<L> {
     }
 }
 
-/// The entries that a log holds: from `first` to `last`. If `last` is `first - 1`, it holds none.
+/// What a question to a log is about: the channels, and the newest entry that the caller knows.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Scope<'a> {
+    /// Entries of channels that match one of these patterns; without a pattern, all entries.
+    pub patterns: &'a [Pattern],
+    /// The newest position that the caller knows. The log answers only if it holds that entry, or has
+    /// removed it by its retention. No later entry counts.
+    pub newest: &'a Position,
+}
+
+impl<'a> Scope<'a> {
+    /// The entries up to `newest` of the channels that match one of the patterns.
+    #[must_use]
+    pub fn new(patterns: &'a [Pattern], newest: &'a Position) -> Self {
+        Self { patterns, newest }
+    }
+
+    /// The entries up to `newest` of all channels.
+    #[must_use]
+    pub fn all(newest: &'a Position) -> Self {
+        Self::new(&[], newest)
+    }
+
+    /// Whether an entry of this channel is meant.
+    #[must_use]
+    pub fn covers(&self, channel: &ChannelName) -> bool {
+        self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(channel))
+    }
+}
+
+/// The entries that a log holds: those after `floor`, up to and including `last`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
     /// The epoch of the log.
     pub epoch: Epoch,
-    /// The place of the oldest entry in the log, or of the next one if the log is empty.
-    pub first: u64,
-    /// The place of the newest entry that was ever appended; 0 if there was none.
-    pub last: u64,
-    /// The check of the entry before `first`, so that a client that has received that entry resumes
-    /// without a gap. `None` while `first` is 1.
-    pub floor: Option<EntryCheck>,
+    /// The place before the oldest entry: [`Place::start`], or that of the newest entry that was removed.
+    pub floor: Place,
+    /// The place of the newest entry that was ever appended. If it is `floor`, the log holds no entry.
+    pub last: Place,
+    /// The log has forgotten no [end](Log::ends) with this number or a larger one.
+    pub ends_since: u64,
 }
 
 impl Bounds {
     /// The bounds of a log; see the [fields](Self) for their meaning.
     #[must_use]
-    pub fn new(epoch: Epoch, first: u64, last: u64, floor: Option<EntryCheck>) -> Self {
+    pub fn new(epoch: Epoch, floor: Place, last: Place, ends_since: u64) -> Self {
         Self {
             epoch,
-            first,
-            last,
             floor,
+            last,
+            ends_since,
         }
+    }
+
+    /// The position of the newest entry.
+    #[must_use]
+    pub fn newest(&self) -> Position {
+        self.last.in_epoch(&self.epoch)
     }
 }
 
-/// The place of an entry that was appended.
+/// A channel as a log stores it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoredChannel {
+    /// The name.
+    pub name: ChannelName,
+    /// The position of its newest event; `None` if the log holds none of its events.
+    pub newest: Option<Position>,
+    /// The number of its end, if it has ended.
+    pub end: Option<u64>,
+}
+
+impl StoredChannel {
+    /// A channel; see the [fields](Self) for their meaning.
+    #[must_use]
+    pub fn new(name: ChannelName, newest: Option<Position>, end: Option<u64>) -> Self {
+        Self { name, newest, end }
+    }
+}
+
+/// The number of an entry that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
-    /// The place.
+    /// The number.
     pub seq: u64,
     /// Whether an earlier append under the same key has stored the entry.
     pub is_repeat: bool,
 }
 
 impl Appended {
-    /// A new entry was stored at this place.
+    /// A new entry was stored under this number.
     #[must_use]
     pub fn new(seq: u64) -> Self {
         let is_repeat = false;
         Self { seq, is_repeat }
     }
 
-    /// Nothing was stored: an earlier append under the same key stored its entry at this place.
+    /// Nothing was stored: an earlier append under the same key stored its entry under this number.
     #[must_use]
     pub fn repeat(seq: u64) -> Self {
         let is_repeat = true;
@@ -189,13 +293,13 @@ impl Appended {
 pub struct Page {
     /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// The last place that the read has covered; the next read continues after it. It is larger
-    /// than `after` if `up_to` and the end of the log are.
+    /// The number of the last entry that the read has covered; the next read continues after it. It is
+    /// larger than `after`, unless `after` is not before the newest entry of the scope.
     pub through: u64,
 }
 
 impl Page {
-    /// A page of these entries that covers all places up to `through`.
+    /// A page of these entries that covers all entries up to `through`.
     #[must_use]
     pub fn new(entries: Vec<Entry>, through: u64) -> Self {
         Self { entries, through }

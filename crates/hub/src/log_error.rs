@@ -16,16 +16,19 @@ pub struct LogError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LogErrorKind {
-    /// The log has removed the requested entry.
+    /// The log has removed entries that were requested.
     Trimmed {
-        /// The place of the oldest entry that it still holds.
+        /// The number of the oldest entry that it still holds.
         first: u64,
     },
-    /// The requested place is past the end of the log.
+    /// The log does not hold the entry at the position that was named: it has lost entries, or has
+    /// another epoch.
     Rewound {
-        /// The place of the newest entry.
+        /// The number of the newest entry.
         last: u64,
     },
+    /// The channel has ended. The entry was not appended.
+    Ended,
     /// The log does not accept an entry of this size.
     TooLarge,
     /// The log accepts no entry at the moment. The entry was not appended.
@@ -38,16 +41,22 @@ pub enum LogErrorKind {
 }
 
 impl LogError {
-    /// The requested entry was removed; `first` is the place of the oldest entry that is left.
+    /// Requested entries were removed; `first` is the number of the oldest entry that is left.
     #[must_use]
     pub fn trimmed(first: u64) -> Self {
         Self::of(LogErrorKind::Trimmed { first })
     }
 
-    /// The requested place is past the end; `last` is the place of the newest entry.
+    /// The log does not hold the entry at the position; `last` is the number of the newest entry.
     #[must_use]
     pub fn rewound(last: u64) -> Self {
         Self::of(LogErrorKind::Rewound { last })
+    }
+
+    /// The channel has ended, and the entry was not appended.
+    #[must_use]
+    pub fn ended() -> Self {
+        Self::of(LogErrorKind::Ended)
     }
 
     /// The log does not accept an entry of this size.
@@ -93,11 +102,12 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             LogErrorKind::Trimmed { first } => {
-                write!(f, "the entry was removed: the log begins at {first}")
+                write!(f, "entries were removed: the log begins at {first}")
             }
             LogErrorKind::Rewound { last } => {
-                write!(f, "the place is past the end: the log ends at {last}")
+                write!(f, "the log has lost the entry: it ends at {last}")
             }
+            LogErrorKind::Ended => f.write_str("the channel has ended"),
             LogErrorKind::TooLarge => f.write_str("the entry is larger than the log accepts"),
             LogErrorKind::Refused => f.write_str("the log accepts no entry at the moment"),
             LogErrorKind::Silent => f.write_str("the log does not respond"),

@@ -1,54 +1,70 @@
 //! `MemoryLog`: a log that lives as long as its process.
 
+mod capacity;
 mod held;
+mod index;
 mod keys;
+mod locate;
+mod loss;
+mod page;
+mod record;
+mod secret;
+mod selection;
 mod tail;
 
 use std::fmt;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::hash::{BuildHasher, RandomState};
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use tidings_proto::Epoch;
+use tidings_proto::{Epoch, Position};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::held::Held;
 use self::keys::Keys;
 pub use self::keys::TooManyKeys;
+use self::locate::Search;
+use self::selection::Selection;
 use self::tail::MemoryTail;
 use crate::{
-    Appended, Bounds, ChannelName, Draft, Log, LogError, LogFuture, Page, Pattern, Retention, Tail,
+    Abilities, Appended, Bounds, ChannelName, Draft, Located, Log, LogError, LogFuture, Page,
+    Place, Retention, Scope, Start, StoredChannel, Tail,
 };
 
 /// 71 random bits, so no two logs have the same epoch by accident.
 const EPOCH_CHARS: usize = 12;
 
-/// Collections that have held at most this many entries or keys do not shrink.
-const MIN_SHRINK: usize = 1_024;
-
 /// A [`Log`] in memory. It ends with its process; the log of the next process has another epoch.
 ///
 /// Clones are the same log. Each method has done its work when the call returns, so no future of it
-/// waits; only a tail does. The log has no task of its own: it removes entries that are too old
-/// when a method is called.
+/// waits; only a tail does, and a long search, which lets other tasks run after each 8,192 entries: for
+/// [`Start::Last`] of a pattern that selects more than 256 channels, and for
+/// [`channels`](Log::channels) among many that the log only remembers. The log has no task of its own: it
+/// removes entries that are too old when a method is called.
 ///
 /// It remembers the keys of at most 1,000,000 appends of the last 2 minutes. Beyond that, an append
 /// with a new key fails with [`LogErrorKind::Refused`](crate::LogErrorKind::Refused), whose source
 /// is [`TooManyKeys`].
 ///
-/// A key costs about 100 bytes, however long it is. An entry costs about 80 bytes and its body, and
-/// 24 more once it was read. A body of more than 2 KiB is kept as it was passed: if it is a slice
-/// of a larger buffer, the whole buffer stays in memory.
+/// It has an index of its channels, so that a read of named channels takes time in proportion to their
+/// entries. The index is part of what [`Retention::max_bytes`] limits: a channel that has entries costs 256
+/// bytes beside them. A channel that has none, and is only
+/// [remembered](Retention::remembered_channels), takes about 250 bytes and its name; these do not count.
+///
+/// A key takes about 100 bytes, however long it is. An entry takes about 60 bytes and its body.
+/// A body of more than 1 KiB takes 24 more once it was read, and is kept as it was passed: if it is a
+/// slice of a larger buffer, the whole buffer stays in memory.
 ///
 /// ```
 /// use tidings_hub::{ChannelName, Draft, Log, MemoryLog, Retention};
 ///
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
-/// let log = MemoryLog::new(Retention::in_memory().max_events(1_000));
+/// let log = MemoryLog::new(Retention::in_memory().max_events(Some(1_000)));
 /// let draft = Draft::event(ChannelName::new("news")?, "data: hello\n\n");
 /// let appended = log.append(draft).await?;
 /// assert_eq!(appended.seq, 1);
@@ -117,18 +133,41 @@ impl fmt::Debug for MemoryLog {
 }
 
 impl Log for MemoryLog {
+    fn abilities(&self) -> Abilities {
+        Abilities::ALL
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
-        let state = self.0.look();
-        Box::pin(ready(Ok(Bounds::new(
-            state.epoch.clone(),
-            state.held.first(),
-            state.held.last(),
-            state.held.floor(),
-        ))))
+        let mut state = self.0.look();
+        let State { epoch, held, .. } = &mut *state;
+        let (floor, last) = (held.floor_place(), held.place(held.last()));
+        let bounds = Bounds::new(epoch.clone(), floor, last, held.index.ends_since());
+        Box::pin(ready(Ok(bounds)))
     }
 
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        Box::pin(ready(Ok(self.0.look().held.ends())))
+        let state = self.0.look();
+        let ends = state.held.index.ends();
+        let ends = ends.map(|(name, seq)| (name.clone(), seq)).collect();
+        Box::pin(ready(Ok(ends)))
+    }
+
+    fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>> {
+        let mut state = self.0.look();
+        let State { epoch, held, .. } = &mut *state;
+        Box::pin(ready(Ok(held.channel(name, epoch))))
+    }
+
+    fn channels<'a>(
+        &'a self,
+        after: Option<&'a ChannelName>,
+        limit: usize,
+    ) -> LogFuture<'a, Vec<StoredChannel>> {
+        let mut after = after.cloned();
+        self.0.ask(move |state| {
+            let State { epoch, held, .. } = state;
+            Ok(held.channels(&mut after, limit, epoch))
+        })
     }
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
@@ -139,18 +178,27 @@ impl Log for MemoryLog {
         Box::pin(ready(appended))
     }
 
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        let page = self.0.look().held.page(after, up_to, patterns, limit);
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
+        let selection = Selection::new(scope.patterns);
+        let mut search = Search::new(start, selection, scope.newest.seq);
+        self.0.ask(move |state| {
+            state.verify(scope.newest)?;
+            Ok(search.look(&mut state.held))
+        })
+    }
+
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
+        let selection = Selection::new(scope.patterns);
+        let mut state = self.0.look();
+        let verified = state.verify(scope.newest);
+        let page = verified.and_then(|()| {
+            let newest = scope.newest.seq;
+            state.held.page(after, limit, &selection, newest)
+        });
         Box::pin(ready(page))
     }
 
-    fn tail(&self, after: u64) -> Tail {
+    fn tail(&self, after: &Position) -> Tail {
         MemoryTail::stream(Arc::clone(&self.0), after)
     }
 
@@ -175,6 +223,17 @@ struct State {
     keys: Keys,
 }
 
+impl State {
+    /// Fails unless the log holds this position, or has removed its entry by the retention.
+    fn verify(&mut self, position: &Position) -> Result<(), LogError> {
+        if position.epoch == self.epoch && self.held.holds(Place::from(position)) {
+            Ok(())
+        } else {
+            Err(LogError::rewound(self.held.last()))
+        }
+    }
+}
+
 impl SharedLog {
     /// The state, after entries that are too old were removed.
     fn look(&self) -> MutexGuard<'_, State> {
@@ -189,21 +248,44 @@ impl SharedLog {
 
     fn append(&self, draft: Draft) -> Result<Appended, LogError> {
         let mut state = self.lock();
+        let State { held, keys, .. } = &mut *state;
         // Taken under the lock, so that times are in the order of places.
         let now = self.clock.now();
-        state.keys.expire(now);
-        if let Some(key) = &draft.key {
-            let key = state.keys.hash(&draft.channel, key);
-            if let Some(seq) = state.keys.get(key, now) {
-                return Ok(Appended::repeat(seq));
-            }
-            // Nobody receives a late entry, so its publisher may repeat it once the end is removed.
-            if !state.held.has_ended(&draft.channel) {
-                let next = state.held.last() + 1;
-                state.keys.insert(key, next, now)?;
-            }
+        held.touch_oldest();
+        keys.expire(now);
+        let key = draft.key.as_ref();
+        let key = key.map(|key| keys.hash(&draft.channel, key));
+        if let Some(seq) = key.and_then(|key| keys.get(key, now)) {
+            return Ok(Appended::repeat(seq));
         }
-        Ok(Appended::new(state.held.push(draft, now)))
+        let channel = held.find(&draft.channel);
+        if channel.is_some_and(|id| held.index.record(id).end.is_some()) {
+            return Err(LogError::ended());
+        }
+        if let Some(key) = key {
+            keys.insert(key, held.last() + 1, now)?;
+        }
+        Ok(Appended::new(held.push(channel, draft, now)))
+    }
+
+    /// The answer of these looks at the state. The first look is taken at once. If it finds no answer, the
+    /// future takes more, and yields before each of them.
+    fn ask<'a, T: Send + 'a>(
+        &'a self,
+        mut look: impl FnMut(&mut State) -> Result<Option<T>, LogError> + Send + 'a,
+    ) -> LogFuture<'a, T> {
+        if let Some(answer) = look(&mut self.look()).transpose() {
+            return Box::pin(ready(answer));
+        }
+        Box::pin(async move {
+            loop {
+                yield_now().await;
+                let answer = look(&mut self.look())?;
+                if let Some(answer) = answer {
+                    return Ok(answer);
+                }
+            }
+        })
     }
 
     fn renew_epoch(&self, expected: &Epoch) -> Epoch {
@@ -239,6 +321,20 @@ impl Clock {
     fn now(&self) -> u64 {
         self.base.saturating_add(nanos(self.start.elapsed()))
     }
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if has_yielded {
+            return Poll::Ready(());
+        }
+        has_yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -9,12 +9,14 @@ use tidings_proto::{EntryCheck, Event, Gap, Position};
 
 use crate::admission::Admitted;
 use crate::confirm::{Confirmation, Outcome};
-use crate::continuity::{Continuity, check_before_first_entry, continuity, find};
+use crate::continuity::{Continuity, continuity};
 use crate::grant::CLOSED;
 use crate::life::Life;
 use crate::publish_error::PublishFailure;
 use crate::shared::Shared;
-use crate::{ChannelName, Draft, Hub, PublishError};
+use crate::{
+    ChannelName, Draft, Hub, Located, LogError, LogErrorKind, Place, PublishError, Scope, Start,
+};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -43,9 +45,9 @@ impl Publish {
     /// Sets a key that makes the publication safe to repeat: the channel stores only one event under a key.
     ///
     /// A repeat within [`KEY_LIFETIME`](crate::KEY_LIFETIME), 2 minutes, returns the position of
-    /// the first event. Once the channel has ended, a repeat fails with
-    /// [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended), as every other publication
-    /// does.
+    /// the first event, even if the channel has ended since. A log without
+    /// [`Abilities::refuses_after_end`](crate::Abilities::refuses_after_end) is not asked after the end: the
+    /// repeat fails with [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended).
     ///
     /// A key has 1 to 255 bytes; any other fails with
     /// [`PublishErrorKind::InvalidKey`](crate::PublishErrorKind::InvalidKey). Set it before the
@@ -145,14 +147,8 @@ pub(crate) async fn append(
     admitted: Admitted,
 ) -> Result<Position, PublishError> {
     let life = shared.life().await?;
-    let channel = draft.channel.clone();
-    let has_ended = || life.ends().end_of(&channel).is_some();
-    if has_ended() {
-        let forgotten = shared.forget_ends(&life).await;
-        forgotten.map_err(PublishError::log)?;
-        if has_ended() {
-            return Err(PublishFailure::Ended.into());
-        }
+    if !shared.log.abilities.refuses_after_end && has_ended(shared, &life, &draft).await? {
+        return Err(PublishFailure::Ended.into());
     }
     if admitted.is_after_drain() {
         return Err(PublishFailure::Draining.into());
@@ -181,6 +177,16 @@ pub(crate) async fn append(
             Err(PublishFailure::Unconfirmed(None).into())
         }
     }
+}
+
+/// Whether the hub knows of an end of the draft's channel.
+async fn has_ended(shared: &Shared, life: &Life, draft: &Draft) -> Result<bool, PublishError> {
+    let has_ended = || life.ends().end_of(&draft.channel).is_some();
+    if has_ended() {
+        let forgotten = shared.forget_ends(life).await;
+        forgotten.map_err(PublishError::log)?;
+    }
+    Ok(has_ended())
 }
 
 /// How the log has kept an appended entry.
@@ -215,28 +221,52 @@ async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, PublishError>
 
 /// How the log keeps the entry that a repeat of its key refers to.
 async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, PublishError> {
-    let log = &shared.log;
-    let looked = async {
-        let bounds = log.bounds().await?;
-        find(log, &bounds, seq).await
-    };
-    let stored = looked.await.map_err(PublishError::log)?;
-    let check = match (outcome(life, seq).await?, stored) {
-        (Some(outcome), Some(stored))
-            if outcome.check.is_some_and(|check| check != stored.check()) =>
+    // Before the outcome is awaited: if the log loses the entry meanwhile, the outcome is that of another
+    // one.
+    let stored = find_stored(shared, seq).await;
+    let stored = stored.map_err(PublishError::log)?;
+    let outcome = outcome(life, seq).await?;
+    let continuity = continuity(&shared.log, life).await;
+    // After a floor that the life has not reached, nobody knows what was there before.
+    if continuity.map_err(PublishError::log)?.0 != Continuity::Whole {
+        return Ok(Kept::InAnotherHistory);
+    }
+    Ok(match (outcome, stored) {
+        (_, Stored::Lost) => Kept::InAnotherHistory,
+        (Some(outcome), Stored::Held(stored))
+            if outcome.check.is_some_and(|check| check != stored) =>
         {
-            return Ok(Kept::InAnotherHistory);
+            Kept::InAnotherHistory
         }
-        (Some(outcome), _) => outcome.check,
-        (None, Some(stored)) => (!stored.is_late()).then(|| stored.check()),
-        // The log has removed the entry since, so nobody knows its check any more. The publication was
-        // confirmed, so it is no error. A client that resumes from this position receives a gap with the
-        // reason `trimmed`, whatever its check is, because the entry after it may be removed too.
-        (None, None) => Some(check_before_first_entry()),
-    };
-    let (continuity, _) = continuity(log, life).await.map_err(PublishError::log)?;
-    Ok(match continuity {
-        Continuity::Whole => Kept::new(check),
-        Continuity::Missed | Continuity::Broken => Kept::InAnotherHistory,
+        (Some(outcome), _) => Kept::new(outcome.check),
+        (None, Stored::Held(check)) => Kept::Delivered(check),
+        // Nobody knows its check any more. The publication was confirmed, so it is no error. A client that
+        // resumes from this position needs no check, because the log has none to compare.
+        (None, Stored::Removed) => Kept::Delivered(Place::start().check),
     })
+}
+
+/// An entry that was appended, as the log has it now.
+enum Stored {
+    /// The log holds an entry with this check under its number.
+    Held(EntryCheck),
+    /// The retention has removed it.
+    Removed,
+    /// The log has lost it.
+    Lost,
+}
+
+async fn find_stored(shared: &Shared, seq: u64) -> Result<Stored, LogError> {
+    let newest = shared.log.bounds().await?.newest();
+    let start = Start::Skip {
+        after: seq,
+        to: seq,
+    };
+    match shared.log.locate(start, Scope::all(&newest)).await {
+        Ok(Located::Held { place, .. }) if place.seq == seq => Ok(Stored::Held(place.check)),
+        Ok(Located::Held { place, .. }) if place.seq > seq => Ok(Stored::Removed),
+        Ok(Located::Held { .. } | Located::Unknown { .. }) => Ok(Stored::Lost),
+        Err(error) if matches!(error.kind(), LogErrorKind::Rewound { .. }) => Ok(Stored::Lost),
+        Err(error) => Err(error),
+    }
 }

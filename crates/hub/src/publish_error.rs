@@ -100,10 +100,15 @@ impl PublishError {
 
     /// The log failed to append an entry.
     pub(crate) fn append(error: LogError) -> Self {
-        if error.kind() == LogErrorKind::Silent {
-            return Self(PublishFailure::Unconfirmed(Some(error)));
+        match error.kind() {
+            LogErrorKind::Silent => Self(PublishFailure::Unconfirmed(Some(error))),
+            LogErrorKind::Ended => Self(PublishFailure::Ended),
+            LogErrorKind::Trimmed { .. }
+            | LogErrorKind::Rewound { .. }
+            | LogErrorKind::TooLarge
+            | LogErrorKind::Refused
+            | LogErrorKind::Lost => Self::log(error),
         }
-        Self::log(error)
     }
 
     /// Whether the log has refused the entry, which therefore is not stored.
@@ -165,6 +170,7 @@ impl fmt::Display for PublishError {
                 LogErrorKind::Silent => "the log does not respond",
                 LogErrorKind::Trimmed { .. }
                 | LogErrorKind::Rewound { .. }
+                | LogErrorKind::Ended
                 | LogErrorKind::Lost => "the log failed before it confirmed the event",
             }),
         }

@@ -6,16 +6,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tidings_proto::{EncodedEvents, EventId, GapReason};
 
-use crate::continuity::{Continuity, check_at, continuity};
+use crate::continuity::locate_start;
 use crate::id_form::IdForm;
 use crate::interrupted::Interrupted;
 use crate::latest::{Kept, Latest};
 use crate::life::{Life, PositionWithId};
-use crate::resume::{gap, oldest};
+use crate::resume::gap;
 use crate::shared::Shared;
 use crate::slow_reader::{KeyOf, Policy, SlowReader};
 use crate::tape::BLOCK_BYTES;
-use crate::{Entry, LogError, LogErrorKind, Page, Pattern};
+use crate::{Entry, LogError, LogErrorKind, Page, Pattern, Scope, Start};
 
 /// The maximum number of entries in a page.
 const PAGE: usize = 256;
@@ -57,6 +57,18 @@ pub(crate) enum Replayed {
     Disconnect,
 }
 
+impl Replayed {
+    /// No events: the reader continues after this entry.
+    fn nothing(through: u64) -> Self {
+        Self::Events {
+            events: EncodedEvents::default(),
+            last: None,
+            through,
+            kept: None,
+        }
+    }
+}
+
 impl Replay {
     /// Reads entries up to `up_to`: all, or the first page of them.
     pub(crate) async fn read(self, up_to: u64) -> Result<Replayed, Interrupted> {
@@ -66,11 +78,17 @@ impl Replay {
         }
     }
 
-    /// Applies the [`SlowReader`] policy to a reader that is further behind than its `max_lag`.
+    /// Handles a reader that is further behind than its `max_lag`: applies the [`SlowReader`] policy, unless
+    /// the reader misses no event if it continues within `max_lag`.
     pub(crate) async fn skip(self) -> Result<Replayed, Interrupted> {
+        let to = self.life.high().saturating_sub(self.max_lag);
+        let (to, missed) = self.locate_skip(to).await?;
+        if missed == 0 {
+            return Ok(Replayed::nothing(to.seq()));
+        }
         match &self.slow_reader.0 {
             Policy::Disconnect => Ok(Replayed::Disconnect),
-            Policy::SkipToGap => self.skip_to_gap().await,
+            Policy::SkipToGap => Ok(self.skip_to(&to, missed)),
             Policy::LatestByKey(key) => {
                 let key = Arc::clone(key);
                 self.skip_to_latest(&*key).await
@@ -78,39 +96,27 @@ impl Replay {
         }
     }
 
-    /// Reads one page of the entries of this life.
+    /// The position after `to`, or after the entries that the log has trimmed, and how many events the
+    /// reader misses at most if it continues there.
+    async fn locate_skip(&self, to: u64) -> Result<(PositionWithId, u64), Interrupted> {
+        let after = self.after;
+        let skip = Start::Skip { after, to };
+        locate_start(&self.shared, &self.life, skip, &self.patterns).await
+    }
+
+    /// Reads one page of the entries of this life, up to `up_to`.
     async fn page(&self, after: u64, up_to: u64) -> Result<LogPage, Interrupted> {
-        let log = &self.shared.log;
+        let limit = usize::try_from(up_to - after).map_or(PAGE, |entries| entries.min(PAGE));
         let mut attempt = 1;
         loop {
-            let read = async {
-                let mut page = log.read(after, up_to, &self.patterns, PAGE).await?;
-                // Checked again here: a faulty log must not deliver entries that were not granted.
-                let is_meant =
-                    |entry: &Entry| self.patterns.iter().any(|p| p.matches(&entry.channel));
-                page.entries.retain(is_meant);
-                // Checked after the page was read. If the log still holds the newest entry of the life,
-                // it held the entries of this page too, because they precede that entry.
-                let (continuity, _) = continuity(log, &self.life).await?;
-                // Otherwise the same page would be read again and again.
-                if continuity == Continuity::Whole && page.through <= after {
-                    return Err(LogError::lost("the log returned a page without progress"));
-                }
-                Ok((page, continuity))
-            };
             let read = {
                 let _turn = self.shared.turns.page().await;
-                read.await
+                self.read_page(after, limit).await
             };
             match read.map_err(|error| (error.kind(), error)) {
-                Ok((page, Continuity::Whole)) => return Ok(LogPage::Held(page)),
-                Ok((_, Continuity::Broken)) | Err((LogErrorKind::Rewound { .. }, _)) => {
-                    return Err(Interrupted::LifeOver);
-                }
-                // The next entry precedes the newest one of this life, so it was trimmed too.
-                Ok((_, Continuity::Missed)) | Err((LogErrorKind::Trimmed { .. }, _)) => {
-                    return Ok(LogPage::Trimmed);
-                }
+                Ok(page) => return Ok(LogPage::Held(up_to_entry(page, up_to))),
+                Err((LogErrorKind::Rewound { .. }, _)) => return Err(Interrupted::LifeOver),
+                Err((LogErrorKind::Trimmed { .. }, _)) => return Ok(LogPage::Trimmed),
                 // The log was asked several times, and did not respond within the limit.
                 Err((LogErrorKind::Silent, error)) => return Err(error.into()),
                 Err((_, error)) if attempt == ATTEMPTS => return Err(error.into()),
@@ -118,6 +124,20 @@ impl Replay {
             }
             attempt += 1;
         }
+    }
+
+    async fn read_page(&self, after: u64, limit: usize) -> Result<Page, LogError> {
+        let newest = self.life.newest().position;
+        let scope = Scope::new(&self.patterns, &newest);
+        let mut page = self.shared.log.read(after, limit, scope).await?;
+        // Checked again here: a faulty log must not deliver entries that were not granted, or twice.
+        let is_meant = |entry: &Entry| entry.seq > after && scope.covers(&entry.channel);
+        page.entries.retain(is_meant);
+        // Otherwise the same page would be read again and again.
+        if page.through <= after {
+            return Err(LogError::lost("the log returned a page without progress"));
+        }
+        Ok(page)
     }
 
     /// Encodes the entries of a page with their IDs, up to about one block of bytes.
@@ -141,34 +161,20 @@ impl Replay {
         }
     }
 
-    /// Handles a trim of the next entries.
+    /// Handles the loss of events that the log has trimmed.
     async fn skip_trimmed(&self) -> Result<Replayed, Interrupted> {
         if matches!(self.slow_reader.0, Policy::Disconnect) {
             return Ok(Replayed::Disconnect);
         }
-        let to = oldest(&self.shared, &self.life).await?;
-        Ok(self.skip_to(&to))
-    }
-
-    /// Continues with the oldest event within `max_lag`.
-    async fn skip_to_gap(self) -> Result<Replayed, Interrupted> {
-        let log = &self.shared.log;
-        let to = self.life.high().saturating_sub(self.max_lag);
-        let bounds = log.bounds().await?;
-        let check = check_at(log, &bounds, to).await?;
-        let (continuity, _) = continuity(log, &self.life).await?;
-        match (continuity, check) {
-            (Continuity::Broken, _) => Err(Interrupted::LifeOver),
-            (Continuity::Whole, Some(check)) => {
-                Ok(self.skip_to(&PositionWithId::from(self.life.position(to, check))))
-            }
-            (Continuity::Whole, None) | (Continuity::Missed, _) => self.skip_trimmed().await,
+        let (to, missed) = self.locate_skip(self.after).await?;
+        if missed == 0 {
+            return Ok(Replayed::nothing(to.seq()));
         }
+        Ok(self.skip_to(&to, missed))
     }
 
     /// Reports a gap, and continues after `to`.
-    fn skip_to(&self, to: &PositionWithId) -> Replayed {
-        let missed = to.seq().saturating_sub(self.after);
+    fn skip_to(&self, to: &PositionWithId, missed: u64) -> Replayed {
         Replayed::Events {
             events: gap(None, GapReason::Slow, Some(missed), &to.id),
             last: Some((to.seq(), to.id.clone())),
@@ -216,12 +222,7 @@ impl Replay {
     /// Delivers the next events that `latest_by` has kept, up to about one block of bytes.
     pub(crate) async fn deliver(self, mut kept: Box<Kept>) -> Result<Replayed, Interrupted> {
         let Some((first, last)) = kept.next().zip(kept.run(PAGE, KEPT_DISTANCE)) else {
-            return Ok(Replayed::Events {
-                events: EncodedEvents::default(),
-                last: None,
-                through: kept.through,
-                kept: None,
-            });
+            return Ok(Replayed::nothing(kept.through));
         };
         let page = match self.page(first - 1, last).await? {
             LogPage::Held(page) => page,
@@ -252,8 +253,15 @@ impl Replay {
 /// The result of reading a page.
 enum LogPage {
     Held(Page),
-    /// The log has trimmed the next entries.
+    /// The log has trimmed events that the reader has not received.
     Trimmed,
+}
+
+/// The page without the entries after `up_to`.
+fn up_to_entry(mut page: Page, up_to: u64) -> Page {
+    page.entries.retain(|entry| entry.seq <= up_to);
+    page.through = page.through.min(up_to);
+    page
 }
 
 /// Encodes entries one after the other.

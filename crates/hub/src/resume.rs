@@ -7,23 +7,32 @@ use std::sync::Arc;
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
 use crate::continuity::{
-    Continuity, check_at, check_before_first_entry, check_before_snapshot, continuity,
+    Continuity, check_before_snapshot, continuity, locate, locate_start, reach,
 };
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
 use crate::shared::{Base, Shared};
 use crate::snapshots::Snapshot;
 use crate::subscribe_error::SubscribeFailure;
-use crate::{LogError, LogErrorKind, Pattern, SubscribeError, meters};
+use crate::{
+    Located, LogError, LogErrorKind, Pattern, Place, Scope, Start, SubscribeError, meters,
+};
 
-/// The number of attempts to look into a log that changes meanwhile.
-const ATTEMPTS: u32 = 5;
+/// The number of lives in which a subscription tries to start.
+const ATTEMPTS: u32 = 20;
+/// The number of entries that are read at once to find out whether one of them is an event for the
+/// subscriber.
+const LOOKED_AT: usize = 16;
 
 /// Where a subscription starts without a last event ID, or after a gap.
 #[derive(Clone)]
 pub(crate) enum StartPoint {
     Latest,
     Earliest,
+    /// With so many of the newest events.
+    Last(usize),
+    /// With the first event at or after this time, in nanoseconds since 1970.
+    Time(u64),
     Snapshot(Arc<SnapshotHook>),
 }
 
@@ -34,11 +43,13 @@ pub(crate) type SnapshotHook = dyn Fn() -> Pin<Box<dyn Future<Output = Result<Ve
 
 impl fmt::Debug for StartPoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Latest => "Latest",
-            Self::Earliest => "Earliest",
-            Self::Snapshot(_) => "Snapshot",
-        })
+        match self {
+            Self::Latest => f.write_str("Latest"),
+            Self::Earliest => f.write_str("Earliest"),
+            Self::Last(count) => write!(f, "Last({count})"),
+            Self::Time(time) => write!(f, "Time({time})"),
+            Self::Snapshot(_) => f.write_str("Snapshot"),
+        }
     }
 }
 
@@ -102,7 +113,7 @@ impl ResumeRequest {
             }
         }
         Err(SubscribeError::log(LogError::lost(
-            "the log changed its epoch too often",
+            "the log began anew too often",
         )))
     }
 
@@ -133,17 +144,22 @@ impl ResumeRequest {
             Lookup::NothingReceived => self.start_new(life).await?,
             Lookup::Lost(loss) => self.start_after(life, &loss, is_client).await?,
         };
-        if self.is_over(&start).await? {
+        while self.is_over(&start).await? {
             // Checked again, because a client does not reconnect after this. A rewound log may have
             // lost the end.
-            match continuity(&self.shared.log, life).await?.0 {
+            let (continuity, bounds) = continuity(&self.shared.log, life).await?;
+            match continuity {
                 Continuity::Whole => return Ok(Resumed::Over),
-                Continuity::Missed => {}
-                Continuity::Broken => return Err(Interrupted::LifeOver),
+                // Otherwise the client would find its stream at the end, and would ask again and again.
+                Continuity::Missed if life.is_open() => {
+                    reach(&self.shared, life, bounds.floor.seq).await?;
+                }
+                Continuity::Missed if !life.is_over() => break,
+                Continuity::Missed | Continuity::Broken => return Err(Interrupted::LifeOver),
             }
         }
         // A client that a drained hub refuses keeps its ID, and is told of a loss by the next hub.
-        if is_refused && !self.has_more(life, start.after.seq(), life.high()).await? {
+        if is_refused && !self.has_more(life, start.after.seq()).await? {
             return Err(SubscribeError::from(SubscribeFailure::Draining).into());
         }
         Ok(Resumed::Stream(start))
@@ -154,77 +170,77 @@ impl ResumeRequest {
         let Some(position) = position_in(id) else {
             return Ok(Lookup::Lost(Loss::new(GapReason::UnknownId)));
         };
-        let log = &self.shared.log;
-        // The oldest entries may be trimmed between two calls.
-        for _ in 0..ATTEMPTS {
-            let bounds = log.bounds().await?;
-            if bounds.epoch != life.epoch {
-                return Err(Interrupted::LifeOver);
-            }
-            let seq = position.seq;
-            let is_snapshot = matches!(self.start, Some(StartPoint::Snapshot(_)));
-            let loss = if position.epoch != life.epoch {
-                Loss::new(GapReason::Epoch)
-            } else if seq == 0 && is_snapshot && position.check == check_before_snapshot() {
-                return Ok(Lookup::NothingReceived);
-            } else if seq > bounds.last {
-                Loss::new(GapReason::Future)
-            } else if seq + 1 < bounds.first {
-                Loss::trimmed(position)
-            } else {
-                let recalled = life
-                    .confirmations()
-                    .recall(seq)
-                    .and_then(|outcome| outcome.check);
-                let check = match recalled {
-                    Some(check) => Some(check),
-                    None => check_at(log, &bounds, seq).await?,
-                };
-                match check {
-                    Some(check) if check == position.check => {
-                        return Ok(Lookup::Found(PositionWithId::from(position)));
-                    }
-                    Some(_) => Loss::new(GapReason::Epoch),
-                    None => continue,
-                }
-            };
-            return Ok(Lookup::Lost(loss));
+        let is_snapshot = matches!(self.start, Some(StartPoint::Snapshot(_)));
+        let start = Start::After(Place::from(&position));
+        // Asked also for an ID of another epoch: the log may have that epoch by now.
+        let located = locate(&self.shared, life, start, &self.patterns).await?;
+        if position.epoch != life.epoch {
+            return Ok(Lookup::Lost(Loss::new(GapReason::Epoch)));
         }
-        Ok(Lookup::Lost(Loss::trimmed(position)))
+        if position.seq == 0 && is_snapshot && position.check == check_before_snapshot() {
+            return Ok(Lookup::NothingReceived);
+        }
+        Ok(match located {
+            Located::Held { missed: 0, .. } => Lookup::Found(PositionWithId::from(position)),
+            Located::Held { .. } => Lookup::Lost(Loss::trimmed(position)),
+            Located::Unknown { last } if position.seq > last => {
+                Lookup::Lost(Loss::new(GapReason::Future))
+            }
+            Located::Unknown { .. } => Lookup::Lost(Loss::new(GapReason::Epoch)),
+        })
     }
 
     /// Starts a stream for a subscriber that has received nothing.
     async fn start_new(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
-        let (after, snapshot) = match &self.start {
-            None | Some(StartPoint::Latest) => {
-                // It may be of a life that is over. Then the subscriber receives a gap.
-                let latest = match &self.subscribed_at {
-                    Ok(latest) => latest,
-                    Err(base) => base.get().unwrap_or_else(|| {
-                        unreachable!("the first life was recorded before any life was current")
-                    }),
-                };
-                match self.look_up(life, latest.id.as_str()).await? {
-                    Lookup::Found(after) => (after, None),
-                    Lookup::Lost(loss) => return self.start_after(life, &loss, false).await,
-                    Lookup::NothingReceived => {
-                        unreachable!("only subscriptions with a snapshot look such an ID up")
-                    }
-                }
-            }
-            Some(StartPoint::Earliest) => (oldest(&self.shared, life).await?, None),
+        let start = match &self.start {
+            None | Some(StartPoint::Latest) => return self.start_latest(life).await,
             Some(StartPoint::Snapshot(hook)) => {
                 let (after, snapshot) = self.snapshot(life, &**hook).await?;
-                (after, Some(snapshot))
+                return Ok(StreamStart {
+                    life: Arc::clone(life),
+                    after,
+                    is_sent: true,
+                    gap: None,
+                    snapshot: Some(snapshot),
+                });
             }
+            Some(StartPoint::Earliest) => Start::Earliest,
+            Some(StartPoint::Last(count)) => Start::Last(*count),
+            Some(StartPoint::Time(time)) => Start::Time(*time),
         };
+        let (after, missed) = locate_start(&self.shared, life, start, &self.patterns).await?;
+        let gap = (missed > 0).then(|| gap(None, GapReason::Trimmed, Some(missed), &after.id));
         Ok(StreamStart {
             life: Arc::clone(life),
-            is_sent: snapshot.is_some(),
             after,
-            gap: None,
-            snapshot,
+            is_sent: gap.is_some(),
+            gap,
+            snapshot: None,
         })
+    }
+
+    /// Starts a stream with the events that were published after the call of `subscribe`.
+    async fn start_latest(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
+        // It may be of a life that is over. Then the subscriber receives a gap.
+        let latest = match &self.subscribed_at {
+            Ok(latest) => latest,
+            Err(base) => base.get().unwrap_or_else(|| {
+                unreachable!("the first life was recorded before any life was current")
+            }),
+        };
+        match self.look_up(life, latest.id.as_str()).await? {
+            Lookup::Found(after) => Ok(StreamStart {
+                life: Arc::clone(life),
+                after,
+                is_sent: false,
+                gap: None,
+                snapshot: None,
+            }),
+            Lookup::Lost(loss) => self.start_after(life, &loss, false).await,
+            Lookup::NothingReceived => {
+                unreachable!("only subscriptions with a snapshot look such an ID up")
+            }
+        }
     }
 
     /// Makes a snapshot at the newest position.
@@ -247,34 +263,24 @@ impl ResumeRequest {
         loss: &Loss,
         is_client: bool,
     ) -> Result<StreamStart, Interrupted> {
-        let after = loss.after.as_ref();
-        let missed =
-            |to: &PositionWithId| after.map(|position| to.seq().saturating_sub(position.seq));
-        let requested = after.filter(|_| is_client);
-        let gap_at = |missed, id: &EventId| gap(requested, loss.reason, missed, id);
-        let (after, gap, snapshot) = match &self.start {
+        let (after, missed, snapshot) = match &self.start {
             Some(StartPoint::Snapshot(hook)) => {
                 let (after, snapshot) = self.snapshot(life, &**hook).await?;
-                // With this ID, a client that is cut off before the end of the snapshot receives
-                // another one when it reconnects.
-                let nothing = EventId::from(&life.position(0, check_before_snapshot()));
-                let gap = gap_at(missed(&after), &nothing);
-                (after, gap, Some(snapshot))
+                let missed = self.missed(life, loss, after.seq()).await?;
+                (after, missed, Some(snapshot))
             }
             start => {
-                let is_oldest = match start {
-                    Some(StartPoint::Earliest) => true,
-                    None => loss.reason == GapReason::Trimmed,
-                    Some(StartPoint::Latest | StartPoint::Snapshot(_)) => false,
-                };
-                let after = if is_oldest {
-                    oldest(&self.shared, life).await?
-                } else {
-                    life.newest()
-                };
-                let gap = gap_at(missed(&after), &after.id);
-                (after, gap, None)
+                let (after, missed) = self.place_after(life, loss, start.as_ref()).await?;
+                (after, missed, None)
             }
+        };
+        let requested = loss.after.as_ref().filter(|_| is_client);
+        // With this ID, a client that is cut off before the end of the snapshot receives another one when
+        // it reconnects.
+        let before_snapshot = || EventId::from(&life.position(0, check_before_snapshot()));
+        let gap = match &snapshot {
+            Some(_) => gap(requested, loss.reason, missed, &before_snapshot()),
+            None => gap(requested, loss.reason, missed, &after.id),
         };
         Ok(StreamStart {
             life: Arc::clone(life),
@@ -285,6 +291,41 @@ impl ResumeRequest {
         })
     }
 
+    /// Where the stream continues after a loss, and how many events are missed at most; `None` if that is not
+    /// known.
+    async fn place_after(
+        &self,
+        life: &Life,
+        loss: &Loss,
+        start: Option<&StartPoint>,
+    ) -> Result<(PositionWithId, Option<u64>), Interrupted> {
+        let locate = |start| locate_start(&self.shared, life, start, &self.patterns);
+        let to = match start {
+            Some(StartPoint::Latest | StartPoint::Snapshot(_)) => life.newest(),
+            None if loss.reason != GapReason::Trimmed => life.newest(),
+            None | Some(StartPoint::Earliest) => locate(Start::Earliest).await?.0,
+            Some(StartPoint::Last(count)) => locate(Start::Last(*count)).await?.0,
+            Some(StartPoint::Time(time)) => locate(Start::Time(*time)).await?.0,
+        };
+        let Some(after) = &loss.after else {
+            return Ok((to, None));
+        };
+        // The floor of the log may have passed that place. Place and number are of one moment.
+        let (after, to) = (after.seq, to.seq());
+        let (to, missed) = locate(Start::Skip { after, to }).await?;
+        Ok((to, Some(missed)))
+    }
+
+    /// How many events are missed at most if the stream continues after `to`; `None` if that is not known.
+    async fn missed(&self, life: &Life, loss: &Loss, to: u64) -> Result<Option<u64>, Interrupted> {
+        let Some(after) = loss.after.as_ref().map(|position| position.seq) else {
+            return Ok(None);
+        };
+        let skip = Start::Skip { after, to };
+        let (_, missed) = locate_start(&self.shared, life, skip, &self.patterns).await?;
+        Ok(Some(missed.min(to.saturating_sub(after))))
+    }
+
     /// Whether all channels have ended, and the subscriber has received all their events.
     async fn is_over(&self, start: &StreamStart) -> Result<bool, SubscribeError> {
         let life = &start.life;
@@ -293,29 +334,17 @@ impl ResumeRequest {
         }
         let forgotten = self.shared.forget_ends(life).await;
         forgotten.map_err(SubscribeError::log)?;
-        let ends: Option<Vec<u64>> = {
-            let ends = life.ends();
-            let end = |pattern: &Pattern| ends.end_of(pattern.as_channel()?);
-            self.patterns.iter().map(end).collect()
-        };
-        let Some(end) = ends.and_then(|ends| ends.into_iter().max()) else {
-            return Ok(false);
-        };
-        Ok(!self.has_more(life, start.after.seq(), end).await?)
+        Ok(self.have_ended(life) && !self.has_more(life, start.after.seq()).await?)
     }
 
-    /// Whether the log holds an event after `after`, up to `up_to`, that the subscriber receives. True
-    /// as well if the log has lost entries there: the stream reports the loss.
-    async fn has_more(
-        &self,
-        life: &Life,
-        mut after: u64,
-        up_to: u64,
-    ) -> Result<bool, SubscribeError> {
-        while after < up_to {
+    /// Whether the log holds an event after `after` that the subscriber receives. True as well if the log
+    /// has lost entries there: the stream reports the loss.
+    async fn has_more(&self, life: &Life, mut after: u64) -> Result<bool, SubscribeError> {
+        let newest = life.newest().position;
+        while after < newest.seq {
             let _turn = self.shared.turns.page().await;
-            let log = &self.shared.log;
-            let page = match log.read(after, up_to, &self.patterns, 16).await {
+            let scope = Scope::new(&self.patterns, &newest);
+            let page = match self.shared.log.read(after, LOOKED_AT, scope).await {
                 Ok(page) => page,
                 Err(error) => match error.kind() {
                     LogErrorKind::Trimmed { .. } | LogErrorKind::Rewound { .. } => {
@@ -323,6 +352,7 @@ impl ResumeRequest {
                     }
                     LogErrorKind::TooLarge
                     | LogErrorKind::Refused
+                    | LogErrorKind::Ended
                     | LogErrorKind::Silent
                     | LogErrorKind::Lost => {
                         return Err(SubscribeError::log(error));
@@ -361,7 +391,7 @@ enum Lookup {
 /// Why the log cannot resume after an ID.
 struct Loss {
     reason: GapReason,
-    /// The position in the ID, if the log has trimmed the entry: the number of missed events counts
+    /// The position in the ID, if the log has trimmed events after it: the number of missed events counts
     /// from it.
     after: Option<Position>,
 }
@@ -388,24 +418,6 @@ fn position_in(id: &str) -> Option<Position> {
     let parts = id.rsplit(',').map(str::trim_ascii);
     let last = || parts.clone().find(|part| !part.is_empty())?.parse().ok();
     id.parse().ok().or_else(last)
-}
-
-/// The position before the oldest entry of the log.
-pub(crate) async fn oldest(shared: &Shared, life: &Life) -> Result<PositionWithId, Interrupted> {
-    let (continuity, bounds) = continuity(&shared.log, life).await?;
-    if continuity == Continuity::Broken {
-        return Err(Interrupted::LifeOver);
-    }
-    let check = match bounds.floor {
-        Some(check) => check,
-        None if bounds.first <= 1 => check_before_first_entry(),
-        None => {
-            let lost = LogError::lost("the log has no check of the entry before its oldest one");
-            return Err(lost.into());
-        }
-    };
-    let seq = bounds.first.saturating_sub(1);
-    Ok(PositionWithId::from(life.position(seq, check)))
 }
 
 /// The event that reports a loss. `requested`: the position that the client has sent. It never repeats

@@ -6,9 +6,9 @@ const MIB: u64 = 1 << 20;
 
 /// How many events a log keeps, and for how long.
 ///
-/// When a limit is exceeded, the log removes its oldest entries. It never removes the newest entry,
-/// so clients can always resume from it. A client that resumes after an entry that was removed
-/// receives a `gap` event.
+/// When a limit is exceeded, the log removes its oldest entries. It never removes the newest entry. A
+/// client that resumes receives a `gap` event if events of its channels were removed that it has not
+/// received.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,44 +24,48 @@ pub struct Retention {
     /// See [`max_bytes`](Self::max_bytes).
     pub max_bytes: u64,
     /// See [`max_events`](Self::max_events).
-    pub max_events: u64,
+    pub max_events: Option<u64>,
     /// See [`max_age`](Self::max_age).
     pub max_age: Option<Duration>,
+    /// See [`remembered_channels`](Self::remembered_channels).
+    pub remembered_channels: u64,
 }
 
 impl Retention {
-    /// The default of a log in memory: 256 MiB, 1,000,000 entries, any age.
+    /// The default of a log in memory: 256 MiB, any number of entries, any age.
     #[must_use]
     pub const fn in_memory() -> Self {
         Self {
             max_bytes: 256 * MIB,
-            max_events: 1_000_000,
+            max_events: None,
             max_age: None,
+            remembered_channels: 100_000,
         }
     }
 
-    /// The default of a durable log: 1 GiB, 10,000,000 entries, 7 days.
+    /// The default of a durable log: 1 GiB, any number of entries, 7 days.
     #[must_use]
     pub const fn durable() -> Self {
         Self {
             max_bytes: 1024 * MIB,
-            max_events: 10_000_000,
+            max_events: None,
             max_age: Some(Duration::from_secs(7 * 24 * 3600)),
+            remembered_channels: 100_000,
         }
     }
 
     /// Sets the maximum size of all entries together, in bytes as
-    /// [`Entry::cost`](crate::Entry::cost) counts them. Default: 256 MiB in memory, 1 GiB if
-    /// durable.
+    /// [`Entry::cost`](crate::Entry::cost) counts them. A log in memory adds 256 for each channel that has
+    /// entries, for its index. Default: 256 MiB in memory, 1 GiB if durable.
     #[must_use]
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets the maximum number of entries. Default: 1,000,000 in memory, 10,000,000 if durable.
+    /// Sets the maximum number of entries; `None` is no limit. Default: `None`.
     #[must_use]
-    pub const fn max_events(mut self, events: u64) -> Self {
+    pub const fn max_events(mut self, events: Option<u64>) -> Self {
         self.max_events = events;
         self
     }
@@ -71,6 +75,18 @@ impl Retention {
     #[must_use]
     pub const fn max_age(mut self, age: Option<Duration>) -> Self {
         self.max_age = age;
+        self
+    }
+
+    /// Sets how many channels the log remembers after it has removed all their entries: so many that have
+    /// ended, and as many that have not. Default: 100,000.
+    ///
+    /// Beyond that, it forgets first the channel whose newest entry is the oldest one. The name of a
+    /// forgotten channel is free again. A client that resumes from an ID that is older than the newest
+    /// entry of a forgotten channel may receive a `gap` although it misses nothing.
+    #[must_use]
+    pub const fn remembered_channels(mut self, channels: u64) -> Self {
+        self.remembered_channels = channels;
         self
     }
 }

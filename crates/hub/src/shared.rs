@@ -147,10 +147,10 @@ impl Shared {
         }
     }
 
-    /// Forgets the ends of channels that the log has trimmed.
+    /// Forgets the ends of channels that the log has forgotten.
     pub(crate) async fn forget_ends(&self, life: &Life) -> Result<(), LogError> {
         let bounds = self.log.bounds().await?;
-        life.forget_ends_before(bounds.first);
+        life.forget_ends_before(bounds.ends_since);
         Ok(())
     }
 

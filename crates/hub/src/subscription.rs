@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedOpened};
 
@@ -11,6 +12,9 @@ use crate::resume::StartPoint;
 use crate::subscribe_error::SubscribeFailure;
 use crate::subscriber::Subscriber;
 use crate::{ChannelEvents, Grant, Hub, Pattern, SlowReader, SubscribeError, SubscriptionStream};
+
+/// The maximum of [`Subscription::last`].
+const MAX_LAST: usize = 1_000;
 
 /// A subscription to channels of a hub: forward it to a client, or read it in the same process.
 ///
@@ -83,8 +87,48 @@ impl Subscription {
     }
 
     /// Starts with the oldest event in the log: for a client without a last event ID, and after a gap.
+    ///
+    /// If the log has removed older events of the channels, the subscriber first receives a gap.
     pub fn earliest(mut self) -> Self {
         self.0.settings.start = Some(StartPoint::Earliest);
+        self
+    }
+
+    /// Starts with the newest events, so many of all channels together: for a client without a last event ID,
+    /// and after a gap. At least 1, at most 1,000.
+    ///
+    /// If the log holds fewer, the subscriber receives those, and no gap.
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// for text in ["one", "two", "three"] {
+    ///     hub.publish("chat", Event::new(text)).await?;
+    /// }
+    /// let mut chat = hub.subscribe("chat").last(2).resume_after(None);
+    /// let events = chat.next().await.unwrap()?.to_events();
+    /// assert_eq!(events[0].text(), "two");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn last(mut self, events: usize) -> Self {
+        self.0.settings.start = Some(StartPoint::Last(events.clamp(1, MAX_LAST)));
+        self
+    }
+
+    /// Starts with the first event that the log stored at or after this time: for a client without a last
+    /// event ID, and after a gap.
+    ///
+    /// If the log has removed events of the channels that are as new as that, the subscriber first receives
+    /// a gap. A time before 1970 counts as 1970.
+    pub fn from_time(mut self, time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let nanos = since.unwrap_or_default().as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.0.settings.start = Some(StartPoint::Time(nanos));
         self
     }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tidings_proto::{EntryCheck, Epoch};
+use tidings_proto::{Epoch, Position};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    Appended, Bounds, ChannelName, Draft, Entry, Log, LogError, LogFuture, Page, Pattern, Tail,
+    Abilities, Appended, Bounds, ChannelName, Draft, Entry, Located, Log, LogError, LogFuture,
+    Page, Scope, Start, StoredChannel, Tail,
 };
 
 /// The first delay after which an unanswered question is asked again; each further one is twice as long.
@@ -32,19 +33,18 @@ pub(crate) type HubRuntime = Arc<Mutex<Option<Handle>>>;
 /// time, beside the calls before it: the first answer counts, and a slow log is not cut short.
 pub(crate) struct TimedLog {
     log: Arc<dyn Log>,
+    pub(crate) abilities: Abilities,
     limit: Duration,
     runtime: HubRuntime,
-    /// The last entry that [`newest_check`](Self::newest_check) has hashed.
-    newest: Mutex<Option<(Entry, EntryCheck)>>,
 }
 
 impl TimedLog {
     pub(crate) fn new(log: Arc<dyn Log>, limit: Duration, runtime: HubRuntime) -> Self {
         Self {
+            abilities: log.abilities(),
             log,
             limit,
             runtime,
-            newest: Mutex::default(),
         }
     }
 
@@ -87,39 +87,40 @@ impl TimedLog {
         }
     }
 
+    pub(crate) async fn channel(
+        &self,
+        name: &ChannelName,
+    ) -> Result<Option<StoredChannel>, LogError> {
+        self.ask(|| self.log.channel(name)).await
+    }
+
+    pub(crate) async fn channels(
+        &self,
+        after: Option<&ChannelName>,
+        limit: usize,
+    ) -> Result<Vec<StoredChannel>, LogError> {
+        self.ask(|| self.log.channels(after, limit)).await
+    }
+
+    pub(crate) async fn locate(&self, start: Start, scope: Scope<'_>) -> Result<Located, LogError> {
+        self.ask(|| self.log.locate(start, scope)).await
+    }
+
     pub(crate) async fn read(
         &self,
         after: u64,
-        up_to: u64,
-        patterns: &[Pattern],
         limit: usize,
+        scope: Scope<'_>,
     ) -> Result<Page, LogError> {
-        self.ask(|| self.log.read(after, up_to, patterns, limit))
-            .await
+        self.ask(|| self.log.read(after, limit, scope)).await
     }
 
-    pub(crate) fn tail(&self, after: u64) -> CaughtTail {
+    pub(crate) fn tail(&self, after: &Position) -> CaughtTail {
         CaughtTail(catch_unwind(AssertUnwindSafe(|| self.log.tail(after))).map_err(panicked))
     }
 
     pub(crate) async fn renew_epoch(&self, expected: &Epoch) -> Result<Epoch, LogError> {
         self.ask(|| self.log.renew_epoch(expected)).await
-    }
-
-    /// The check of the newest entry of a life. It hashes the body, unless this is the entry of the last
-    /// call.
-    pub(crate) fn newest_check(&self, entry: Entry) -> EntryCheck {
-        let lock = || self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((checked, check)) = &*lock()
-            && is_identical(checked, &entry)
-        {
-            return *check;
-        }
-        // Without the lock: a body may be large.
-        let check = entry.check();
-        let past = lock().replace((entry, check));
-        drop(past);
-        check
     }
 
     /// Asks the log, and asks again if it is silent.
@@ -174,14 +175,6 @@ impl fmt::Debug for TimedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimedLog").finish_non_exhaustive()
     }
-}
-
-/// Whether both are the same entry, with the same bytes in memory. They are not compared: a body may be
-/// large, and each is held, so no other body is at its address.
-fn is_identical(a: &Entry, b: &Entry) -> bool {
-    let place = |entry: &Entry| (entry.seq, entry.time, entry.kind);
-    let bytes = |entry: &Entry| (entry.body.as_ptr(), entry.body.len());
-    place(a) == place(b) && bytes(a) == bytes(b) && a.channel == b.channel
 }
 
 /// The answer, if it is ready now.

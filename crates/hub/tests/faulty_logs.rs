@@ -3,29 +3,35 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use tidings_hub::{
-    Appended, Bounds, ChannelName, Draft, Epoch, Event, Gap, GapReason, Hub, Log, LogError,
-    LogFuture, MemoryLog, Page, Pattern, PublishErrorKind, Retention, SubscribeErrorKind, Tail,
+    Bounds, ChannelName, Draft, Event, EventId, Gap, GapReason, Hub, Located, Log, LogError,
+    LogFuture, MemoryLog, Page, Position, PublishErrorKind, Retention, Scope, Start,
+    SubscribeErrorKind, Tail,
 };
+use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::timeout::timeout;
 use tokio::time::sleep;
 
 /// The fault of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It takes 5 ms to return its bounds.
+    /// Its bounds, its places and its pages take 5 ms, and are as old as that.
     Slow,
-    /// It does not know the check of the entry before its first one.
-    NoFloor,
-    /// It does not know the check of the entry before its first one, which it has trimmed.
-    NoCheck,
+    /// Its bounds name a newest entry that it does not hold.
+    WrongBounds,
+    /// It finds no place for a start that is none itself.
+    NoPlace,
+    /// It finds a place after its newest entry for a start that is no place itself.
+    PlaceBeyond,
     /// Its tail always fails.
     NoTail,
     /// Its pages are empty and cover no place.
     NoPages,
+    /// Its pages begin with the oldest entry, of whatever channel.
+    AllPages,
     /// It returns its bounds when a hub starts, and then never again.
     Silent,
 }
@@ -39,70 +45,77 @@ struct FaultyLog {
 }
 
 impl FaultyLog {
-    fn new(fault: Fault, retention: Retention) -> Self {
-        Self {
+    fn new(fault: Fault, retention: Retention) -> Interposed<Self> {
+        Interposed(Self {
             inner: MemoryLog::new(retention),
             fault,
             bounds: AtomicUsize::new(0),
             tails: AtomicUsize::new(0),
+        })
+    }
+
+    async fn pause(&self) {
+        if self.fault == Fault::Slow {
+            sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
-impl Log for FaultyLog {
+impl Interpose for FaultyLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         let requests = self.bounds.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move {
-            let bounds = self.inner.bounds().await?;
+            let mut bounds = self.inner.bounds().await?;
             match self.fault {
-                Fault::Slow => sleep(Duration::from_millis(5)).await,
                 // The first two requests are for the life of the log, and for its tail.
                 Fault::Silent if requests > 1 => std::future::pending().await,
-                Fault::NoFloor => {
-                    return Ok(Bounds::new(bounds.epoch, 5, 4, None));
-                }
-                Fault::NoCheck => {
-                    return Ok(Bounds::new(bounds.epoch, bounds.first, bounds.last, None));
-                }
-                _ => {}
+                Fault::WrongBounds => bounds.last.seq += 4,
+                _ => self.pause().await,
             }
             Ok(bounds)
         })
     }
 
-    fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        self.inner.ends()
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
+        Box::pin(async move {
+            let mut located = self.inner.locate(start, scope).await?;
+            match (self.fault, &mut located) {
+                _ if matches!(start, Start::After(_)) => self.pause().await,
+                (Fault::NoPlace, _) => located = Located::Unknown { last: 0 },
+                (Fault::PlaceBeyond, Located::Held { place, .. }) => place.seq += 100,
+                _ => self.pause().await,
+            }
+            Ok(located)
+        })
     }
 
-    fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
-        self.inner.append(draft)
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
+        Box::pin(async move {
+            let page = match self.fault {
+                Fault::NoPages => Page::new(Vec::new(), after),
+                Fault::AllPages => {
+                    self.inner
+                        .read(0, usize::MAX, Scope::all(scope.newest))
+                        .await?
+                }
+                _ => self.inner.read(after, limit, scope).await?,
+            };
+            self.pause().await;
+            Ok(page)
+        })
     }
 
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        // Reads without patterns look up single entries, and work.
-        if self.fault == Fault::NoPages && !patterns.is_empty() {
-            return Box::pin(async move { Ok(Page::new(Vec::new(), after)) });
-        }
-        self.inner.read(after, up_to, patterns, limit)
-    }
-
-    fn tail(&self, after: u64) -> Tail {
+    fn tail(&self, after: &Position) -> Tail {
         self.tails.fetch_add(1, Ordering::SeqCst);
         if self.fault == Fault::NoTail {
             let lost = LogError::lost("no tail");
             return stream::iter([Err(lost)]).boxed();
         }
         self.inner.tail(after)
-    }
-
-    fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
-        self.inner.renew_epoch(expected)
     }
 }
 
@@ -145,31 +158,31 @@ async fn a_replay_from_a_slow_log_completes_while_others_publish() {
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_from_a_log_that_removes_entries_meanwhile_gets_gaps() {
-    let log = FaultyLog::new(Fault::Slow, Retention::in_memory().max_events(15));
+    let log = FaultyLog::new(Fault::Slow, Retention::in_memory().max_events(Some(15)));
     let hub = Hub::builder().tape_bytes(0).over(log);
     for _ in 0..20 {
         hub.publish("else", event("old")).await.unwrap();
     }
     let busy = keep_busy(&hub);
     let mut reader = hub.subscribe("else").earliest().resume_after(None);
+    let mut gaps = Vec::new();
     for _ in 0..20 {
         let events = timeout(Duration::from_secs(5), reader.next()).await;
         let events = events.unwrap().unwrap().unwrap().to_events();
-        if let Some(gap) = Gap::from_event(&events[0]) {
-            assert_eq!(gap.reason, GapReason::Slow);
-        }
+        gaps.extend(Gap::from_event(&events[0]).map(|gap| gap.reason));
     }
+    // It begins with the oldest event that is left.
+    assert_eq!(gaps.remove(0), GapReason::Trimmed);
+    assert!(gaps.iter().all(|reason| *reason == GapReason::Slow));
     busy.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_log_with_wrong_bounds_fails_publishers_within_a_minute() {
-    let hub = Hub::over(FaultyLog::new(Fault::NoFloor, Retention::in_memory()));
+    let hub = Hub::over(FaultyLog::new(Fault::WrongBounds, Retention::in_memory()));
     let published = timeout(Duration::from_secs(60), hub.publish("a", event("x"))).await;
-    assert_eq!(
-        published.unwrap().unwrap_err().kind(),
-        PublishErrorKind::Log
-    );
+    let error = published.unwrap().unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::Unconfirmed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,15 +212,41 @@ async fn a_page_without_progress_breaks_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_without_the_check_before_its_oldest_entry_breaks_the_stream() {
-    let retention = Retention::in_memory().max_events(3);
-    let hub = Hub::over(FaultyLog::new(Fault::NoCheck, retention));
-    for _ in 0..5 {
-        hub.publish("a", event("x")).await.unwrap();
+async fn a_log_that_finds_no_place_or_one_after_its_newest_entry_breaks_the_stream() {
+    for fault in [Fault::NoPlace, Fault::PlaceBeyond] {
+        let retention = Retention::in_memory().max_events(Some(3));
+        let hub = Hub::over(FaultyLog::new(fault, retention));
+        for _ in 0..5 {
+            hub.publish("a", event("x")).await.unwrap();
+        }
+        for subscription in [
+            hub.subscribe("a").earliest(),
+            hub.subscribe("a").last(2),
+            hub.subscribe("a").from_time(SystemTime::UNIX_EPOCH),
+        ] {
+            let mut reader = subscription.resume_after(None);
+            let next = timeout(Duration::from_secs(60), reader.next()).await;
+            let error = next.unwrap().unwrap().unwrap_err();
+            assert_eq!(error.kind(), SubscribeErrorKind::Log, "{fault:?}");
+        }
     }
-    let mut reader = hub.subscribe("a").earliest().resume_after(None);
-    let error = reader.next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), SubscribeErrorKind::Log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_that_were_not_asked_for_reach_no_subscriber() {
+    let hub = Hub::builder()
+        .tape_bytes(0)
+        .over(FaultyLog::new(Fault::AllPages, Retention::in_memory()));
+    let first = hub.publish("a", event("1")).await.unwrap();
+    hub.publish("secret", event("s")).await.unwrap();
+    hub.publish("a", event("2")).await.unwrap();
+    let mut reader = hub
+        .subscribe("a")
+        .resume_after(Some(&EventId::from(&first)));
+    let next = timeout(Duration::from_secs(60), reader.next()).await;
+    let events = next.unwrap().unwrap().unwrap().to_events();
+    let texts: Vec<_> = events.iter().map(Event::text).collect();
+    assert_eq!(texts, ["2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,7 +148,7 @@ async fn a_dropped_producer_publishes_its_last_words_and_ends_the_channel() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_is_the_first_event_after_a_loss() {
-    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(3));
+    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(Some(3)));
     let mut ids = Vec::new();
     for n in 0..6 {
         ids.push(

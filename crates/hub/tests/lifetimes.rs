@@ -284,7 +284,7 @@ async fn a_presence_hook_may_ask_the_hub() {
 /// The log has removed the entry that was the newest one at the call of `subscribe`.
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_whose_start_was_removed_gets_a_gap() {
-    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(3));
+    let hub = Hub::builder().in_memory(Retention::in_memory().max_events(Some(3)));
     let mut stream = hub.subscribe_all(["a", "a/*"]).resume_after(None);
     for n in 0..10 {
         hub.publish(["a", "a/b"][n % 2], event(&n.to_string()))

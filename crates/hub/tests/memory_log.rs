@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use tidings_hub::{
-    ChannelName, Draft, Entry, KEY_LIFETIME, Log, LogError, LogErrorKind, MemoryLog, Pattern,
-    Retention, Tail, TooManyKeys,
+    ChannelName, Draft, Entry, KEY_LIFETIME, Located, Log, LogError, LogErrorKind, MemoryLog,
+    Pattern, Place, Position, Retention, Scope, Start, Tail, TooManyKeys,
 };
 use tidings_testkit::log_suite::log_suite;
 use tidings_testkit::timeout::timeout;
@@ -23,11 +23,15 @@ async fn a_memory_log_passes_the_log_suite() {
 
 #[tokio::test(start_paused = true)]
 async fn every_method_removes_expired_entries_first() {
-    let looks: [fn(&MemoryLog); 4] = [
-        |log| drop(log.bounds()),
-        |log| drop(log.read(5, 9, &[], 1)),
-        |log| drop(log.ends()),
-        |log| drop(log.tail(0)),
+    let start = &MemoryLog::default().bounds().await.unwrap().newest();
+    let looks: [fn(&MemoryLog, &Position); 7] = [
+        |log, _| drop(log.bounds()),
+        |log, _| drop(log.ends()),
+        |log, _| drop(log.channel(&name("a"))),
+        |log, _| drop(log.channels(None, 9)),
+        |log, start| drop(log.locate(Start::Earliest, Scope::all(start))),
+        |log, start| drop(log.read(5, 1, Scope::all(start))),
+        |log, start| drop(log.tail(start)),
     ];
     for look in looks {
         let log = MemoryLog::new(Retention::in_memory().max_age(Some(10 * SECOND)));
@@ -42,14 +46,15 @@ async fn every_method_removes_expired_entries_first() {
             "an age of ten seconds is within the limit"
         );
         advance(Duration::from_millis(1)).await;
-        look(&log);
+        look(&log, start);
         assert!(format!("{log:?}").contains("first: 2"), "{log:?}");
         advance(100 * SECOND).await;
-        let trimmed = log.read(3, 9, &[], 9).await.unwrap_err();
+        let newest = newest(&log).await;
+        let trimmed = log.read(3, 9, Scope::all(&newest)).await.unwrap_err();
         assert_eq!(trimmed.kind(), LogErrorKind::Trimmed { first: 5 });
         assert_eq!(read(&log, 4).await.len(), 1, "the newest stays");
         append(&log, "x").await;
-        assert_eq!(log.bounds().await.unwrap().first, 6);
+        assert_eq!(log.bounds().await.unwrap().floor.seq, 5);
     }
 }
 
@@ -84,7 +89,7 @@ async fn a_key_is_remembered_for_its_lifetime_after_the_first_append() {
 
 #[tokio::test(start_paused = true)]
 async fn an_append_is_refused_while_too_many_keys_are_remembered() {
-    let log = MemoryLog::new(Retention::in_memory().max_events(1));
+    let log = MemoryLog::new(Retention::in_memory().max_events(Some(1)));
     append_key(&log, "first").await.unwrap();
     advance(SECOND).await;
     for n in 1..1_000_000 {
@@ -92,7 +97,7 @@ async fn an_append_is_refused_while_too_many_keys_are_remembered() {
     }
     let refused = append_key(&log, "one too many").await.unwrap_err();
     assert!(refused.source().unwrap().is::<TooManyKeys>(), "{refused:?}");
-    assert_eq!(log.bounds().await.unwrap().last, 1_000_000);
+    assert_eq!(log.bounds().await.unwrap().last.seq, 1_000_000);
     assert_eq!(append_key(&log, "7").await.unwrap(), (8, true));
     append(&log, "without a key").await;
     advance(KEY_LIFETIME - SECOND).await;
@@ -106,17 +111,17 @@ async fn an_append_is_refused_while_too_many_keys_are_remembered() {
 #[tokio::test]
 async fn trim_removes_earlier_entries_but_never_the_newest() {
     let log = filled(5).await;
-    let mut slow = log.tail(1);
+    let mut slow = log.tail(&at(&log, 1).await);
     let third = read(&log, 2).await[0].clone();
     log.trim(4);
     log.trim(2);
     let bounds = log.bounds().await.unwrap();
-    assert_eq!((bounds.first, bounds.last), (4, 5));
-    assert_eq!(bounds.floor, Some(third.check()));
+    assert_eq!((bounds.floor.seq, bounds.last.seq), (3, 5));
+    assert_eq!(bounds.floor.check, third.check());
     let trimmed = receive(&mut slow).await.unwrap_err();
     assert_eq!(trimmed.kind(), LogErrorKind::Trimmed { first: 4 });
     log.trim(u64::MAX);
-    assert_eq!(log.bounds().await.unwrap().first, 5);
+    assert_eq!(log.bounds().await.unwrap().floor.seq, 4);
     MemoryLog::default().trim(7);
 }
 
@@ -140,12 +145,14 @@ async fn entries_appended_after_a_rewind_have_other_checks() {
 #[tokio::test]
 async fn a_tail_past_a_rewind_fails_even_after_the_log_has_grown_again() {
     let log = filled(5).await;
-    let mut past = [log.tail(0), log.tail(0)];
+    let start = &at(&log, 0).await;
+    let mut past = [log.tail(start), log.tail(start)];
     for tail in &mut past {
         assert_eq!(receive(tail).await.unwrap().len(), 5);
         assert!(tail.next().now_or_never().is_none());
     }
-    let (mut at_the_cut, mut before_it) = (log.tail(3), log.tail(1));
+    let mut at_the_cut = log.tail(&at(&log, 3).await);
+    let mut before_it = log.tail(&at(&log, 1).await);
     log.rewind(3);
     let [at_once, later] = &mut past;
     let rewound = receive(at_once).await.unwrap_err();
@@ -177,8 +184,8 @@ async fn a_rewind_removes_the_keys_and_ends_of_its_entries_and_no_others() {
     log.rewind(0);
     let bounds = log.bounds().await.unwrap();
     assert_eq!(
-        (bounds.first, bounds.last),
-        (3, 2),
+        (bounds.floor.seq, bounds.last.seq),
+        (2, 2),
         "trimmed entries stay removed"
     );
     assert_eq!(append_key(&log, "new").await.unwrap(), (3, false));
@@ -187,21 +194,108 @@ async fn a_rewind_removes_the_keys_and_ends_of_its_entries_and_no_others() {
 #[tokio::test]
 async fn a_read_examines_a_limited_number_of_entries_and_returns_how_far_it_came() {
     let log = filled(20_000).await;
-    let none = [Pattern::new("none").unwrap()];
-    let page = log.read(0, u64::MAX, &none, 10).await.unwrap();
+    fill_many(&log, 300).await;
+    let newest = &newest(&log).await;
+    let many = [Pattern::new("many/*").unwrap()];
+    let page = log.read(0, 10, Scope::new(&many, newest)).await.unwrap();
     assert_eq!((page.entries.len(), page.through), (0, 8_192));
-    let page = log.read(19_000, u64::MAX, &none, 10).await.unwrap();
-    assert_eq!((page.entries.len(), page.through), (0, 20_000));
+    let page = log.read(19_000, 10, Scope::new(&many, newest)).await;
+    assert_eq!(page.unwrap().through, 20_010);
     // Many patterns count as much as many entries.
-    let many = vec![none[0].clone(); 1_000_000];
-    let page = log.read(5, u64::MAX, &many, 10).await.unwrap();
+    let mut patterns: Vec<_> = (0..100_000)
+        .map(|n| Pattern::new(format!("none/{n}")).unwrap())
+        .collect();
+    patterns.push(many[0].clone());
+    let page = log
+        .read(5, 10, Scope::new(&patterns, newest))
+        .await
+        .unwrap();
     assert_eq!(page.through, 6);
+}
+
+#[tokio::test]
+async fn a_search_for_few_channels_among_many_entries_yields() {
+    let log = filled_many(300).await;
+    for _ in 0..20_000 {
+        append(&log, "x").await;
+    }
+    let newest = &newest(&log).await;
+    let locate = async |pattern: &str, count| {
+        let patterns = [Pattern::new(pattern).unwrap()];
+        let scope = Scope::new(&patterns, newest);
+        let at_once = log.locate(Start::Last(count), scope).now_or_never();
+        let located = log.locate(Start::Last(count), scope).await.unwrap();
+        (at_once.is_none(), located)
+    };
+    for (pattern, count, yields, before) in [
+        ("many/*", 2, true, 298),
+        ("many/*", 1_000, true, 0),
+        ("many/7", 1, false, 7),
+        ("a", 20_000, false, 300),
+        ("none/*", 5, false, 20_300),
+    ] {
+        let (has_yielded, located) = locate(pattern, count).await;
+        assert_eq!(has_yielded, yields, "{pattern}");
+        let Located::Held { place, missed: 0 } = located else {
+            panic!("{located:?}");
+        };
+        assert_eq!(place.seq, before, "{pattern}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_channels_is_found_among_many_that_are_only_remembered() {
+    let log = filled_many(20_000).await;
+    append(&log, "x").await;
+    log.append(Draft::end(name("z"))).await.unwrap();
+    log.trim(20_001);
+    assert!(log.channels(Some(&name("b")), 9).now_or_never().is_none());
+    let page = log.channels(Some(&name("b")), 9).await.unwrap();
+    let names: Vec<_> = page.iter().map(|channel| channel.name.as_str()).collect();
+    assert_eq!(names, ["z"]);
+    assert!(log.channels(Some(&name("z")), 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_pattern_of_many_channels_misses_events_only_if_some_were_removed() {
+    let log = filled_many(10_000).await;
+    append(&log, "x").await;
+    append(&log, "x").await;
+    log.trim(10_002);
+    let newest = &newest(&log).await;
+    let patterns = [Pattern::new("many/*").unwrap()];
+    let missed = async |after| {
+        let place = at(&log, after).await;
+        let start = Start::After(Place::from(&place));
+        let located = log.locate(start, Scope::new(&patterns, newest)).await;
+        let page = log.read(after, 1, Scope::new(&patterns, newest)).await;
+        match located.unwrap() {
+            Located::Held { missed, .. } => (missed, page.is_ok()),
+            Located::Unknown { last } => panic!("{last}"),
+        }
+    };
+    let (all, is_whole) = missed(0).await;
+    assert!((10_000..=10_001).contains(&all) && !is_whole, "{all}");
+    assert_eq!(missed(10_000).await, (0, true));
+}
+
+#[tokio::test]
+async fn a_page_of_channels_hashes_a_limited_number_of_bytes() {
+    let log = MemoryLog::default();
+    for n in 0..5 {
+        let draft = Draft::event(name(&format!("many/{n}")), vec![b'x'; 100 << 10]);
+        log.append(draft).await.unwrap();
+    }
+    let page = log.channels(None, 9).await.unwrap();
+    assert_eq!(page.len(), 2);
+    let page = log.channels(Some(&page[1].name), 9).await.unwrap();
+    assert_eq!(page[0].name, "many/2");
 }
 
 #[tokio::test]
 async fn a_tail_batch_has_at_most_a_mebibyte_or_a_thousand_entries() {
     let log = filled(3_000).await;
-    let mut tail = log.tail(0);
+    let mut tail = log.tail(&at(&log, 0).await);
     for expected in [1_024, 1_024, 952] {
         assert_eq!(receive(&mut tail).await.unwrap().len(), expected);
     }
@@ -226,7 +320,8 @@ async fn clones_are_the_same_log_and_other_logs_have_other_epochs() {
 #[test]
 fn a_memory_log_needs_no_runtime() {
     let log = MemoryLog::new(Retention::durable());
-    let mut tail = log.tail(0);
+    let start = log.bounds().now_or_never().unwrap().unwrap().newest();
+    let mut tail = log.tail(&start);
     assert!(tail.next().now_or_never().is_none());
     append(&log, "x").now_or_never().unwrap();
     let batch = tail.next().now_or_never().unwrap().unwrap();
@@ -249,6 +344,20 @@ async fn filled(count: usize) -> MemoryLog {
     log
 }
 
+async fn filled_many(channels: usize) -> MemoryLog {
+    let log = MemoryLog::default();
+    fill_many(&log, channels).await;
+    log
+}
+
+/// Appends an event to each of many channels.
+async fn fill_many(log: &MemoryLog, channels: usize) {
+    for n in 0..channels {
+        let draft = Draft::event(name(&format!("many/{n}")), "x");
+        log.append(draft).await.unwrap();
+    }
+}
+
 async fn append(log: &MemoryLog, body: &str) {
     log.append(event(body)).await.unwrap();
 }
@@ -263,10 +372,31 @@ async fn append_end(log: &MemoryLog, channel: &str) {
 }
 
 async fn read(log: &MemoryLog, after: u64) -> Vec<Entry> {
-    log.read(after, u64::MAX, &[], 10_000)
-        .await
-        .unwrap()
-        .entries
+    let newest = newest(log).await;
+    let page = log.read(after, 10_000, Scope::all(&newest)).await;
+    page.unwrap().entries
+}
+
+async fn newest(log: &MemoryLog) -> Position {
+    log.bounds().await.unwrap().newest()
+}
+
+/// The position of the entry with this number.
+async fn at(log: &MemoryLog, seq: u64) -> Position {
+    let epoch = log.bounds().await.unwrap().epoch;
+    let place = match seq.checked_sub(1) {
+        None => Place::start(),
+        // Nothing is left to compare.
+        Some(_) if seq < log.bounds().await.unwrap().floor.seq => Place {
+            seq,
+            ..Place::start()
+        },
+        Some(before) => Place {
+            seq,
+            check: read(log, before).await[0].check(),
+        },
+    };
+    place.in_epoch(&epoch)
 }
 
 async fn receive(tail: &mut Tail) -> Result<Vec<Entry>, LogError> {

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidings_hub::{
-    Appended, Bounds, ChannelName, Draft, EntryKind, Epoch, Event, Feed, Hub, Log, LogError,
-    LogFuture, MemoryLog, Page, Pattern, PublishErrorKind, SubscriptionStream, Tail,
+    Appended, Bounds, Draft, EntryKind, Event, Feed, Hub, Log, LogError, LogFuture, MemoryLog,
+    PublishErrorKind, SubscriptionStream,
 };
+use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::traces::TraceText;
 use tokio::time::{Instant, sleep};
 
@@ -38,26 +39,26 @@ struct OddLog {
 }
 
 impl OddLog {
-    fn new(appends: Appends) -> Self {
-        Self {
+    fn new(appends: Appends) -> Interposed<Self> {
+        Interposed(Self {
             inner: MemoryLog::default(),
             appends,
             attempts: Arc::default(),
             is_silent: Arc::default(),
-        }
+        })
     }
 }
 
-impl Log for OddLog {
+impl Interpose for OddLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         if self.is_silent.load(Ordering::SeqCst) {
             return Box::pin(pending());
         }
         self.inner.bounds()
-    }
-
-    fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        self.inner.ends()
     }
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
@@ -79,24 +80,6 @@ impl Log for OddLog {
             }
             Appends::WithoutKeys | Appends::OnlyEnds => self.inner.append(draft),
         }
-    }
-
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        self.inner.read(after, up_to, patterns, limit)
-    }
-
-    fn tail(&self, after: u64) -> Tail {
-        self.inner.tail(after)
-    }
-
-    fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
-        self.inner.renew_epoch(expected)
     }
 }
 

@@ -29,9 +29,11 @@ struct Tapes {
 
 impl Tapes {
     async fn new(channels: usize) -> Self {
-        let hub = Hub::builder()
-            .tape_bytes(TAPE_BYTES)
-            .in_memory(Retention::in_memory().max_bytes(200_000));
+        let hub = Hub::builder().tape_bytes(TAPE_BYTES).in_memory(
+            Retention::in_memory()
+                .max_bytes(200_000)
+                .remembered_channels(0),
+        );
         let readers = (0..channels).map(|n| hub.subscribe(format!("c/{n}")).resume_after(None));
         let mut readers: Vec<_> = readers.collect();
         for reader in &mut readers {

@@ -67,7 +67,7 @@ fn explore(steps: &[HubStep], readers: &[Joining]) -> (usize, usize) {
 
 /// Runs one order. Returns whether a reader sleeps for ever before it received everything.
 fn run(choices: Choices, steps: &[HubStep], readers: &[Joining]) -> (bool, Choices) {
-    let life = Arc::new(Life::new(&position(0), Ends::default()));
+    let life = Arc::new(Life::new(position(0), Ends::default()));
     let log: Vec<_> = steps
         .iter()
         .filter_map(|step| match step {
@@ -201,6 +201,8 @@ fn a_named_reader_that_joins_a_channel_sees_its_end_in_every_order() {
     let steps = batches(&[&["a"], &["!a"]]);
     assert_none_lost(&steps, &[Joining::late(&["a"]).named()]);
     assert_none_lost(&steps, &[Joining::before(&["a"]).named()]);
+    let readers = [Joining::before(&["a"]), Joining::late(&["a"]).named()];
+    assert_none_lost(&batches(&[&["!a"]]), &readers);
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! `Keys`: the keys of recent appends, to recognise repeats.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, VecDeque};
 use std::error::Error as StdError;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 
-use siphasher::sip128::{Hasher128, SipHasher13};
-
-use super::{MIN_SHRINK, nanos};
+use super::nanos;
+use super::secret::{Secret, SecretHash, SecretMap};
 use crate::{ChannelName, KEY_LIFETIME, LogError};
 
 /// The maximum number of keys.
@@ -17,16 +16,15 @@ const MAX_KEYS: usize = 1_000_000;
 /// How many expired keys an append removes at most: more than it adds, but few enough to stay fast.
 const DROPS: usize = 64;
 
-/// The hash of a channel and a key, so that long keys take no more memory. It is keyed with a
-/// secret, so nobody can construct two keys with the same hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct KeyHash(u64, u64);
+/// The capacity up to which the keys do not shrink.
+const MIN_SHRINK: usize = 1_024;
 
+/// The keys of recent appends, as hashes of a channel and a key.
 pub(super) struct Keys {
-    secret: (u64, u64),
-    places: HashMap<KeyHash, KeyedEntry>,
+    secret: Secret,
+    places: SecretMap<KeyedEntry>,
     /// When each key expires, in the order of the appends.
-    queue: VecDeque<(u64, KeyHash)>,
+    queue: VecDeque<(u64, SecretHash)>,
 }
 
 struct KeyedEntry {
@@ -36,32 +34,30 @@ struct KeyedEntry {
 
 impl Keys {
     pub(super) fn new() -> Self {
-        let random = RandomState::new();
         Self {
-            secret: (random.hash_one(0), random.hash_one(1)),
-            places: HashMap::new(),
+            secret: Secret::new(),
+            places: SecretMap::default(),
             queue: VecDeque::new(),
         }
     }
 
-    pub(super) fn hash(&self, channel: &ChannelName, key: &str) -> KeyHash {
-        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+    pub(super) fn hash(&self, channel: &ChannelName, key: &str) -> SecretHash {
+        let mut hasher = self.secret.hasher();
         hasher.write(channel.as_str().as_bytes());
         // No name contains a zero byte, so the zero marks where the key begins.
         hasher.write(&[0]);
         hasher.write(key.as_bytes());
-        let hash = hasher.finish128();
-        KeyHash(hash.h1, hash.h2)
+        SecretHash::of(&hasher)
     }
 
     /// The place of the append with this key, unless the key has expired.
-    pub(super) fn get(&self, key: KeyHash, now: u64) -> Option<u64> {
+    pub(super) fn get(&self, key: SecretHash, now: u64) -> Option<u64> {
         let place = self.places.get(&key)?;
         (place.expires > now).then_some(place.seq)
     }
 
     /// Stores a key for which [`get`](Self::get) has returned `None`.
-    pub(super) fn insert(&mut self, key: KeyHash, seq: u64, now: u64) -> Result<(), LogError> {
+    pub(super) fn insert(&mut self, key: SecretHash, seq: u64, now: u64) -> Result<(), LogError> {
         if self.queue.len() >= MAX_KEYS {
             return Err(LogError::refused(TooManyKeys(())));
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::stream;
-use tidings_proto::Epoch;
+use tidings_proto::{Epoch, Position};
 
 use super::SharedLog;
 use super::held::TailCursor;
@@ -18,7 +18,7 @@ pub(super) struct MemoryTail {
 }
 
 impl MemoryTail {
-    pub(super) fn stream(shared: Arc<SharedLog>, after: u64) -> Tail {
+    pub(super) fn stream(shared: Arc<SharedLog>, after: &Position) -> Tail {
         let tail = Self::start(shared, after);
         Box::pin(stream::unfold(Some(tail), async |tail| {
             let mut tail = match tail? {
@@ -31,9 +31,10 @@ impl MemoryTail {
         }))
     }
 
-    fn start(shared: Arc<SharedLog>, after: u64) -> Result<Self, LogError> {
-        let state = shared.look();
-        let cursor = state.held.cursor(after)?;
+    fn start(shared: Arc<SharedLog>, after: &Position) -> Result<Self, LogError> {
+        let mut state = shared.look();
+        state.verify(after)?;
+        let cursor = state.held.cursor(after.seq)?;
         let epoch = state.epoch.clone();
         drop(state);
         Ok(Self {
@@ -50,7 +51,10 @@ impl MemoryTail {
             let changed = self.shared.changed.notified();
             let batch = self.look()?;
             if let Some(newest) = batch.last() {
-                self.cursor = TailCursor::after(newest);
+                self.cursor = TailCursor {
+                    seq: newest.seq,
+                    time: newest.time,
+                };
                 return Ok(batch);
             }
             changed.await;

@@ -60,6 +60,8 @@ pub(crate) struct ClientSpec {
     /// Whether the server opens the feed before it sends the response head, as a server that answers
     /// 204 does.
     pub(crate) opens_first: bool,
+    /// Whether the ID of each event names its channel.
+    pub(crate) names_channels: bool,
 }
 
 /// Where the subscription starts.
@@ -68,8 +70,19 @@ pub(crate) enum StartPoint {
     Unset,
     Latest,
     Earliest,
+    Last(usize),
+    Time(TimeOf),
     /// A snapshot of so many events.
     Snapshot(u64),
+}
+
+/// The time at which a subscription starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeOf {
+    /// That of an entry: so many before the newest one, when the client first connects.
+    Entry { back: usize },
+    /// So long after the newest entry then.
+    Later { millis: u64 },
 }
 
 /// The `SlowReader` of the subscription.
@@ -85,8 +98,11 @@ pub(crate) struct Client {
     pub(crate) spec: ClientSpec,
     state: EventSourceState,
     judge: Judge,
+    book: Book,
     flag: Arc<Flag>,
     link: Option<Link>,
+    /// When the server last polled the feed.
+    polled: Instant,
     is_over: bool,
     /// The index of the hub that it is connected to.
     pub(crate) hub: usize,
@@ -98,8 +114,9 @@ struct Link {
     /// Whether the server opens the feed before it sends the response head.
     opens_first: bool,
     is_open: bool,
-    /// Bytes that the server has sent, and the client has not received.
-    pipe: VecDeque<Bytes>,
+    /// Bytes that the server has sent, and the client has not received, each with the time of the ledger at
+    /// which the hub returned them.
+    pipe: VecDeque<(Bytes, u64)>,
     /// How the server has ended the connection, if it has.
     end: Option<LinkEnd>,
 }
@@ -117,10 +134,12 @@ impl Client {
         Self {
             state: EventSourceState::new(forever.retry_refusals(true), Decoder::new(), 1)
                 .dedupe(true),
-            judge: Judge::new(spec.clone(), patterns.collect(), book),
+            judge: Judge::new(spec.clone(), patterns.collect(), book.clone()),
+            book,
             spec,
             flag: Flag::raised(),
             link: None,
+            polled: Instant::now(),
             is_over: false,
             hub: 0,
         }
@@ -175,6 +194,7 @@ impl Client {
         };
         subscription.resume(id.as_deref().map(joined).as_deref());
         self.hub = node;
+        self.polled = Instant::now();
         self.flag = Flag::raised();
         self.link = Some(Link {
             subscription,
@@ -194,11 +214,20 @@ impl Client {
             StartPoint::Unset => subscription,
             StartPoint::Latest => subscription.latest(),
             StartPoint::Earliest => subscription.earliest(),
+            StartPoint::Last(count) => subscription.last(count),
+            StartPoint::Time(_) => {
+                let since_1970 = Duration::from_nanos(self.judge.start_time());
+                subscription.from_time(SystemTime::UNIX_EPOCH + since_1970)
+            }
             StartPoint::Snapshot(count) => subscription.snapshot(self.judge.snapshot(count)),
         };
         let subscription = match self.spec.max_lag {
             Some(lag) => subscription.max_lag(lag),
             None => subscription,
+        };
+        let subscription = match self.spec.names_channels {
+            true => subscription.name_channels(),
+            false => subscription,
         };
         let name = |event: &Event| event.event.as_ref().map(ToString::to_string);
         subscription.slow_reader(match self.spec.policy {
@@ -223,6 +252,8 @@ impl Client {
         if !self.flag.take() {
             return Ok(());
         }
+        let pause = self.polled.elapsed();
+        self.polled = Instant::now();
         let waker = Waker::from(Arc::clone(&self.flag));
         let mut cx = Context::from_waker(&waker);
         if link.opens_first && !link.is_open {
@@ -234,7 +265,7 @@ impl Client {
                 }
                 Poll::Ready(Ok(FeedOpened::Over)) => return self.handle_over(),
                 Poll::Ready(Err(error)) => {
-                    self.judge.handle_error(&error)?;
+                    self.judge.handle_error(&error, pause)?;
                     self.cut();
                     return Ok(());
                 }
@@ -249,11 +280,12 @@ impl Client {
                 Poll::Ready(Some(Ok(events))) => {
                     link.is_open = true;
                     check_frame(&events)?;
-                    link.pipe.push_back(events.into_bytes());
+                    let now = self.book.open().now;
+                    link.pipe.push_back((events.into_bytes(), now));
                     frames -= 1;
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.judge.handle_error(&error)?;
+                    self.judge.handle_error(&error, pause)?;
                     link.end = Some(LinkEnd::Broken);
                     return Ok(());
                 }
@@ -284,8 +316,9 @@ impl Client {
         if let Some(link) = link.filter(|link| link.is_open && link.end.is_none())
             && let Some(id) = link.subscription.checkpoint()
         {
-            link.pipe
-                .push_back(Event::default().id(id).encode().into_bytes());
+            let now = self.book.open().now;
+            let checkpoint = Event::default().id(id).encode();
+            link.pipe.push_back((checkpoint.into_bytes(), now));
         }
     }
 
@@ -293,32 +326,32 @@ impl Client {
     pub(crate) fn receive(&mut self, bytes: usize) -> Verdict {
         let mut left = bytes;
         while let Some(link) = &mut self.link {
-            let Some(mut chunk) = link.pipe.pop_front() else {
+            let Some((mut chunk, sent)) = link.pipe.pop_front() else {
                 let Some(end) = link.end else { return Ok(()) };
                 self.end(end)?;
                 return Ok(());
             };
             if left == 0 {
-                link.pipe.push_front(chunk);
+                link.pipe.push_front((chunk, sent));
                 return Ok(());
             }
             let rest = chunk.split_off(left.min(chunk.len()));
             left -= chunk.len();
             if !rest.is_empty() {
-                link.pipe.push_front(rest);
+                link.pipe.push_front((rest, sent));
             }
-            self.handle_chunk(chunk)?;
+            self.handle_chunk(chunk, sent)?;
         }
         Ok(())
     }
 
-    fn handle_chunk(&mut self, chunk: Bytes) -> Verdict {
+    fn handle_chunk(&mut self, chunk: Bytes, sent: u64) -> Verdict {
         self.state.handle_chunk(chunk);
         while let Some(event) = self.state.poll_event() {
-            self.judge.handle_event(&event)?;
+            self.judge.handle_event(&event, sent)?;
         }
         match self.state.last_event_id() {
-            Some(id) => self.judge.handle_id(id),
+            Some(id) => self.judge.handle_id(id, sent),
             None => Ok(()),
         }
     }
@@ -344,7 +377,7 @@ impl Client {
     }
 
     /// Judges the client after all hubs and clients came to rest.
-    pub(crate) fn judge_quiet(&self) -> Verdict {
+    pub(crate) fn judge_quiet(&mut self) -> Verdict {
         self.judge.handle_quiet(self.is_over)
     }
 }

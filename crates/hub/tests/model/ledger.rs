@@ -6,16 +6,19 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
-use tidings_hub::{ChannelName, Entry, EntryKind, Pattern};
+use tidings_hub::{Abilities, ChannelName, Entry, EntryKind, Pattern};
 use tidings_proto::{EntryCheck, Epoch, Position};
+
+use crate::channels::Channels;
+use crate::op::Setup;
 
 /// A shared handle to the ledger, for the log that writes it and the judges that read it.
 #[derive(Clone)]
 pub(crate) struct Book(Arc<Mutex<Ledger>>);
 
 impl Book {
-    pub(crate) fn new(epoch: Epoch, seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Ledger::new(epoch, seed))))
+    pub(crate) fn new(epoch: Epoch, abilities: Abilities, setup: &Setup) -> Self {
+        Self(Arc::new(Mutex::new(Ledger::new(epoch, abilities, setup))))
     }
 
     pub(crate) fn open(&self) -> MutexGuard<'_, Ledger> {
@@ -31,13 +34,17 @@ pub(crate) struct Ledger {
     current: Vec<usize>,
     /// The oldest entry that is not trimmed.
     pub(crate) first: u64,
+    /// Each value of `first`, with the time since which it held.
+    firsts: Vec<(u64, u64)>,
     /// The largest `seq` that the log ever held.
     pub(crate) peak: u64,
     /// The epochs of the log, with the times in which each was current.
     epochs: Vec<(Epoch, Range<u64>)>,
     by_seq: HashMap<(u64, EntryCheck), usize>,
-    /// The records of all ends, without late ones.
+    /// The records of all ends.
     ends: Vec<usize>,
+    /// What the log knows of its channels.
+    pub(crate) channels: Channels,
     /// The records that the log returned for the appends of each token.
     pub(crate) answers: HashMap<u64, Vec<usize>>,
     /// For each snapshot: the newest `seq` when it was made, and its number of events.
@@ -48,18 +55,27 @@ pub(crate) struct Ledger {
     pub(crate) last_break: u64,
     /// The time of the last trim.
     pub(crate) last_trim: u64,
-    /// The last time at which all hubs had noticed all changes.
+    /// The last time at which all hubs had noticed all changes, if they could still reach the log.
     pub(crate) last_rest: u64,
-    /// Whether the log was rewound, and trimmed the evidence before the hubs could notice it. Then no
-    /// hub can know the history of the log.
-    pub(crate) is_history_unknown: bool,
+    /// The last time at which all hubs had reached the log and received all entries.
+    pub(crate) settled: Settled,
     /// Whether the log loses its next answer.
     pub(crate) loses: bool,
     /// Whether the log has lost an answer: a hub may notice changes late.
     pub(crate) has_lost: bool,
     /// The last time at which a hub was drained, or crashed.
     pub(crate) last_drain: u64,
+    /// A wrong answer of the log to an append.
+    pub(crate) fault: Option<String>,
     pub(crate) rng: Rng,
+}
+
+/// A time at which all hubs had received all entries.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settled {
+    pub(crate) at: u64,
+    /// The newest `seq` at that time.
+    pub(crate) last: u64,
 }
 
 /// An entry that was appended.
@@ -67,10 +83,13 @@ pub(crate) struct Ledger {
 pub(crate) struct Record {
     pub(crate) seq: u64,
     pub(crate) check: EntryCheck,
+    /// When the log stored it, in nanoseconds since 1970.
+    pub(crate) time: u64,
     pub(crate) channel: ChannelName,
     pub(crate) body_length: usize,
     /// The number in its text; 0 for an end.
     pub(crate) token: u64,
+    pub(crate) kind: EntryKind,
     pub(crate) audience: Audience,
     /// The record of the entry before it.
     before: Option<usize>,
@@ -78,6 +97,8 @@ pub(crate) struct Record {
     pub(crate) added: u64,
     /// When a rewind removed it; `u64::MAX` if none has.
     pub(crate) lost: u64,
+    /// When the log forgot it, if it is an end: the name is free since. `u64::MAX` if the log has not.
+    pub(crate) forgotten: u64,
 }
 
 /// The subscribers that must receive an entry.
@@ -85,37 +106,57 @@ pub(crate) struct Record {
 pub(crate) enum Audience {
     /// All subscribers of its channel.
     All,
-    /// None, for ever: the log held an end of its channel when it was appended.
-    Late,
     /// None: it is the end of its channel.
     IsEnd,
+    /// None while the log holds this end of its channel, which precedes it. After that, it is undefined
+    /// who receives it. Only a log that does not refuse such entries has any.
+    Late { end: usize },
+    /// Undefined: the log holds an entry that is `Late`, and an end itself.
+    Undefined,
+}
+
+/// Whether a channel has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Open,
+    /// It has ended with this record.
+    Ended(usize),
+    /// The log holds an end that followed the end, and no longer the end itself: hubs may know either.
+    Undefined,
 }
 
 /// The two records are not of one history.
 pub(crate) struct OtherHistory;
 
 impl Ledger {
-    fn new(epoch: Epoch, seed: u64) -> Self {
+    fn new(epoch: Epoch, abilities: Abilities, setup: &Setup) -> Self {
         Self {
             records: Vec::new(),
             current: Vec::new(),
             first: 1,
+            firsts: vec![(0, 1)],
             peak: 0,
             epochs: vec![(epoch, 0..u64::MAX)],
             by_seq: HashMap::new(),
             ends: Vec::new(),
+            channels: Channels::new(abilities, setup.remembered_channels),
             answers: HashMap::new(),
             snapshots: Vec::new(),
             now: 1,
             last_break: 0,
             last_trim: 0,
             last_rest: 0,
-            is_history_unknown: false,
+            settled: Settled::default(),
             loses: false,
             has_lost: false,
             last_drain: 0,
-            rng: Rng::with_seed(seed),
+            fault: None,
+            rng: Rng::with_seed(setup.seed),
         }
+    }
+
+    pub(crate) fn abilities(&self) -> Abilities {
+        self.channels.abilities
     }
 
     /// Whether the answer of this call is lost.
@@ -139,6 +180,18 @@ impl Ledger {
         &self.epochs[self.epochs.len() - 1].0
     }
 
+    /// Records that all hubs have noticed all changes. `is_long`: they have also had time to reach the log
+    /// again, after they had failed to follow it several times.
+    pub(crate) fn handle_rest(&mut self, is_long: bool) {
+        self.last_rest = self.tick();
+        if is_long {
+            self.settled = Settled {
+                at: self.last_rest,
+                last: self.last(),
+            };
+        }
+    }
+
     /// Records an entry that was appended.
     pub(crate) fn handle_entry(&mut self, entry: &Entry, token: u64, first: u64) {
         assert_eq!(
@@ -148,33 +201,71 @@ impl Ledger {
         );
         // Before the log has removed other entries for this one.
         let audience = self.audience(entry);
-        self.handle_first(first);
+        if self.abilities().refuses_after_end && matches!(audience, Audience::Late { .. }) {
+            let fault = format!("{} was appended after the end of its channel", entry.seq);
+            self.fault.get_or_insert(fault);
+        }
         let record = Record {
             seq: entry.seq,
             check: entry.check(),
+            time: entry.time,
             channel: entry.channel.clone(),
             body_length: entry.body.len(),
             token,
+            kind: entry.kind,
             audience,
             before: self.current.last().copied(),
             added: self.tick(),
             lost: u64::MAX,
+            forgotten: u64::MAX,
         };
         let at = self.records.len();
+        let end = (audience == Audience::IsEnd).then_some(at);
+        self.channels.handle_entry(&entry.channel, entry.seq, end);
         self.by_seq.insert((record.seq, record.check), at);
-        if audience == Audience::IsEnd {
+        if entry.kind == EntryKind::End {
             self.ends.push(at);
         }
         self.records.push(record);
         self.current.push(at);
         self.peak = self.peak.max(self.last());
+        self.handle_first(first);
+    }
+
+    /// Records that the log has refused an entry because its channel has ended.
+    pub(crate) fn handle_refusal(&mut self, channel: &ChannelName) {
+        let refuses = self.abilities().refuses_after_end;
+        if !refuses || !matches!(self.ending(channel), Ending::Ended(_)) {
+            let fault = format!("the log says that {channel} has ended");
+            self.fault.get_or_insert(fault);
+        }
     }
 
     fn audience(&self, entry: &Entry) -> Audience {
-        match entry.kind {
-            _ if self.held_ends().any(|end| end.channel == entry.channel) => Audience::Late,
-            EntryKind::Event => Audience::All,
-            EntryKind::End => Audience::IsEnd,
+        match (self.ending(&entry.channel), entry.kind) {
+            (Ending::Ended(end), _) => Audience::Late { end },
+            (Ending::Undefined, _) => Audience::Undefined,
+            (Ending::Open, EntryKind::Event) => Audience::All,
+            (Ending::Open, EntryKind::End) => Audience::IsEnd,
+        }
+    }
+
+    /// Whether the channel has ended, as the log knows it now.
+    pub(crate) fn ending(&self, channel: &ChannelName) -> Ending {
+        if let Some(end) = self.channels.get(channel).and_then(|known| known.end) {
+            let end_seq = self.records[end].seq;
+            if self.abilities().remembers_ends || end_seq >= self.first {
+                return Ending::Ended(end);
+            }
+        }
+        let is_held = |&at: &usize| {
+            let end = &self.records[at];
+            end.channel == *channel && end.lost == u64::MAX && end.seq >= self.first
+        };
+        if self.ends.iter().any(is_held) {
+            Ending::Undefined
+        } else {
+            Ending::Open
         }
     }
 
@@ -182,8 +273,26 @@ impl Ledger {
     pub(crate) fn handle_first(&mut self, first: u64) {
         if first > self.first {
             self.first = first;
-            self.is_history_unknown |= self.last_break > self.last_rest;
             self.last_trim = self.tick();
+            self.firsts.push((self.last_trim, first));
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        let now = self.now;
+        if !self.abilities().remembers_ends {
+            // Such a log forgets an end with its entry, also if it holds later entries of the channel.
+            for &at in &self.ends {
+                let end = &mut self.records[at];
+                if end.seq < self.first && end.lost == u64::MAX {
+                    end.forgotten = end.forgotten.min(now);
+                }
+            }
+        }
+        for end in self.channels.forget(self.first) {
+            let end = &mut self.records[end];
+            end.forgotten = end.forgotten.min(now);
         }
     }
 
@@ -194,6 +303,15 @@ impl Ledger {
         for at in self.current.drain(kept..) {
             self.records[at].lost = now;
         }
+        let (records, current) = (&self.records, &self.current);
+        let newest = |channel: &ChannelName| {
+            let newest = current.iter().rev().map(|&at| &records[at]);
+            let mut newest = newest.filter(|record| record.channel == *channel);
+            newest.next().map(|record| record.seq)
+        };
+        let is_lost = |at: usize| records[at].lost != u64::MAX;
+        self.channels.handle_rewind(last, newest, is_lost);
+        self.forget();
     }
 
     pub(crate) fn handle_epoch(&mut self, epoch: Epoch) {
@@ -240,6 +358,13 @@ impl Ledger {
         }
     }
 
+    /// Whether no log can tell this entry from the one that has its number now: it is lost, and the log has
+    /// trimmed that number.
+    pub(crate) fn is_indistinct(&self, at: Option<usize>) -> bool {
+        let record = at.map(|at| &self.records[at]);
+        record.is_some_and(|record| record.lost != u64::MAX && record.seq + 1 < self.first)
+    }
+
     /// The records between two records, if the first is in the history of the second.
     pub(crate) fn between(
         &self,
@@ -269,27 +394,44 @@ impl Ledger {
         self.current.last().copied()
     }
 
-    /// The ends that the log holds.
-    fn held_ends(&self) -> impl Iterator<Item = &Record> {
-        let ends = self.ends.iter().map(|&at| &self.records[at]);
-        ends.filter(|end| end.lost == u64::MAX && end.seq >= self.first)
+    /// The oldest entry that was not trimmed at this time.
+    pub(crate) fn first_at(&self, time: u64) -> u64 {
+        let known = self.firsts.partition_point(|first| first.0 <= time);
+        self.firsts[known - 1].1
     }
 
-    /// Whether each of these channels had an end at some time after `since`.
+    /// Whether this was the oldest entry at some time between the two.
+    pub(crate) fn was_first(&self, seq: u64, times: Range<u64>) -> bool {
+        let during = self.first_at(times.start)..=self.first_at(times.end);
+        during.contains(&seq) && self.firsts.iter().any(|first| first.1 == seq)
+    }
+
+    /// The records of the current history, the oldest first.
+    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = (usize, &Record)> {
+        self.current.iter().map(|&at| (at, &self.records[at]))
+    }
+
+    /// Whether each of these channels had an end at some time after `since`, which the log had not forgotten
+    /// then.
     pub(crate) fn have_ended(&self, patterns: &[Pattern], since: u64) -> bool {
+        let is_end = |end: &Record| end.lost > since && end.forgotten > since;
+        self.have_ends(patterns, is_end)
+    }
+
+    /// Whether each of these channels has an end of this kind.
+    pub(crate) fn have_ends(&self, patterns: &[Pattern], is_it: impl Fn(&Record) -> bool) -> bool {
         patterns.iter().all(|pattern| {
             let channel = channel_of(pattern);
             let mut ends = self.ends.iter().map(|&at| &self.records[at]);
-            ends.any(|end| end.lost > since && Some(&end.channel) == channel.as_ref())
+            ends.any(|end| is_it(end) && Some(&end.channel) == channel.as_ref())
         })
     }
 
-    /// Whether the log holds an end of each of these channels.
+    /// Whether each of these channels has ended for the log.
     pub(crate) fn have_surely_ended(&self, patterns: &[Pattern]) -> bool {
         patterns.iter().all(|pattern| {
-            let channel = channel_of(pattern);
-            self.held_ends()
-                .any(|end| Some(&end.channel) == channel.as_ref())
+            let ending = channel_of(pattern).map(|channel| self.ending(&channel));
+            matches!(ending, Some(Ending::Ended(_)))
         })
     }
 }

@@ -2,12 +2,16 @@
 //! must receive every event of its channels once and in order, or a gap that reports the loss.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod channels;
 mod client;
+mod gaps;
+mod ids;
 mod judge;
 mod ledger;
 mod op;
 mod recording_log;
 mod shrink;
+mod starts;
 mod world;
 
 use std::fmt;

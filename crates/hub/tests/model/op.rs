@@ -1,8 +1,10 @@
 //! `Op`: the steps of a case, and their random choice.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 
-use crate::client::{ClientSpec, Policy, StartPoint};
+use crate::client::{ClientSpec, Policy, StartPoint, TimeOf};
 
 pub(crate) const CHANNELS: [&str; 16] = [
     "a", "a/b", "a/b/c", "a/b/d", "a/e", "b", "b/c", "c", "d", "e/1", "e/2", "e/3", "f", "g", "h",
@@ -116,10 +118,20 @@ pub(crate) enum SentId {
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) seed: u64,
+    pub(crate) engine: EngineKind,
     pub(crate) hubs: usize,
     pub(crate) tape_bytes: [usize; 2],
-    pub(crate) max_events: u64,
+    pub(crate) max_events: Option<u64>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) remembered_channels: u64,
     pub(crate) delays: usize,
+}
+
+/// The kind of log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineKind {
+    Memory,
+    Scanning,
 }
 
 impl Setup {
@@ -128,26 +140,67 @@ impl Setup {
         Self {
             seed,
             tape_bytes: [tape_bytes(), tape_bytes()],
+            engine: if rng.u32(..3) > 0 {
+                EngineKind::Memory
+            } else {
+                EngineKind::Scanning
+            },
             hubs: rng.usize(1..=2),
-            max_events: [5, 20, 60, 200, 100_000][rng.usize(..5)],
+            max_events: [Some(5), Some(20), Some(60), Some(200), None][rng.usize(..5)],
+            max_age: [None, None, None, Some(30), Some(10_000)][rng.usize(..5)]
+                .map(Duration::from_millis),
+            remembered_channels: [0, 1, 2, 5, 100_000, 100_000][rng.usize(..6)],
             delays: [0, 0, 1, 3][rng.usize(..4)],
+        }
+    }
+}
+
+/// The frequencies of the steps of a case.
+struct Mix {
+    /// A calm log is never rewound, and keeps its epoch: its clients receive no gaps for that.
+    is_calm: bool,
+    may_lose: bool,
+    /// The channels, the busiest first; `None` if all are equally busy.
+    busiest: Option<Vec<usize>>,
+}
+
+impl Mix {
+    fn random(rng: &mut Rng) -> Self {
+        let mut busiest: Vec<_> = (0..CHANNELS.len()).collect();
+        rng.shuffle(&mut busiest);
+        Self {
+            is_calm: rng.bool(),
+            may_lose: rng.u32(..4) == 0,
+            busiest: Some(busiest).filter(|_| rng.u32(..4) > 0),
+        }
+    }
+
+    /// The channel of an event. The busiest one has 50 times as many as the quietest one.
+    fn channel(&self, rng: &mut Rng) -> usize {
+        let below = CHANNELS.len();
+        match &self.busiest {
+            Some(busiest) => {
+                busiest[{
+                    let below = rng.usize(1..=below);
+                    rng.usize(..below)
+                }]
+            }
+            None => rng.usize(..below),
         }
     }
 }
 
 /// Random steps.
 pub(crate) fn ops(rng: &mut Rng, count: usize) -> Vec<Op> {
-    // A calm log is never rewound, and keeps its epoch: its clients receive no gaps for that.
-    let is_calm = rng.bool();
-    let may_lose = rng.u32(..4) == 0;
-    (0..count).map(|_| op(rng, is_calm, may_lose)).collect()
+    let mix = Mix::random(rng);
+    (0..count).map(|_| op(rng, &mix)).collect()
 }
 
-fn op(rng: &mut Rng, is_calm: bool, may_lose: bool) -> Op {
+fn op(rng: &mut Rng, mix: &Mix) -> Op {
     let hub = rng.usize(..2);
     let client = rng.usize(..8);
     let producer = rng.usize(..4);
-    let channel = rng.usize(..CHANNELS.len());
+    let channel = mix.channel(rng);
     match rng.u32(..1_000) {
         0..260 => Op::Publish {
             hub,
@@ -168,12 +221,12 @@ fn op(rng: &mut Rng, is_calm: bool, may_lose: bool) -> Op {
         354..360 => Op::Trim {
             keep: rng.u64(..40),
         },
-        360..364 if !is_calm => Op::Rewind { by: rng.u64(1..12) },
-        364..367 if !is_calm => Op::Renew,
+        360..364 if !mix.is_calm => Op::Rewind { by: rng.u64(1..12) },
+        364..367 if !mix.is_calm => Op::Renew,
         367..369 => Op::Drain { hub },
-        990..993 if may_lose => Op::LoseAnswer,
+        990..993 if mix.may_lose => Op::LoseAnswer,
         369..371 => Op::Crash {
-            by: if is_calm { 0 } else { rng.u64(..8) },
+            by: if mix.is_calm { 0 } else { rng.u64(..8) },
             grow: rng.usize(..12),
         },
         371..394 => Op::Subscribe {
@@ -206,7 +259,10 @@ fn op(rng: &mut Rng, is_calm: bool, may_lose: bool) -> Op {
             turns: rng.usize(1..12),
         },
         _ => Op::Sleep {
-            millis: rng.u64(1..40),
+            millis: match rng.u32(..4) {
+                0 => rng.u64(6_000..9_000),
+                _ => rng.u64(1..40),
+            },
         },
     }
 }
@@ -248,13 +304,23 @@ fn spec(rng: &mut Rng) -> ClientSpec {
         StartPoint::Latest,
         StartPoint::Earliest,
         StartPoint::Snapshot(rng.u64(..4)),
+        StartPoint::Last([1, 2, 5, 40][rng.usize(..4)]),
+        StartPoint::Time(match rng.u32(..5) {
+            0 => TimeOf::Later {
+                millis: rng.u64(..30),
+            },
+            _ => TimeOf::Entry {
+                back: rng.usize(..40),
+            },
+        }),
     ];
     let max_lag = [None, Some(1), Some(3), Some(10), Some(50)][rng.usize(..5)];
     ClientSpec {
         patterns,
-        start: starts[rng.usize(..4)],
+        start: starts[rng.usize(..starts.len())],
         policy: [Policy::Skip, Policy::Disconnect, Policy::Latest][rng.usize(..3)],
         max_lag,
         opens_first: rng.u32(..4) > 0,
+        names_channels: rng.u32(..3) == 0,
     }
 }

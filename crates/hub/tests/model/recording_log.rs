@@ -1,93 +1,195 @@
 //! `RecordingLog`: a slow log in memory that records each change in the ledger.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::task::Poll;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use tidings_hub::{
-    Appended, Bounds, ChannelName, Draft, Entry, Log, LogError, LogFuture, MemoryLog, Page,
-    Pattern, Tail,
+    Abilities, Appended, Bounds, ChannelName, Draft, Entry, Located, Log, LogError, LogErrorKind,
+    LogFuture, MemoryLog, Page, Retention, Scope, Start, StoredChannel, Tail,
 };
-use tidings_proto::Epoch;
+use tidings_proto::{Epoch, Position};
+use tidings_testkit::scanning_log::ScanningLog;
 
 use crate::ledger::Book;
+use crate::op::{EngineKind, Setup};
+
+/// The log of a case.
+#[derive(Clone)]
+enum Engine {
+    /// With all abilities.
+    Memory(MemoryLog),
+    /// With none.
+    Scanning(ScanningLog),
+}
+
+impl Engine {
+    fn new(setup: &Setup) -> Self {
+        let retention = Retention::in_memory()
+            .max_events(setup.max_events)
+            .max_age(setup.max_age)
+            .remembered_channels(setup.remembered_channels);
+        match setup.engine {
+            EngineKind::Memory => Self::Memory(MemoryLog::new(retention)),
+            EngineKind::Scanning => Self::Scanning(ScanningLog::new(retention)),
+        }
+    }
+
+    fn log(&self) -> &dyn Log {
+        match self {
+            Self::Memory(log) => log,
+            Self::Scanning(log) => log,
+        }
+    }
+
+    fn trim(&self, first: u64) {
+        match self {
+            Self::Memory(log) => log.trim(first),
+            Self::Scanning(log) => log.trim(first),
+        }
+    }
+
+    fn rewind(&self, last: u64) {
+        match self {
+            Self::Memory(log) => log.rewind(last),
+            Self::Scanning(log) => log.rewind(last),
+        }
+    }
+}
 
 /// A log in memory that records each change in the ledger, and may be slow.
 #[derive(Clone)]
 pub(crate) struct RecordingLog {
-    log: MemoryLog,
+    engine: Engine,
     book: Book,
     /// The maximum number of polls for which a method waits, before and again after its work.
     delays: usize,
 }
 
 impl RecordingLog {
-    pub(crate) fn new(log: MemoryLog, book: Book, delays: usize) -> Self {
-        Self { log, book, delays }
+    /// The log of a case, and its ledger.
+    pub(crate) fn new(setup: &Setup) -> (Self, Book) {
+        let engine = Engine::new(setup);
+        let log = engine.log();
+        let epoch = now(log.bounds()).unwrap().epoch;
+        let book = Book::new(epoch, log.abilities(), setup);
+        let this = Self {
+            engine,
+            book: book.clone(),
+            delays: setup.delays,
+        };
+        (this, book)
     }
 
     pub(crate) fn append_now(&self, draft: Draft) -> Result<Appended, LogError> {
         let token = token_of(&draft.body);
-        let appended = now(self.log.append(draft))?;
+        let channel = draft.channel.clone();
+        let log = self.engine.log();
+        self.record_expired();
+        let appended = now(log.append(draft));
+        let appended = appended.inspect_err(|error| {
+            if error.kind() == LogErrorKind::Ended {
+                self.book.open().handle_refusal(&channel);
+            }
+        })?;
         let bounds = self.bounds_now();
         let mut book = self.book.open();
         if !appended.is_repeat {
-            let (seq, log) = (appended.seq, &self.log);
-            let page = now(log.read(seq - 1, seq, &[], 1))?;
-            book.handle_entry(&page.entries[0], token, bounds.first);
+            let newest = bounds.newest();
+            let page = now(log.read(appended.seq - 1, 1, Scope::all(&newest)))?;
+            book.handle_entry(&page.entries[0], token, bounds.floor.seq + 1);
         }
         let at = book.at(appended.seq).unwrap();
         book.answers.entry(token).or_default().push(at);
         Ok(appended)
     }
 
-    pub(crate) fn bounds_now(&self) -> Bounds {
-        now(self.log.bounds()).unwrap()
+    fn bounds_now(&self) -> Bounds {
+        now(self.engine.log().bounds()).unwrap()
     }
 
     pub(crate) fn trim(&self, first: u64) {
-        self.log.trim(first);
-        let first = self.bounds_now().first;
-        self.book.open().handle_first(first);
+        self.engine.trim(first);
+        self.record_expired();
+    }
+
+    /// Records that the log has removed entries because of their age, as it may at each call.
+    pub(crate) fn record_expired(&self) {
+        let floor = self.bounds_now().floor.seq;
+        self.book.open().handle_first(floor + 1);
     }
 
     pub(crate) fn rewind(&self, last: u64) {
-        self.log.rewind(last);
-        let last = self.bounds_now().last;
+        self.record_expired();
+        self.engine.rewind(last);
+        let last = self.bounds_now().last.seq;
         self.book.open().handle_rewind(last);
     }
 
     pub(crate) fn renew_now(&self, expected: &Epoch) -> Result<Epoch, LogError> {
-        let epoch = now(self.log.renew_epoch(expected))?;
+        let epoch = now(self.engine.log().renew_epoch(expected))?;
         self.book.open().handle_epoch(epoch.clone());
         Ok(epoch)
+    }
+
+    /// The answer that a method finds between two waits.
+    fn slowly<'a, T: Send + 'a>(
+        &'a self,
+        find: impl FnOnce(&'a dyn Log) -> LogFuture<'a, T> + Send + 'a,
+    ) -> LogFuture<'a, T> {
+        self.slowly_done(move || now(find(self.engine.log())))
+    }
+
+    fn slowly_done<'a, T: Send + 'a>(
+        &'a self,
+        find: impl FnOnce() -> Result<T, LogError> + Send + 'a,
+    ) -> LogFuture<'a, T> {
+        Box::pin(async move {
+            self.wait().await;
+            let found = find();
+            self.record_expired();
+            self.lose().await;
+            self.wait().await;
+            found
+        })
     }
 
     async fn wait(&self) {
         wait(&self.book, self.delays).await;
     }
 
-    async fn slowly<T>(
-        &self,
-        what: impl Future<Output = Result<T, LogError>>,
-    ) -> Result<T, LogError> {
-        self.wait().await;
-        let done = what.await;
-        if self.book.open().take_loss() {
+    /// Waits for ever if the answer of this call is lost.
+    async fn lose(&self) {
+        let is_lost = self.book.open().take_loss();
+        if is_lost {
             pending::<()>().await;
         }
-        self.wait().await;
-        done
     }
 }
 
 impl Log for RecordingLog {
+    fn abilities(&self) -> Abilities {
+        self.engine.log().abilities()
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
-        Box::pin(self.slowly(async { Ok(self.bounds_now()) }))
+        self.slowly(|log| log.bounds())
     }
 
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        Box::pin(self.slowly(async { now(self.log.ends()) }))
+        self.slowly(|log| log.ends())
+    }
+
+    fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>> {
+        self.slowly(move |log| log.channel(name))
+    }
+
+    fn channels<'a>(
+        &'a self,
+        after: Option<&'a ChannelName>,
+        limit: usize,
+    ) -> LogFuture<'a, Vec<StoredChannel>> {
+        self.slowly(move |log| log.channels(after, limit))
     }
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
@@ -102,39 +204,33 @@ impl Log for RecordingLog {
         })
     }
 
-    fn read<'a>(
-        &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
-        limit: usize,
-    ) -> LogFuture<'a, Page> {
-        // Small pages: the log may change between two of them.
-        let limit = if self.delays > 0 { limit.min(7) } else { limit };
-        Box::pin(self.slowly(async move { now(self.log.read(after, up_to, patterns, limit)) }))
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
+        self.slowly(move |log| log.locate(start, scope))
     }
 
-    fn tail(&self, after: u64) -> Tail {
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
+        // Small pages: the log may change between two of them.
+        let limit = if self.delays > 0 { limit.min(7) } else { limit };
+        self.slowly(move |log| log.read(after, limit, scope))
+    }
+
+    fn tail(&self, after: &Position) -> Tail {
         let (book, delays) = (self.book.clone(), self.delays);
-        let batches = self
-            .log
-            .tail(after)
-            .flat_map(move |batch| stream::iter(parts(&book, delays, batch)));
-        let book = self.book.clone();
+        let batches = self.engine.log().tail(after);
+        let batches = batches.flat_map(move |batch| stream::iter(parts(&book, delays, batch)));
+        let this = self.clone();
         Box::pin(batches.then(move |part| {
-            let book = book.clone();
+            let this = this.clone();
             async move {
-                wait(&book, delays).await;
-                if book.open().take_loss() {
-                    pending::<()>().await;
-                }
+                this.wait().await;
+                this.lose().await;
                 part
             }
         }))
     }
 
     fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {
-        Box::pin(self.slowly(async { self.renew_now(expected) }))
+        self.slowly_done(|| self.renew_now(expected))
     }
 }
 
@@ -180,7 +276,7 @@ fn token_of(body: &[u8]) -> u64 {
     digits.map_or(0, |digits| digits.parse().unwrap())
 }
 
-/// The result of a method of the log in memory, which never waits.
+/// The result of a method of a log in memory, which never waits.
 fn now<T>(future: LogFuture<'_, T>) -> Result<T, LogError> {
     future.now_or_never().unwrap()
 }

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidings_hub::{
-    ChannelName, Draft, Event, EventName, Hub, MemoryLog, Pattern, Producer, PublishError,
-    PublishErrorKind, Retention,
+    ChannelName, ChannelState, ChannelStatus, Draft, EntryKind, Event, EventName, Hub,
+    LogErrorKind, Pattern, Producer, PublishError, PublishErrorKind,
 };
 use tidings_proto::{EntryCheck, Position};
 use tokio::task::yield_now;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::client::{Client, Flag};
 use crate::judge::name_of;
-use crate::ledger::{Audience, Book};
+use crate::ledger::{Audience, Book, Ending, Ledger};
 use crate::op::{CHANNELS, Op, SentId, Setup};
 use crate::recording_log::RecordingLog;
 use crate::{Failed, Verdict};
@@ -26,6 +26,9 @@ const MAX_PUBLISHES: usize = 24;
 const MAX_DRAINED: usize = 2;
 /// Within this time a hub notices each change of its log.
 const REATTACH_MILLIS: u64 = 30;
+/// Within this time a hub has surely attached to its log and received all entries: it waits for up to 5 s
+/// after several attempts.
+const REST_MILLIS: u64 = 6_000;
 /// Within this many rounds each client must receive everything.
 const MAX_ROUNDS: usize = 3_000;
 
@@ -36,7 +39,8 @@ pub(crate) struct World {
     book: Book,
     hubs: Vec<Hub>,
     clients: Vec<Client>,
-    producers: Vec<Producer>,
+    /// Each with its channel.
+    producers: Vec<(Producer, usize)>,
     publishes: Vec<Published>,
     drains: Vec<Driven<()>>,
     /// The hubs that were drained last.
@@ -51,7 +55,16 @@ struct Published {
     /// 0 for the end of a channel.
     token: u64,
     channel: ChannelName,
+    began: Began,
     outcome: Driven<Outcome>,
+}
+
+/// When a publication began.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    at: u64,
+    /// The last time before it at which every hub had noticed all changes.
+    last_rest: u64,
 }
 
 /// A future that is polled only after it was woken.
@@ -79,11 +92,7 @@ impl<T> Driven<T> {
 
 impl World {
     pub(crate) fn new(setup: Setup) -> Self {
-        let retention = Retention::in_memory().max_events(setup.max_events);
-        let log = MemoryLog::new(retention);
-        let epoch = futures_util::FutureExt::now_or_never(tidings_hub::Log::bounds(&log));
-        let book = Book::new(epoch.unwrap().unwrap().epoch, setup.seed);
-        let log = RecordingLog::new(log, book.clone(), setup.delays);
+        let (log, book) = RecordingLog::new(&setup);
         let mut world = Self {
             log,
             book,
@@ -111,9 +120,18 @@ impl World {
         for op in ops {
             self.take(op).await?;
             self.poll_publishes()?;
+            self.check_log()?;
         }
         self.settle().await?;
         self.judge().await
+    }
+
+    /// Checks that the log has accepted and refused entries as it must.
+    fn check_log(&self) -> Verdict {
+        match self.book.open().fault.take() {
+            Some(fault) => Err(Failed::new(fault)),
+            None => Ok(()),
+        }
     }
 
     /// Lets the hubs reach their log. Before that, they do not know which entries are newer than a
@@ -168,7 +186,7 @@ impl World {
                 sleep(Duration::from_millis(millis)).await;
                 let mut book = self.book.open();
                 if millis >= REATTACH_MILLIS && !book.has_lost {
-                    book.last_rest = book.tick();
+                    book.handle_rest(millis >= REST_MILLIS);
                 }
             }
             _ => return self.take_of_client(op),
@@ -257,9 +275,14 @@ impl World {
     ) {
         // Over the limit, the future is dropped: the publisher does not wait.
         if self.publishes.len() < MAX_PUBLISHES {
+            let mut book = self.book.open();
             self.publishes.push(Published {
                 token,
                 channel: ChannelName::new(CHANNELS[channel]).unwrap(),
+                began: Began {
+                    at: book.tick(),
+                    last_rest: book.last_rest,
+                },
                 outcome: Driven::new(outcome),
             });
         }
@@ -269,12 +292,18 @@ impl World {
         let (_, event) = self.event(padding);
         let channel = ChannelName::new(CHANNELS[channel]).unwrap();
         let draft = Draft::event(channel, event.encode().into_bytes());
-        self.log.append_now(draft).unwrap();
+        self.append_now(draft);
     }
 
     fn append_end(&mut self, channel: usize) {
-        let draft = Draft::end(ChannelName::new(CHANNELS[channel]).unwrap());
-        self.log.append_now(draft).unwrap();
+        self.append_now(Draft::end(ChannelName::new(CHANNELS[channel]).unwrap()));
+    }
+
+    /// Appends to the log. The channel may have ended.
+    fn append_now(&self, draft: Draft) {
+        if let Err(error) = self.log.append_now(draft) {
+            assert_eq!(error.kind(), LogErrorKind::Ended, "{error}");
+        }
     }
 
     fn end(&mut self, hub: usize, channel: usize) {
@@ -288,19 +317,21 @@ impl World {
             Op::Produce { hub, channel } => {
                 let (_, words) = self.event(3);
                 let hub = &self.hubs[hub % self.hubs.len()];
-                let channel = hub.channel(CHANNELS[channel]).unwrap();
+                let handle = hub.channel(CHANNELS[channel]).unwrap();
                 if self.producers.len() < 4 {
-                    self.producers.push(channel.producer(words).unwrap());
+                    let producer = handle.producer(words).unwrap();
+                    self.producers.push((producer, channel));
                 }
             }
             Op::PublishByProducer { producer } if producer < self.producers.len() => {
                 let (token, event) = self.event(5);
-                let publish = self.producers[producer].publish(event);
-                self.begin(token, 0, publish);
+                let (producer, channel) = &self.producers[producer];
+                let (publish, channel) = (producer.publish(event), *channel);
+                self.begin(token, channel, publish);
             }
             Op::FinishProducer { producer } if producer < self.producers.len() => {
-                let producer = self.producers.swap_remove(producer);
-                self.begin(0, 0, producer.finish());
+                let (producer, channel) = self.producers.swap_remove(producer);
+                self.begin(0, channel, producer.finish());
             }
             Op::DropProducer { producer } if producer < self.producers.len() => {
                 self.producers.swap_remove(producer);
@@ -359,20 +390,32 @@ impl World {
             .retain_mut(|publish| match publish.outcome.poll() {
                 Poll::Pending => true,
                 Poll::Ready(outcome) => {
-                    done.push((publish.token, publish.channel.clone(), outcome));
+                    done.push((
+                        publish.token,
+                        publish.channel.clone(),
+                        publish.began,
+                        outcome,
+                    ));
                     false
                 }
             });
-        for (token, channel, outcome) in done {
-            let judged = self.judge_outcome(token, &outcome);
+        for (token, channel, began, outcome) in done {
+            let judged = self.judge_outcome(token, &channel, began, &outcome);
             judged
                 .map_err(|failed| failed.of(format_args!("t{token} to {channel}: {outcome:?}")))?;
         }
         Ok(())
     }
 
-    fn judge_outcome(&self, token: u64, outcome: &Outcome) -> Verdict {
-        let book = self.book.open();
+    fn judge_outcome(
+        &self,
+        token: u64,
+        channel: &ChannelName,
+        began: Began,
+        outcome: &Outcome,
+    ) -> Verdict {
+        let book = self.book.clone();
+        let book = book.open();
         let answers = book.answers.get(&token).map_or(&[][..], Vec::as_slice);
         // A repeat that was in progress during a rewind may return the entry that has the `seq` since.
         let is_doubtful = |&answer: &usize| {
@@ -382,17 +425,21 @@ impl World {
         let position = match outcome.as_ref().map_err(|error| (error.kind(), error)) {
             Ok(position) => position,
             Err((PublishErrorKind::Ended, _)) => {
-                let is_received = |record: &usize| {
-                    book.records[*record].audience == Audience::All && !is_doubtful(record)
-                };
-                return match answers.last().filter(|_| token > 0).copied() {
-                    Some(record) if is_received(&record) => {
-                        Err(Failed::new(format!("{:?}", book.records[record])))
+                let answer = answers.last().filter(|_| token > 0);
+                match answer.map(|&at| &book.records[at]) {
+                    // It followed an end, which the log may have forgotten since.
+                    Some(record) if record.audience != Audience::All => return Ok(()),
+                    Some(record) if !answer.is_some_and(is_doubtful) => {
+                        return Err(Failed::new(format!("{record:?}")));
                     }
-                    _ => Ok(()),
-                };
+                    _ => {}
+                }
+                return judge_ended(&book, channel, began);
             }
-            Err((PublishErrorKind::Unconfirmed, _)) if book.last_break.max(book.last_trim) > 0 => {
+            // The log has lost or removed entries that the hub may not have noticed before.
+            Err((PublishErrorKind::Unconfirmed, _))
+                if book.last_break.max(book.last_trim) > began.last_rest =>
+            {
                 return Ok(());
             }
             Err((PublishErrorKind::Unconfirmed, _)) if book.has_lost => return Ok(()),
@@ -421,11 +468,12 @@ impl World {
                 book.records[record]
             )));
         }
-        let audience = book.records[record].audience;
-        if token > 0 && audience == Audience::Late {
-            return Err(Failed::new("no subscriber receives it"));
+        match book.records[record].audience {
+            Audience::Late { end } if token > 0 && book.records[end].forgotten == u64::MAX => {
+                Err(Failed::new("no subscriber receives it"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Lets all clients receive everything.
@@ -460,7 +508,12 @@ impl World {
                 sleep(Duration::from_millis(20)).await;
             }
         }
-        Err(Failed::new("it does not come to rest"))
+        let is_busy = |client: &Client| client.is_ready() || client.has_to_receive();
+        let busy = (0..)
+            .zip(&self.clients)
+            .filter(|(_, client)| is_busy(client));
+        let busy: Vec<i32> = busy.map(|(n, _)| n).collect();
+        Err(Failed::new(format!("clients {busy:?} do not come to rest")))
     }
 
     /// Drives everything once. Returns whether there was anything to do.
@@ -487,17 +540,19 @@ impl World {
     }
 
     async fn judge(&mut self) -> Verdict {
+        self.log.record_expired();
         if !self.publishes.is_empty() || !self.drains.is_empty() {
             let tokens: Vec<_> = self.publishes.iter().map(|publish| publish.token).collect();
             return Err(Failed::new(format!(
                 "the publishers of {tokens:?} wait for ever"
             )));
         }
-        for (n, client) in self.clients.iter().enumerate() {
+        for (n, client) in self.clients.iter_mut().enumerate() {
             let judged = client.judge_quiet();
             judged.map_err(|failed| failed.of(format_args!("client {n}, {:?}", client.spec)))?;
         }
         self.judge_presence()?;
+        self.judge_channels().await?;
         for hub in &self.hubs {
             let kept = hub.publish("at/last", Event::new("t0 x")).await;
             kept.map_err(|error| Failed::new(format!("at last: {error:?}")))?;
@@ -511,12 +566,7 @@ impl World {
             let mut found = 0;
             for name in CHANNELS {
                 let pattern = Pattern::new(name).unwrap();
-                let is_present = |client: &&Client| {
-                    client.hub == node
-                        && client.is_present()
-                        && client.spec.patterns.contains(&name)
-                };
-                expected += self.clients.iter().filter(is_present).count();
+                expected += self.subscribers(node, name);
                 found += hub.subscriber_count(&pattern);
             }
             if expected != found {
@@ -526,5 +576,99 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// How many subscriptions to exactly this channel are open on a hub.
+    fn subscribers(&self, node: usize, name: &str) -> usize {
+        let is_present = |client: &&Client| {
+            client.hub == node && client.is_present() && client.spec.patterns.contains(&name)
+        };
+        self.clients.iter().filter(is_present).count()
+    }
+
+    /// Checks what the hubs say of each channel, one by one and by pages.
+    async fn judge_channels(&self) -> Verdict {
+        for (node, hub) in self.hubs.iter().enumerate() {
+            let mut known = Vec::new();
+            for name in CHANNELS {
+                let state = hub.channel(name).unwrap().state().await;
+                let state = state.map_err(|error| Failed::new(format!("{name}: {error}")))?;
+                self.judge_state(node, name, &state)?;
+                if state.status != ChannelStatus::Unknown {
+                    known.push(state);
+                }
+            }
+            known.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+            let mut listed: Vec<ChannelState> = Vec::new();
+            loop {
+                let after = listed.last().map(|state| &state.name);
+                let limit = self.book.open().rng.usize(1..8);
+                let page = hub.channels(after, limit).await;
+                let page = page.map_err(|error| Failed::new(format!("the channels: {error}")))?;
+                if page.is_empty() {
+                    break;
+                }
+                if page.len() > limit {
+                    return Err(Failed::new(format!("{} channels of {limit}", page.len())));
+                }
+                if listed.len() + page.len() > CHANNELS.len() {
+                    return Err(Failed::new(format!("{page:?} after {listed:?}")));
+                }
+                listed.extend(page);
+            }
+            if listed != known {
+                return Err(Failed::new(format!("{listed:?} are listed of {known:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what a hub says of a channel.
+    fn judge_state(&self, node: usize, name: &str, state: &ChannelState) -> Verdict {
+        let book = self.book.open();
+        let channel = ChannelName::new(name).unwrap();
+        let held = || {
+            let held = book.history().rev().map(|(_, record)| record);
+            let held = held.take_while(|record| record.seq >= book.first);
+            held.filter(|record| record.channel == channel)
+        };
+        let status = match book.ending(&channel) {
+            // An end that followed the first one may count as the first, or for nothing.
+            Ending::Undefined if state.status != ChannelStatus::Unknown => state.status,
+            Ending::Ended(_) => ChannelStatus::Ended,
+            Ending::Open | Ending::Undefined if held().next().is_some() => ChannelStatus::Open,
+            Ending::Open | Ending::Undefined => ChannelStatus::Unknown,
+        };
+        let newest = held().find(|record| record.kind == EntryKind::Event);
+        let newest = newest.map(|record| Position {
+            epoch: book.epoch().clone(),
+            seq: record.seq,
+            check: record.check,
+        });
+        let subscribers = self.subscribers(node, name);
+        let is_right = state.name == channel
+            && state.status == status
+            && state.newest == newest
+            && state.subscribers == subscribers;
+        if is_right {
+            Ok(())
+        } else {
+            Err(Failed::new(format!(
+                "{state:?} instead of {status:?}, {newest:?}, {subscribers} subscribers"
+            )))
+        }
+    }
+}
+
+/// Judges that a channel had ended for a publisher.
+fn judge_ended(book: &Ledger, channel: &ChannelName, began: Began) -> Verdict {
+    // The hub asks the log whether it has forgotten the end. It may not know yet that the log has lost it.
+    let has_ended = book.have_ends(&[Pattern::from(channel.clone())], |end| {
+        end.lost > began.last_rest && end.forgotten > began.at
+    });
+    if has_ended {
+        Ok(())
+    } else {
+        Err(Failed::new("the channel has not ended"))
     }
 }

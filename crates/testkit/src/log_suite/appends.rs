@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{Entry, EntryKind, MAX_NAME_BYTES, Pattern, Retention};
+use tidings_hub::{MAX_NAME_BYTES, Pattern, Place, Scope};
 
-use super::subject::{Subject, assert_contiguous, end, event, must};
-use super::{Law, ROOMY, law};
-
-const TEN: Retention = ROOMY.max_events(10);
+use super::subject::{Subject, assert_contiguous, end, event, must, place_of};
+use super::{Law, law};
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_fresh_log_is_empty),
@@ -19,16 +17,18 @@ pub(super) const LAWS: &[Law] = &[
     law!(appends_of_many_tasks_are_kept_once_each),
     law!(any_body_is_kept),
     law!(any_name_is_kept),
-    law!(ends_are_listed),
-    law!(an_entry_after_the_end_of_its_channel_is_late, TEN),
     law!(dropped_futures_do_no_harm),
 ];
 
 async fn a_fresh_log_is_empty(log: Subject) {
     let bounds = log.bounds().await;
-    assert_eq!((bounds.first, bounds.last, bounds.floor), (1, 0, None));
+    assert_eq!(
+        (bounds.floor, bounds.last),
+        (Place::start(), Place::start())
+    );
     assert_eq!(log.ends().await, []);
-    let page = log.read(0, u64::MAX, &[], 10).await.unwrap();
+    assert_eq!(log.channels(None, 10).await, []);
+    let page = log.read(0, 10, &[]).await.unwrap();
     assert_eq!((page.entries, page.through), (vec![], 0));
 }
 
@@ -36,7 +36,7 @@ async fn sequence_numbers_are_contiguous_from_one(log: Subject) {
     for n in 1..=20 {
         assert_eq!(log.publish("a", "x").await, n);
         let bounds = log.bounds().await;
-        assert_eq!((bounds.first, bounds.last, bounds.floor), (1, n, None));
+        assert_eq!((bounds.floor, bounds.last.seq), (Place::start(), n));
     }
     let entries = log.read_all(0, &[]).await;
     assert_eq!(entries.len(), 20);
@@ -61,9 +61,9 @@ async fn an_entry_reads_back_as_it_was_appended(log: Subject) {
     for draft in drafts.clone() {
         let appended = log.append(draft.clone()).await;
         assert!(!appended.is_repeat);
-        let page = log.read(appended.seq - 1, appended.seq, &[], 1).await;
+        let page = log.read(appended.seq - 1, 1, &[]).await;
         let [entry] = &page.unwrap().entries[..] else {
-            unreachable!("one entry lies between two sequence numbers");
+            unreachable!("one entry follows");
         };
         assert_eq!(entry.seq, appended.seq);
         assert_eq!(
@@ -73,6 +73,7 @@ async fn an_entry_reads_back_as_it_was_appended(log: Subject) {
     }
     let entries = log.read_all(0, &[]).await;
     assert_eq!(entries.len(), drafts.len());
+    assert_eq!(log.bounds().await.last, place_of(&entries[3]));
     assert_eq!(
         entries,
         log.read_all(0, &[]).await,
@@ -134,7 +135,7 @@ async fn any_body_is_kept(log: Subject) {
     for body in &bodies {
         log.publish("a", body.clone()).await;
     }
-    let entries = log.tail(0).take(bodies.len()).await;
+    let entries = log.tail(0).await.take(bodies.len()).await;
     assert_eq!(log.read_all(0, &[]).await, entries);
     for (entry, body) in entries.iter().zip(&bodies) {
         // Not `assert_eq`, which would print half a megabyte.
@@ -178,63 +179,15 @@ async fn any_name_is_kept(log: Subject) {
     }
 }
 
-async fn ends_are_listed(log: Subject) {
-    log.publish("a", "x").await;
-    log.append(end("a")).await;
-    log.append(end("b/c")).await;
-    // A log does not refuse entries after an end.
-    log.publish("a", "y").await;
-    log.append(end("a")).await;
-    assert_eq!(
-        log.ends().await,
-        [("a".to_owned(), 2), ("b/c".to_owned(), 3)]
-    );
-    let entries = log.read_all(0, &[]).await;
-    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
-    let (event, end) = (EntryKind::Event, EntryKind::End);
-    assert_eq!(kinds, [event, end, end, event, end]);
-    let late: Vec<_> = entries.iter().map(|entry| entry.is_late).collect();
-    assert_eq!(late, [false, false, false, true, true]);
-}
-
-/// Also after the log has removed the end that made it late.
-async fn an_entry_after_the_end_of_its_channel_is_late(log: Subject) {
-    log.append(end("a")).await;
-    log.publish("a", "x").await;
-    log.append(end("a")).await;
-    log.publish("a/b", "x").await;
-    let mut tail = log.tail(0);
-    let live = tail.take(4).await;
-    for n in 0..8 {
-        log.publish("c", n.to_string()).await;
-    }
-    // The log holds the entries 3 to 12.
-    assert_eq!(log.ends().await, [], "a late end is no end");
-    let kept = log.read_all(2, &[]).await;
-    assert_eq!(kept[..2], live[2..]);
-    let is_late = |entry: &Entry| entry.is_late;
-    assert_eq!(
-        live.iter().map(is_late).collect::<Vec<_>>(),
-        [false, true, true, false]
-    );
-    assert!(
-        !kept[1..].iter().any(is_late),
-        "the name is free for a new channel"
-    );
-    log.append(end("a")).await;
-    assert_eq!(log.ends().await, [("a".to_owned(), 13)]);
-    let seq = log.publish("a", "late").await;
-    assert!(log.read_all(seq - 1, &[]).await[0].is_late);
-}
-
 async fn dropped_futures_do_no_harm(log: Subject) {
+    let start = log.newest().await;
     for n in 0..50 {
         drop(log.0.append(event("dropped", n.to_string())));
         let polled = log.0.append(event("dropped", format!("polled {n}")));
         drop(polled.now_or_never());
-        drop(log.0.read(0, u64::MAX, &[], 10));
+        drop(log.0.read(0, 10, Scope::all(&start)));
         drop(log.0.bounds());
-        drop(log.0.tail(0).next().now_or_never());
+        drop(log.0.tail(&start).next().now_or_never());
         log.publish("kept", n.to_string()).await;
     }
     let entries = log.read_all(0, &[]).await;

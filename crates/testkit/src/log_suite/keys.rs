@@ -1,11 +1,9 @@
 //! Laws of keys: repeated appends. A key is remembered for too long to test when it is forgotten.
 
-use tidings_hub::{Appended, Draft, Retention};
+use tidings_hub::{Appended, Draft, LogErrorKind};
 
 use super::subject::{Subject, end, event, must};
-use super::{Law, ROOMY, law};
-
-const TWO: Retention = ROOMY.max_events(2);
+use super::{Law, TWO, law};
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_repeat_returns_the_first_sequence_number),
@@ -15,7 +13,12 @@ pub(super) const LAWS: &[Law] = &[
     law!(a_repeat_of_an_append_in_flight_is_a_repeat),
     law!(of_many_repeats_one_is_appended),
     law!(a_key_outlives_its_entry, TWO),
-    law!(the_key_of_a_late_entry_is_free, TWO),
+    law!(a_key_outlives_the_end_of_its_channel),
+    law!(
+        the_key_of_a_refused_append_is_free,
+        TWO.remembered_channels(0)
+    )
+    .if_able(|able| able.refuses_after_end),
 ];
 
 async fn a_repeat_returns_the_first_sequence_number(log: Subject) {
@@ -101,24 +104,36 @@ async fn of_many_repeats_one_is_appended(log: Subject) {
         }
         assert_eq!(appended, 1);
     }
-    assert_eq!(log.bounds().await.last, 10);
+    assert_eq!(log.bounds().await.last.seq, 10);
 }
 
 async fn a_key_outlives_its_entry(log: Subject) {
     assert_eq!(log.append(keyed("a", "key")).await, first(1));
     log.fill(5).await;
-    assert_eq!(log.bounds().await.first, 5);
+    assert_eq!(log.bounds().await.floor.seq, 4);
     assert_eq!(log.append(keyed("a", "key")).await, repeat(1));
 }
 
-/// Otherwise a repeat would confirm an event that no subscriber has received, once its end is removed.
-async fn the_key_of_a_late_entry_is_free(log: Subject) {
-    assert_eq!(log.append(end("a")).await, first(1));
-    assert_eq!(log.append(keyed("a", "key")).await, first(2));
-    log.fill(4).await;
+async fn a_key_outlives_the_end_of_its_channel(log: Subject) {
+    assert_eq!(log.append(keyed("a", "key")).await, first(1));
+    assert_eq!(log.append(end("a").key("end")).await, first(2));
+    for (key, seq) in [("key", 1), ("end", 2)] {
+        assert_eq!(log.append(keyed("a", key)).await, repeat(seq));
+        assert_eq!(log.append(end("a").key(key)).await, repeat(seq));
+    }
+    assert_eq!(log.bounds().await.last.seq, 2);
+}
+
+/// Otherwise a repeat would confirm an event that the log has not stored, once the end is forgotten.
+async fn the_key_of_a_refused_append_is_free(log: Subject) {
+    assert_eq!(log.end("a").await, 1);
+    assert_eq!(log.refuse(keyed("a", "key")).await, LogErrorKind::Ended);
+    for _ in 0..4 {
+        log.publish("b", "x").await;
+    }
     assert_eq!(log.ends().await, []);
-    assert_eq!(log.append(keyed("a", "key")).await, first(7));
-    assert_eq!(log.append(keyed("a", "key")).await, repeat(7));
+    assert_eq!(log.append(keyed("a", "key")).await, first(6));
+    assert_eq!(log.append(keyed("a", "key")).await, repeat(6));
 }
 
 fn keyed(channel: &str, key: &str) -> Draft {

@@ -1,83 +1,80 @@
 //! Laws of reading: the entries of a page.
 
-use tidings_hub::{Entry, LogErrorKind, PAGE_BYTES, Page, Pattern};
+use tidings_hub::{Entry, LogErrorKind, PAGE_BYTES, Page};
+use tidings_proto::Position;
 
-use super::subject::{Subject, event, must, patterns_of, seqs};
-use super::{Law, law};
+use super::subject::{Subject, event, must, patterns_of, place_of, seqs};
+use super::{Law, TEN, law, other_epoch};
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_page_contains_only_the_requested_entries),
     law!(pages_together_contain_every_requested_entry),
     law!(rare_entries_are_found_among_many),
     law!(a_page_at_the_end_is_empty),
-    law!(a_read_past_the_end_fails),
+    law!(a_read_up_to_a_position_past_the_end_fails),
+    law!(a_read_up_to_a_position_of_another_epoch_fails),
+    law!(a_read_up_to_a_removed_position_is_empty, TEN),
     law!(a_limit_of_zero_counts_as_one),
     law!(a_page_of_large_entries_is_short),
 ];
 
-/// Patterns that match all channels, one, several, some twice, or none.
-const PATTERNS: &[&[&str]] = &[
+/// Channels and patterns that match all entries, those of one channel, of several, some twice, or none.
+const CHANNELS: &[&[&str]] = &[
     &[],
     &["a"],
     &["a/*"],
+    &["a", "c"],
+    &["c", "a"],
+    &["a", "a"],
     &["a", "a/*"],
     &["a/b", "a/*", "c"],
     &["b", "b/*"],
+    &["b", "c"],
 ];
 
 async fn a_page_contains_only_the_requested_entries(log: Subject) {
     log.fill(24).await;
-    let entries = log.read_all(0, &[]).await;
-    for texts in PATTERNS {
-        let patterns = patterns_of(texts);
-        for after in [0, 1, 7, 12, 23, 24] {
-            for up_to in [0, after, after + 1, 13, 24, 25, u64::MAX] {
+    log.end("c").await;
+    let all = log.read_all(0, &[]).await;
+    for channels in CHANNELS {
+        for newest in [0, 1, 7, 13, 24, 25] {
+            let newest = log.position(newest).await;
+            for after in [0, 1, 7, 12, 24, 25] {
                 for limit in [1, 3, 100] {
-                    let page = log.read(after, up_to, &patterns, limit).await.unwrap();
-                    let case = format!("{texts:?} {after} {up_to} {limit}: {page:?}");
-                    assert!(
-                        is_right(&page, &entries, after, up_to, &patterns, limit),
-                        "{case}"
-                    );
+                    let page = log.read_to(&newest, after, limit, channels).await.unwrap();
+                    let case = format!("{channels:?} {newest} {after} {limit}: {page:?}");
+                    let end = newest.seq.max(after);
+                    assert!(page.entries.len() <= limit, "{case}");
+                    assert!(is_right(&page, &all, after, end, channels), "{case}");
                 }
             }
         }
     }
 }
 
-/// Whether a log may return this page.
-fn is_right(
-    page: &Page,
-    all: &[Entry],
-    after: u64,
-    up_to: u64,
-    patterns: &[Pattern],
-    limit: usize,
-) -> bool {
-    let end = up_to.min(all.len() as u64).max(after);
-    let matches =
-        |entry: &&Entry| patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel));
-    let found = all.iter().filter(matches);
-    let found = found.filter(|entry| after < entry.seq && entry.seq <= page.through);
+/// Whether a log may return this page of the entries after `after`, up to `end`.
+fn is_right(page: &Page, all: &[Entry], after: u64, end: u64, channels: &[&str]) -> bool {
+    let patterns = patterns_of(channels);
+    let found = all.iter().filter(|entry| {
+        (after < entry.seq && entry.seq <= page.through)
+            && (patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel)))
+    });
     let makes_progress = page.through > after || end == after;
-    makes_progress && page.through <= end && page.entries.len() <= limit && found.eq(&page.entries)
+    makes_progress && page.through <= end && found.eq(&page.entries)
 }
 
 async fn pages_together_contain_every_requested_entry(log: Subject) {
     log.fill(50).await;
-    for texts in PATTERNS {
-        let patterns = patterns_of(texts);
+    let all = log.read_all(0, &[]).await;
+    for channels in CHANNELS {
+        let patterns = patterns_of(channels);
+        let matches = |entry: &&Entry| {
+            patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel))
+        };
+        let expected: Vec<_> = all.iter().filter(matches).cloned().collect();
         for limit in [1, 2, 7, 1000] {
-            let mut found = Vec::new();
-            let mut at = 0;
-            while at < 50 {
-                let page = log.read(at, u64::MAX, &patterns, limit).await.unwrap();
-                assert!(page.through > at, "a page makes progress");
-                at = page.through;
-                found.extend(page.entries);
-            }
-            let expected = log.read_all(0, texts).await;
-            assert_eq!(found, expected, "{texts:?} by {limit}");
+            let found = log.read_in_pages(0, limit, channels).await;
+            assert_eq!(found, expected, "{channels:?} by {limit}");
         }
     }
     let below: Vec<_> = (2..=50).step_by(3).collect();
@@ -95,32 +92,67 @@ async fn rare_entries_are_found_among_many(log: Subject) {
     log.publish("rare", "last").await;
     assert_eq!(seqs(&log.read_all(0, &["rare"]).await), [1, 10_002]);
     assert_eq!(seqs(&log.read_all(1, &["rare", "none/*"]).await), [10_002]);
+    assert_eq!(seqs(&log.read_all(0, &["none", "rare"]).await), [1, 10_002]);
     assert_eq!(log.read_all(0, &["none", "much/*"]).await, []);
 }
 
 async fn a_page_at_the_end_is_empty(log: Subject) {
     log.fill(5).await;
-    for patterns in [patterns_of(&[]), patterns_of(&["a"])] {
-        let page = log.read(5, u64::MAX, &patterns, 10).await.unwrap();
+    for channels in [&[][..], &["a"], &["a/*"], &["none"]] {
+        let page = log.read(5, 10, channels).await.unwrap();
         assert_eq!((page.entries, page.through), (vec![], 5));
     }
 }
 
-async fn a_read_past_the_end_fails(log: Subject) {
+async fn a_read_up_to_a_position_past_the_end_fails(log: Subject) {
     for last in 0..3 {
-        for after in [last + 1, last + 2, u64::MAX - 1, u64::MAX] {
-            let page = log.read(after, u64::MAX, &[], 10).await;
-            let kind = page.map_err(|error| error.kind());
-            assert_eq!(kind, Err(LogErrorKind::Rewound { last }), "{after}");
+        let newest = log.newest().await;
+        for seq in [last + 1, last + 2, u64::MAX] {
+            let past = Position {
+                seq,
+                ..newest.clone()
+            };
+            for channels in [&[][..], &["a"]] {
+                let page = log.read_to(&past, 0, 10, channels).await;
+                assert_eq!(page, Err(LogErrorKind::Rewound { last }), "{past}");
+            }
         }
         log.publish("a", "x").await;
     }
 }
 
+async fn a_read_up_to_a_position_of_another_epoch_fails(log: Subject) {
+    let start = log.newest().await;
+    log.fill(5).await;
+    for position in [start, log.position(2).await, log.newest().await] {
+        let other = Position {
+            epoch: other_epoch(),
+            ..position
+        };
+        let page = log.read_to(&other, 0, 10, &[]).await;
+        assert_eq!(page, Err(LogErrorKind::Rewound { last: 5 }), "{other}");
+    }
+}
+
+/// A newest entry that was removed by the retention counts as held.
+async fn a_read_up_to_a_removed_position_is_empty(log: Subject) {
+    log.fill(5).await;
+    let epoch = log.bounds().await.epoch;
+    let entries = log.read_all(0, &[]).await;
+    log.fill(20).await;
+    for entry in &entries {
+        let newest = place_of(entry).in_epoch(&epoch);
+        let page = log.read_to(&newest, entry.seq, 10, &[]).await.unwrap();
+        assert_eq!((page.entries, page.through), (vec![], entry.seq));
+    }
+}
+
 async fn a_limit_of_zero_counts_as_one(log: Subject) {
     log.fill(3).await;
-    let page = log.read(0, u64::MAX, &[], 0).await.unwrap();
+    let page = log.read(0, 0, &[]).await.unwrap();
     assert_eq!((seqs(&page.entries), page.through), (vec![1], 1));
+    let below = log.read_in_pages(0, 0, &["a/*"]).await;
+    assert_eq!(seqs(&below), [2]);
 }
 
 async fn a_page_of_large_entries_is_short(log: Subject) {
@@ -129,11 +161,13 @@ async fn a_page_of_large_entries_is_short(log: Subject) {
         log.publish("a", body.as_str()).await;
     }
     log.publish("a", "x".repeat(PAGE_BYTES * 2)).await;
-    let (mut after, mut lengths) = (0, Vec::new());
-    while after < 6 {
-        let page = log.read(after, u64::MAX, &[], 100).await.unwrap();
-        lengths.push(page.entries.len());
-        after = page.through;
+    for channels in [&[][..], &["a"], &["a/*", "a"]] {
+        let (mut after, mut lengths) = (0, Vec::new());
+        while after < 6 {
+            let page = log.read(after, 100, channels).await.unwrap();
+            lengths.push(page.entries.len());
+            after = page.through;
+        }
+        assert_eq!(lengths, [2, 2, 1, 1], "{channels:?}");
     }
-    assert_eq!(lengths, [2, 2, 1, 1]);
 }

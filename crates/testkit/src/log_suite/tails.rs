@@ -3,13 +3,12 @@
 use std::hint::spin_loop;
 
 use futures_util::{FutureExt, StreamExt};
-use tidings_hub::{LogErrorKind, Retention};
+use tidings_hub::LogErrorKind;
+use tidings_proto::Position;
 use tokio::sync::watch;
 
 use super::subject::{Subject, TailReader, assert_contiguous, event, must, within};
-use super::{Law, ROOMY, law};
-
-const SMALL: Retention = ROOMY.max_events(10);
+use super::{Law, TEN, law, other_epoch};
 
 pub(super) const LAWS: &[Law] = &[
     law!(a_tail_returns_the_entries_that_reads_return),
@@ -20,8 +19,9 @@ pub(super) const LAWS: &[Law] = &[
     law!(no_wake_up_is_lost),
     law!(a_long_history_is_returned_in_order),
     law!(a_tail_past_the_end_fails),
-    law!(a_tail_from_forgotten_entries_fails, SMALL),
-    law!(a_tail_that_is_too_slow_skips_nothing_silently, SMALL),
+    law!(a_tail_from_another_epoch_fails, TEN),
+    law!(a_tail_from_forgotten_entries_fails, TEN),
+    law!(a_tail_that_is_too_slow_skips_nothing_silently, TEN),
 ];
 
 async fn a_tail_returns_the_entries_that_reads_return(log: Subject) {
@@ -29,15 +29,17 @@ async fn a_tail_returns_the_entries_that_reads_return(log: Subject) {
     let read = log.read_all(0, &[]).await;
     for after in [0, 1, 17, 29] {
         let expected = &read[after..];
-        let entries = log.tail(after as u64).take(expected.len()).await;
+        let entries = log.tail(after as u64).await.take(expected.len()).await;
         assert_eq!(entries, expected);
     }
 }
 
 async fn a_tail_returns_later_entries(log: Subject) {
-    let mut fresh = log.tail(0);
+    let mut fresh = log.tail(0).await;
     log.fill(10).await;
-    let (mut start, mut middle, mut end) = (log.tail(0), log.tail(4), log.tail(10));
+    let mut start = log.tail(0).await;
+    let mut middle = log.tail(4).await;
+    let mut end = log.tail(10).await;
     log.fill(10).await;
     let read = log.read_all(0, &[]).await;
     assert_eq!(fresh.take(20).await, read);
@@ -51,7 +53,7 @@ async fn a_tail_returns_later_entries(log: Subject) {
 }
 
 async fn a_waiting_tail_is_woken(log: Subject) {
-    let mut tail = log.tail(0);
+    let mut tail = log.tail(0).await;
     for seq in 1..=10 {
         assert!(
             tail.tail.next().now_or_never().is_none(),
@@ -67,7 +69,8 @@ async fn a_waiting_tail_is_woken(log: Subject) {
 
 async fn several_tails_return_every_entry(log: Subject) {
     log.fill(5).await;
-    let mut tails: Vec<_> = (0..16).map(|_| log.tail(0)).collect();
+    let start = log.position(0).await;
+    let mut tails: Vec<_> = (0..16).map(|_| log.tail_from(&start)).collect();
     let mut first = tails.remove(0);
     first.take(3).await;
     drop(first);
@@ -88,7 +91,7 @@ async fn a_tail_misses_nothing_while_others_append(log: Subject) {
     let mut entries = Vec::new();
     // A new tail again and again, while the log grows.
     while entries.len() < 1_000 {
-        let mut tail = log.tail(entries.len() as u64);
+        let mut tail = log.tail(entries.len() as u64).await;
         let count = 100.min(1_000 - entries.len());
         entries.extend(tail.take(count).await);
     }
@@ -101,7 +104,8 @@ async fn a_tail_misses_nothing_while_others_append(log: Subject) {
 
 /// Several tails wait at the same time; each append must wake each of them.
 async fn no_wake_up_is_lost(log: Subject) {
-    let mut readers: Vec<_> = (0..4).map(|_| newest_seq(log.tail(0))).collect();
+    let start = log.newest().await;
+    let mut readers: Vec<_> = (0..4).map(|_| newest_seq(log.tail_from(&start))).collect();
     for round in 0..1_000 {
         log.publish("a", "x").await;
         // The second append happens at any moment while the first is read. No later append would
@@ -138,33 +142,56 @@ async fn a_long_history_is_returned_in_order(log: Subject) {
     for call in calls {
         must(call).await;
     }
-    let entries = log.tail(0).take(5_000).await;
+    let entries = log.tail(0).await.take(5_000).await;
     assert_contiguous(&entries, 1);
 }
 
 async fn a_tail_past_the_end_fails(log: Subject) {
     for last in 0..2 {
-        for after in [last + 1, last + 2, u64::MAX] {
-            let error = log.tail(after).error().await;
-            assert_eq!(error.kind(), LogErrorKind::Rewound { last }, "{after}");
+        let newest = log.newest().await;
+        for seq in [last + 1, last + 2, u64::MAX] {
+            let past = Position {
+                seq,
+                ..newest.clone()
+            };
+            let error = log.tail_from(&past).error().await;
+            assert_eq!(error, LogErrorKind::Rewound { last }, "{past}");
         }
         log.publish("a", "x").await;
     }
 }
 
-async fn a_tail_from_forgotten_entries_fails(log: Subject) {
+/// Also if the next entry was removed: the IDs of another log say nothing about this one.
+async fn a_tail_from_another_epoch_fails(log: Subject) {
+    let start = log.newest().await;
     log.fill(25).await;
-    for after in [0, 1, 14] {
-        let error = log.tail(after).error().await;
-        assert_eq!(error.kind(), LogErrorKind::Trimmed { first: 16 }, "{after}");
+    for position in [start, log.position(15).await, log.newest().await] {
+        let other = Position {
+            epoch: other_epoch(),
+            ..position
+        };
+        let error = log.tail_from(&other).error().await;
+        assert_eq!(error, LogErrorKind::Rewound { last: 25 }, "{other}");
     }
-    let entries = log.tail(15).take(10).await;
+}
+
+async fn a_tail_from_forgotten_entries_fails(log: Subject) {
+    let mut removed = vec![log.newest().await];
+    for _ in 0..25 {
+        log.fill(1).await;
+        removed.push(log.newest().await);
+    }
+    for after in [0, 1, 14] {
+        let error = log.tail_from(&removed[after]).error().await;
+        assert_eq!(error, LogErrorKind::Trimmed { first: 16 }, "{after}");
+    }
+    let entries = log.tail_from(&removed[15]).take(10).await;
     assert_contiguous(&entries, 16);
 }
 
 async fn a_tail_that_is_too_slow_skips_nothing_silently(log: Subject) {
     log.fill(1).await;
-    let mut tail = log.tail(0);
+    let mut tail = log.tail(0).await;
     assert_eq!(tail.next().await.unwrap().seq, 1);
     log.fill(99).await;
     // It may still return entries that it has already fetched.

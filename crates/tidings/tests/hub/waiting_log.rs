@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tidings::hub::{
-    Appended, Bounds, ChannelName, Draft, Epoch, Log, LogError, LogFuture, MemoryLog, Page,
-    Pattern, Tail,
+    Bounds, ChannelName, Epoch, Located, Log, LogError, LogFuture, MemoryLog, Page, Scope, Start,
+    StoredChannel,
 };
+use tidings_testkit::interpose::{Interpose, Interposed};
 use tokio::time::sleep;
 
 pub(crate) struct WaitingLog {
@@ -15,11 +16,9 @@ pub(crate) struct WaitingLog {
 }
 
 impl WaitingLog {
-    pub(crate) fn new(wait: Duration) -> Self {
-        Self {
-            inner: MemoryLog::default(),
-            wait,
-        }
+    pub(crate) fn new(wait: Duration) -> Interposed<Self> {
+        let inner = MemoryLog::default();
+        Interposed(Self { inner, wait })
     }
 
     async fn slowly<T>(&self, done: LogFuture<'_, T>) -> Result<T, LogError> {
@@ -30,7 +29,11 @@ impl WaitingLog {
     }
 }
 
-impl Log for WaitingLog {
+impl Interpose for WaitingLog {
+    fn inner(&self) -> &dyn Log {
+        &self.inner
+    }
+
     fn bounds(&self) -> LogFuture<'_, Bounds> {
         Box::pin(self.slowly(self.inner.bounds()))
     }
@@ -39,22 +42,24 @@ impl Log for WaitingLog {
         Box::pin(self.slowly(self.inner.ends()))
     }
 
-    fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
-        self.inner.append(draft)
+    fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>> {
+        Box::pin(self.slowly(self.inner.channel(name)))
     }
 
-    fn read<'a>(
+    fn channels<'a>(
         &'a self,
-        after: u64,
-        up_to: u64,
-        patterns: &'a [Pattern],
+        after: Option<&'a ChannelName>,
         limit: usize,
-    ) -> LogFuture<'a, Page> {
-        Box::pin(self.slowly(self.inner.read(after, up_to, patterns, limit)))
+    ) -> LogFuture<'a, Vec<StoredChannel>> {
+        Box::pin(self.slowly(self.inner.channels(after, limit)))
     }
 
-    fn tail(&self, after: u64) -> Tail {
-        self.inner.tail(after)
+    fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
+        Box::pin(self.slowly(self.inner.locate(start, scope)))
+    }
+
+    fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
+        Box::pin(self.slowly(self.inner.read(after, limit, scope)))
     }
 
     fn renew_epoch<'a>(&'a self, expected: &'a Epoch) -> LogFuture<'a, Epoch> {

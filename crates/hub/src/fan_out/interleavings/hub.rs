@@ -137,7 +137,6 @@ fn entry(seq: u64, channel: &str, kind: EntryKind) -> HubStep {
         channel: ChannelName::new(channel).unwrap(),
         kind,
         body: Bytes::from_static(b"data: x\n\n"),
-        is_late: false,
     })
 }
 
