@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tidings::Event;
 use tidings::client::ConnectionState;
-use tidings::hub::Hub;
+use tidings::hub::{Hub, MemoryLog};
+use tidings::proto::GapReason;
 use tidings_testkit::timeout::timeout;
 use tokio::time::sleep;
 
@@ -42,6 +43,41 @@ async fn a_client_that_received_the_end_asks_once_more_and_closes() {
         assert_eq!(app.gaps(), []);
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_an_answer_that_was_removed_meanwhile_receives_a_gap_and_closes() {
+    for is_restarted in [false, true] {
+        let log = MemoryLog::default();
+        let hub = Hub::over(log.clone());
+        let app = app(&hub);
+        within_an_hour(async {
+            let mut session = app.request().open().await.unwrap();
+            hub.publish("news", Event::new("1")).await.unwrap();
+            let event = session.try_next().await.unwrap().unwrap();
+            assert_eq!(event.text(), "1");
+            app.disconnect();
+            for text in ["2", "3"] {
+                hub.publish("news", Event::new(text)).await.unwrap();
+            }
+            hub.channel("news").unwrap().end().await.unwrap();
+            let other = hub.publish("other", Event::new("x")).await.unwrap();
+            log.trim(other.seq);
+            if is_restarted {
+                app.replace(&Hub::over(log.clone()));
+            }
+            assert!(session.try_next().await.unwrap().is_none());
+            assert_eq!(session.response().unwrap().status, 204);
+            assert_eq!(session.state(), ConnectionState::Closed);
+            let gaps = app.gaps();
+            let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+            assert_eq!((gap.reason, gap.missed), (GapReason::Trimmed, Some(2)));
+            // After the gap it asked once more.
+            assert_eq!(app.requests().len(), 3);
+            assert_eq!(app.requests()[2].as_ref(), Some(&gap.resumed));
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
