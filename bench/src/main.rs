@@ -9,6 +9,7 @@
 mod decoder;
 mod harness;
 mod hub;
+mod program;
 mod server;
 mod sessions;
 
@@ -166,11 +167,16 @@ fn run(command: Command) -> harness::Result<()> {
         Command::Decoder(options) => report(Bench::Decoder, &options).map(|_| ())?,
         Command::Sessions(options) => {
             let report = report(Bench::Sessions, &options)?;
-            sessions::print_idle()?;
+            program::run("idle_sessions", &[])?;
             check(&report)?;
         }
         Command::Server(options) => check(&report(Bench::Server, &options)?)?,
-        Command::Hub(options) => check(&report(Bench::Hub, &options)?)?,
+        Command::Hub(options) => {
+            let report = report(Bench::Hub, &options)?;
+            let quick: &[&str] = if options.quick { &["--quick"] } else { &[] };
+            program::run("log_memory", quick)?;
+            check(&report)?;
+        }
         Command::Broadcast(serving) => server::serve(&serving)?,
         Command::BroadcastHub(serving) => hub::serve(&serving)?,
         Command::Serve(serving) => sessions::serve(&serving)?,

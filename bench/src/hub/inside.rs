@@ -3,16 +3,27 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::try_join_all;
-use tidings_hub::{Hub, SubscriptionStream};
+use tidings_hub::{
+    ChannelName, Draft, Hub, Log, LogError, MemoryLog, Retention, SubscriptionStream,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{LocalSet, yield_now};
 
 use crate::harness::{Request, Result, Sample, Tally};
 use crate::hub::events::event;
+use crate::server::events;
 
 /// Events that are being appended to the log at a time, unless they are published one by one.
 const AT_ONCE: usize = 64;
+
+/// The size of a log that has reached its limit: each event that it stores removes an older one.
+const FULL_BYTES: u64 = 32 << 20;
+
+/// More events than fit in it.
+const FULL: usize = 300_000;
 
 /// Events per replayed channel: fewer in total than a log in memory keeps.
 const REPLAYED: usize = 6_400;
@@ -43,7 +54,9 @@ const REPLAYS: [(&str, usize, usize); 3] = [
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Inside {
-    /// No channel has a subscriber.
+    /// A log without a hub, which has reached its limit.
+    Append,
+    /// No channel has a subscriber. The log has reached its limit.
     Publish {
         at_once: usize,
     },
@@ -57,7 +70,8 @@ pub enum Inside {
 }
 
 impl Inside {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Append,
         Self::Publish { at_once: 1 },
         Self::Publish { at_once: AT_ONCE },
         Self::Deliver,
@@ -68,6 +82,7 @@ impl Inside {
 
     pub fn name(self) -> String {
         match self {
+            Self::Append => "append to a full log".to_owned(),
             Self::Publish { at_once: 1 } => "publish, one by one".to_owned(),
             Self::Publish { at_once } => format!("publish, {at_once} at once"),
             Self::Deliver => "publish and receive, one by one".to_owned(),
@@ -79,7 +94,9 @@ impl Inside {
 
     pub fn contenders(self) -> Vec<&'static str> {
         match self {
-            Self::Publish { .. } | Self::Deliver => HUB_CHANNELS.map(|(name, _)| name).to_vec(),
+            Self::Append | Self::Publish { .. } | Self::Deliver => {
+                HUB_CHANNELS.map(|(name, _)| name).to_vec()
+            }
             Self::Subscribed { .. } => SUBSCRIBED.map(|(name, _)| name).to_vec(),
             Self::Replay => REPLAYS.map(|(name, ..)| name).to_vec(),
         }
@@ -88,6 +105,7 @@ impl Inside {
     pub fn sample(self, request: &Request) -> Result<Sample> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
         match self {
+            Self::Append => append(request, named(&HUB_CHANNELS, request)?),
             Self::Publish { at_once } => {
                 let channels = named(&HUB_CHANNELS, request)?;
                 publish(request, &runtime, channels, at_once)
@@ -123,9 +141,7 @@ impl Stage {
     fn new(hub: Hub, channels: usize) -> Self {
         Self {
             hub,
-            names: (0..channels)
-                .map(|number| format!("channels/{number}"))
-                .collect(),
+            names: names(channels),
             published: 0,
         }
     }
@@ -134,12 +150,42 @@ impl Stage {
         let numbers = self.published..self.published + events;
         self.published = numbers.end;
         let published = numbers.map(|number| {
-            // Adjacent channels lie as far apart in memory as in a hub that has grown.
-            let name = &self.names[number.wrapping_mul(7_919) % self.names.len()];
-            self.hub.publish(name, event(number))
+            self.hub
+                .publish(nth_name(&self.names, number), event(number))
         });
         try_join_all(published).await.expect("it is kept");
     }
+}
+
+fn names(channels: usize) -> Vec<String> {
+    let names = (0..channels).map(|number| format!("channels/{number}"));
+    names.collect()
+}
+
+/// The channel of the nth event. Adjacent channels lie as far apart in memory as in a hub that has grown.
+fn nth_name(names: &[String], number: usize) -> &str {
+    &names[number.wrapping_mul(7_919) % names.len()]
+}
+
+fn append(request: &Request, channels: usize) -> Result<Sample> {
+    const EVENTS: usize = 1_000;
+    let log = MemoryLog::new(Retention::in_memory().max_bytes(FULL_BYTES));
+    let names = names(channels);
+    let body = Bytes::from(events::event(0));
+    let mut appended = 0..;
+    let mut append = |events: usize| {
+        for number in appended.by_ref().take(events) {
+            let name = ChannelName::new(nth_name(&names, number)).expect("it is a name");
+            let stored = log.append(Draft::event(name, body.clone())).now_or_never();
+            stored.expect("memory does not wait")?;
+        }
+        Ok::<(), LogError>(())
+    };
+    append(FULL)?;
+    Sample::take(request, EVENTS as u64, || {
+        append(EVENTS).expect("it is kept");
+        None
+    })
 }
 
 fn publish(
@@ -149,10 +195,10 @@ fn publish(
     at_once: usize,
 ) -> Result<Sample> {
     const GROUPS: usize = 100;
-    let hub = runtime.block_on(async { Hub::in_memory() });
+    let retention = Retention::in_memory().max_bytes(FULL_BYTES);
+    let hub = runtime.block_on(async { Hub::builder().in_memory(retention) });
     let mut stage = Stage::new(hub, channels);
-    // Publishes to each channel at least once.
-    for _ in 0..channels.div_ceil(AT_ONCE) {
+    for _ in 0..FULL.div_ceil(AT_ONCE) {
         runtime.block_on(stage.publish(AT_ONCE));
     }
     Sample::take(request, (GROUPS * at_once) as u64, || {
@@ -225,7 +271,7 @@ fn replay(request: &Request, runtime: &Runtime) -> Result<Sample> {
     let found = REPLAYS.iter().find(|(name, ..)| *name == request.contender);
     let &(_, tape_bytes, channels) = found.ok_or("nobody is named so")?;
     let hub = Hub::builder().tape_bytes(tape_bytes);
-    let hub = runtime.block_on(async { hub.in_memory(tidings_hub::Retention::in_memory()) });
+    let hub = runtime.block_on(async { hub.in_memory(Retention::in_memory()) });
     let mut stage = Stage::new(hub, channels);
     for _ in 0..(REPLAYED * channels) / AT_ONCE {
         runtime.block_on(stage.publish(AT_ONCE));

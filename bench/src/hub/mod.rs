@@ -7,6 +7,7 @@ mod contenders;
 mod events;
 mod fan_out;
 mod inside;
+mod logs;
 mod memory;
 mod rows;
 mod serving;
@@ -17,6 +18,7 @@ pub use serving::serve;
 
 use contenders::{AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, ON_HYPER, SERVE, TAPE_BODY};
 use inside::Inside;
+use logs::Logs;
 use memory::NAMED;
 use rows::{Doing, Row};
 use stalled::{ALONE, Percentile, STALLED};
@@ -31,6 +33,7 @@ enum Kind {
     Stalled(Percentile),
     Memory,
     Inside(Inside),
+    Logs(Logs),
 }
 
 impl Kind {
@@ -39,6 +42,7 @@ impl Kind {
         rows.chain(Percentile::ALL.map(Self::Stalled))
             .chain([Self::Memory])
             .chain(Inside::ALL.map(Self::Inside))
+            .chain(Logs::ALL.map(Self::Logs))
     }
 
     fn name(self, quick: bool) -> String {
@@ -47,6 +51,7 @@ impl Kind {
             Self::Stalled(percentile) => percentile.name().to_owned(),
             Self::Memory => memory::name(quick),
             Self::Inside(inside) => inside.name(),
+            Self::Logs(logs) => logs.name(quick),
         }
     }
 
@@ -56,6 +61,7 @@ impl Kind {
             Self::Stalled(_) => stalled::CONTENDERS.to_vec(),
             Self::Memory => memory::CONTENDERS.to_vec(),
             Self::Inside(inside) => inside.contenders(),
+            Self::Logs(logs) => logs.contenders(quick),
         };
         Case {
             name: self.name(quick),
@@ -64,6 +70,7 @@ impl Kind {
                 Self::Stalled(_) => "ns",
                 Self::Memory => "bytes a channel",
                 Self::Inside(_) => "ns an event",
+                Self::Logs(_) => "ns",
             },
             baseline: contenders[0],
             contenders,
@@ -98,6 +105,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
         Some(Kind::Stalled(percentile)) => stalled::sample(request, percentile),
         Some(Kind::Memory) => memory::sample(request),
         Some(Kind::Inside(inside)) => inside.sample(request),
+        Some(Kind::Logs(logs)) => logs.sample(request),
         None => Err(format!("no case is named {}", request.case).into()),
     }
 }
@@ -137,6 +145,14 @@ fn targets_of(report: &Report, kind: Kind, quick: bool) -> Vec<Target> {
             found: report.cost(&case, contender)?,
         })
     };
+    let nanos = |most: f64, contender: &str| {
+        Some(Target {
+            what: format!("{case}: {contender}, in ns"),
+            wanted: Wanted::AtMost(most),
+            alarm: None,
+            found: report.cost(&case, contender)?,
+        })
+    };
     let targets = match kind {
         Kind::Sockets(row) => match row.doing {
             Doing::Bursts => vec![
@@ -156,6 +172,10 @@ fn targets_of(report: &Report, kind: Kind, quick: bool) -> Vec<Target> {
         Kind::Stalled(_) => vec![at_most(1.2, STALLED, ALONE)],
         Kind::Memory => vec![bytes(1_024.0, NAMED)],
         Kind::Inside(_) => Vec::new(),
+        Kind::Logs(logs) => logs
+            .targets(quick)
+            .map(|(most, contender)| nanos(most, contender))
+            .collect(),
     };
     targets.into_iter().flatten().collect()
 }

@@ -6,12 +6,10 @@
 //! most of the time, and the clients differ less.
 
 mod clients;
-mod idle;
 mod node;
 mod server;
 mod traffic;
 
-pub use idle::print as print_idle;
 pub use server::{Serving, serve};
 
 use clients::{ALL, BARE_HYPER, Client, DIRECT, NODE, REQWEST, REQWEST_EVENTSOURCE, Received};

@@ -1,0 +1,336 @@
+//! The measurements of a log that many channels share: one channel's replay, and the replays of many
+//! subscribers at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tidings_hub::{EncodedEvents, EventId, Hub, MemoryLog, Retention, SubscriptionStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{Request, Result, Sample, cpu_ns, pin_to};
+use crate::hub::events::event;
+use crate::server::events::data;
+
+/// The events that a subscriber of a long channel has missed.
+const MISSED: usize = 100;
+
+/// Of each thousand entries, one is the first of a long channel, and `MISSED` are the missed ones.
+const LONG: usize = MISSED + 1;
+const BLOCK: usize = 1_000;
+
+/// Entries that are being appended at a time.
+const AT_ONCE: usize = 250;
+
+/// Far more than the entries take.
+const LOG_BYTES: u64 = 4 << 30;
+
+/// The time between two events that are published while many subscribers resume.
+const PACE: Duration = Duration::from_millis(1);
+
+/// A contender's name, and the entries in the log: a multiple of 10,000.
+const LOGS: [(&str, usize); 3] = [
+    ("10,000 entries", 10_000),
+    ("100,000 entries", 100_000),
+    ("1,000,000 entries", 1_000_000),
+];
+
+const ONE_THREAD: &str = "one thread";
+const TWO_THREADS: &str = "two threads";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Logs {
+    /// One subscriber at a time resumes a long channel.
+    Replay(Measure),
+    /// Subscribers of different channels resume at once.
+    Rush(Until),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    Median,
+    P99,
+    CpuTime,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Until all subscribers have received everything.
+    AllResumed,
+    /// Until the subscriber of another channel receives an event that is published meanwhile: the longest
+    /// time.
+    Delivered,
+}
+
+impl Logs {
+    pub const ALL: [Self; 5] = [
+        Self::Replay(Measure::Median),
+        Self::Replay(Measure::P99),
+        Self::Replay(Measure::CpuTime),
+        Self::Rush(Until::AllResumed),
+        Self::Rush(Until::Delivered),
+    ];
+
+    pub fn name(self, quick: bool) -> String {
+        let rush = if quick { "1,000" } else { "10,000" };
+        match self {
+            Self::Replay(Measure::Median) => format!("replay of a channel of {MISSED}: median"),
+            Self::Replay(Measure::P99) => format!("replay of a channel of {MISSED}: p99"),
+            Self::Replay(Measure::CpuTime) => format!("replay of a channel of {MISSED}: CPU time"),
+            Self::Rush(Until::AllResumed) => format!("{rush} channels resumed at once"),
+            Self::Rush(Until::Delivered) => {
+                format!("{rush} channels resumed at once: longest delay")
+            }
+        }
+    }
+
+    pub fn contenders(self, quick: bool) -> Vec<&'static str> {
+        match self {
+            Self::Replay(_) if quick => LOGS[..2].iter().map(|&(name, _)| name).collect(),
+            Self::Replay(_) => LOGS.iter().map(|&(name, _)| name).collect(),
+            Self::Rush(_) => vec![ONE_THREAD, TWO_THREADS],
+        }
+    }
+
+    /// The most time that each contender may take, in nanoseconds.
+    pub fn targets(self, quick: bool) -> impl Iterator<Item = (f64, &'static str)> {
+        let most = match self {
+            Self::Replay(Measure::Median) => Some(1e5),
+            Self::Rush(Until::AllResumed) => Some(5e9),
+            _ => None,
+        };
+        let contenders = self.contenders(quick).into_iter();
+        contenders.filter_map(move |contender| Some((most?, contender)))
+    }
+
+    pub fn sample(self, request: &Request) -> Result<Sample> {
+        match self {
+            Self::Replay(measure) => {
+                let found = LOGS.iter().find(|(name, _)| *name == request.contender);
+                let &(_, entries) = found.ok_or("nobody is named so")?;
+                replays(request, measure, entries)
+            }
+            Self::Rush(until) => rush(request, until),
+        }
+    }
+}
+
+/// A log whose channels are stored in turns, and the subscribers' last event IDs.
+struct Stage {
+    log: Arc<MemoryLog>,
+    channels: Vec<Stored>,
+    /// The number of long channels. They come first, and each has `LONG` events.
+    long: usize,
+}
+
+#[derive(Default)]
+struct Stored {
+    /// The ID of its first event.
+    first: Option<EventId>,
+    /// The events after the first.
+    missed: usize,
+}
+
+impl Stage {
+    /// A log of so many entries, with one channel for ten of them.
+    fn new(runtime: &Runtime, entries: usize) -> Result<Self> {
+        let mut stage = Self {
+            log: Arc::new(MemoryLog::new(Retention::in_memory().max_bytes(LOG_BYTES))),
+            channels: Vec::new(),
+            long: entries / BLOCK,
+        };
+        stage.channels.resize_with(entries / 10, Stored::default);
+        runtime.block_on(stage.fill(entries))?;
+        Ok(stage)
+    }
+
+    async fn fill(&mut self, entries: usize) -> Result<()> {
+        let hub = self.hub();
+        for first in (0..entries).step_by(AT_ONCE) {
+            let numbers = first..first + AT_ONCE;
+            let published = numbers.map(|n| hub.publish(name(self.channel_of(n)), event(n)));
+            for (position, number) in try_join_all(published).await?.into_iter().zip(first..) {
+                let channel = self.channel_of(number);
+                let stored = &mut self.channels[channel];
+                if stored.first.is_some() {
+                    stored.missed += 1;
+                } else {
+                    stored.first = Some(EventId::from(&position));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hub that has begun after all events were published, so its tapes hold none of them.
+    fn hub(&self) -> Hub {
+        Hub::over(Arc::clone(&self.log))
+    }
+
+    /// The channel of the nth entry. The entries of a channel are far apart in the log.
+    fn channel_of(&self, number: usize) -> usize {
+        let (block, place) = (number / BLOCK, number.wrapping_mul(7_919) % BLOCK);
+        match place.checked_sub(LONG) {
+            None => (block * LONG + place) % self.long,
+            Some(place) => {
+                let short = self.channels.len() - self.long;
+                self.long + (block * (BLOCK - LONG) + place) % short
+            }
+        }
+    }
+
+    /// The client of a channel that has received its first event.
+    fn resume(&self, hub: &Hub, channel: usize) -> SubscriptionStream {
+        let subscription = hub.subscribe(name(channel));
+        subscription.resume_after(self.channels[channel].first.as_ref())
+    }
+
+    /// Fails if these are not the missed events of the channel.
+    fn check(&self, channel: usize, received: &[EncodedEvents]) -> Result<()> {
+        let received = received.iter().flat_map(EncodedEvents::to_events);
+        let received: Vec<String> = received.map(|event| event.text().to_owned()).collect();
+        let numbers = 0..self.channels.len() * 10;
+        let published = numbers.filter(|&number| self.channel_of(number) == channel);
+        let published: Vec<String> = published.skip(1).map(data).collect();
+        if received != published {
+            return Err(format!("channel {channel}: received {received:?}").into());
+        }
+        Ok(())
+    }
+}
+
+fn name(channel: usize) -> String {
+    format!("channels/{channel}")
+}
+
+/// Reads so many events.
+async fn read(stream: &mut SubscriptionStream, events: usize) -> Result<Vec<EncodedEvents>> {
+    let (mut count, mut received) = (0, Vec::new());
+    while count < events {
+        let events = stream.next().await.ok_or("it is over")??;
+        count += events.count();
+        received.push(events);
+    }
+    if count > events {
+        return Err("more was received than was missed".into());
+    }
+    Ok(received)
+}
+
+/// The replays of all long channels, one after the other.
+fn replays(request: &Request, measure: Measure, entries: usize) -> Result<Sample> {
+    /// So many of them are compared event by event, as each looks through the log.
+    const CHECKED: usize = 10;
+    pin_to(request.core)?;
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let stage = Stage::new(&runtime, entries)?;
+    let (times, cpu_time) = runtime.block_on(async {
+        let hub = stage.hub();
+        for channel in 0..stage.long.min(CHECKED) {
+            let received = read(&mut stage.resume(&hub, channel), MISSED).await?;
+            stage.check(channel, &received)?;
+        }
+        let (mut times, before) = (Vec::new(), cpu_ns());
+        for channel in 0..stage.long {
+            let begin = Instant::now();
+            let mut stream = stage.resume(&hub, channel);
+            let received = read(&mut stream, MISSED).await?;
+            times.push(begin.elapsed());
+            drop(received);
+        }
+        let cpu_time = (cpu_ns() - before) / times.len() as u64;
+        Result::Ok((times, cpu_time))
+    })?;
+    let cost = match measure {
+        Measure::Median => percentile(times, 50)?,
+        Measure::P99 => percentile(times, 99)?,
+        Measure::CpuTime => cpu_time,
+    };
+    Ok(sample(cost))
+}
+
+fn percentile(mut times: Vec<Duration>, percent: usize) -> Result<u64> {
+    times.sort_unstable();
+    let time = times.get(times.len() * percent / 100);
+    Ok(u64::try_from(
+        time.ok_or("nothing was measured")?.as_nanos(),
+    )?)
+}
+
+/// All subscribers are made, and then run at once.
+fn rush(request: &Request, until: Until) -> Result<Sample> {
+    let (entries, subscribers) = if request.quick {
+        (100_000, 1_000)
+    } else {
+        (1_000_000, 10_000)
+    };
+    let runtime = if request.contender == ONE_THREAD {
+        pin_to(request.core)?;
+        Builder::new_current_thread().enable_time().build()?
+    } else {
+        let mut runtime = Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_time().build()?
+    };
+    let stage = Arc::new(Stage::new(&runtime, entries)?);
+    let (all_resumed, longest) = runtime.block_on(async {
+        let hub = stage.hub();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let publisher = tokio::spawn(publish_meanwhile(hub.clone(), Arc::clone(&is_over)));
+        // The hub has reached its log before the measurement begins.
+        read(&mut stage.resume(&hub, 0), MISSED).await?;
+        let streams: Vec<_> = (0..subscribers)
+            .map(|channel| stage.resume(&hub, channel))
+            .collect();
+        let begin = Instant::now();
+        let tasks: Vec<_> = (streams.into_iter().zip(&stage.channels))
+            .map(|(mut stream, stored)| {
+                let missed = stored.missed;
+                tokio::spawn(async move {
+                    let received = read(&mut stream, missed).await;
+                    received.map(drop).map_err(|error| error.to_string())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        let all_resumed = begin.elapsed();
+        is_over.store(true, Ordering::Relaxed);
+        Result::Ok((all_resumed, publisher.await??))
+    })?;
+    let cost = match until {
+        Until::AllResumed => all_resumed,
+        Until::Delivered => longest,
+    };
+    Ok(sample(u64::try_from(cost.as_nanos())?))
+}
+
+/// Publishes an event to a subscriber now and then, and returns the longest time until one was received.
+async fn publish_meanwhile(
+    hub: Hub,
+    is_over: Arc<AtomicBool>,
+) -> std::result::Result<Duration, String> {
+    let mut stream = hub.subscribe("live").resume_after(None);
+    let mut longest = Duration::ZERO;
+    while !is_over.load(Ordering::Relaxed) {
+        let begin = Instant::now();
+        let published = hub.publish("live", event(0)).await;
+        published.map_err(|error| error.to_string())?;
+        let received = read(&mut stream, 1).await;
+        received.map_err(|error| error.to_string())?;
+        longest = longest.max(begin.elapsed());
+        sleep(PACE).await;
+    }
+    Ok(longest)
+}
+
+fn sample(cost: u64) -> Sample {
+    Sample {
+        cost,
+        in_user_mode: None,
+        units: 1,
+        tally: None,
+    }
+}
