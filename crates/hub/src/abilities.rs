@@ -5,19 +5,21 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abilities {
-    /// The log knows of which channels its retention has removed events. Without it, a subscriber that
-    /// resumes after a removed entry receives a gap even if none of its own events is missing.
+    /// The log knows of which channels its retention has removed events. Without it, a subscriber that has
+    /// not received a removed entry receives a gap, even if the entry is of another channel.
+    ///
+    /// The log may judge a pattern that selects more than 8,192 channels by all its channels.
     pub loss_by_channel: bool,
     /// The log refuses an event or a second end that follows the end of its channel. Without it, the log
     /// stores such an entry, and hubs that know of the end deliver it to nobody.
     pub refuses_after_end: bool,
-    /// The log remembers the end of a channel after its retention has removed it. Without it, the name of
-    /// the channel is free for a new channel then, and a client that asks for the old one waits for events.
+    /// The log remembers the end of a channel after its retention has removed it. Without it, the name is
+    /// then free for a new channel, and a client that asks for the old one waits for events.
     pub remembers_ends: bool,
 }
 
 impl Abilities {
-    /// Every guarantee, as of [`MemoryLog`](crate::MemoryLog).
+    /// Every guarantee. [`MemoryLog`](crate::MemoryLog) keeps them all.
     pub const ALL: Self = Self {
         loss_by_channel: true,
         refuses_after_end: true,

@@ -108,7 +108,7 @@ impl Admitted {
         !self.may_be_after_drain && self.state.is_drained.load(Ordering::SeqCst)
     }
 
-    /// The entry of this publisher is stored at this place.
+    /// The entry of this publisher is stored under this number.
     pub(crate) fn finish(self, seq: u64) {
         self.state.stored.fetch_max(seq, Ordering::SeqCst);
     }

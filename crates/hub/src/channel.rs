@@ -9,8 +9,9 @@ use crate::{
 
 /// A handle of one channel of a hub.
 ///
-/// It holds the hub and the name. You neither create nor delete channels: a channel without
-/// subscribers and without stored events takes no memory.
+/// It holds the hub and the name. You neither create nor delete channels. A log in memory
+/// [remembers](crate::Retention::remembered_channels) a limited number of channels without stored events,
+/// each in about 250 bytes and its name.
 ///
 /// ```
 /// use tidings_hub::{Event, Hub};
@@ -67,6 +68,8 @@ impl Channel {
 
     /// The state of the channel: whether it has ended, its newest event, and its subscribers.
     ///
+    /// It asks the log, so it may know entries that subscribers of this hub have not received yet.
+    ///
     /// ```
     /// use tidings_hub::{ChannelStatus, Event, Hub};
     ///
@@ -87,6 +90,9 @@ impl Channel {
     /// # Errors
     /// A [`LogError`] if the log fails, or does not respond within the hub's
     /// [`log_timeout`](crate::HubBuilder::log_timeout).
+    ///
+    /// # Cancel safety
+    /// It changes nothing, so the future can be dropped at any time.
     pub async fn state(&self) -> Result<ChannelState, LogError> {
         let stored = self.hub.shared().log.channel(&self.name).await?;
         let subscribers = self.subscriber_count();

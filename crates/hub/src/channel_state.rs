@@ -27,12 +27,13 @@ pub struct ChannelState {
     reason = "a channel has ended, or may grow, or nothing is known of it"
 )]
 pub enum ChannelStatus {
-    /// The log holds no entry of the channel and remembers no end of it. There may never have been one, or
-    /// the [`Retention`](crate::Retention) has removed them all.
+    /// The log holds no entry of the channel and remembers no end of it. The channel may never have had an
+    /// entry, or the [`Retention`](crate::Retention) has removed them all.
     Unknown,
     /// The log holds events of the channel, and more may follow.
     Open,
-    /// The channel has [ended](crate::Channel::end).
+    /// The channel has [ended](crate::Channel::end), also if the retention has removed its entries, until the
+    /// log forgets the end.
     Ended,
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum Confirmation {
     Known(Outcome),
     /// The entry has not come through the tail yet. The channel closes if it never will.
     Pending(oneshot::Receiver<Outcome>),
-    /// It came too long ago. The log still holds it, unless it was trimmed.
+    /// It came too long ago. The log still holds it, unless it was removed.
     Forgotten,
 }
 

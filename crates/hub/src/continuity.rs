@@ -1,4 +1,4 @@
-//! `Continuity`: whether the log still holds what a life has delivered, and the start of a new life.
+//! The questions to the log that name what a life has delivered, and the start of a new life.
 
 use tidings_proto::EntryCheck;
 
@@ -13,8 +13,8 @@ use crate::{
     Bounds, Located, LogError, LogErrorKind, Pattern, Place, Scope, Start, SubscribeError,
 };
 
-/// How often a place is looked for that the life has not reached.
-const LOOKS: u32 = 20;
+/// The maximum number of questions about a place that the life has not reached.
+pub(crate) const LOOKS: u32 = 20;
 
 /// The check in the ID of a gap that a snapshot follows. Its `seq` is 0. A client that reconnects with
 /// this ID has received the gap but not the whole snapshot.
@@ -25,6 +25,9 @@ pub(crate) fn check_before_snapshot() -> EntryCheck {
 /// A new life, which delivers what follows the newest entry of the log.
 pub(crate) async fn begin_life(log: &TimedLog) -> Result<Life, LogError> {
     let bounds = log.bounds().await?;
+    if bounds.floor.seq > bounds.last.seq || bounds.last.seq == u64::MAX {
+        return Err(LogError::lost("the log has bounds that no log can have"));
+    }
     // Later ends come through the tail, which fails if the log has changed since it returned its bounds.
     let ends = log.ends().await?.into_iter();
     let ends = Ends::new(ends.filter(|&(_, seq)| seq <= bounds.last.seq));
@@ -36,7 +39,7 @@ pub(crate) async fn begin_life(log: &TimedLog) -> Result<Life, LogError> {
 pub(crate) enum Continuity {
     /// The log holds the newest entry of the life, or at least its check, and all entries that follow.
     Whole,
-    /// The log has trimmed entries that follow the newest one of the life.
+    /// The log has removed entries that follow the newest one of the life.
     Missed,
     /// The log was rewound, or has another epoch: it holds other entries than the life.
     Broken,
@@ -90,8 +93,8 @@ pub(crate) async fn locate(
             return Ok(located);
         }
         match start {
-            _ if life.is_over() => return Err(Interrupted::LifeOver),
             _ if life.is_open() => reach(shared, life, place.seq).await?,
+            _ if life.is_over() => return Err(Interrupted::LifeOver),
             Start::After(_) => return Ok(located),
             Start::Earliest | Start::Time(_) | Start::Last(_) | Start::Skip { .. } => {
                 return Err(SubscribeError::from(SubscribeFailure::Draining).into());

@@ -152,6 +152,9 @@ impl Follower {
                     ControlFlow::Continue(())
                 }
                 batch = tail.next() => match batch {
+                    Some(Ok(entries)) if entries.is_empty() => {
+                        ControlFlow::Break("it delivered an empty batch".into())
+                    }
                     Some(Ok(entries)) => {
                         stalled = None;
                         self.handle_batch(life, &entries).await
@@ -233,7 +236,7 @@ impl Follower {
             }) => {
                 return ControlFlow::Break("the log does not continue the current life".into());
             }
-            // The tail may still deliver the trimmed entries. If not, it fails.
+            // The tail may still deliver the removed entries. If not, it fails.
             Ok(Looked {
                 continuity: Continuity::Whole | Continuity::Missed,
                 bounds,

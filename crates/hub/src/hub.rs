@@ -142,7 +142,10 @@ impl Hub {
     /// The channels of which the log holds an entry or remembers the end, in the order of the bytes of their
     /// names: at most `limit` of them, and at most 1,000, after the name `after` or from the first name.
     ///
-    /// Only an empty page means that none follows. For the next page, pass the last name of this one:
+    /// It asks the log, so it may know entries that subscribers of this hub have not received yet. A `limit`
+    /// of 0 counts as 1. A channel that is made while you read pages may be left out.
+    ///
+    /// An empty page ends the list. For the next page, pass the last name of this one:
     ///
     /// ```
     /// use tidings_hub::{Event, Hub};
@@ -164,15 +167,27 @@ impl Hub {
     /// # Errors
     /// A [`LogError`] if the log fails, or does not respond within the
     /// [`log_timeout`](HubBuilder::log_timeout).
+    ///
+    /// # Cancel safety
+    /// It changes nothing, so the future can be dropped at any time.
     pub async fn channels(
         &self,
         after: Option<&ChannelName>,
         limit: usize,
     ) -> Result<Vec<ChannelState>, LogError> {
         let log = &self.shared().log;
-        let stored = log
-            .channels(after, limit.clamp(1, MAX_CHANNELS_AT_ONCE))
-            .await?;
+        let limit = limit.clamp(1, MAX_CHANNELS_AT_ONCE);
+        let mut stored = log.channels(after, limit).await?;
+        stored.truncate(limit);
+        // Otherwise a caller would read the same pages again and again.
+        let names = after
+            .into_iter()
+            .chain(stored.iter().map(|channel| &channel.name));
+        if !names.is_sorted_by(|a, b| a < b) {
+            return Err(LogError::lost(
+                "the log returned channels that are not in order",
+            ));
+        }
         let state = |channel: StoredChannel| {
             let subscribers = self.subscriber_count(&Pattern::from(channel.name.clone()));
             ChannelState::of(channel, subscribers)

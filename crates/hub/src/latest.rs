@@ -1,4 +1,4 @@
-//! `Latest`: the missed events that `SlowReader::latest_by` keeps, as places in the log.
+//! `Latest`: the missed events that `SlowReader::latest_by` keeps, as their numbers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +11,7 @@ use crate::slow_reader::KeyOf;
 /// The maximum number of events that are kept.
 const MAX_KEPT: usize = 65_536;
 
-/// Collects the places of the latest event of each key, and of all events without a key.
+/// Collects the numbers of the latest event of each key, and of all events without a key.
 #[derive(Default)]
 pub(crate) struct Latest {
     kept: BTreeSet<u64>,
@@ -46,7 +46,7 @@ impl Latest {
         self.missed
     }
 
-    /// The kept places. `through`: everything up to this entry was pushed.
+    /// The kept numbers. `through`: everything up to this entry was pushed.
     pub(crate) fn into_kept(self, through: u64) -> Kept {
         let mut deltas = Vec::new();
         let mut last = 0;
@@ -63,17 +63,17 @@ impl Latest {
     }
 }
 
-/// Places in ascending order. Each takes one or two bytes, unless it is far from the one before it.
+/// Numbers in ascending order. Each takes one or two bytes, unless it is far from the one before it.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// The distance of each place from the one before it, as a variable-length integer.
+    /// The distance of each number from the one before it, as a variable-length integer.
     deltas: Vec<u8>,
     cursor: Cursor,
     /// The reader continues after this entry.
     pub(crate) through: u64,
 }
 
-/// The number of bytes that were read, and the last place.
+/// The number of bytes that were read, and the last number.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cursor {
     at: usize,
@@ -81,19 +81,19 @@ struct Cursor {
 }
 
 impl Kept {
-    /// The next place.
+    /// The next number.
     pub(crate) fn next(&self) -> Option<u64> {
         self.after(self.cursor).map(|cursor| cursor.seq)
     }
 
-    /// Removes the next place.
+    /// Removes the next number.
     pub(crate) fn pop(&mut self) {
         if let Some(next) = self.after(self.cursor) {
             self.cursor = next;
         }
     }
 
-    /// The last of at most `count` next places with at most `distance` from each to the one after it.
+    /// The last of at most `count` next numbers with at most `distance` from each to the one after it.
     pub(crate) fn run(&self, count: usize, distance: u64) -> Option<u64> {
         let mut last = self.after(self.cursor)?;
         for _ in 1..count {
@@ -151,13 +151,13 @@ mod tests {
         latest
     }
 
-    fn places(mut kept: Kept) -> Vec<u64> {
-        let mut places = Vec::new();
+    fn numbers(mut kept: Kept) -> Vec<u64> {
+        let mut numbers = Vec::new();
         while let Some(seq) = kept.next() {
-            places.push(seq);
+            numbers.push(seq);
             kept.pop();
         }
-        places
+        numbers
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(kept.run(9, 1), Some(5));
         assert_eq!(kept.run(9, 400), Some(300));
         assert_eq!(kept.run(2, u64::MAX), Some(300));
-        assert_eq!(places(kept), [5, 300, 70_000, u64::MAX]);
+        assert_eq!(numbers(kept), [5, 300, 70_000, u64::MAX]);
     }
 
     #[test]
@@ -185,8 +185,8 @@ mod tests {
         let latest = pushed((1..=max + 100).map(|seq| (seq, seq.to_string())));
         assert_eq!(latest.missed(), 100);
         let kept = latest.into_kept(max + 100);
-        assert!(kept.deltas.len() <= MAX_KEPT, "a byte a place");
-        assert_eq!(places(kept), Vec::from_iter(101..=max + 100));
+        assert!(kept.deltas.len() <= MAX_KEPT, "a byte a number");
+        assert_eq!(numbers(kept), Vec::from_iter(101..=max + 100));
     }
 
     #[test]

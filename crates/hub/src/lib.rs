@@ -53,10 +53,10 @@
 //! one order, even if its connection is cut, it reads slowly, old events are removed, or the server
 //! restarts. If that is not possible, it first receives an event named `gap`.
 //!
-//! A gap reports that events of *the subscriber's own channels* are missing. A subscriber of a quiet
-//! channel receives no gap because a busy channel of the same hub has lost old events. The data of a gap
-//! says where the stream continues, why, and how many events are missing at most; `requested` is the position
-//! in the ID that the client has sent, if the log has removed events after it:
+//! A gap reports that events of *the subscriber's own channels* are missing. A busy channel that has lost
+//! old events causes no gap in a quiet channel of the same hub. The data of a gap contains where the stream
+//! continues, why, and how many events are missing at most; `requested` is the position in the ID that the
+//! client has sent, if the log has removed events after it:
 //!
 //! ```text
 //! event: gap
@@ -74,12 +74,13 @@
 //!
 //! A subscription with [`earliest`](Subscription::earliest), [`latest`](Subscription::latest),
 //! [`last`](Subscription::last), [`from_time`](Subscription::from_time) or
-//! [`snapshot`](Subscription::snapshot) continues there, for every reason.
+//! [`snapshot`](Subscription::snapshot) continues there after a gap with any reason except `slow`.
 //!
-//! A hub can be wrong in one direction only: it may report a gap although nothing is missing. A log that
-//! knows its channels, such as [`MemoryLog`], does so only for a channel that it has
-//! [forgotten](Retention::remembered_channels); see [`Abilities`] for others. A reason other than `trimmed`
-//! or `slow` means that the hub cannot know what is missing, and `missed` is `null`.
+//! A hub can be wrong in one direction only: it may report a gap although nothing is missing. With
+//! [`MemoryLog`], a gap with the reason `trimmed` or `slow` is wrong only after the log has
+//! [forgotten](Retention::remembered_channels) channels, and only for a client whose ID is older than the
+//! newest event of those. For other logs, see [`Abilities`]. Any other reason means that the hub cannot know
+//! what is missing, and `missed` is `null`.
 //!
 //! "Each once" needs the client too: if a connection is cut, events that the server has sent but the
 //! client has not read are sent again, with the same IDs. The client of `tidings` drops them with
@@ -93,9 +94,11 @@
 //!   nothing to another, and no subscription spans two.
 //! * **In memory, the log ends with the process.** A client that reconnects after a restart receives a
 //!   `gap` with the reason `epoch`.
-//! * **History is bounded.** A hub in memory keeps 256 MiB of events; see [`Retention`].
-//! * **A pattern may search the log.** Events of named channels are read in time proportional to those
-//!   channels, however long the log is. A pattern that selects many channels may make the hub search it.
+//! * **History is bounded.** A hub in memory keeps 256 MiB of events, and remembers up to 200,000 channels
+//!   without events, in about 60 MB; see [`Retention`].
+//! * **A pattern may search the log.** With an index of its channels, as [`MemoryLog`] has, a log reads the
+//!   events of named channels in time proportional to those channels. A pattern that selects many channels
+//!   may make the hub search the log.
 //! * **Replays take turns.** A poll of a subscription reads at most one page of the log, and a hub reads
 //!   at most 32 pages at once for all its subscribers, in the order in which they asked. So clients that
 //!   resume from old IDs do not delay the others.
@@ -203,7 +206,8 @@
 //!
 //! [`HubBuilder::on_presence`] reports each subscriber that joins or leaves,
 //! [`Channel::subscriber_count`] returns how many there are, and a [`Grant`] limits which channels a
-//! client may subscribe to, and for how long.
+//! client may subscribe to, and for how long. [`Channel::state`] returns whether a channel has ended and its
+//! newest event; [`Hub::channels`] lists all channels, in pages.
 //!
 //! # A feed that resumes
 //! Resuming needs no code. A client that reconnects sends the ID of its last event, in the

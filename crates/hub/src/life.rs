@@ -8,7 +8,7 @@
 //! * **Tail**: the stream of new entries, in batches, that the log delivers to the hub. The hub's own
 //!   task [follows](crate::follow) it.
 //! * **Life**: the state of the hub from the time it attaches to the log until the log breaks, because
-//!   the log was rewound, has another epoch, or trimmed entries that the hub has not received. Then the
+//!   the log was rewound, has another epoch, or removed entries that the hub has not received. Then the
 //!   next life begins. Each subscription [resumes](crate::resume) in it after the last ID it delivered,
 //!   like a client that reconnects.
 //! * **Topic**: a channel or a pattern such as `a/*`, in one life. It has a tape, and a *seat* for each
@@ -180,9 +180,10 @@ impl Life {
 
     /// Ends this life: its publishers get no confirmation, and its subscriptions resume in the next life.
     pub(crate) fn end(&self) {
+        // First: a subscriber that waits for an entry must find out why it waits no longer.
+        self.raise_state(LifeState::Over);
         let waiting = self.confirmations().handle_over();
         drop(waiting);
-        self.raise_state(LifeState::Over);
         self.wake_all();
     }
 

@@ -44,6 +44,18 @@ pub type Tail = Pin<Box<dyn Stream<Item = Result<Vec<Entry>, LogError>> + Send>>
 ///
 /// Not every engine can keep the guarantees that concern single channels. A log declares those that it
 /// keeps as its [`Abilities`].
+///
+/// # A minimal log
+/// A log without abilities needs an ordered list, the numbers of the ends that it holds, and:
+///
+/// * the check of the newest entry that it has removed, so that a client that received exactly that entry
+///   resumes without loss;
+/// * for `locate` and `read`: verify `scope.newest` and answer from *one* state of the log; ignore later
+///   entries; count each removed entry after the start as missed, whatever its channel;
+/// * the keys of the last 2 minutes, also of entries that were removed;
+/// * a conditional change of the epoch that only one caller wins.
+///
+/// Declare [`Abilities::NONE`]. The repository's test crate has a suite for logs.
 pub trait Log: Send + Sync + 'static {
     /// Returns the guarantees for single channels that the log keeps. They never change.
     fn abilities(&self) -> Abilities;
@@ -105,8 +117,9 @@ pub trait Log: Send + Sync + 'static {
     /// `scope.newest`.
     ///
     /// Returns the oldest ones: at most `limit` of them, and at most [`PAGE_BYTES`]. A `limit` of 0 counts
-    /// as 1, so every page makes progress. It takes time in proportion to the entries of those channels,
-    /// not to the log; only a pattern may search the log.
+    /// as 1, so every page makes progress. A read of named channels takes time in proportion to their
+    /// entries, not to the log; a read for a pattern may search the log. The repository's suite for logs does
+    /// not measure this.
     ///
     /// # Errors
     /// [`LogErrorKind::Trimmed`](crate::LogErrorKind::Trimmed) if a subscriber that has received everything
@@ -177,14 +190,17 @@ impl<L: Log + ?Sized> Log for Arc<L> {
     }
 }
 
-/// What a question to a log is about: the channels, and the newest entry that the caller knows.
+/// The scope of a question to a log: the channels, and the newest position that the caller knows.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Scope<'a> {
-    /// Entries of channels that match one of these patterns; without a pattern, all entries.
+    /// The patterns of the channels. Empty: all channels.
     pub patterns: &'a [Pattern],
     /// The newest position that the caller knows. The log answers only if it holds that entry, or has
-    /// removed it by its retention. No later entry counts.
+    /// removed it by its retention. No later entry counts, except that a removed one may.
+    ///
+    /// If the log was rewound and has grown and removed entries beyond this position since, nothing is left
+    /// that shows it. A caller must therefore ask often enough: a hub looks at its log every 5 s.
     pub newest: &'a Position,
 }
 
@@ -201,7 +217,7 @@ impl<'a> Scope<'a> {
         Self::new(&[], newest)
     }
 
-    /// Whether an entry of this channel is meant.
+    /// Whether the scope includes this channel.
     #[must_use]
     pub fn covers(&self, channel: &ChannelName) -> bool {
         self.patterns.is_empty() || self.patterns.iter().any(|p| p.matches(channel))
@@ -216,9 +232,10 @@ pub struct Bounds {
     pub epoch: Epoch,
     /// The place before the oldest entry: [`Place::start`], or that of the newest entry that was removed.
     pub floor: Place,
-    /// The place of the newest entry that was ever appended. If it is `floor`, the log holds no entry.
+    /// The place of the newest entry. If it is `floor`, the log holds no entry.
     pub last: Place,
-    /// The log has forgotten no [end](Log::ends) with this number or a larger one.
+    /// The log has forgotten no [end](Log::ends) with this number or a larger one. It never decreases, and is
+    /// at most `floor.seq + 1`. A log without [`Abilities::remembers_ends`] returns `floor.seq + 1`.
     pub ends_since: u64,
 }
 

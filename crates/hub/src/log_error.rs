@@ -105,7 +105,10 @@ impl fmt::Display for LogError {
                 write!(f, "entries were removed: the log begins at {first}")
             }
             LogErrorKind::Rewound { last } => {
-                write!(f, "the log has lost the entry: it ends at {last}")
+                write!(
+                    f,
+                    "the log does not hold the named entry: its newest entry is {last}"
+                )
             }
             LogErrorKind::Ended => f.write_str("the channel has ended"),
             LogErrorKind::TooLarge => f.write_str("the entry is larger than the log accepts"),

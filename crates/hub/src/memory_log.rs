@@ -41,20 +41,19 @@ const EPOCH_CHARS: usize = 12;
 
 /// A [`Log`] in memory. It ends with its process; the log of the next process has another epoch.
 ///
-/// Clones are the same log. Each method has done its work when the call returns, so no future of it
-/// waits; only a tail does, and a long search, which lets other tasks run after each 8,192 entries: for
-/// [`Start::Last`] of a pattern that selects more than 256 channels, and for
-/// [`channels`](Log::channels) among many that the log only remembers. The log has no task of its own: it
-/// removes entries that are too old when a method is called.
+/// Clones are the same log. The log's futures are ready at once, with two exceptions that let other tasks run
+/// after each 8,192 entries: [`Start::Last`] of a pattern that selects more than 256 channels, and
+/// [`channels`](Log::channels) among many that are only remembered. The log has no task: each call removes
+/// entries that are too old.
 ///
 /// It remembers the keys of at most 1,000,000 appends of the last 2 minutes. Beyond that, an append
 /// with a new key fails with [`LogErrorKind::Refused`](crate::LogErrorKind::Refused), whose source
 /// is [`TooManyKeys`].
 ///
 /// It has an index of its channels, so that a read of named channels takes time in proportion to their
-/// entries. The index is part of what [`Retention::max_bytes`] limits: a channel that has entries costs 256
-/// bytes beside them. A channel that has none, and is only
-/// [remembered](Retention::remembered_channels), takes about 250 bytes and its name; these do not count.
+/// entries. For a pattern that selects more than 8,192 channels, a loss is judged by the whole log, so that
+/// the question does not delay appends. For its memory, see [`Retention::max_bytes`] and
+/// [`Retention::remembered_channels`].
 ///
 /// A key takes about 100 bytes, however long it is. An entry takes about 60 bytes and its body.
 /// A body of more than 1 KiB takes 24 more once it was read, and is kept as it was passed: if it is a
@@ -100,10 +99,10 @@ impl MemoryLog {
     /// Removes the entries after `last`, like a log that has lost its newest entries in a crash.
     /// Use it to test how your subscribers handle that.
     ///
-    /// The epoch stays the same. New entries take the free places and have other checks. Tails that
+    /// The epoch stays the same. New entries take the free numbers and have other checks. Tails that
     /// were past `last` fail with [`LogErrorKind::Rewound`](crate::LogErrorKind::Rewound); the
-    /// others continue. Entries that were trimmed stay removed, so a smaller `last` counts as the
-    /// place before the oldest entry.
+    /// others continue. Entries that were removed before stay removed, so a smaller `last` counts as the
+    /// number before the oldest entry.
     pub fn rewind(&self, last: u64) {
         let mut state = self.0.look();
         state.held.rewind(last);
@@ -249,7 +248,7 @@ impl SharedLog {
     fn append(&self, draft: Draft) -> Result<Appended, LogError> {
         let mut state = self.lock();
         let State { held, keys, .. } = &mut *state;
-        // Taken under the lock, so that times are in the order of places.
+        // Taken under the lock, so that times are in the order of numbers.
         let now = self.clock.now();
         held.touch_oldest();
         keys.expire(now);

@@ -70,7 +70,7 @@ impl ChannelName {
     /// The letters `A–Z a–z`, the digits and `_ - . :` stay. Each other byte of the UTF-8 text becomes `~`
     /// and two upper-case hexadecimal digits; so do `~`, `/`, and the first dot of `.` and `..`. The empty
     /// text becomes `~`. So each text has a name of its own, and a text with `/` or `*` selects no other
-    /// channels:
+    /// channels. There is no function that reverses it.
     ///
     /// ```
     /// use tidings_hub::{ChannelName, InvalidChannelName};

@@ -59,7 +59,7 @@ pub enum Start {
     Earliest,
     /// With the first event that was stored at or after this time, in nanoseconds since 1970.
     Time(u64),
-    /// With the newest events: so many, or fewer if the log holds fewer. At least 1.
+    /// With the newest events of all channels together: at most this number. At least 1.
     Last(usize),
     /// After the number `to`, although the subscriber has received only the entries up to `after`.
     Skip {
@@ -77,16 +77,16 @@ pub enum Start {
     reason = "a log either holds the place or not"
 )]
 pub enum Located {
-    /// The subscriber reads on after this place. The floor may be after the newest position that the question
-    /// names, if the caller has not received the entries that were removed.
+    /// The subscriber reads on after this place. If the retention has removed entries that the caller has not
+    /// received, the place may be after `scope.newest`.
     ///
     /// | start | `place` | `missed` |
     /// | --- | --- | --- |
     /// | `After` | the same, or the floor of the log if events are missed | removed events after it |
     /// | `Earliest` | the floor | removed events |
-    /// | `Time` | that of the entry before the first one of any channel at that time, or the floor | removed events of that time and later |
-    /// | `Last` | that of the entry before the oldest of these events, or the floor; without events any of the two or of an entry between | 0 |
-    /// | `Skip` | that of `to` or of the newest entry of the scope, whichever is earlier; or the floor if that is later | all events after `after` and up to the place |
+    /// | `Time` | that of the entry before the first one of any channel at or after that time, or the floor | removed events of that time and later |
+    /// | `Last` | the place before the oldest of these events, but not before the floor; without such events, any place from the floor to `scope.newest` | 0 |
+    /// | `Skip` | that of `to` or of the newest entry of the scope, whichever is earlier; or the floor if that is later | the events of the channels after `after`, up to the place |
     Held {
         /// The place.
         place: Place,

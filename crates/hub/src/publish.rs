@@ -45,9 +45,9 @@ impl Publish {
     /// Sets a key that makes the publication safe to repeat: the channel stores only one event under a key.
     ///
     /// A repeat within [`KEY_LIFETIME`](crate::KEY_LIFETIME), 2 minutes, returns the position of
-    /// the first event, even if the channel has ended since. A log without
-    /// [`Abilities::refuses_after_end`](crate::Abilities::refuses_after_end) is not asked after the end: the
-    /// repeat fails with [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended).
+    /// the first event, even if the channel has ended since. With a log that lacks
+    /// [`Abilities::refuses_after_end`](crate::Abilities::refuses_after_end), a repeat after the end fails
+    /// with [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended).
     ///
     /// A key has 1 to 255 bytes; any other fails with
     /// [`PublishErrorKind::InvalidKey`](crate::PublishErrorKind::InvalidKey). Set it before the
@@ -162,8 +162,8 @@ pub(crate) async fn append(
     } else {
         let outcome = outcome(&life, appended.seq).await?;
         let is_ours = outcome.is_none_or(|outcome| outcome.content == content);
-        // The log has lost entries if the new entry has the place of an older one, or if the tail has
-        // returned another entry at its place.
+        // The log has lost entries if the new entry has the number of an older one, or if the tail has
+        // returned another entry under its number.
         let outcome = outcome.filter(|_| is_ours && appended.seq > high);
         outcome.map_or(Kept::InAnotherHistory, |outcome| Kept::new(outcome.check))
     };
@@ -205,7 +205,7 @@ impl Kept {
     }
 }
 
-/// The outcome of the entry at this place; `None` if the tail returned it too long ago to be
+/// The outcome of the entry with this number; `None` if the tail returned it too long ago to be
 /// remembered.
 async fn outcome(life: &Life, seq: u64) -> Result<Option<Outcome>, PublishError> {
     let found = life.confirmations().find(seq);

@@ -96,12 +96,17 @@ impl Replay {
         }
     }
 
-    /// The position after `to`, or after the entries that the log has trimmed, and how many events the
+    /// The position after `to`, or after the entries that the log has removed, and how many events the
     /// reader misses at most if it continues there.
     async fn locate_skip(&self, to: u64) -> Result<(PositionWithId, u64), Interrupted> {
         let after = self.after;
         let skip = Start::Skip { after, to };
-        locate_start(&self.shared, &self.life, skip, &self.patterns).await
+        let found = locate_start(&self.shared, &self.life, skip, &self.patterns).await?;
+        // Otherwise the reader would skip the same entries again and again.
+        if found.0.seq() <= after {
+            return Err(LogError::lost("the log found a place that was passed before").into());
+        }
+        Ok(found)
     }
 
     /// Reads one page of the entries of this life, up to `up_to`.
@@ -130,13 +135,19 @@ impl Replay {
         let newest = self.life.newest().position;
         let scope = Scope::new(&self.patterns, &newest);
         let mut page = self.shared.log.read(after, limit, scope).await?;
-        // Checked again here: a faulty log must not deliver entries that were not granted, or twice.
-        let is_meant = |entry: &Entry| entry.seq > after && scope.covers(&entry.channel);
-        page.entries.retain(is_meant);
-        // Otherwise the same page would be read again and again.
-        if page.through <= after {
+        // Otherwise the same page would be read again and again, or entries would be delivered twice.
+        let seqs = page.entries.iter().map(|entry| entry.seq);
+        let seqs = [after].into_iter().chain(seqs);
+        if page.through <= after || !seqs.clone().is_sorted_by(|a, b| a < b) {
             return Err(LogError::lost("the log returned a page without progress"));
         }
+        if seqs.last() > Some(page.through) {
+            return Err(LogError::lost(
+                "the log returned entries after the end of a page",
+            ));
+        }
+        // Checked again here: a faulty log must not deliver entries that were not granted.
+        page.entries.retain(|entry| scope.covers(&entry.channel));
         Ok(page)
     }
 
@@ -161,7 +172,7 @@ impl Replay {
         }
     }
 
-    /// Handles the loss of events that the log has trimmed.
+    /// Handles the loss of events that the log has removed.
     async fn skip_trimmed(&self) -> Result<Replayed, Interrupted> {
         if matches!(self.slow_reader.0, Policy::Disconnect) {
             return Ok(Replayed::Disconnect);
@@ -183,7 +194,7 @@ impl Replay {
         }
     }
 
-    /// Reads everything up to the high-water mark, and keeps the place of the latest event of each key. If
+    /// Reads everything up to the high-water mark, and keeps the number of the latest event of each key. If
     /// events were left out, it delivers a gap. The gap has the last delivered ID, because all kept
     /// events follow it.
     async fn skip_to_latest(self, key: &KeyOf) -> Result<Replayed, Interrupted> {
@@ -253,7 +264,7 @@ impl Replay {
 /// The result of reading a page.
 enum LogPage {
     Held(Page),
-    /// The log has trimmed events that the reader has not received.
+    /// The log has removed events that the reader has not received.
     Trimmed,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidings_proto::{EncodedEvents, Event, EventId, Gap, GapReason, Position};
 
 use crate::continuity::{
-    Continuity, check_before_snapshot, continuity, locate, locate_start, reach,
+    Continuity, LOOKS, check_before_snapshot, continuity, locate, locate_start, reach,
 };
 use crate::interrupted::Interrupted;
 use crate::life::{Life, PositionWithId};
@@ -34,6 +34,18 @@ pub(crate) enum StartPoint {
     /// With the first event at or after this time, in nanoseconds since 1970.
     Time(u64),
     Snapshot(Arc<SnapshotHook>),
+}
+
+impl StartPoint {
+    /// The start in the log, if the log finds it.
+    fn in_log(&self) -> Option<Start> {
+        match self {
+            Self::Latest | Self::Snapshot(_) => None,
+            Self::Earliest => Some(Start::Earliest),
+            Self::Last(count) => Some(Start::Last(*count)),
+            Self::Time(time) => Some(Start::Time(*time)),
+        }
+    }
 }
 
 /// Makes a snapshot.
@@ -144,19 +156,8 @@ impl ResumeRequest {
             Lookup::NothingReceived => self.start_new(life).await?,
             Lookup::Lost(loss) => self.start_after(life, &loss, is_client).await?,
         };
-        while self.is_over(&start).await? {
-            // Checked again, because a client does not reconnect after this. A rewound log may have
-            // lost the end.
-            let (continuity, bounds) = continuity(&self.shared.log, life).await?;
-            match continuity {
-                Continuity::Whole => return Ok(Resumed::Over),
-                // Otherwise the client would find its stream at the end, and would ask again and again.
-                Continuity::Missed if life.is_open() => {
-                    reach(&self.shared, life, bounds.floor.seq).await?;
-                }
-                Continuity::Missed if !life.is_over() => break,
-                Continuity::Missed | Continuity::Broken => return Err(Interrupted::LifeOver),
-            }
+        if self.is_surely_over(life, &start).await? {
+            return Ok(Resumed::Over);
         }
         // A client that a drained hub refuses keeps its ID, and is told of a loss by the next hub.
         if is_refused && !self.has_more(life, start.after.seq()).await? {
@@ -192,21 +193,18 @@ impl ResumeRequest {
 
     /// Starts a stream for a subscriber that has received nothing.
     async fn start_new(&self, life: &Arc<Life>) -> Result<StreamStart, Interrupted> {
-        let start = match &self.start {
-            None | Some(StartPoint::Latest) => return self.start_latest(life).await,
-            Some(StartPoint::Snapshot(hook)) => {
-                let (after, snapshot) = self.snapshot(life, &**hook).await?;
-                return Ok(StreamStart {
-                    life: Arc::clone(life),
-                    after,
-                    is_sent: true,
-                    gap: None,
-                    snapshot: Some(snapshot),
-                });
-            }
-            Some(StartPoint::Earliest) => Start::Earliest,
-            Some(StartPoint::Last(count)) => Start::Last(*count),
-            Some(StartPoint::Time(time)) => Start::Time(*time),
+        if let Some(StartPoint::Snapshot(hook)) = &self.start {
+            let (after, snapshot) = self.snapshot(life, &**hook).await?;
+            return Ok(StreamStart {
+                life: Arc::clone(life),
+                after,
+                is_sent: true,
+                gap: None,
+                snapshot: Some(snapshot),
+            });
+        }
+        let Some(start) = self.start.as_ref().and_then(StartPoint::in_log) else {
+            return self.start_latest(life).await;
         };
         let (after, missed) = locate_start(&self.shared, life, start, &self.patterns).await?;
         let gap = (missed > 0).then(|| gap(None, GapReason::Trimmed, Some(missed), &after.id));
@@ -301,11 +299,11 @@ impl ResumeRequest {
     ) -> Result<(PositionWithId, Option<u64>), Interrupted> {
         let locate = |start| locate_start(&self.shared, life, start, &self.patterns);
         let to = match start {
-            Some(StartPoint::Latest | StartPoint::Snapshot(_)) => life.newest(),
-            None if loss.reason != GapReason::Trimmed => life.newest(),
-            None | Some(StartPoint::Earliest) => locate(Start::Earliest).await?.0,
-            Some(StartPoint::Last(count)) => locate(Start::Last(*count)).await?.0,
-            Some(StartPoint::Time(time)) => locate(Start::Time(*time)).await?.0,
+            None if loss.reason == GapReason::Trimmed => locate(Start::Earliest).await?.0,
+            start => match start.and_then(StartPoint::in_log) {
+                Some(start) => locate(start).await?.0,
+                None => life.newest(),
+            },
         };
         let Some(after) = &loss.after else {
             return Ok((to, None));
@@ -324,6 +322,27 @@ impl ResumeRequest {
         let skip = Start::Skip { after, to };
         let (_, missed) = locate_start(&self.shared, life, skip, &self.patterns).await?;
         Ok(Some(missed.min(to.saturating_sub(after))))
+    }
+
+    /// As [`is_over`](Self::is_over), and the log still continues this life: a client does not reconnect after
+    /// this, and a rewound log may have lost the end.
+    async fn is_surely_over(&self, life: &Life, start: &StreamStart) -> Result<bool, Interrupted> {
+        for _ in 0..LOOKS {
+            if !self.is_over(start).await? {
+                return Ok(false);
+            }
+            let (continuity, bounds) = continuity(&self.shared.log, life).await?;
+            match continuity {
+                Continuity::Whole => return Ok(true),
+                // Otherwise the client would find its stream at the end, and would ask again and again.
+                Continuity::Missed if life.is_open() => {
+                    reach(&self.shared, life, bounds.floor.seq).await?;
+                }
+                Continuity::Missed if !life.is_over() => return Ok(false),
+                Continuity::Missed | Continuity::Broken => return Err(Interrupted::LifeOver),
+            }
+        }
+        Err(LogError::lost("the tail does not return an entry that the log holds").into())
     }
 
     /// Whether all channels have ended, and the subscriber has received all their events.
@@ -370,10 +389,13 @@ impl ResumeRequest {
 
     /// Whether all channels have ended.
     fn have_ended(&self, life: &Life) -> bool {
+        // Read before the ends: the fan-out adds an end before the mark has reached the events that precede
+        // it.
+        let high = life.high();
         let ends = life.ends();
         let has_ended = |pattern: &Pattern| {
-            let channel = pattern.as_channel();
-            channel.is_some_and(|channel| ends.end_of(channel).is_some())
+            let end = pattern.as_channel().and_then(|name| ends.end_of(name));
+            end.is_some_and(|end| end <= high)
         };
         !ends.is_empty() && self.patterns.iter().all(has_ended)
     }
@@ -391,7 +413,7 @@ enum Lookup {
 /// Why the log cannot resume after an ID.
 struct Loss {
     reason: GapReason,
-    /// The position in the ID, if the log has trimmed events after it: the number of missed events counts
+    /// The position in the ID, if the log has removed events after it: the number of missed events counts
     /// from it.
     after: Option<Position>,
 }

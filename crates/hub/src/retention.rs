@@ -78,12 +78,13 @@ impl Retention {
         self
     }
 
-    /// Sets how many channels the log remembers after it has removed all their entries: so many that have
-    /// ended, and as many that have not. Default: 100,000.
+    /// Sets how many channels without entries the log remembers: this number of ended ones, and as many
+    /// others. Default: 100,000.
     ///
-    /// Beyond that, it forgets first the channel whose newest entry is the oldest one. The name of a
-    /// forgotten channel is free again. A client that resumes from an ID that is older than the newest
-    /// entry of a forgotten channel may receive a `gap` although it misses nothing.
+    /// At the limit, the log forgets the channel whose last entry is the oldest, and its name is free again.
+    /// A client whose ID is older than that entry may then receive a `gap` although it misses nothing. In
+    /// memory, a remembered channel takes about 250 bytes and its name, which
+    /// [`max_bytes`](Self::max_bytes) does not count: about 60 MB by default.
     #[must_use]
     pub const fn remembered_channels(mut self, channels: u64) -> Self {
         self.remembered_channels = channels;

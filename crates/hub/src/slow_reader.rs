@@ -47,7 +47,7 @@ impl SlowReader {
     ///
     /// Use it for events that replace earlier ones, such as the price of a share. It delivers
     /// at most 65,536 of the missed events, and leaves out the oldest ones beyond that. The hub keeps
-    /// their places, about 1 byte each, and reads the events again as fast as the subscriber does. If
+    /// their numbers, about 1 byte each, and reads the events again as fast as the subscriber does. If
     /// the log removes some of them meanwhile, another `gap` reports it.
     ///
     /// Without a [`max_lag`](crate::Subscription::max_lag), it acts like

@@ -78,24 +78,25 @@ impl Subscription {
     /// first event that this hub publishes, but not with earlier events of other nodes. Only a log that
     /// takes time to respond causes this, and only when a hub has just been made.
     ///
-    /// Without this, [`earliest`](Self::earliest) or [`snapshot`](Self::snapshot), a client without
-    /// a last event ID starts there too, but a client whose next event the log has removed
-    /// continues with the oldest event that is left.
+    /// If no start is set, a client without a last event ID starts there too, but a client whose next event
+    /// the log has removed continues with the oldest event that is left.
     pub fn latest(mut self) -> Self {
         self.0.settings.start = Some(StartPoint::Latest);
         self
     }
 
-    /// Starts with the oldest event in the log: for a client without a last event ID, and after a gap.
+    /// Starts with the oldest event of its channels that the log holds: for a client without a last event
+    /// ID, and after a gap.
     ///
-    /// If the log has removed older events of the channels, the subscriber first receives a gap.
+    /// If the log has removed events of the channels, the subscriber first receives a gap. A channel that
+    /// the log has [forgotten](crate::Retention::remembered_channels) counts as new, and causes none.
     pub fn earliest(mut self) -> Self {
         self.0.settings.start = Some(StartPoint::Earliest);
         self
     }
 
-    /// Starts with the newest events, so many of all channels together: for a client without a last event ID,
-    /// and after a gap. At least 1, at most 1,000.
+    /// Starts with the newest `events` events of all its channels together: for a client without a last event
+    /// ID, and after a gap. Minimum: 1. Maximum: 1,000. Any other number counts as the nearest of these.
     ///
     /// If the log holds fewer, the subscriber receives those, and no gap.
     ///
@@ -122,8 +123,22 @@ impl Subscription {
     /// Starts with the first event that the log stored at or after this time: for a client without a last
     /// event ID, and after a gap.
     ///
-    /// If the log has removed events of the channels that are as new as that, the subscriber first receives
-    /// a gap. A time before 1970 counts as 1970.
+    /// If the log has removed events of the channels that it stored at or after `time`, the subscriber first
+    /// receives a gap. The time of an event is that of the log's clock. A time in the future selects new
+    /// events only. A time before 1970 counts as 1970.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tidings_hub::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let hub = Hub::in_memory();
+    /// let hour = Duration::from_secs(3600);
+    /// let news = hub.subscribe("news").from_time(SystemTime::now() - hour);
+    /// # drop(news);
+    /// # }
+    /// ```
     pub fn from_time(mut self, time: SystemTime) -> Self {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         let nanos = since.unwrap_or_default().as_nanos();
@@ -211,11 +226,11 @@ impl Subscription {
     /// };
     /// ```
     ///
-    /// The IDs of gaps, checkpoints and snapshots name no channel. An event without an ID has the one before
-    /// it in a browser, so the hub's last event, `closed`, may seem to be of a channel.
+    /// The IDs of gaps, checkpoints and snapshots name no channel. A browser gives an event without an ID the
+    /// ID before it, so the hub's last event, `closed`, may seem to belong to a channel.
     ///
-    /// The hub encodes an event once more if it has a subscriber of this kind, and keeps no encoded copy for
-    /// later ones: they are served from the log. In the same process,
+    /// While such a subscriber reads, the hub encodes each event of its channels a second time. It drops
+    /// these copies afterwards, and serves a later subscriber from the log. In the same process,
     /// [`events_after`](Self::events_after) returns the channel beside the event.
     ///
     /// ```

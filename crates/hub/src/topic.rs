@@ -243,7 +243,7 @@ impl Topic {
         state.touch(stamp)
     }
 
-    /// Forgets an end before `first`, which the log has trimmed. A newer end stays.
+    /// Forgets an end before `first`, which the log has removed. A newer end stays.
     pub(crate) fn reopen(&self, first: u64) {
         let mut state = self.lock();
         state.end = state.end.filter(|&end| end >= first);

@@ -30,8 +30,12 @@ enum Fault {
     NoTail,
     /// Its pages are empty and cover no place.
     NoPages,
-    /// Its pages begin with the oldest entry, of whatever channel.
+    /// Its pages have the entries of all channels.
     AllPages,
+    /// Its pages begin with the oldest entry.
+    OldPages,
+    /// Its pages end before their last entry.
+    ShortPages,
     /// It returns its bounds when a hub starts, and then never again.
     Silent,
 }
@@ -42,6 +46,8 @@ struct FaultyLog {
     /// How often its bounds and its tail were requested.
     bounds: AtomicUsize,
     tails: AtomicUsize,
+    /// How often a page was read.
+    pages: AtomicUsize,
 }
 
 impl FaultyLog {
@@ -51,6 +57,7 @@ impl FaultyLog {
             fault,
             bounds: AtomicUsize::new(0),
             tails: AtomicUsize::new(0),
+            pages: AtomicUsize::new(0),
         })
     }
 
@@ -95,12 +102,20 @@ impl Interpose for FaultyLog {
 
     fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
         Box::pin(async move {
+            let pages = self.pages.fetch_add(1, Ordering::SeqCst);
             let page = match self.fault {
+                // A hub that reads it for ever leaves the paused clock no time to move.
+                Fault::NoPages if pages > 100 => return Err(LogError::lost("too many reads")),
                 Fault::NoPages => Page::new(Vec::new(), after),
                 Fault::AllPages => {
-                    self.inner
-                        .read(0, usize::MAX, Scope::all(scope.newest))
-                        .await?
+                    let scope = Scope::all(scope.newest);
+                    self.inner.read(after, usize::MAX, scope).await?
+                }
+                Fault::OldPages => self.inner.read(0, usize::MAX, scope).await?,
+                Fault::ShortPages => {
+                    let mut page = self.inner.read(after, limit, scope).await?;
+                    page.through = after + 1;
+                    page
                 }
                 _ => self.inner.read(after, limit, scope).await?,
             };
@@ -200,8 +215,8 @@ async fn a_tail_that_always_fails_is_retried_with_growing_delays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_without_progress_breaks_the_stream() {
-    let log = FaultyLog::new(Fault::NoPages, Retention::in_memory());
-    let hub = Hub::builder().tape_bytes(0).over(log);
+    let log = Arc::new(FaultyLog::new(Fault::NoPages, Retention::in_memory()));
+    let hub = Hub::builder().tape_bytes(0).over(Arc::clone(&log));
     for _ in 0..3 {
         hub.publish("a", event("x")).await.unwrap();
     }
@@ -209,6 +224,8 @@ async fn a_page_without_progress_breaks_the_stream() {
     let next = timeout(Duration::from_secs(60), reader.next()).await;
     let error = next.unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), SubscribeErrorKind::Log);
+    let pages = log.pages.load(Ordering::SeqCst);
+    assert!(pages < 10, "{pages}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,6 +246,24 @@ async fn a_log_that_finds_no_place_or_one_after_its_newest_entry_breaks_the_stre
             let error = next.unwrap().unwrap().unwrap_err();
             assert_eq!(error.kind(), SubscribeErrorKind::Log, "{fault:?}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_with_entries_outside_of_its_range_breaks_the_stream() {
+    for fault in [Fault::OldPages, Fault::ShortPages] {
+        let log = FaultyLog::new(fault, Retention::in_memory());
+        let hub = Hub::builder().tape_bytes(0).over(log);
+        let first = hub.publish("a", event("1")).await.unwrap();
+        for text in ["2", "3", "4"] {
+            hub.publish("a", event(text)).await.unwrap();
+        }
+        let mut reader = hub
+            .subscribe("a")
+            .resume_after(Some(&EventId::from(&first)));
+        let next = timeout(Duration::from_secs(60), reader.next()).await;
+        let error = next.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind(), SubscribeErrorKind::Log, "{fault:?}");
     }
 }
 

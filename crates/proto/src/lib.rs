@@ -41,7 +41,7 @@
 //! * [`EventSourceState`] decides the next step of a client: connect, wait, resume or stop.
 //!   [`Reconnect`] is its policy.
 //! * [`SessionState`] decides the next frame of a server's session, with its [`Heartbeat`].
-//! * [`Position`] and [`Gap`] describe places in a log and losses of events, for a hub.
+//! * [`Position`] and [`Gap`] describe positions in a log and losses of events, for a hub.
 //!   [`Feed`] connects a hub to a server.
 //!
 //! # Features

@@ -303,7 +303,7 @@ impl Held {
         }
         self.index.settle();
         self.checks = [None; CHECKS];
-        // New entries at the same places must have other checks, even if the clock has not moved.
+        // New entries under the same numbers must have other checks, even if the clock has not moved.
         self.least_time = self.least_time.saturating_add(1);
     }
 
@@ -343,7 +343,7 @@ mod tests {
             log.read(0, 1, Scope::all(&newest)).await.unwrap();
         }
         assert_eq!(HASHED.get() - before, 0);
-        // Another entry with the same bytes at the same place.
+        // Another entry with the same bytes under the same number.
         log.rewind(0);
         log.append(draft).await.unwrap();
         let error = log.read(0, 1, Scope::all(&newest)).await.unwrap_err();

@@ -22,7 +22,7 @@ const MIN_SHRINK: usize = 1_024;
 /// The keys of recent appends, as hashes of a channel and a key.
 pub(super) struct Keys {
     secret: Secret,
-    places: SecretMap<KeyedEntry>,
+    entries: SecretMap<KeyedEntry>,
     /// When each key expires, in the order of the appends.
     queue: VecDeque<(u64, SecretHash)>,
 }
@@ -36,7 +36,7 @@ impl Keys {
     pub(super) fn new() -> Self {
         Self {
             secret: Secret::new(),
-            places: SecretMap::default(),
+            entries: SecretMap::default(),
             queue: VecDeque::new(),
         }
     }
@@ -50,10 +50,10 @@ impl Keys {
         SecretHash::of(&hasher)
     }
 
-    /// The place of the append with this key, unless the key has expired.
+    /// The number of the append with this key, unless the key has expired.
     pub(super) fn get(&self, key: SecretHash, now: u64) -> Option<u64> {
-        let place = self.places.get(&key)?;
-        (place.expires > now).then_some(place.seq)
+        let entry = self.entries.get(&key)?;
+        (entry.expires > now).then_some(entry.seq)
     }
 
     /// Stores a key for which [`get`](Self::get) has returned `None`.
@@ -63,7 +63,7 @@ impl Keys {
         }
         let expires = now.saturating_add(nanos(KEY_LIFETIME));
         self.queue.push_back((expires, key));
-        self.places.insert(key, KeyedEntry { seq, expires });
+        self.entries.insert(key, KeyedEntry { seq, expires });
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl Keys {
                 break;
             };
             // The key may have been appended again since.
-            if let Slot::Occupied(slot) = self.places.entry(key)
+            if let Slot::Occupied(slot) = self.entries.entry(key)
                 && slot.get().expires <= now
             {
                 slot.remove();
@@ -86,17 +86,17 @@ impl Keys {
 
     /// Frees memory after a burst, by half at a time so that it happens rarely.
     fn shrink(&mut self) {
-        let capacity = self.places.capacity();
-        if capacity > MIN_SHRINK && self.places.len() < capacity / 4 {
-            self.places.shrink_to(capacity / 2);
+        let capacity = self.entries.capacity();
+        if capacity > MIN_SHRINK && self.entries.len() < capacity / 4 {
+            self.entries.shrink_to(capacity / 2);
             self.queue.shrink_to(capacity / 2);
         }
     }
 
-    /// Removes the keys of places after `last`.
+    /// Removes the keys of entries after `last`.
     pub(super) fn rewind(&mut self, last: u64) {
-        self.places.retain(|_, place| place.seq <= last);
-        self.queue.retain(|(_, key)| self.places.contains_key(key));
+        self.entries.retain(|_, entry| entry.seq <= last);
+        self.queue.retain(|(_, key)| self.entries.contains_key(key));
     }
 }
 

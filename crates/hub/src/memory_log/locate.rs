@@ -6,7 +6,7 @@ use std::collections::binary_heap::PeekMut;
 use super::held::Held;
 use super::index::ChannelId;
 use super::loss::Loss;
-use super::page::{MAX_LOOKS, MAX_MERGED};
+use super::page::MAX_MERGED;
 use super::selection::Selection;
 use crate::{EntryKind, Located, Place, Start};
 
@@ -131,7 +131,7 @@ impl Back {
 
     /// Searches some entries for the newest events. Returns whether it is done.
     fn scan(&mut self, selection: &Selection<'_>, held: &Held) -> bool {
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..selection.looks() {
             if self.wanted == 0 || self.to <= held.floor() {
                 return true;
             }

@@ -29,21 +29,16 @@ impl Held {
         if most == 0 {
             return 0;
         }
+        let of_all = loss.among(self.index.removed()).min(most);
         if selection.is_all() {
-            return loss.among(self.index.removed()).min(most);
+            return of_all;
         }
-        sum(parts(&self.index, loss, selection), most)
+        sum(parts(&self.index, loss, selection), of_all, most)
     }
 
     /// Whether a subscriber of the selected channels misses an event after this number that was removed.
     pub(super) fn misses_any(&self, after: u64, selection: &Selection<'_>, newest: u64) -> bool {
-        let loss = Loss::After(after);
-        after < self.floor().min(newest)
-            && if selection.is_all() {
-                loss.among(self.index.removed()) > 0
-            } else {
-                parts(&self.index, loss, selection).any(|missed| missed > 0)
-            }
+        self.missed(Loss::After(after), selection, newest) > 0
     }
 
     /// How many events of the selected channels the log holds after `after`, up to and including `to`.
@@ -60,17 +55,21 @@ impl Held {
         let named = selection.named(index).flatten();
         let channels = named.chain(selection.ranged(index));
         let events = channels.map(|id| index.record(id).events_between(after, to));
-        sum(events, most)
+        sum(events, most, most)
     }
 }
 
-/// The sum of these numbers, or `most` if it is larger. After many numbers, the sum is not worth more time,
-/// and only whether it is 0 counts.
-fn sum(numbers: impl Iterator<Item = u64>, most: u64) -> u64 {
-    let mut sum = 0;
+/// The sum of the numbers of some channels, at most `most`. If there are more channels than the log may look
+/// at without a delay of appends, it is `of_all`, the number of all channels.
+fn sum(numbers: impl Iterator<Item = u64>, of_all: u64, most: u64) -> u64 {
+    let mut sum: u64 = 0;
     for (at, number) in numbers.enumerate() {
-        sum += number;
-        if sum >= most || (sum > 0 && at >= MAX_LOOKS) {
+        // One of the numbers may be that of all forgotten channels.
+        if at > MAX_LOOKS {
+            return of_all;
+        }
+        sum = sum.saturating_add(number);
+        if sum >= most {
             return most;
         }
     }
@@ -132,15 +131,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sum_of_many_numbers_is_an_upper_bound_and_0_only_if_all_are() {
+    fn a_loss_of_too_many_channels_is_judged_by_the_whole_log() {
         let zeros = |count| std::iter::repeat_n(0, count);
         let check = |numbers: &mut dyn Iterator<Item = u64>, expected| {
-            assert_eq!(sum(numbers, 100), expected);
+            assert_eq!(sum(numbers, 70, 100), expected);
         };
         check(&mut [1, 2, 3].into_iter(), 6);
         check(&mut [60, 50].into_iter(), 100);
-        check(&mut [1].into_iter().chain(zeros(2 * MAX_LOOKS)), 100);
-        check(&mut zeros(2 * MAX_LOOKS).chain([1]), 100);
-        check(&mut zeros(2 * MAX_LOOKS), 0);
+        check(&mut zeros(MAX_LOOKS + 1), 0);
+        check(&mut zeros(MAX_LOOKS + 2), 70);
+        check(&mut [1].into_iter().chain(zeros(MAX_LOOKS + 1)), 70);
     }
 }

@@ -19,7 +19,7 @@ pub(super) const MAX_MERGED: usize = 256;
 /// The maximum number of entries or channels that one look examines, and of pattern matches that it tries. A
 /// search for few among many must not delay appends.
 pub(super) const MAX_LOOKS: usize = 8_192;
-const MAX_MATCHES: usize = 65_536;
+pub(super) const MAX_MATCHES: usize = 65_536;
 
 /// The maximum size of a batch of a tail: entries, and bytes of bodies, which the last entry may exceed.
 const BATCH_ENTRIES: usize = 1_024;
@@ -75,10 +75,9 @@ impl Held {
 
     /// Adds selected entries among the next ones.
     fn scan(&self, selection: &Selection<'_>, newest: u64, page: &mut Builder) {
-        let looks = (MAX_MATCHES / selection.count().max(1)).clamp(1, MAX_LOOKS);
         let from = page.page.through;
         let entries = (from + 1..=newest).zip(self.entries.range(self.next(from)..));
-        for (seq, entry) in entries.take(looks) {
+        for (seq, entry) in entries.take(selection.looks()) {
             let is_selected = selection.covers(&self.index.record(entry.channel).name);
             if is_selected && !page.add(self.numbered(entry, seq)) {
                 return;

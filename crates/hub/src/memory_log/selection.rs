@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::index::{ChannelId, Index};
+use super::page::{MAX_LOOKS, MAX_MATCHES};
 use crate::{ChannelName, Pattern};
 
 /// The channels that patterns select. No channel matches two of these patterns.
@@ -26,8 +27,9 @@ impl<'a> Selection<'a> {
         self.patterns.is_empty()
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.patterns.len()
+    /// How many entries one look may compare with the patterns.
+    pub(super) fn looks(&self) -> usize {
+        (MAX_MATCHES / self.patterns.len().max(1)).clamp(1, MAX_LOOKS)
     }
 
     pub(super) fn has_ranges(&self) -> bool {
