@@ -36,7 +36,7 @@ async fn next(subscription: &mut Subscription) -> Vec<Event> {
 }
 
 #[test]
-fn a_slow_subscriber_holds_places_and_one_block_of_events() {
+fn a_slow_subscriber_holds_numbers_and_one_block_of_events() {
     alone(async {
         let log = MemoryLog::default();
         let prices = ChannelName::new("prices").unwrap();

@@ -312,7 +312,7 @@ async fn from_time_delivers_the_events_at_that_time_and_later() {
         let received = received_since(unable_log(), 1, channels, since).await;
         assert_eq!(received, expected, "{context}");
     }
-    // Without an event at that time, the stream begins with the next one of all.
+    // A time before 1970 counts as 1970, and a time in the future selects no stored event.
     let hub = Hub::in_memory();
     publish_all(&hub, &["a", "a"]).await;
     for (since, expected) in [
@@ -344,21 +344,24 @@ async fn events_of_one_moment_are_delivered_together_by_from_time() {
     log.trim(3);
     let rest = received(&hub, "a", hub.subscribe("a").from_time(time)).await;
     assert_eq!(rest[1..], ["2", "3"]);
-    assert!(rest[0].starts_with("Trimmed Some"), "{rest:?}");
+    // The log may count "before" too.
+    let gaps = [1, 2].map(|missed| told(GapReason::Trimmed, Some(missed)));
+    assert!(gaps.contains(&rest[0]), "{rest:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn from_time_is_told_of_removed_events_of_that_time_and_of_no_others() {
-    // 1 to 5 are removed.
+    // 1 to 5 are removed: three events of `a`, and two of `b`.
     for (channels, at, missed) in [
-        (&["a"][..], 1, Some(3)),
-        (&["a"], 5, Some(1)),
+        (&["a"][..], 1, Some(3..=3)),
+        (&["a"], 5, Some(1..=3)),
         (&["a"], 6, None),
-        (&["b"], 1, Some(2)),
-        (&["b"], 4, Some(1)),
+        (&["b"], 1, Some(2..=2)),
+        (&["b"], 4, Some(1..=2)),
         // Only an event of `a` is that new.
         (&["b"], 5, None),
-        (&["a", "b"], 5, Some(1)),
+        (&["a", "b"], 1, Some(5..=5)),
+        (&["a", "b"], 5, Some(1..=5)),
         (&["none", "a/*"], 1, None),
     ] {
         let since = |times: &[SystemTime]| times[at - 1];
@@ -367,10 +370,11 @@ async fn from_time_is_told_of_removed_events_of_that_time_and_of_no_others() {
         let context = format!("{channels:?} since {at}");
         if let Some(missed) = missed {
             // The log knows how many were removed, and when the newest of them was stored.
-            let told: Vec<_> = (missed..=5)
-                .map(|n| told(GapReason::Trimmed, Some(n)))
-                .collect();
-            assert!(told.contains(&received[0]), "{context}: {received:?}");
+            let mut gaps = missed.map(|n| told(GapReason::Trimmed, Some(n)));
+            assert!(
+                gaps.any(|gap| gap == received[0]),
+                "{context}: {received:?}"
+            );
         }
         let expected = (6..=8).filter(|n| channels.contains(&["b", "a"][n % 2]));
         let expected: Vec<_> = expected.map(|n| n.to_string()).collect();

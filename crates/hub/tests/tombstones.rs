@@ -52,6 +52,16 @@ async fn next(subscription: &mut Subscription) -> Option<Vec<Event>> {
     Some(events.unwrap().to_events())
 }
 
+/// The IDs of the next events, at least this many.
+async fn ids(subscription: &mut Subscription, count: usize) -> Vec<EventId> {
+    let mut ids = Vec::new();
+    while ids.len() < count {
+        let events = next(subscription).await.unwrap();
+        ids.extend(events.into_iter().map(|event| event.id.unwrap()));
+    }
+    ids
+}
+
 /// The gap that the next events are, and nothing else.
 async fn gap(subscription: &mut Subscription) -> Gap {
     let events = next(subscription).await.unwrap();
@@ -172,25 +182,32 @@ async fn a_stream_that_is_open_while_its_end_is_removed_ends() {
 async fn the_oldest_end_is_forgotten_first_and_its_name_is_free() {
     let log = MemoryLog::new(Retention::in_memory().remembered_channels(2));
     let follows = Hub::over(log.clone());
-    let mut last = Vec::new();
+    let mut answers = Vec::new();
     for name in ["answers/1", "answers/2", "answers/3"] {
-        last.push(answer(&follows, name).await[4].to_string());
+        answers.push(answer(&follows, name).await);
     }
     trim_all(&log, &follows).await;
+    let mut new = Vec::new();
     for hub in [&follows, &Hub::over(log.clone())] {
-        for (name, id) in [("answers/2", &last[1]), ("answers/3", &last[2])] {
-            let mut over = resumed(hub.subscribe(name), id);
+        for (name, answer) in [("answers/2", &answers[1]), ("answers/3", &answers[2])] {
+            let mut over = resumed(hub.subscribe(name), &answer[4].to_string());
             assert_eq!(open(&mut over).await, FeedOpened::Over, "{name}");
         }
-        let mut free = hub.subscribe("answers/1");
-        assert_eq!(open(&mut free).await, FeedOpened::Stream);
-        let mut back = resumed(hub.subscribe("answers/1"), &last[0]);
-        assert_eq!(open(&mut back).await, FeedOpened::Stream);
+        let free = || hub.subscribe("answers/1");
+        let has_all = || resumed(free(), &answers[0][4].to_string());
+        let misses_four = || resumed(free(), &answers[0][0].to_string());
+        let mut clients = [free(), has_all(), misses_four()];
+        for client in &mut clients {
+            assert_eq!(open(client).await, FeedOpened::Stream);
+        }
         let id = publish(hub, "answers/1", "new").await;
-        let events = next(&mut free).await.unwrap();
-        assert_eq!(events[0].text(), "new");
-        assert_eq!(events[0].id, Some(EventId::from(&id)));
-        while next(&mut back).await.unwrap().last().unwrap().text() != "new" {}
+        new.push(EventId::from(&id));
+        let [free, has_all, misses_four] = &mut clients;
+        assert_eq!(ids(free, 1).await, new[new.len() - 1..]);
+        assert_eq!(ids(has_all, new.len()).await, new);
+        let gap = gap(misses_four).await;
+        assert_eq!((gap.reason, gap.missed), (GapReason::Trimmed, Some(4)));
+        assert_eq!(ids(misses_four, new.len()).await, new);
     }
     // The new channel ends like the old one, and is over for its clients.
     let channel = follows.channel("answers/1").unwrap();

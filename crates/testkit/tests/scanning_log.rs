@@ -65,7 +65,7 @@ fn a_rewind_keeps_what_the_retention_has_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_and_old_entries_are_forgotten_on_tokios_clock() {
+async fn keys_are_forgotten_and_old_entries_are_removed_on_tokios_clock() {
     let log = ScanningLog::new(Retention::in_memory().max_age(Some(KEY_LIFETIME)));
     assert_eq!(append(&log, Some("key")), (1, false));
     advance(KEY_LIFETIME - SECOND).await;

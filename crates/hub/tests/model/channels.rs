@@ -1,11 +1,11 @@
-//! `Channels`: what the log must know of its single channels.
+//! `Channels`: the channels that the log must know, and the range in which it knows each one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use tidings_hub::{Abilities, ChannelName, Pattern};
 
-/// What a log knows of its channels, as a plain table.
+/// The channels that a log knows, as a plain table.
 ///
 /// A log that knows its channels remembers each channel of which it holds an entry. Of the others, it
 /// remembers the `remembered` ended ones and as many that have not ended: those whose newest entry is the

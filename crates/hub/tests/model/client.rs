@@ -216,7 +216,7 @@ impl Client {
             StartPoint::Earliest => subscription.earliest(),
             StartPoint::Last(count) => subscription.last(count),
             StartPoint::Time(_) => {
-                let since_1970 = Duration::from_nanos(self.judge.start_time());
+                let since_1970 = Duration::from_nanos(self.judge.start_time);
                 subscription.from_time(SystemTime::UNIX_EPOCH + since_1970)
             }
             StartPoint::Snapshot(count) => subscription.snapshot(self.judge.snapshot(count)),

@@ -138,7 +138,7 @@ impl Judge {
             record.seq > after
                 || match self.spec.start {
                     StartPoint::Earliest => is_at_start,
-                    StartPoint::Time(_) => is_at_start && record.time >= self.start_time(),
+                    StartPoint::Time(_) => is_at_start && record.time >= self.start_time,
                     _ => false,
                 }
         });
@@ -244,12 +244,14 @@ impl Judge {
                     || within.is_some_and(|within| resumed.seq <= within)
             }
             (_, StartPoint::Earliest) | (GapReason::Trimmed, StartPoint::Unset) => is_oldest,
-            (_, StartPoint::Latest) => return self.check_start(resumed.seq, book),
+            (_, StartPoint::Unset | StartPoint::Latest) => {
+                return self.check_start(resumed.seq, book);
+            }
             (_, StartPoint::Last(_) | StartPoint::Time(_)) => {
                 self.check_start(resumed.seq, book)?;
                 return self.check_none_due(resumed, book);
             }
-            _ => true,
+            (_, StartPoint::Snapshot(_)) => true,
         };
         if is_right {
             Ok(())

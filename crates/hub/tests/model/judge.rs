@@ -34,7 +34,7 @@ pub(crate) struct Judge {
     pub(crate) spec: ClientSpec,
     pub(crate) patterns: Vec<Pattern>,
     book: Book,
-    /// See [`start_time`](Self::start_time).
+    /// The time of [`StartPoint::Time`], in nanoseconds since 1970.
     pub(crate) start_time: u64,
     pub(crate) received: Received,
     /// Its last event ID.
@@ -52,7 +52,7 @@ pub(crate) struct Judge {
     /// missed events.
     pub(crate) before_snapshot: Option<(Position, u64)>,
     pub(crate) request: Request,
-    /// The time at which the hub returned what is judged. Later changes of the log do not excuse it.
+    /// The time at which the hub returned the item that is judged. Later changes of the log do not excuse it.
     pub(crate) as_of: u64,
 }
 
@@ -63,8 +63,6 @@ pub(crate) struct Request {
     /// The time of the request.
     pub(crate) at: u64,
     /// The last time before it at which every hub had received everything.
-    pub(crate) last_rest: u64,
-    /// The last time before it at which every hub had surely received everything.
     pub(crate) settled: Settled,
     /// The oldest entry of the log at that time.
     pub(crate) first: u64,
@@ -94,7 +92,6 @@ impl Judge {
             request: Request {
                 id: None,
                 at: 0,
-                last_rest: 0,
                 settled: Settled::default(),
                 first: 1,
                 is_fresh: true,
@@ -131,7 +128,6 @@ impl Judge {
         self.request = Request {
             id: id.map(str::to_owned),
             at,
-            last_rest: book.last_rest,
             settled: book.settled,
             first: book.first,
             is_fresh: true,
@@ -275,10 +271,9 @@ impl Judge {
                 }
             }
         };
-        Ok(missed
-            .into_iter()
-            .filter(|&at| self.is_meant(book, at))
-            .collect())
+        // A hub reads on in a log that has lost an event and trimmed its place, because the log cannot tell.
+        let is_due = |at: &usize| self.is_meant(book, *at) && !book.is_indistinct(Some(*at));
+        Ok(missed.into_iter().filter(is_due).collect())
     }
 
     pub(crate) fn is_meant(&self, book: &Ledger, at: usize) -> bool {
@@ -356,6 +351,7 @@ impl Judge {
             _ => self.missed > 0,
         };
         let meant = at.filter(|&at| self.is_for_it(book, at) && !is_old(at));
+        let meant = meant.filter(|&at| !book.is_indistinct(Some(at)));
         if !unreceived.is_empty() || meant.is_some() {
             let records = unreceived
                 .into_iter()
@@ -375,7 +371,7 @@ impl Judge {
         // The end of a channel may be lost or forgotten, and the hub does not know it yet: the client
         // reconnects, and then continues. A hub asks the log every few seconds which ends it has forgotten.
         let have_ended = book.have_ends(&self.patterns, |end| {
-            end.lost > self.request.last_rest && end.forgotten > self.request.settled.at
+            end.lost.min(end.forgotten) > self.request.settled.at
         });
         let may_end = have_ended
             || self.may_be_disconnected(&book)
@@ -501,15 +497,15 @@ impl Judge {
             return None;
         };
         let is_known = reached.epoch == *book.epoch() && reached.seq + 1 >= book.first;
-        let is_held = is_known && book.last_break < book.last_rest;
+        let is_held = is_known && book.last_break < book.settled.at;
         if !is_held || !self.has_asked(reached) {
             return None;
         }
         let after = book.find(reached).ok()?;
         let between = book.between(after, book.newest()?).ok()?;
-        between
-            .into_iter()
-            .find(|&at| book.records[at].added < self.request.last_rest && self.is_for_it(book, at))
+        between.into_iter().find(|&at| {
+            book.records[at].added < self.request.settled.at && self.is_for_it(book, at)
+        })
     }
 
     /// Checks, after all hubs and clients came to rest, that the client has received everything.

@@ -43,7 +43,7 @@ pub(crate) struct Ledger {
     by_seq: HashMap<(u64, EntryCheck), usize>,
     /// The records of all ends.
     ends: Vec<usize>,
-    /// What the log knows of its channels.
+    /// The channels that the log knows.
     pub(crate) channels: Channels,
     /// The records that the log returned for the appends of each token.
     pub(crate) answers: HashMap<u64, Vec<usize>>,
@@ -55,9 +55,7 @@ pub(crate) struct Ledger {
     pub(crate) last_break: u64,
     /// The time of the last trim.
     pub(crate) last_trim: u64,
-    /// The last time at which all hubs had noticed all changes, if they could still reach the log.
-    pub(crate) last_rest: u64,
-    /// The last time at which all hubs had reached the log and received all entries.
+    /// The last time at which all hubs had noticed all changes, and received all entries.
     pub(crate) settled: Settled,
     /// Whether the log loses its next answer.
     pub(crate) loses: bool,
@@ -145,7 +143,6 @@ impl Ledger {
             now: 1,
             last_break: 0,
             last_trim: 0,
-            last_rest: 0,
             settled: Settled::default(),
             loses: false,
             has_lost: false,
@@ -180,16 +177,12 @@ impl Ledger {
         &self.epochs[self.epochs.len() - 1].0
     }
 
-    /// Records that all hubs have noticed all changes. `is_long`: they have also had time to reach the log
-    /// again, after they had failed to follow it several times.
-    pub(crate) fn handle_rest(&mut self, is_long: bool) {
-        self.last_rest = self.tick();
-        if is_long {
-            self.settled = Settled {
-                at: self.last_rest,
-                last: self.last(),
-            };
-        }
+    /// Records that all hubs have noticed all changes.
+    pub(crate) fn handle_rest(&mut self) {
+        self.settled = Settled {
+            at: self.tick(),
+            last: self.last(),
+        };
     }
 
     /// Records an entry that was appended.

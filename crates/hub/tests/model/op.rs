@@ -259,7 +259,7 @@ fn op(rng: &mut Rng, mix: &Mix) -> Op {
             turns: rng.usize(1..12),
         },
         _ => Op::Sleep {
-            millis: match rng.u32(..4) {
+            millis: match rng.u32(..3) {
                 0 => rng.u64(6_000..9_000),
                 _ => rng.u64(1..40),
             },

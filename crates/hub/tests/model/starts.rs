@@ -9,7 +9,7 @@ use crate::judge::{Judge, Received};
 use crate::ledger::{Ledger, Record};
 use crate::{Failed, Verdict};
 
-/// What an entry is counted for.
+/// The party that counts an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CountedFor {
     /// The client must receive it.
@@ -20,12 +20,7 @@ pub(crate) enum CountedFor {
 }
 
 impl Judge {
-    /// The start of a subscription with [`StartPoint::Time`], in nanoseconds since 1970.
-    pub(crate) fn start_time(&self) -> u64 {
-        self.start_time
-    }
-
-    /// The time that is meant, as a time of the log's clock.
+    /// The time at which the subscription starts, by the log's clock; 0 if it starts otherwise.
     pub(crate) fn time_of(start: StartPoint, book: &Ledger) -> u64 {
         let time = |back: usize| {
             let entry = book.history().rev().nth(back);
@@ -46,7 +41,7 @@ impl Judge {
             StartPoint::Unset | StartPoint::Latest | StartPoint::Snapshot(_) => {
                 // The hub may have subscribed it at an entry that was lost, and nobody can tell that from
                 // the current one, because the log has trimmed both.
-                let is_unknown = book.last_break > self.request.last_rest
+                let is_unknown = book.last_break > self.request.settled.at
                     && record.seq < book.first_at(self.as_of);
                 record.added > self.request.at && !is_unknown
             }
@@ -63,7 +58,7 @@ impl Judge {
     }
 
     /// With [`StartPoint::Last`]: the `seq` of the oldest event that is certainly among the last ones,
-    /// whenever the hub has looked: at the latest when it returned what is judged. `None` if the log has
+    /// whenever the hub has looked: at the latest when it returned the judged item. `None` if the log has
     /// lost entries since the hub certainly knew them.
     pub(crate) fn nth_newest(&self, book: &Ledger) -> Option<u64> {
         let StartPoint::Last(count) = self.spec.start else {
@@ -128,7 +123,7 @@ impl Judge {
         Ok(())
     }
 
-    /// The time from the last request until the hub returned what is judged.
+    /// The time from the last request until the hub returned the judged item.
     pub(crate) fn times_of_request(&self) -> Range<u64> {
         self.request.at..self.as_of
     }

@@ -24,10 +24,8 @@ use crate::{Failed, Verdict};
 const MAX_CLIENTS: usize = 8;
 const MAX_PUBLISHES: usize = 24;
 const MAX_DRAINED: usize = 2;
-/// Within this time a hub notices each change of its log.
-const REATTACH_MILLIS: u64 = 30;
-/// Within this time a hub has surely attached to its log and received all entries: it waits for up to 5 s
-/// after several attempts.
+/// Within this time a hub notices each change of its log, and receives all entries. It checks the log every
+/// 5 s, and waits for up to 5 s after several attempts to follow it.
 const REST_MILLIS: u64 = 6_000;
 /// Within this many rounds each client must receive everything.
 const MAX_ROUNDS: usize = 3_000;
@@ -64,7 +62,7 @@ struct Published {
 struct Began {
     at: u64,
     /// The last time before it at which every hub had noticed all changes.
-    last_rest: u64,
+    settled: u64,
 }
 
 /// A future that is polled only after it was woken.
@@ -182,14 +180,22 @@ impl World {
                     yield_now().await;
                 }
             }
-            Op::Sleep { millis } => {
-                sleep(Duration::from_millis(millis)).await;
-                let mut book = self.book.open();
-                if millis >= REATTACH_MILLIS && !book.has_lost {
-                    book.handle_rest(millis >= REST_MILLIS);
-                }
-            }
+            Op::Sleep { millis } => self.sleep(millis).await?,
             _ => return self.take_of_client(op),
+        }
+        Ok(())
+    }
+
+    async fn sleep(&mut self, millis: u64) -> Verdict {
+        // A publisher whose answer was lost asks again only if it is polled.
+        for _ in 0..millis / 1_000 {
+            sleep(Duration::from_secs(1)).await;
+            self.poll_publishes()?;
+        }
+        sleep(Duration::from_millis(millis % 1_000)).await;
+        let mut book = self.book.open();
+        if millis >= REST_MILLIS && !book.has_lost {
+            book.handle_rest();
         }
         Ok(())
     }
@@ -281,7 +287,7 @@ impl World {
                 channel: ChannelName::new(CHANNELS[channel]).unwrap(),
                 began: Began {
                     at: book.tick(),
-                    last_rest: book.last_rest,
+                    settled: book.settled.at,
                 },
                 outcome: Driven::new(outcome),
             });
@@ -438,7 +444,7 @@ impl World {
             }
             // The log has lost or removed entries that the hub may not have noticed before.
             Err((PublishErrorKind::Unconfirmed, _))
-                if book.last_break.max(book.last_trim) > began.last_rest =>
+                if book.last_break.max(book.last_trim) > began.settled =>
             {
                 return Ok(());
             }
@@ -586,7 +592,7 @@ impl World {
         self.clients.iter().filter(is_present).count()
     }
 
-    /// Checks what the hubs say of each channel, one by one and by pages.
+    /// Checks the state of each channel on each hub, one by one and by pages.
     async fn judge_channels(&self) -> Verdict {
         for (node, hub) in self.hubs.iter().enumerate() {
             let mut known = Vec::new();
@@ -623,7 +629,7 @@ impl World {
         Ok(())
     }
 
-    /// Checks what a hub says of a channel.
+    /// Checks the state of a channel on a hub.
     fn judge_state(&self, node: usize, name: &str, state: &ChannelState) -> Verdict {
         let book = self.book.open();
         let channel = ChannelName::new(name).unwrap();
@@ -664,7 +670,7 @@ impl World {
 fn judge_ended(book: &Ledger, channel: &ChannelName, began: Began) -> Verdict {
     // The hub asks the log whether it has forgotten the end. It may not know yet that the log has lost it.
     let has_ended = book.have_ends(&[Pattern::from(channel.clone())], |end| {
-        end.lost > began.last_rest && end.forgotten > began.at
+        end.lost > began.settled && end.forgotten > began.at
     });
     if has_ended {
         Ok(())

@@ -1,4 +1,4 @@
-//! Laws of retention: the entries that a log forgets, and the facts that it keeps about them.
+//! Laws of retention: the entries that a log removes, and the facts that it keeps about them.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ pub(super) const LAWS: &[Law] = &[
         the_newest_entry_stays_however_large_it_is,
         ROOMY.max_bytes(1)
     ),
-    law!(old_entries_are_forgotten_except_the_newest, SHORT),
-    law!(a_read_of_forgotten_entries_fails, TEN),
+    law!(old_entries_are_removed_except_the_newest, SHORT),
+    law!(a_read_of_removed_entries_fails, TEN),
 ];
 
 async fn the_limit_on_entries_is_kept(log: Subject) {
@@ -82,7 +82,7 @@ async fn only_the_newest_stays(log: &Subject) {
     }
 }
 
-async fn old_entries_are_forgotten_except_the_newest(log: Subject) {
+async fn old_entries_are_removed_except_the_newest(log: Subject) {
     let mut history = History::of(&log);
     for _ in 0..5 {
         publish(&mut history, 1).await;
@@ -97,12 +97,12 @@ async fn old_entries_are_forgotten_except_the_newest(log: Subject) {
 async fn wait_for_floor(log: &Subject, floor: u64) {
     let start = Instant::now();
     while log.bounds().await.floor.seq < floor {
-        assert!(start.elapsed() < PATIENCE, "old entries are not forgotten");
+        assert!(start.elapsed() < PATIENCE, "old entries are not removed");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn a_read_of_forgotten_entries_fails(log: Subject) {
+async fn a_read_of_removed_entries_fails(log: Subject) {
     log.fill(25).await;
     for after in [0, 1, 14] {
         let page = log.read(after, 100, &[]).await;

@@ -20,7 +20,7 @@ pub(super) const LAWS: &[Law] = &[
     law!(a_long_history_is_returned_in_order),
     law!(a_tail_past_the_end_fails),
     law!(a_tail_from_another_epoch_fails, TEN),
-    law!(a_tail_from_forgotten_entries_fails, TEN),
+    law!(a_tail_from_removed_entries_fails, TEN),
     law!(a_tail_that_is_too_slow_skips_nothing_silently, TEN),
 ];
 
@@ -175,7 +175,7 @@ async fn a_tail_from_another_epoch_fails(log: Subject) {
     }
 }
 
-async fn a_tail_from_forgotten_entries_fails(log: Subject) {
+async fn a_tail_from_removed_entries_fails(log: Subject) {
     let mut removed = vec![log.newest().await];
     for _ in 0..25 {
         log.fill(1).await;

@@ -166,7 +166,7 @@ impl State {
         self.entries.truncate(index(last));
         self.bytes = self.held().map(Entry::cost).sum();
         self.keys.retain(|_, (seq, _)| *seq <= last);
-        // New entries at the same places must have other checks, even if the clock has not moved.
+        // New entries under the same numbers must have other checks, even if the clock has not moved.
         self.least_time += 1;
     }
 

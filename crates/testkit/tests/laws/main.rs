@@ -127,7 +127,7 @@ const BUGS: &[(Bug, &[&str])] = &[
         Bug::ReadSkipsTheRemoved,
         &[
             "a_log_answers_like_one_that_scans",
-            "a_read_of_forgotten_entries_fails",
+            "a_read_of_removed_entries_fails",
             "a_read_tells_what_a_resume_tells",
         ],
     ),
@@ -166,7 +166,7 @@ const BUGS: &[(Bug, &[&str])] = &[
     (
         Bug::TailSkipsTheRemoved,
         &[
-            "a_tail_from_forgotten_entries_fails",
+            "a_tail_from_removed_entries_fails",
             "a_tail_that_is_too_slow_skips_nothing_silently",
         ],
     ),
@@ -178,7 +178,7 @@ const BUGS: &[(Bug, &[&str])] = &[
     (Bug::KeepsTwiceTheBytes, &["the_limit_on_bytes_is_kept"]),
     (
         Bug::KeepsTheOld,
-        &["old_entries_are_forgotten_except_the_newest"],
+        &["old_entries_are_removed_except_the_newest"],
     ),
     (
         Bug::RemovesTheNewest,

@@ -1,4 +1,4 @@
-//! A route over hubs, whose connections the test cuts, and a client of it. No sockets.
+//! A route over hubs, whose connections the test cuts, and a client of it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -100,11 +100,19 @@ impl App {
         node
     }
 
+    pub(crate) fn router(&self) -> Router {
+        Router::new().route("/", get(feed)).with_state(self.clone())
+    }
+
     /// A request of a client that reconnects after 3 s.
     pub(crate) fn request(&self) -> RequestBuilder {
-        let router = Router::new().route("/", get(feed)).with_state(self.clone());
+        self.request_of(SseClient::over_service(self.router()), "http://hub/")
+    }
+
+    /// A request of this client for this URL.
+    pub(crate) fn request_of(&self, client: SseClient, url: &str) -> RequestBuilder {
         let app = self.clone();
-        SseClient::over_service(router)
+        client
             .reconnect(Reconnect::standard())
             .gaps(true)
             .dedupe(true)
@@ -113,7 +121,7 @@ impl App {
                     app.0.gaps.lock().unwrap().push(gap.clone());
                 }
             })
-            .get("http://hub/")
+            .get(url)
     }
 }
 

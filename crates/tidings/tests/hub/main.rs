@@ -7,5 +7,6 @@ mod come_back;
 mod cut_body;
 mod ends;
 mod gaps;
+mod names;
 mod schedules;
 mod waiting_log;
