@@ -19,11 +19,15 @@ use crate::server::events;
 /// Events that are being appended to the log at a time, unless they are published one by one.
 const AT_ONCE: usize = 64;
 
-/// The size of a log that has reached its limit: each event that it stores removes an older one.
-const FULL_BYTES: u64 = 32 << 20;
-
-/// More events than fit in it.
-const FULL: usize = 300_000;
+/// The size of a log that has reached its limit, and more events than fit in it: each event that it stores
+/// then removes an older one.
+fn full(request: &Request) -> (u64, usize) {
+    if request.quick {
+        (1 << 20, 20_000)
+    } else {
+        (32 << 20, 300_000)
+    }
+}
 
 /// Events per replayed channel: fewer in total than a log in memory keeps.
 const REPLAYED: usize = 6_400;
@@ -169,7 +173,8 @@ fn nth_name(names: &[String], number: usize) -> &str {
 
 fn append(request: &Request, channels: usize) -> Result<Sample> {
     const EVENTS: usize = 1_000;
-    let log = MemoryLog::new(Retention::in_memory().max_bytes(FULL_BYTES));
+    let (bytes, full) = full(request);
+    let log = MemoryLog::new(Retention::in_memory().max_bytes(bytes));
     let names = names(channels);
     let body = Bytes::from(events::event(0));
     let mut appended = 0..;
@@ -181,7 +186,7 @@ fn append(request: &Request, channels: usize) -> Result<Sample> {
         }
         Ok::<(), LogError>(())
     };
-    append(FULL)?;
+    append(full)?;
     Sample::take(request, EVENTS as u64, || {
         append(EVENTS).expect("it is kept");
         None
@@ -195,10 +200,11 @@ fn publish(
     at_once: usize,
 ) -> Result<Sample> {
     const GROUPS: usize = 100;
-    let retention = Retention::in_memory().max_bytes(FULL_BYTES);
+    let (bytes, full) = full(request);
+    let retention = Retention::in_memory().max_bytes(bytes);
     let hub = runtime.block_on(async { Hub::builder().in_memory(retention) });
     let mut stage = Stage::new(hub, channels);
-    for _ in 0..FULL.div_ceil(AT_ONCE) {
+    for _ in 0..full.div_ceil(AT_ONCE) {
         runtime.block_on(stage.publish(AT_ONCE));
     }
     Sample::take(request, (GROUPS * at_once) as u64, || {

@@ -259,7 +259,6 @@ fn percentile(mut times: Vec<Duration>, percent: usize) -> Result<u64> {
     )?)
 }
 
-/// All subscribers are made, and then run at once.
 fn rush(request: &Request, until: Until) -> Result<Sample> {
     let (entries, subscribers) = if request.quick {
         (100_000, 1_000)
@@ -273,38 +272,39 @@ fn rush(request: &Request, until: Until) -> Result<Sample> {
         let mut runtime = Builder::new_multi_thread();
         runtime.worker_threads(2).enable_time().build()?
     };
-    let stage = Arc::new(Stage::new(&runtime, entries)?);
-    let (all_resumed, longest) = runtime.block_on(async {
-        let hub = stage.hub();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let publisher = tokio::spawn(publish_meanwhile(hub.clone(), Arc::clone(&is_over)));
-        // The hub has reached its log before the measurement begins.
-        read(&mut stage.resume(&hub, 0), MISSED).await?;
-        let streams: Vec<_> = (0..subscribers)
-            .map(|channel| stage.resume(&hub, channel))
-            .collect();
-        let begin = Instant::now();
-        let tasks: Vec<_> = (streams.into_iter().zip(&stage.channels))
-            .map(|(mut stream, stored)| {
-                let missed = stored.missed;
-                tokio::spawn(async move {
-                    let received = read(&mut stream, missed).await;
-                    received.map(drop).map_err(|error| error.to_string())
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await??;
-        }
-        let all_resumed = begin.elapsed();
-        is_over.store(true, Ordering::Relaxed);
-        Result::Ok((all_resumed, publisher.await??))
-    })?;
+    let stage = Stage::new(&runtime, entries)?;
+    let (all_resumed, longest) = runtime.block_on(resume_all(&stage, subscribers))?;
     let cost = match until {
         Until::AllResumed => all_resumed,
         Until::Delivered => longest,
     };
     Ok(sample(u64::try_from(cost.as_nanos())?))
+}
+
+/// Makes all subscribers, and then runs them at once. Returns the time until all have received everything,
+/// and the longest delay of an event that was published meanwhile.
+async fn resume_all(stage: &Stage, subscribers: usize) -> Result<(Duration, Duration)> {
+    let hub = stage.hub();
+    // The hub reaches its log before the measurement begins.
+    read(&mut stage.resume(&hub, 0), MISSED).await?;
+    let streams = (0..subscribers).map(|channel| stage.resume(&hub, channel));
+    let streams: Vec<_> = streams.zip(&stage.channels).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let publisher = tokio::spawn(publish_meanwhile(hub, Arc::clone(&is_over)));
+    let begin = Instant::now();
+    let tasks = streams.into_iter().map(|(mut stream, stored)| {
+        let missed = stored.missed;
+        tokio::spawn(async move {
+            let received = read(&mut stream, missed).await;
+            received.map(drop).map_err(|error| error.to_string())
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await??;
+    }
+    let all_resumed = begin.elapsed();
+    is_over.store(true, Ordering::Relaxed);
+    Ok((all_resumed, publisher.await??))
 }
 
 /// Publishes an event to a subscriber now and then, and returns the longest time until one was received.
