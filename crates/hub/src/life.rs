@@ -228,3 +228,44 @@ impl From<Position> for PositionWithId {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Wake};
+
+    use tidings_proto::{EntryCheck, Epoch};
+
+    use super::*;
+    use crate::confirm::Confirmation;
+
+    /// Whether the life was over when a waiting subscriber was woken.
+    struct SeenOver(Arc<Life>, AtomicBool);
+
+    impl Wake for SeenOver {
+        fn wake(self: Arc<Self>) {
+            self.1.store(self.0.is_over(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_after_its_life_is_over_and_not_before() {
+        let base = Position {
+            epoch: Epoch::new("e").unwrap(),
+            seq: 0,
+            check: EntryCheck::from_hash(0),
+        };
+        let life = Arc::new(Life::new(base, Ends::default()));
+        let Confirmation::Pending(waits) = life.confirmations().find(1) else {
+            panic!("no entry has come")
+        };
+        let seen = Arc::new(SeenOver(Arc::clone(&life), AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&seen));
+        let mut waits = pin!(waits);
+        let polled = waits.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        life.end();
+        assert!(seen.1.load(Ordering::Relaxed));
+    }
+}

@@ -463,3 +463,27 @@ pub(crate) fn gap(
         Err(_) => unreachable!("`resumed` is the text of an event ID"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use tidings_proto::{Feed, FeedOpened};
+
+    use crate::{ChannelName, Hub};
+
+    /// The fan-out adds the end of a channel first, and moves the mark after the whole batch.
+    #[tokio::test]
+    async fn an_end_does_not_count_before_the_mark_has_reached_it() {
+        let hub = Hub::in_memory();
+        let a = hub.channel("a").unwrap();
+        let position = a.publish(tidings_proto::Event::new("1")).await.unwrap();
+        let life = hub.shared().current_life().unwrap();
+        let name = ChannelName::new("a").unwrap();
+        life.ends_mut().insert(name, position.seq + 2);
+        let mut subscription = hub.subscribe("a");
+        subscription.resume(Some(&position.to_string()));
+        let opened = subscription.poll_open(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(opened, Poll::Ready(Ok(FeedOpened::Stream))));
+    }
+}
