@@ -149,7 +149,8 @@ fn an_id_that_is_not_a_position_is_reported() {
         "..",
         "x.1.",
         "%ff",
-        "a.1.AAAA.1",
+        "a.1.AAAA.",
+        "a.1.AAAA.*",
     ] {
         let mut client = resume(&server, id);
         expect_gap(&mut client, id, GapReason::UnknownId);
@@ -164,6 +165,8 @@ fn an_id_of_another_run_or_with_another_check_is_reported() {
     let other = if check == "AAAA" { "AAAB" } else { "AAAA" };
     let forged = format!("{place}.{other}");
     expect_gap(&mut resume(&server, &forged), &forged, GapReason::Epoch);
+    let named = format!("{forged}.feed");
+    expect_gap(&mut resume(&server, &named), &named, GapReason::Epoch);
 
     let port = server.address().port();
     server.end("TERM");
