@@ -37,7 +37,7 @@ pub(crate) async fn begin_life(log: &TimedLog) -> Result<Life, LogError> {
 /// Whether a log continues a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Continuity {
-    /// The log holds the newest entry of the life, or at least its check, and all entries that follow.
+    /// The log has all entries that follow the newest one of the life.
     Whole,
     /// The log has removed entries that follow the newest one of the life.
     Missed,

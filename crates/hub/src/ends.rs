@@ -1,9 +1,9 @@
 //! `Ends`: the channels that have ended, and the entries that no subscriber receives.
 
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{ChannelName, EntryKind};
+use crate::{ChannelName, Entry, EntryKind};
 
 /// The channels that have ended, until the log forgets their ends.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Ends {
 
     /// Adds the end of a channel. A second one has no effect.
     pub(crate) fn insert(&mut self, channel: ChannelName, seq: u64) {
-        if let Entry::Vacant(slot) = self.by_channel.entry(channel) {
+        if let Slot::Vacant(slot) = self.by_channel.entry(channel) {
             self.by_seq.insert(seq, slot.key().clone());
             slot.insert(seq);
         }
@@ -47,7 +47,7 @@ impl Ends {
     }
 
     /// Whether no subscriber receives this entry: it is an end, or an event after its channel's end.
-    pub(crate) fn hides(&self, entry: &crate::Entry) -> bool {
+    pub(crate) fn hides(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::End
             || self
                 .end_of(&entry.channel)

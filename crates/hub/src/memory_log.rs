@@ -13,16 +13,16 @@ mod selection;
 mod tail;
 
 use std::fmt;
-use std::future::{poll_fn, ready};
+use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
 use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
 use tidings_proto::{Epoch, Position};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use self::held::Held;
@@ -320,20 +320,6 @@ impl Clock {
     fn now(&self) -> u64 {
         self.base.saturating_add(nanos(self.start.elapsed()))
     }
-}
-
-/// Lets other tasks run.
-async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|cx| {
-        if has_yielded {
-            return Poll::Ready(());
-        }
-        has_yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 fn nanos(duration: Duration) -> u64 {

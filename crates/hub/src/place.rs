@@ -86,7 +86,7 @@ pub enum Located {
     /// | `Earliest` | the floor | removed events |
     /// | `Time` | that of the entry before the first one of any channel at or after that time, or the floor | removed events of that time and later |
     /// | `Last` | the place before the oldest of these events, but not before the floor; without such events, any place from the floor to `scope.newest` | 0 |
-    /// | `Skip` | that of `to` or of the newest entry of the scope, whichever is earlier; or the floor if that is later | the events of the channels after `after`, up to the place |
+    /// | `Skip` | the earlier one of `to` and `scope.newest`, but not before the floor | the events of the channels after `after`, up to the place |
     Held {
         /// The place.
         place: Place,

@@ -5,10 +5,11 @@
 use std::future::poll_fn;
 
 use tidings_hub::{
-    Abilities, Event, EventId, Feed, Gap, GapReason, Hub, Log, MemoryLog, Position, Retention,
+    Abilities, Event, EventId, Feed, Gap, GapReason, Hub, MemoryLog, Position, Retention,
     SlowReader, Subscription, SubscriptionStream,
 };
 use tidings_testkit::scanning_log::ScanningLog;
+use tidings_testkit::trimmable_log::TrimmableLog;
 
 const QUIET: &str = "quiet/a";
 const BUSY: &str = "busy/b";
@@ -19,23 +20,6 @@ const SUBSCRIBED: [&[&str]; 4] = [
     &["other", QUIET],
     &["other/*", QUIET, "quiet/*"],
 ];
-
-/// A log that a test trims.
-trait TrimmableLog: Log + Clone {
-    fn trim(&self, first: u64);
-}
-
-impl TrimmableLog for MemoryLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-}
-
-impl TrimmableLog for ScanningLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-}
 
 fn knowing_log() -> MemoryLog {
     MemoryLog::default()

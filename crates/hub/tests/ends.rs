@@ -13,28 +13,12 @@ use tidings_hub::{
 };
 use tidings_testkit::property;
 use tidings_testkit::scanning_log::ScanningLog;
+use tidings_testkit::trimmable_log::TrimmableLog;
 use tokio::time::sleep;
 
 static MARKS: AtomicU64 = AtomicU64::new(0);
 
 const CHANNELS: [&str; 2] = ["a", "b"];
-
-/// A log that a test trims, and that hubs share.
-trait TrimmableLog: Log + Clone {
-    fn trim(&self, first: u64);
-}
-
-impl TrimmableLog for MemoryLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-}
-
-impl TrimmableLog for ScanningLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-}
 
 fn hub(log: &impl TrimmableLog) -> Hub {
     Hub::over(log.clone())

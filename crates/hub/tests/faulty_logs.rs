@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::{StreamExt, stream};
 use tidings_hub::{
     Bounds, ChannelName, Draft, Event, EventId, Gap, GapReason, Hub, Located, Log, LogError,
-    LogFuture, MemoryLog, Page, Position, PublishErrorKind, Retention, Scope, Start,
-    SubscribeErrorKind, Tail,
+    LogErrorKind, LogFuture, MemoryLog, Page, Position, PublishErrorKind, Retention, Scope, Start,
+    StoredChannel, SubscribeErrorKind, Tail,
 };
 use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::timeout::timeout;
@@ -36,6 +36,14 @@ enum Fault {
     OldPages,
     /// Its pages end before their last entry.
     ShortPages,
+    /// Its place after a skip is the one before the skip.
+    OldPlace,
+    /// Its oldest entry is after its newest one.
+    NoBounds,
+    /// Its tail returns empty batches without a pause.
+    EmptyBatches,
+    /// It returns its channels in the wrong order.
+    Backwards,
     /// It returns its bounds when a hub starts, and then never again.
     Silent,
 }
@@ -81,6 +89,7 @@ impl Interpose for FaultyLog {
                 // The first two requests are for the life of the log, and for its tail.
                 Fault::Silent if requests > 1 => std::future::pending().await,
                 Fault::WrongBounds => bounds.last.seq += 4,
+                Fault::NoBounds => bounds.floor.seq = bounds.last.seq + 1,
                 _ => self.pause().await,
             }
             Ok(bounds)
@@ -94,6 +103,11 @@ impl Interpose for FaultyLog {
                 _ if matches!(start, Start::After(_)) => self.pause().await,
                 (Fault::NoPlace, _) => located = Located::Unknown { last: 0 },
                 (Fault::PlaceBeyond, Located::Held { place, .. }) => place.seq += 100,
+                (Fault::OldPlace, Located::Held { place, .. }) => {
+                    if let Start::Skip { after, .. } = start {
+                        place.seq = after;
+                    }
+                }
                 _ => self.pause().await,
             }
             Ok(located)
@@ -126,11 +140,25 @@ impl Interpose for FaultyLog {
 
     fn tail(&self, after: &Position) -> Tail {
         self.tails.fetch_add(1, Ordering::SeqCst);
-        if self.fault == Fault::NoTail {
-            let lost = LogError::lost("no tail");
-            return stream::iter([Err(lost)]).boxed();
+        match self.fault {
+            Fault::NoTail => stream::iter([Err(LogError::lost("no tail"))]).boxed(),
+            Fault::EmptyBatches => stream::repeat_with(|| Ok(Vec::new())).boxed(),
+            _ => self.inner.tail(after),
         }
-        self.inner.tail(after)
+    }
+
+    fn channels<'a>(
+        &'a self,
+        after: Option<&'a ChannelName>,
+        limit: usize,
+    ) -> LogFuture<'a, Vec<StoredChannel>> {
+        Box::pin(async move {
+            let mut channels = self.inner.channels(after, limit).await?;
+            if self.fault == Fault::Backwards {
+                channels.reverse();
+            }
+            Ok(channels)
+        })
     }
 }
 
@@ -265,6 +293,51 @@ async fn a_page_with_entries_outside_of_its_range_breaks_the_stream() {
         let error = next.unwrap().unwrap().unwrap_err();
         assert_eq!(error.kind(), SubscribeErrorKind::Log, "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_was_passed_before_breaks_the_stream() {
+    let retention = Retention::in_memory().max_events(Some(3));
+    let log = FaultyLog::new(Fault::OldPlace, retention);
+    let hub = Hub::builder().tape_bytes(0).over(log);
+    let first = hub.publish("a", event("1")).await.unwrap();
+    for _ in 0..5 {
+        hub.publish("a", event("x")).await.unwrap();
+    }
+    let id = EventId::from(&first);
+    let mut reader = hub.subscribe("a").resume_after(Some(&id));
+    let gap = reader.next().await.unwrap().unwrap().to_events();
+    assert!(Gap::from_event(&gap[0]).is_some());
+    let next = timeout(Duration::from_secs(60), reader.next()).await;
+    let error = next.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), SubscribeErrorKind::Log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_with_bounds_that_no_log_can_have_is_an_error() {
+    let hub = Hub::over(FaultyLog::new(Fault::NoBounds, Retention::in_memory()));
+    let mut reader = hub.subscribe("a").resume_after(None);
+    let next = timeout(Duration::from_secs(60), reader.next()).await;
+    let error = next.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), SubscribeErrorKind::Log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tail_of_empty_batches_is_replaced() {
+    let hub = Hub::over(FaultyLog::new(Fault::EmptyBatches, Retention::in_memory()));
+    let published = timeout(Duration::from_secs(60), hub.publish("a", event("x"))).await;
+    let error = published.unwrap().unwrap_err();
+    assert_eq!(error.kind(), PublishErrorKind::Unconfirmed);
+}
+
+#[tokio::test]
+async fn channels_in_the_wrong_order_are_an_error() {
+    let hub = Hub::over(FaultyLog::new(Fault::Backwards, Retention::in_memory()));
+    for channel in ["a", "b"] {
+        hub.publish(channel, event("x")).await.unwrap();
+    }
+    let error = hub.channels(None, 9).await.unwrap_err();
+    assert_eq!(error.kind(), LogErrorKind::Lost);
 }
 
 #[tokio::test(start_paused = true)]

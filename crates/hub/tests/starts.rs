@@ -10,6 +10,7 @@ use tidings_hub::{
     Event, Feed, Gap, GapReason, Hub, Log, MemoryLog, Position, Retention, Scope, Subscription,
 };
 use tidings_testkit::scanning_log::ScanningLog;
+use tidings_testkit::trimmable_log::TrimmableLog;
 use tokio::time::advance;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,23 +146,6 @@ async fn a_client_whose_id_is_newer_than_each_forgotten_channel_is_told_nothing(
             let received = received(&hub, channel, stream).await;
             assert!(received.is_empty(), "{channel} after {id}: {received:?}");
         }
-    }
-}
-
-/// A log that a test trims.
-trait TrimmableLog: Log + Clone {
-    fn trim(&self, first: u64);
-}
-
-impl TrimmableLog for MemoryLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-}
-
-impl TrimmableLog for ScanningLog {
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
     }
 }
 

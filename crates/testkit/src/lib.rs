@@ -15,4 +15,5 @@ pub mod server;
 pub mod streams;
 pub mod timeout;
 pub mod traces;
+pub mod trimmable_log;
 pub mod wakes;
