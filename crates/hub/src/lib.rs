@@ -93,7 +93,7 @@
 //!   second and hub. Beyond that, use several hubs with different channels; IDs of one hub mean
 //!   nothing to another, and no subscription spans two.
 //! * **In memory, the log ends with the process.** A client that reconnects after a restart receives a
-//!   `gap` with the reason `epoch`.
+//!   `gap` with the reason `epoch`. [A log on the disk](#which-log-to-choose) continues.
 //! * **History is bounded.** A hub in memory keeps 256 MiB of events, and remembers up to 200,000 channels
 //!   without events, in about 60 MB; see [`Retention`].
 //! * **A pattern may search the log.** With an index of its channels, as [`MemoryLog`] has, a log reads the
@@ -341,9 +341,62 @@
 //! reconnected. If it does not, set `may_finish` in the `SessionOptions` of the route, so that each
 //! client receives all of them first.
 //!
-//! # Several nodes, or durable events
-//! A hub delivers events in the order of its log. Implement [`Log`] to keep events on disk or to
-//! share them between nodes.
+//! # Which log to choose
+//! A hub delivers the events of its log, in the order of the log:
+//!
+//! | log | made by | after a restart | keeps by default | for |
+//! | --- | --- | --- | --- | --- |
+//! | [`MemoryLog`] | [`Hub::in_memory`] | is empty: clients receive a `gap` | 256 MiB | live state that a client can load again, tests |
+//! | [`tidings-store`] | `tidings_store::hub("events.db")?` | has all events: clients resume | 1 GiB, 7 days, in a file | everything that must not be lost, on one machine |
+//! | your own [`Log`] | [`Hub::over`] | | | several nodes that share a broker |
+//!
+//! The rest of this page holds for each of them: the hub does not know which log it has.
+//!
+//! **Durability.** A `publish` that has returned is in the log. In memory, that means until the process ends.
+//! In a store, it means on the disk: no crash and no power loss removes it, unless you choose a faster
+//! `Durability`. A publisher whose result is [unconfirmed](PublishErrorKind::Unconfirmed) repeats the event under
+//! the same [key](Publish::key).
+//!
+//! **Retention.** A [`Retention`] limits the bytes, the number and the age of the events in a log, over all
+//! channels: one busy channel can remove the events of the others. So use one hub for each class of channel,
+//! for example one for feeds and one for answers. Each then has a retention of its own, and, in a store, a
+//! file:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidings_hub::{Event, Hub, Retention};
+//!
+//! #[derive(Clone)]
+//! struct Hubs {
+//!     /// A client that was away for a day resumes.
+//!     feeds: Hub,
+//!     /// An answer can be read for an hour.
+//!     answers: Hub,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let retention = |hours: u64| {
+//!     let age = Duration::from_secs(hours * 3600);
+//!     Retention::in_memory().max_age(Some(age))
+//! };
+//! let hubs = Hubs {
+//!     feeds: Hub::builder().in_memory(retention(24)),
+//!     answers: Hub::builder().in_memory(retention(1)),
+//! };
+//! hubs.feeds.publish("news", Event::new("hello")).await?;
+//! hubs.answers.publish("answers/17", Event::new("42")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! IDs of one hub mean nothing to another, and no subscription spans two: a client of both has two streams.
+//!
+//! [`tidings-store`]: https://docs.rs/tidings-store
+//!
+//! # Several nodes
+//! Implement [`Log`] to share events between nodes, and build a hub on each node with [`Hub::over`]. All
+//! nodes deliver the same events in the same order, and a client may reconnect to any of them.
 //!
 //! A log that does not respond stops nothing for ever. Each wait for it has a limit,
 //! [`log_timeout`](HubBuilder::log_timeout), and then an error. The hub asks again for an answer that may be
@@ -380,6 +433,7 @@ mod continuity;
 mod directory;
 mod ends;
 mod entry;
+mod epoch;
 mod fan_out;
 mod follow;
 mod gather;
@@ -426,6 +480,7 @@ pub use channel::Channel;
 pub use channel_events::{ChannelEvent, ChannelEvents};
 pub use channel_state::{ChannelState, ChannelStatus};
 pub use entry::{Draft, Entry, EntryKind};
+pub use epoch::random_epoch;
 pub use grant::Grant;
 pub use hub::{Hub, HubBuilder};
 pub use log::{

@@ -14,12 +14,9 @@ mod tail;
 
 use std::fmt;
 use std::future::ready;
-use std::hash::{BuildHasher, RandomState};
-use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fastrand::Rng;
 use tidings_proto::{Epoch, Position};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -33,12 +30,10 @@ use self::selection::Selection;
 use self::tail::MemoryTail;
 use crate::{
     Abilities, Appended, Bounds, ChannelName, Draft, Located, Log, LogError, LogFuture, Page,
-    Place, Retention, Scope, Start, StoredChannel, Tail,
+    Place, Retention, Scope, Start, StoredChannel, Tail, random_epoch,
 };
 
 /// 71 random bits, so no two logs have the same epoch by accident.
-const EPOCH_CHARS: usize = 12;
-
 /// A [`Log`] in memory. It ends with its process; the log of the next process has another epoch.
 ///
 /// Clones are the same log. The log's futures are ready at once, with two exceptions that let other tasks run
@@ -81,7 +76,7 @@ impl MemoryLog {
         Self(Arc::new(SharedLog {
             clock: Clock::start(),
             state: Mutex::new(State {
-                epoch: new_epoch(),
+                epoch: random_epoch(),
                 held: Held::new(retention),
                 keys: Keys::new(),
             }),
@@ -290,7 +285,7 @@ impl SharedLog {
     fn renew_epoch(&self, expected: &Epoch) -> Epoch {
         let mut state = self.lock();
         if state.epoch == *expected {
-            state.epoch = new_epoch();
+            state.epoch = random_epoch();
         }
         state.epoch.clone()
     }
@@ -324,15 +319,4 @@ impl Clock {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn new_epoch() -> Epoch {
-    // Seeded by the system's randomness, because two processes may start in the same nanosecond.
-    let mut rng = Rng::with_seed(RandomState::new().hash_one(0));
-    let chars = iter::repeat_with(|| rng.alphanumeric());
-    let text: String = chars.take(EPOCH_CHARS).collect();
-    match Epoch::new(&text) {
-        Ok(epoch) => epoch,
-        Err(_) => unreachable!("{EPOCH_CHARS} letters and digits are an epoch"),
-    }
 }

@@ -1,5 +1,6 @@
 //! `Pattern`: one channel by its name, or all channels below a name.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::ChannelName;
@@ -86,7 +87,8 @@ impl Pattern {
     }
 
     /// The name, without the `/*`.
-    pub(crate) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         split(self.as_str()).0
     }
 
@@ -107,6 +109,27 @@ impl Pattern {
             (Shape::Channel(_), Shape::Below(_)) => false,
             (Shape::Below(_), Shape::Below(_)) => self == other || self.is_above(other.name()),
         }
+    }
+
+    /// The same channels by as few patterns as possible: those that no other one covers, each once, in the
+    /// order of their texts. No channel matches two of them.
+    ///
+    /// ```
+    /// use tidings_hub::Pattern;
+    ///
+    /// let patterns = ["b", "a/b/*", "a/*", "b"].map(Pattern::from_static);
+    /// let disjoint: Vec<_> = Pattern::disjoint(&patterns).into_iter().map(Pattern::as_str).collect();
+    /// assert_eq!(disjoint, ["a/*", "b"]);
+    /// ```
+    #[must_use]
+    pub fn disjoint(patterns: &[Self]) -> Vec<&Self> {
+        let mut patterns: Vec<_> = patterns.iter().collect();
+        if patterns.len() > 1 {
+            patterns.sort_unstable();
+            patterns.dedup();
+            drop_covered(&mut patterns);
+        }
+        patterns
     }
 
     /// Whether this name is below the name of the pattern.
@@ -185,6 +208,20 @@ impl fmt::Display for InvalidPattern {
 }
 
 impl std::error::Error for InvalidPattern {}
+
+/// Removes the patterns that select only what another one selects.
+fn drop_covered(patterns: &mut Vec<&Pattern>) {
+    let ranges = patterns.iter().filter(|p| p.as_channel().is_none());
+    let ranges: HashSet<_> = ranges.map(|p| p.name()).collect();
+    if ranges.is_empty() {
+        return;
+    }
+    patterns.retain(|pattern| {
+        let name = pattern.name();
+        let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);
+        !parents.any(|parent| ranges.contains(parent))
+    });
+}
 
 #[cfg(test)]
 mod tests {
@@ -275,5 +312,21 @@ mod tests {
         let rooms: Pattern = serde_json::from_str(r#""rooms/*""#).unwrap();
         assert_eq!(serde_json::to_string(&rooms).unwrap(), r#""rooms/*""#);
         serde_json::from_str::<Pattern>(r#""*""#).unwrap_err();
+    }
+
+    #[test]
+    fn no_channel_matches_two_disjoint_patterns() {
+        let check = |patterns: &[&str], expected: &[&str]| {
+            let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
+            let disjoint = Pattern::disjoint(&patterns);
+            let texts: Vec<_> = disjoint.into_iter().map(Pattern::as_str).collect();
+            assert_eq!(texts, expected);
+        };
+        check(&["a", "b", "a"], &["a", "b"]);
+        check(&["a/b", "a/*", "a"], &["a", "a/*"]);
+        check(&["a/b/*", "a/*", "a/b/c/d"], &["a/*"]);
+        check(&["ab", "ab/c", "a/*"], &["a/*", "ab", "ab/c"]);
+        check(&["a/*"], &["a/*"]);
+        check(&[], &[]);
     }
 }

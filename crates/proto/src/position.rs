@@ -63,6 +63,17 @@ const CHECK_ALPHABET: &[u8; 64] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl EntryCheck {
+    /// A check from its four characters, for a log that stores it.
+    ///
+    /// # Errors
+    /// [`InvalidPosition`] if the text is not four ASCII letters, digits, `-` or `_`.
+    pub fn new(text: &str) -> Result<Self, InvalidPosition> {
+        match text.as_bytes() {
+            &[a, b, c, d] if is_text(text) => Ok(Self([a, b, c, d])),
+            _ => Err(InvalidPosition(Part::Check)),
+        }
+    }
+
     /// The check of an entry with this hash: its lowest 24 bits.
     #[must_use]
     pub fn from_hash(hash: u64) -> Self {

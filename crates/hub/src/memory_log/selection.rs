@@ -1,7 +1,5 @@
 //! `Selection`: the channels that patterns select, each once.
 
-use std::collections::HashSet;
-
 use super::index::{ChannelId, Index};
 use super::page::{MAX_LOOKS, MAX_MATCHES};
 use crate::{ChannelName, Pattern};
@@ -14,12 +12,7 @@ pub(super) struct Selection<'a> {
 
 impl<'a> Selection<'a> {
     pub(super) fn new(patterns: &'a [Pattern]) -> Self {
-        let mut patterns: Vec<_> = patterns.iter().collect();
-        if patterns.len() > 1 {
-            patterns.sort_unstable();
-            patterns.dedup();
-            drop_covered(&mut patterns);
-        }
+        let patterns = Pattern::disjoint(patterns);
         Self { patterns }
     }
 
@@ -67,39 +60,9 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Removes the patterns that select only what another one selects.
-fn drop_covered(patterns: &mut Vec<&Pattern>) {
-    let ranges = patterns.iter().filter(|p| p.as_channel().is_none());
-    let ranges: HashSet<_> = ranges.map(|p| p.name()).collect();
-    if ranges.is_empty() {
-        return;
-    }
-    patterns.retain(|pattern| {
-        let name = pattern.name();
-        let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);
-        !parents.any(|parent| ranges.contains(parent))
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_channel_is_selected_twice() {
-        let check = |patterns: &[&str], expected: &[&str]| {
-            let patterns: Vec<_> = patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
-            let selection = Selection::new(&patterns);
-            let texts: Vec<_> = selection.patterns.iter().map(|p| p.as_str()).collect();
-            assert_eq!(texts, expected);
-        };
-        check(&["a", "b", "a"], &["a", "b"]);
-        check(&["a/b", "a/*", "a"], &["a", "a/*"]);
-        check(&["a/b/*", "a/*", "a/b/c/d"], &["a/*"]);
-        check(&["ab", "ab/c", "a/*"], &["a/*", "ab", "ab/c"]);
-        check(&["a/*"], &["a/*"]);
-        check(&[], &[]);
-    }
 
     #[test]
     fn the_channels_below_a_name_are_found_up_to_a_limit() {

@@ -1,13 +1,12 @@
 //! `State`: the entries of a log that scans, and its answers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tidings_hub::{
     Abilities, Appended, Bounds, ChannelName, Draft, Entry, EntryKind, KEY_LIFETIME, Located,
-    LogError, PAGE_BYTES, Page, Place, Retention, Scope, Start, StoredChannel,
+    LogError, PAGE_BYTES, Page, Place, Retention, Scope, Start, StoredChannel, random_epoch,
 };
 use tidings_proto::{EntryCheck, Epoch, Position};
 use tokio::time::Instant;
@@ -38,7 +37,7 @@ impl State {
         Self {
             abilities,
             retention,
-            epoch: new_epoch(),
+            epoch: random_epoch(),
             clock: Clock::start(),
             entries: Vec::new(),
             removed: 0,
@@ -60,7 +59,7 @@ impl State {
 
     pub(super) fn renew_epoch(&mut self, expected: &Epoch) -> Epoch {
         if self.epoch == *expected {
-            self.epoch = new_epoch();
+            self.epoch = random_epoch();
         }
         self.epoch.clone()
     }
@@ -320,14 +319,6 @@ fn index(number: u64) -> usize {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn new_epoch() -> Epoch {
-    let text = format!("{:x}", RandomState::new().hash_one(0));
-    match Epoch::new(&text) {
-        Ok(epoch) => epoch,
-        Err(_) => unreachable!("hexadecimal digits are an epoch"),
-    }
 }
 
 /// The wall clock when the log was made, plus the time since then, which a test can pause.
