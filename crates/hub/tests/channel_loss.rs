@@ -132,7 +132,7 @@ fn policies() -> [SlowReader; 3] {
 }
 
 /// A subscriber of the quiet channel reads nothing while another channel is busy, and then "2" of its own.
-/// Returns what it receives for each policy.
+/// Returns the texts that it receives, for each policy.
 async fn received_slowly<L: TrimmableLog>(
     make: impl Fn() -> L,
     tape_bytes: usize,

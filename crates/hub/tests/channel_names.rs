@@ -265,7 +265,7 @@ async fn a_gap_names_no_channel() {
     assert_eq!(id(&next(&mut lost).await[0]), format!("{position}.news"));
 }
 
-/// The next events, within so many seconds.
+/// The next events, within this many seconds.
 async fn next_in(stream: &mut SubscriptionStream, seconds: u64) -> Vec<Event> {
     let events = timeout(Duration::from_secs(seconds), stream.next()).await;
     events.expect("in time").unwrap().unwrap().to_events()

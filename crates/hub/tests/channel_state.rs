@@ -1,4 +1,4 @@
-//! What a hub reports of its channels: `Channel::state` and `Hub::channels`.
+//! The reports of a hub about its channels: `Channel::state` and `Hub::channels`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::future::{pending, poll_fn};

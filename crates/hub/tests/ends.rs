@@ -124,9 +124,9 @@ enum Step {
     /// Another node appends.
     Append(usize),
     AppendEnd(usize),
-    /// Trims to so many entries.
+    /// Trims to this many entries.
     Trim(u64),
-    /// The hubs receive what was appended.
+    /// The hubs receive all entries appended so far.
     Follow,
 }
 

@@ -322,7 +322,7 @@ async fn what_follows_an_end_is_refused_on_a_node_that_has_not_received_the_end(
     assert!(stream.next().await.is_none());
 }
 
-/// The log decides which of two ends came first.
+/// The log decides which of two ends is the first.
 #[tokio::test(start_paused = true)]
 async fn of_two_nodes_that_end_a_channel_at_once_one_is_refused() {
     let nodes = Nodes::new();

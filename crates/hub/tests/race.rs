@@ -214,17 +214,17 @@ async fn each_waiting_subscriber_is_woken() {
     tasks.abort_all();
 }
 
-/// What a subscriber waits for while it joins.
+/// The entry for which a subscriber waits while it joins.
 #[derive(Debug, Clone, Copy)]
 enum Awaited {
-    /// The only event of a pattern that nobody else reads.
+    /// The only event of a pattern that no other subscriber reads.
     Event,
     /// The end of a channel.
     End,
 }
 
 /// Many subscribers join, each while the only entry that concerns it is written. A subscriber that this
-/// entry does not wake waits for ever, because nothing else wakes it.
+/// entry does not wake waits for ever, because no other entry wakes it.
 async fn join_during_a_write(awaited: Awaited) {
     let joins = property::steps(20_000_u64);
     let seed = property::seed();

@@ -17,12 +17,12 @@ use tidings_testkit::timeout::timeout;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// One poll of a subscription reads at most so many pages.
+/// One poll of a subscription reads at most this many pages.
 const PAGES_PER_POLL: usize = 1;
-/// A hub reads at most so many pages at once.
+/// A hub reads at most this many pages at once.
 const PAGES_AT_ONCE: usize = 32;
 
-/// What a page covers of a log with short pages.
+/// The number of entries that a page of a log with short pages covers.
 const SHORT_PAGE: u64 = 100;
 
 /// A log in memory that counts its pages, and returns none while it is held.

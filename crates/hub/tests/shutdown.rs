@@ -16,7 +16,7 @@ use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::traces::TraceText;
 use tokio::time::{Instant, sleep};
 
-/// What the log does with appends.
+/// The answers of the log to appends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Appends {
     /// It stores them, and answers when it is polled again after 1 s.
@@ -34,7 +34,7 @@ struct OddLog {
     inner: MemoryLog,
     appends: Appends,
     attempts: Arc<AtomicUsize>,
-    /// It does not answer what it holds.
+    /// Whether it leaves questions about its entries unanswered.
     is_silent: Arc<AtomicBool>,
 }
 

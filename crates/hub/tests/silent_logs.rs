@@ -18,7 +18,8 @@ use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::timeout::timeout;
 use tokio::time::{Instant, sleep};
 
-/// What the log does from a call on. Each call counts, and each poll of a tail that finds entries.
+/// The fault of the log, and the call with which it begins. Each call counts, and each poll of a tail that
+/// finds entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,

@@ -88,7 +88,7 @@ fn snapshots_that_wait_for_slow_subscribers_stay_within_their_limit() {
             let bytes = ALLOCATOR.allocated() - before;
             assert!(bytes < LIMIT + (4 << 20), "{bytes} bytes");
         }
-        // The streams of the oldest have ended. The others deliver all, and then what is new.
+        // The streams of the oldest have ended. The others deliver all, and then the new event.
         hub.publish("state", Event::new("new")).await.unwrap();
         let mut whole = 0;
         for client in &mut clients {

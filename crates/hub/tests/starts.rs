@@ -31,8 +31,8 @@ async fn publish_all(hub: &Hub, channels: &[&str]) -> Vec<Position> {
 
 static MARKS: AtomicU64 = AtomicU64::new(0);
 
-/// What the subscription delivers until an event that is published after it has opened. The events that
-/// earlier calls have published are left out.
+/// The texts that the subscription delivers until an event that is published after it has opened. The events
+/// that earlier calls have published are left out.
 async fn received(hub: &Hub, channel: &str, mut subscription: Subscription) -> Vec<String> {
     poll_fn(|cx| subscription.poll_open(cx)).await.unwrap();
     let mark = format!("mark {}", MARKS.fetch_add(1, Ordering::Relaxed));
@@ -128,7 +128,7 @@ async fn earliest_of_a_new_channel_is_not_told_while_the_table_of_remembered_cha
     }
     let stream = hub.subscribe_all(["new/*"]).earliest();
     assert_eq!(received(&hub, "new/b", stream).await, ["first"]);
-    // The name may be a new one, but the client's ID is older than what the log knows.
+    // The name may be a new one, but the client's ID is older than all that the log knows.
     let stream = resumed(hub.subscribe("b"), &positions[1].to_string());
     let received = received(&hub, "b", stream).await;
     assert_eq!(received, [told(GapReason::Trimmed, Some(2))]);

@@ -14,8 +14,8 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 const CHANNELS: usize = 2_000;
 const TAPE_BYTES: usize = 8 << 20;
-/// What the limit leaves out for each channel with a reader: its entry in the directory, its seats, and
-/// the last frame of the reader.
+/// The bytes that the limit does not count for each channel with a reader: its entry in the directory, its
+/// seats, and the last frame of the reader.
 const CHANNEL_BYTES: usize = 256;
 /// The entries that the log keeps, the outcomes of recent publishes, and the buffers of the hub's task.
 const REST: usize = 1 << 20;

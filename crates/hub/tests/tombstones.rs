@@ -62,7 +62,7 @@ async fn ids(subscription: &mut Subscription, count: usize) -> Vec<EventId> {
     ids
 }
 
-/// The gap that the next events are, and nothing else.
+/// The gap that is the only event of the next batch.
 async fn gap(subscription: &mut Subscription) -> Gap {
     let events = next(subscription).await.unwrap();
     assert_eq!(events.len(), 1);

@@ -19,8 +19,16 @@ const DEFAULT_STEPS: u32 = 2_000;
 /// # Panics
 /// If the property does not hold.
 pub fn check<S: Strategy>(values: &S, property: impl Fn(S::Value)) {
+    check_cases(DEFAULT_STEPS, values, property);
+}
+
+/// As [`check`], with another default number of cases.
+///
+/// # Panics
+/// If the property does not hold.
+pub fn check_cases<S: Strategy>(cases: u32, values: &S, property: impl Fn(S::Value)) {
     let seed = seed();
-    let steps = steps(DEFAULT_STEPS);
+    let steps = steps(cases);
     let mut runner = TestRunner::new(Config {
         cases: steps,
         rng_seed: RngSeed::Fixed(seed),

@@ -1,4 +1,4 @@
-//! Laws of channels: which ones a log knows, and what it knows about each.
+//! Laws of channels: which ones a log knows, and its knowledge of each.
 
 use tidings_hub::{EntryKind, Retention, StoredChannel};
 

@@ -84,7 +84,7 @@ async fn nothing_follows_an_end(log: Subject) {
         assert_eq!(kind, LogErrorKind::Ended);
         assert_eq!(log.refuse(end(channel)).await, LogErrorKind::Ended);
     }
-    // Refused entries take no numbers, and other channels go on.
+    // Refused entries take no numbers, and other channels continue.
     for (seq, channel) in (4..).zip(["a/b", "A", "c", "b/a"]) {
         assert_eq!(log.publish(channel, "x").await, seq);
     }

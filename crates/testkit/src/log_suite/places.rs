@@ -1,4 +1,4 @@
-//! Laws of places: where a subscriber resumes, and what it misses then.
+//! Laws of places: where a subscriber resumes, and which events it misses.
 
 use tidings_hub::{Located, LogErrorKind, Place, Retention, Start};
 use tidings_proto::Position;
@@ -188,7 +188,8 @@ pub(super) async fn forgetful(log: &Subject) -> History {
     history
 }
 
-/// The log may have forgotten whether an event of a channel was removed. Then it must not say no.
+/// The log may have forgotten whether an event of a channel was removed. Then it must not answer that none
+/// was.
 async fn a_forgotten_channel_is_told(log: Subject) {
     let mut history = forgetful(&log).await;
     // A channel that is known again has still lost its first event.

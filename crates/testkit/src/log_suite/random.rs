@@ -95,7 +95,8 @@ impl Pair {
         self.forget().await;
     }
 
-    /// Finds out what the log may have forgotten: the channels without entries that are more than two.
+    /// Finds the channels that the log may have forgotten: the ones without entries, if they are more than
+    /// two.
     async fn forget(&mut self) {
         let floor = self.log.floor().await;
         let entries = self.log.entries.iter();
@@ -183,7 +184,7 @@ impl Pair {
         }
     }
 
-    /// Checks that a read returns or fails as a resume after this place tells.
+    /// Checks that a read returns or fails as the answer to a resume after this place requires.
     async fn check_read(&self, after: u64, newest: u64, missed: u64, channels: &[&str]) {
         let floor = self.log.floor().await;
         let newest = self.position(&self.log, newest).await;

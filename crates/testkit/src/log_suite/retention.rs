@@ -9,7 +9,7 @@ use super::history::History;
 use super::subject::{PATIENCE, Subject, assert_contiguous, event};
 use super::{Law, ROOMY, TEN, law};
 
-/// What a log may count for a channel at most.
+/// The most bytes that a log may count for a channel.
 const CHANNEL_BYTES: u64 = 256;
 const FOUR_KIB: Retention = ROOMY.max_bytes(4096);
 const SHORT: Retention = ROOMY.max_age(Some(Duration::from_millis(300)));

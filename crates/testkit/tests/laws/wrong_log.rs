@@ -16,7 +16,7 @@ use tidings_proto::{Epoch, Position};
 use tidings_testkit::interpose::{Interpose, Interposed};
 use tidings_testkit::scanning_log::ScanningLog;
 
-/// What is wrong with a log.
+/// The fault of a wrong log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
     // Abilities.
@@ -476,7 +476,7 @@ impl WrongLog {
         page
     }
 
-    /// What the wrong log makes of a place that it does not know.
+    /// The wrong log's answer about a place that it does not know.
     fn misjudge(&self, start: Start, last: u64) -> Located {
         match (self.bug, start) {
             (Bug::IgnoresChecks, Start::After(place)) if place.seq <= last => held(place, 0),
@@ -485,7 +485,7 @@ impl WrongLog {
         }
     }
 
-    /// What the wrong log makes of a place and of what is missed.
+    /// The wrong log's answer about a place, and the number of events missed there.
     fn misplace(&self, start: Start, scope: Scope<'_>, place: Place, missed: u64) -> Located {
         let (newest, floor) = (scope.newest.seq, self.look().floor);
         let names: Vec<_> = scope.patterns.iter().map(|p| p.as_str()).collect();

@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-client", &["tidings-proto"]),
     ("tidings-server", &["tidings-proto"]),
     ("tidings-hub", &["tidings-proto"]),
+    ("tidings-store", &["tidings-hub", "tidings-proto"]),
     ("tidings-hyper", &["tidings-client", "tidings-proto"]),
     ("tidings-reqwest", &["tidings-client", "tidings-proto"]),
     ("tidings-axum", &["tidings-server", "tidings-proto"]),
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-hyper",
             "tidings-reqwest",
             "tidings-axum",
+            "tidings-store",
         ],
     ),
     (
@@ -38,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-hyper",
             "tidings-reqwest",
             "tidings-axum",
+            "tidings-store",
         ],
     ),
     (
@@ -62,8 +65,8 @@ const FENCED: &[(&str, &[&str])] = &[
     ("tokio-rustls", &["tidings-hyper"]),
     ("async-compression", &["tidings-hyper"]),
     ("compression-codecs", &["tidings-server"]),
+    ("rusqlite", &["tidings-store"]),
     ("async-nats", &[]),
-    ("redb", &[]),
 ];
 
 /// Foreign crates that `tidings-proto` may use.

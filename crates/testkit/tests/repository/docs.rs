@@ -16,7 +16,7 @@ const MUST_EXIST: &[&str] = &[
     "CHANGELOG.md",
 ];
 const EXTENSIONS: &[&str] = &[
-    "rs", "md", "toml", "lock", "json", "txt", "py", "sh", "html", "yml", "yaml",
+    "rs", "md", "toml", "json", "txt", "py", "sh", "html", "yml", "yaml",
 ];
 
 #[test]

@@ -1,10 +1,10 @@
 //! `shrink`: the reduction of a failing list of steps to a short one.
 
-use crate::Failed;
+use super::Failed;
 
 /// Leaves out halves of the list, then quarters, and finally single items, as long as the rest still
 /// fails in some way. Returns the shortest list that fails, and its failure.
-pub(crate) fn shrink<T: Clone>(
+pub(super) fn shrink<T: Clone>(
     list: Vec<T>,
     failed: Failed,
     fails: impl Fn(&[T]) -> Option<Failed>,

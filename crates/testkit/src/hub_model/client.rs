@@ -14,32 +14,32 @@ use tidings_proto::{
 };
 use tokio::time::Instant;
 
-use crate::judge::Judge;
-use crate::ledger::Book;
-use crate::op::SentId;
-use crate::{Failed, Verdict};
+use super::judge::Judge;
+use super::ledger::Book;
+use super::op::SentId;
+use super::{Failed, Verdict};
 
 /// An epoch that the log never has.
-pub(crate) const OTHER_EPOCH: &str = "elsewhere";
+pub(super) const OTHER_EPOCH: &str = "elsewhere";
 
 /// A waker that records whether it was called.
 #[derive(Debug)]
-pub(crate) struct Flag(AtomicBool);
+pub(super) struct Flag(AtomicBool);
 
 impl Flag {
-    pub(crate) fn raised() -> Arc<Self> {
+    pub(super) fn raised() -> Arc<Self> {
         Arc::new(Self(AtomicBool::new(true)))
     }
 
-    pub(crate) fn take(&self) -> bool {
+    pub(super) fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
 
-    pub(crate) fn raise(&self) {
+    pub(super) fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub(crate) fn is_raised(&self) -> bool {
+    pub(super) fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -52,34 +52,34 @@ impl Wake for Flag {
 
 /// The subscription of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct ClientSpec {
-    pub(crate) patterns: Vec<&'static str>,
-    pub(crate) start: StartPoint,
-    pub(crate) policy: Policy,
-    pub(crate) max_lag: Option<u64>,
+pub(super) struct ClientSpec {
+    pub(super) patterns: Vec<&'static str>,
+    pub(super) start: StartPoint,
+    pub(super) policy: Policy,
+    pub(super) max_lag: Option<u64>,
     /// Whether the server opens the feed before it sends the response head, as a server that answers
     /// 204 does.
-    pub(crate) opens_first: bool,
+    pub(super) opens_first: bool,
     /// Whether the ID of each event names its channel.
-    pub(crate) names_channels: bool,
+    pub(super) names_channels: bool,
 }
 
 /// Where the subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StartPoint {
+pub(super) enum StartPoint {
     Unset,
     Latest,
     Earliest,
     Last(usize),
     Time(TimeOf),
-    /// A snapshot of so many events.
+    /// A snapshot of this many events.
     Snapshot(u64),
 }
 
 /// The time at which a subscription starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TimeOf {
-    /// That of an entry: so many before the newest one, when the client first connects.
+pub(super) enum TimeOf {
+    /// That of an entry: this many before the newest one, when the client first connects.
     Entry { back: usize },
     /// So long after the newest entry then.
     Later { millis: u64 },
@@ -87,15 +87,15 @@ pub(crate) enum TimeOf {
 
 /// The `SlowReader` of the subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Policy {
+pub(super) enum Policy {
     Skip,
     Disconnect,
     Latest,
 }
 
 /// A subscriber, with its connection and its judge.
-pub(crate) struct Client {
-    pub(crate) spec: ClientSpec,
+pub(super) struct Client {
+    pub(super) spec: ClientSpec,
     state: EventSourceState,
     judge: Judge,
     book: Book,
@@ -105,7 +105,7 @@ pub(crate) struct Client {
     polled: Instant,
     is_over: bool,
     /// The index of the hub that it is connected to.
-    pub(crate) hub: usize,
+    pub(super) hub: usize,
 }
 
 /// A connection.
@@ -128,7 +128,7 @@ enum LinkEnd {
 }
 
 impl Client {
-    pub(crate) fn new(spec: ClientSpec, book: Book) -> Self {
+    pub(super) fn new(spec: ClientSpec, book: Book) -> Self {
         let forever = Reconnect::fixed(u32::MAX, Duration::ZERO).retry_first_connection(true);
         let patterns = spec.patterns.iter().map(|p| Pattern::new(p).unwrap());
         Self {
@@ -145,32 +145,32 @@ impl Client {
         }
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.link.is_some()
     }
 
     /// Whether it got 204: its channels have ended.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.flag.is_raised() && self.link.as_ref().is_some_and(|link| link.end.is_none())
     }
 
-    pub(crate) fn has_to_receive(&self) -> bool {
+    pub(super) fn has_to_receive(&self) -> bool {
         let link = self.link.as_ref();
         link.is_some_and(|link| !link.pipe.is_empty() || link.end.is_some())
     }
 
     /// Whether its hub counts it as a subscriber.
-    pub(crate) fn is_present(&self) -> bool {
+    pub(super) fn is_present(&self) -> bool {
         let link = self.link.as_ref();
         link.is_some_and(|link| link.end.is_none())
     }
 
     /// Sends its request. The hub with the index `usize::MAX` was drained.
-    pub(crate) fn connect(&mut self, hub: &Hub, node: usize, sent: SentId, opens_first: bool) {
+    pub(super) fn connect(&mut self, hub: &Hub, node: usize, sent: SentId, opens_first: bool) {
         if self.link.is_some() || self.is_over {
             return;
         }
@@ -245,7 +245,7 @@ impl Client {
     }
 
     /// The server polls the feed, if it was woken, for at most `frames` chunks of events.
-    pub(crate) fn poll(&mut self, mut frames: usize) -> Verdict {
+    pub(super) fn poll(&mut self, mut frames: usize) -> Verdict {
         let Some(link) = self.link.as_mut().filter(|link| link.end.is_none()) else {
             return Ok(());
         };
@@ -311,7 +311,7 @@ impl Client {
     }
 
     /// The server sends the checkpoint of a heartbeat, if it has sent everything before.
-    pub(crate) fn checkpoint(&mut self) {
+    pub(super) fn checkpoint(&mut self) {
         let link = self.link.as_mut();
         if let Some(link) = link.filter(|link| link.is_open && link.end.is_none())
             && let Some(id) = link.subscription.checkpoint()
@@ -322,8 +322,8 @@ impl Client {
         }
     }
 
-    /// The client receives so many bytes.
-    pub(crate) fn receive(&mut self, bytes: usize) -> Verdict {
+    /// The client receives this many bytes.
+    pub(super) fn receive(&mut self, bytes: usize) -> Verdict {
         let mut left = bytes;
         while let Some(link) = &mut self.link {
             let Some((mut chunk, sent)) = link.pipe.pop_front() else {
@@ -370,14 +370,14 @@ impl Client {
     }
 
     /// Breaks the connection. Bytes that were not received are lost.
-    pub(crate) fn cut(&mut self) {
+    pub(super) fn cut(&mut self) {
         if self.link.take().is_some() {
             self.state.handle_network_error(Instant::now().into_std());
         }
     }
 
     /// Judges the client after all hubs and clients came to rest.
-    pub(crate) fn judge_quiet(&mut self) -> Verdict {
+    pub(super) fn judge_quiet(&mut self) -> Verdict {
         self.judge.handle_quiet(self.is_over)
     }
 }

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use tidings_hub::{EntryKind, Pattern};
 
-use crate::client::{StartPoint, TimeOf};
-use crate::judge::{Judge, Received};
-use crate::ledger::{Ledger, Record};
-use crate::{Failed, Verdict};
+use super::client::{StartPoint, TimeOf};
+use super::judge::{Judge, Received};
+use super::ledger::{Ledger, Record};
+use super::{Failed, Verdict};
 
 /// The party that counts an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CountedFor {
+pub(super) enum CountedFor {
     /// The client must receive it.
     Client,
     /// A log that stores events after the end of their channel counts them, because it does not know that
@@ -21,7 +21,7 @@ pub(crate) enum CountedFor {
 
 impl Judge {
     /// The time at which the subscription starts, by the log's clock; 0 if it starts otherwise.
-    pub(crate) fn time_of(start: StartPoint, book: &Ledger) -> u64 {
+    pub(super) fn time_of(start: StartPoint, book: &Ledger) -> u64 {
         let time = |back: usize| {
             let entry = book.history().rev().nth(back);
             entry.map_or(0, |(_, record)| record.time)
@@ -35,7 +35,7 @@ impl Judge {
 
     /// Whether a client that has received nothing since it connected without an ID must receive the event,
     /// or a gap for it. `newest`: as [`nth_newest`](Self::nth_newest) returns it.
-    pub(crate) fn is_due(&self, book: &Ledger, at: usize, newest: Option<u64>) -> bool {
+    pub(super) fn is_due(&self, book: &Ledger, at: usize, newest: Option<u64>) -> bool {
         let record = &book.records[at];
         match self.spec.start {
             StartPoint::Unset | StartPoint::Latest | StartPoint::Snapshot(_) => {
@@ -60,7 +60,7 @@ impl Judge {
     /// With [`StartPoint::Last`]: the `seq` of the oldest event that is certainly among the last ones,
     /// whenever the hub has looked: at the latest when it returned the judged item. `None` if the log has
     /// lost entries since the hub certainly knew them.
-    pub(crate) fn nth_newest(&self, book: &Ledger) -> Option<u64> {
+    pub(super) fn nth_newest(&self, book: &Ledger) -> Option<u64> {
         let StartPoint::Last(count) = self.spec.start else {
             return None;
         };
@@ -82,7 +82,7 @@ impl Judge {
     }
 
     /// Whether the entry is an event of the client's channels.
-    pub(crate) fn counts(&self, book: &Ledger, at: usize, by: CountedFor) -> bool {
+    pub(super) fn counts(&self, book: &Ledger, at: usize, by: CountedFor) -> bool {
         let record = &book.records[at];
         match by {
             CountedFor::Client => self.is_for_it(book, at),
@@ -92,7 +92,7 @@ impl Judge {
 
     /// Checks that the first event, or the first one after a gap, is not older than the start allows. The
     /// stream delivers the events after `after`.
-    pub(crate) fn check_start(&self, after: u64, book: &Ledger) -> Verdict {
+    pub(super) fn check_start(&self, after: u64, book: &Ledger) -> Verdict {
         // The hub knew at least the entries up to `settled` when it looked, unless they were lost since.
         if book.last_break > self.request.settled.at {
             return Ok(());
@@ -124,13 +124,13 @@ impl Judge {
     }
 
     /// The time from the last request until the hub returned the judged item.
-    pub(crate) fn times_of_request(&self) -> Range<u64> {
+    pub(super) fn times_of_request(&self) -> Range<u64> {
         self.request.at..self.as_of
     }
 
     /// A place from which the client surely received or was promised everything. Events up to there are
     /// none that it misses.
-    pub(crate) fn least_start(&self, book: &Ledger) -> u64 {
+    pub(super) fn least_start(&self, book: &Ledger) -> u64 {
         match (&self.received, self.spec.start) {
             (Received::UpTo(position), _) => position.seq,
             (_, StartPoint::Earliest | StartPoint::Time(_) | StartPoint::Last(_)) => {
@@ -143,7 +143,7 @@ impl Judge {
 
     /// Whether the log may count events of these channels after `after` as missed because it has forgotten
     /// whether there were any.
-    pub(crate) fn is_unknown_to_log(
+    pub(super) fn is_unknown_to_log(
         &self,
         book: &Ledger,
         patterns: &[Pattern],

@@ -1,30 +1,29 @@
-//! `Oracle`: what a log must hold and know, from a plain list of every entry that it has stored.
+//! `Oracle`: the right answers of a log, from a plain list of every entry that it has stored.
 
 use std::collections::BTreeMap;
 
 use tidings_hub::{ChannelName, Entry, EntryKind, Pattern, Retention};
 
-/// What a channel that has entries costs beside them.
-const CHANNEL_BYTES: u64 = 256;
-
-pub struct Oracle {
+pub(super) struct Oracle {
     retention: Retention,
+    /// The cost of a channel that has entries, besides the entries, in bytes.
+    channel_bytes: u64,
     /// Every entry that was stored and not lost, including the removed ones, and the life of its channel.
     all: Vec<(Entry, usize)>,
     /// The number of the newest entry that was removed.
-    pub floor: u64,
+    pub(super) floor: u64,
     /// The channels that are not forgotten.
     known: BTreeMap<ChannelName, Known>,
     /// The entries of each life of a channel, in order.
     lives: Vec<Vec<u64>>,
-    pub forgotten_through: u64,
-    pub ends_since: u64,
+    pub(super) forgotten_through: u64,
+    pub(super) ends_since: u64,
 }
 
 /// A channel that is not forgotten.
 #[derive(Clone, Copy)]
 struct Known {
-    /// Each time that a channel becomes known, it has a new life.
+    /// The life of the channel; a channel that is known again has a new one.
     life: usize,
     /// Up to this number, the channel may have had a life before.
     since: u64,
@@ -32,17 +31,18 @@ struct Known {
 
 /// The events that a subscriber misses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Missed {
-    /// So many are missed for certain.
-    pub least: u64,
-    /// The log may report so many.
-    pub most: u64,
+pub(super) struct Missed {
+    /// The number of events that are certainly missed.
+    pub(super) least: u64,
+    /// The largest number that the log may report.
+    pub(super) most: u64,
 }
 
 impl Oracle {
-    pub fn new(retention: Retention) -> Self {
+    pub(super) fn new(retention: Retention, channel_bytes: u64) -> Self {
         Self {
             retention,
+            channel_bytes,
             all: Vec::new(),
             floor: 0,
             known: BTreeMap::new(),
@@ -52,27 +52,28 @@ impl Oracle {
         }
     }
 
-    pub fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.all.len() as u64
     }
 
     /// The entries after this number, including removed ones.
-    pub fn after(&self, after: u64) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
+    pub(super) fn after(&self, after: u64) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
         let after = usize::try_from(after).unwrap().min(self.all.len());
         self.all[after..].iter().map(|(entry, _)| entry)
     }
 
-    pub fn held(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(super) fn held(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.after(self.floor)
     }
 
     /// The entry with this number; `None` for 0.
-    pub fn entry(&self, seq: u64) -> Option<&Entry> {
+    pub(super) fn entry(&self, seq: u64) -> Option<&Entry> {
         let at = usize::try_from(seq.checked_sub(1)?).unwrap();
         self.all.get(at).map(|(entry, _)| entry)
     }
 
-    pub fn push(&mut self, entry: Entry) {
+    /// Appends an entry. The retention is applied later.
+    pub(super) fn push(&mut self, entry: Entry) {
         let name = entry.channel.clone();
         let known = self.known.entry(name).or_insert_with(|| {
             self.lives.push(Vec::new());
@@ -83,6 +84,10 @@ impl Oracle {
         });
         self.lives[known.life].push(entry.seq);
         self.all.push((entry, known.life));
+    }
+
+    /// Removes the entries that exceed the retention.
+    pub(super) fn apply_retention(&mut self) {
         let floor = self.floor;
         while self.floor + 1 < self.last() && self.is_over() {
             self.floor += 1;
@@ -97,18 +102,18 @@ impl Oracle {
         let channels = self.known.values().filter(is_held).count() as u64;
         let cost: u64 = self.held().map(Entry::cost).sum();
         let events = self.retention.max_events.unwrap_or(u64::MAX);
-        cost + channels * CHANNEL_BYTES > self.retention.max_bytes
+        cost + channels * self.channel_bytes > self.retention.max_bytes
             || self.last() - self.floor > events
     }
 
-    pub fn trim(&mut self, first: u64) {
+    pub(super) fn trim(&mut self, first: u64) {
         let most = self.last().saturating_sub(1);
         self.floor = self.floor.max(first.saturating_sub(1).min(most));
         self.settle();
     }
 
     /// Returns the number of the newest entry that is left.
-    pub fn rewind(&mut self, last: u64) -> u64 {
+    pub(super) fn rewind(&mut self, last: u64) -> u64 {
         let last = last.max(self.floor);
         self.all.truncate(usize::try_from(last).unwrap());
         for life in &mut self.lives {
@@ -160,7 +165,7 @@ impl Oracle {
         entries.filter(|entry| entry.kind == EntryKind::Event)
     }
 
-    pub fn end_of(&self, name: &ChannelName) -> Option<u64> {
+    pub(super) fn end_of(&self, name: &ChannelName) -> Option<u64> {
         let newest = self.entries_of(name).next_back();
         let end = newest.filter(|entry| entry.kind == EntryKind::End);
         end.map(|entry| entry.seq)
@@ -168,7 +173,9 @@ impl Oracle {
 
     /// The channels of which the log holds an entry or remembers the end, in the order of names: each with
     /// its newest event that is held, and its end.
-    pub fn channels(&self) -> impl Iterator<Item = (&ChannelName, Option<&Entry>, Option<u64>)> {
+    pub(super) fn channels(
+        &self,
+    ) -> impl Iterator<Item = (&ChannelName, Option<&Entry>, Option<u64>)> {
         self.known.keys().filter_map(|name| {
             let end = self.end_of(name);
             let newest = self.entries_of(name).next_back();
@@ -180,7 +187,7 @@ impl Oracle {
     }
 
     /// The ends that are not forgotten, in order.
-    pub fn ends(&self) -> Vec<(ChannelName, u64)> {
+    pub(super) fn ends(&self) -> Vec<(ChannelName, u64)> {
         let ends = self.known.keys();
         let ends = ends.filter_map(|name| Some((name.clone(), self.end_of(name)?)));
         let mut ends: Vec<_> = ends.collect();
@@ -188,9 +195,9 @@ impl Oracle {
         ends
     }
 
-    /// What a subscriber that has received everything up to `after` misses. An event after `newest` is not
-    /// missed, but the log may not know that it is one.
-    pub fn missed_after(&self, patterns: &[Pattern], after: u64, newest: u64) -> Missed {
+    /// The number of events that a subscriber misses after it has received everything up to `after`. An event
+    /// after `newest` is not missed, but the log may not know that it is one.
+    pub(super) fn missed_after(&self, patterns: &[Pattern], after: u64, newest: u64) -> Missed {
         let removed = self.after(after).filter(|entry| is_meant(patterns, entry));
         let removed = removed.filter(|entry| entry.seq <= self.floor);
         let is_missed = |entry: &&Entry| entry.seq <= newest;
@@ -213,12 +220,12 @@ impl Oracle {
         patterns.iter().any(|pattern| after < since(pattern))
     }
 
-    /// What a subscriber misses that has received nothing and wants events that meet a condition.
-    pub fn missed(&self, patterns: &[Pattern], is_wanted: impl Fn(&Entry) -> bool) -> u64 {
+    /// The number of events that meet a condition and that a subscriber without any event has missed.
+    pub(super) fn missed(&self, patterns: &[Pattern], is_wanted: impl Fn(&Entry) -> bool) -> u64 {
         let removed = self.all.iter();
         let removed = removed.take_while(|(entry, _)| entry.seq <= self.floor);
         let missed = removed.filter(|(entry, life)| {
-            // Of a forgotten channel, nothing counts. All channels together are never forgotten.
+            // The events of a forgotten channel do not count. All channels together are never forgotten.
             let known = self.known.get(&entry.channel);
             let is_known = known.is_some_and(|known| known.life == *life);
             is_meant(patterns, entry) && (is_known || patterns.is_empty()) && is_wanted(entry)
@@ -228,10 +235,10 @@ impl Oracle {
 }
 
 /// Whether it is an event of the channels that match a pattern, or of any channel.
-pub fn is_meant(patterns: &[Pattern], entry: &Entry) -> bool {
+pub(super) fn is_meant(patterns: &[Pattern], entry: &Entry) -> bool {
     entry.kind == EntryKind::Event && is_selected(patterns, entry)
 }
 
-pub fn is_selected(patterns: &[Pattern], entry: &Entry) -> bool {
+pub(super) fn is_selected(patterns: &[Pattern], entry: &Entry) -> bool {
     patterns.is_empty() || patterns.iter().any(|p| p.matches(&entry.channel))
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::client::{ClientSpec, Policy, StartPoint, TimeOf};
+use super::client::{ClientSpec, Policy, StartPoint, TimeOf};
+use crate::model_log::{LogKind, Restart};
 
-pub(crate) const CHANNELS: [&str; 16] = [
+pub(super) const CHANNELS: [&str; 16] = [
     "a", "a/b", "a/b/c", "a/b/d", "a/e", "b", "b/c", "c", "d", "e/1", "e/2", "e/3", "f", "g", "h",
     "i",
 ];
@@ -15,7 +16,7 @@ const PATTERNS: [&str; 5] = ["a/*", "a/b/*", "b/*", "e/*", "x/*"];
 /// A step of a case. Hubs, channels and clients are indices, taken modulo their number, so that a step
 /// is valid after any other steps.
 #[derive(Debug, Clone)]
-pub(crate) enum Op {
+pub(super) enum Op {
     Publish {
         hub: usize,
         channel: usize,
@@ -62,6 +63,8 @@ pub(crate) enum Op {
     Drain {
         hub: usize,
     },
+    /// Only the log restarts.
+    Restart(Restart),
     /// All hubs crash. The log loses its newest `by` entries, and `grow` others are appended.
     Crash {
         by: u64,
@@ -95,7 +98,7 @@ pub(crate) enum Op {
     Leave {
         client: usize,
     },
-    /// Yields to the tasks of the runtime so many times.
+    /// Yields to the tasks of the runtime this many times.
     Run {
         turns: usize,
     },
@@ -104,9 +107,9 @@ pub(crate) enum Op {
     },
 }
 
-/// What a client sends in place of its last event ID.
+/// The ID that a client sends in place of its last event ID.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum SentId {
+pub(super) enum SentId {
     Unchanged,
     /// Behind another ID, as HTTP joins the lines of a repeated header.
     Joined,
@@ -116,38 +119,35 @@ pub(crate) enum SentId {
 
 /// The hubs and the log of a case.
 #[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) seed: u64,
-    pub(crate) engine: EngineKind,
-    pub(crate) hubs: usize,
-    pub(crate) tape_bytes: [usize; 2],
-    pub(crate) max_events: Option<u64>,
-    pub(crate) max_age: Option<Duration>,
-    pub(crate) remembered_channels: u64,
-    pub(crate) delays: usize,
-}
-
-/// The kind of log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EngineKind {
-    Memory,
-    Scanning,
+pub(super) struct Setup {
+    pub(super) seed: u64,
+    pub(super) log: LogKind,
+    pub(super) hubs: usize,
+    pub(super) tape_bytes: [usize; 2],
+    pub(super) max_events: Option<u64>,
+    pub(super) max_age: Option<Duration>,
+    pub(super) remembered_channels: u64,
+    pub(super) delays: usize,
 }
 
 impl Setup {
-    pub(crate) fn random(seed: u64, rng: &mut Rng) -> Self {
+    pub(super) fn random(
+        seed: u64,
+        rng: &mut Rng,
+        choose: impl FnOnce(&mut Rng) -> LogKind,
+    ) -> Self {
         let mut tape_bytes = || [0, 300, 1_000, 3_000, 20_000, 1 << 20][rng.usize(..6)];
+        let tape_bytes = [tape_bytes(), tape_bytes()];
+        let log = choose(rng);
+        let removes_by_age = log.removes_by_age();
         Self {
             seed,
-            tape_bytes: [tape_bytes(), tape_bytes()],
-            engine: if rng.u32(..3) > 0 {
-                EngineKind::Memory
-            } else {
-                EngineKind::Scanning
-            },
+            tape_bytes,
+            log,
             hubs: rng.usize(1..=2),
             max_events: [Some(5), Some(20), Some(60), Some(200), None][rng.usize(..5)],
             max_age: [None, None, None, Some(30), Some(10_000)][rng.usize(..5)]
+                .filter(|_| removes_by_age)
                 .map(Duration::from_millis),
             remembered_channels: [0, 1, 2, 5, 100_000, 100_000][rng.usize(..6)],
             delays: [0, 0, 1, 3][rng.usize(..4)],
@@ -162,16 +162,18 @@ struct Mix {
     may_lose: bool,
     /// The channels, the busiest first; `None` if all are equally busy.
     busiest: Option<Vec<usize>>,
+    has_restarts: bool,
 }
 
 impl Mix {
-    fn random(rng: &mut Rng) -> Self {
+    fn random(rng: &mut Rng, has_restarts: bool) -> Self {
         let mut busiest: Vec<_> = (0..CHANNELS.len()).collect();
         rng.shuffle(&mut busiest);
         Self {
             is_calm: rng.bool(),
             may_lose: rng.u32(..4) == 0,
             busiest: Some(busiest).filter(|_| rng.u32(..4) > 0),
+            has_restarts,
         }
     }
 
@@ -191,9 +193,16 @@ impl Mix {
 }
 
 /// Random steps.
-pub(crate) fn ops(rng: &mut Rng, count: usize) -> Vec<Op> {
-    let mix = Mix::random(rng);
-    (0..count).map(|_| op(rng, &mix)).collect()
+pub(super) fn ops(rng: &mut Rng, count: usize, has_restarts: bool) -> Vec<Op> {
+    let mix = Mix::random(rng, has_restarts);
+    let op = |_| restart(rng, &mix).unwrap_or_else(|| op(rng, &mix));
+    (0..count).map(op).collect()
+}
+
+/// Now and then a restart of the log, if it has restarts.
+fn restart(rng: &mut Rng, mix: &Mix) -> Option<Op> {
+    let is_due = mix.has_restarts && rng.u32(..150) == 0;
+    is_due.then(|| Op::Restart([Restart::Clean, Restart::Killed][rng.usize(..2)]))
 }
 
 fn op(rng: &mut Rng, mix: &Mix) -> Op {

@@ -9,9 +9,9 @@ use tidings_hub::{Abilities, ChannelName, Pattern};
 ///
 /// A log that knows its channels remembers each channel of which it holds an entry. Of the others, it
 /// remembers the `remembered` ended ones and as many that have not ended: those whose newest entry is the
-/// newest. A log without abilities remembers the channels of which it holds an entry, and nothing else.
-pub(crate) struct Channels {
-    pub(crate) abilities: Abilities,
+/// newest. A log without abilities remembers only the channels of which it holds an entry.
+pub(super) struct Channels {
+    pub(super) abilities: Abilities,
     remembered: usize,
     known: HashMap<ChannelName, Known>,
     /// The largest number of an entry of a channel when that channel was forgotten.
@@ -20,17 +20,17 @@ pub(crate) struct Channels {
 
 /// A channel that the log remembers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known {
+pub(super) struct Known {
     /// The number of its newest entry.
-    pub(crate) newest: u64,
+    pub(super) newest: u64,
     /// The record of its end.
-    pub(crate) end: Option<usize>,
+    pub(super) end: Option<usize>,
     /// The log knows which of its entries after this number were removed, and nothing of earlier ones.
-    pub(crate) since: u64,
+    pub(super) since: u64,
 }
 
 impl Channels {
-    pub(crate) fn new(abilities: Abilities, remembered: u64) -> Self {
+    pub(super) fn new(abilities: Abilities, remembered: u64) -> Self {
         Self {
             abilities,
             remembered: usize::try_from(remembered).unwrap(),
@@ -39,12 +39,12 @@ impl Channels {
         }
     }
 
-    pub(crate) fn get(&self, channel: &ChannelName) -> Option<Known> {
+    pub(super) fn get(&self, channel: &ChannelName) -> Option<Known> {
         self.known.get(channel).copied()
     }
 
     /// Records an entry. `end`: the record, if it ends its channel.
-    pub(crate) fn handle_entry(&mut self, channel: &ChannelName, seq: u64, end: Option<usize>) {
+    pub(super) fn handle_entry(&mut self, channel: &ChannelName, seq: u64, end: Option<usize>) {
         let new = Known {
             newest: seq,
             end: None,
@@ -58,7 +58,7 @@ impl Channels {
     }
 
     /// Records a rewind to `last`. `newest`: the number of a channel's newest entry afterwards.
-    pub(crate) fn handle_rewind(
+    pub(super) fn handle_rewind(
         &mut self,
         last: u64,
         newest: impl Fn(&ChannelName) -> Option<u64>,
@@ -77,7 +77,7 @@ impl Channels {
 
     /// Forgets channels, after the log has removed the entries before `first` or lost its newest ones.
     /// Returns the records of the ends that are forgotten.
-    pub(crate) fn forget(&mut self, first: u64) -> Vec<usize> {
+    pub(super) fn forget(&mut self, first: u64) -> Vec<usize> {
         let mut forgotten = Vec::new();
         let abilities = self.abilities;
         for (has_ended, is_remembered) in [
@@ -101,14 +101,14 @@ impl Channels {
     }
 
     /// The log knows which entries of this channel after the returned number were removed.
-    pub(crate) fn known_since(&self, channel: &ChannelName) -> u64 {
+    pub(super) fn known_since(&self, channel: &ChannelName) -> u64 {
         let known = self.known.get(channel);
         known.map_or(self.forgotten, |known| known.since)
     }
 
     /// As [`known_since`](Self::known_since), of all channels that match one of the patterns. Any channel
     /// below a name may have been forgotten.
-    pub(crate) fn all_known_since(&self, patterns: &[Pattern]) -> u64 {
+    pub(super) fn all_known_since(&self, patterns: &[Pattern]) -> u64 {
         let since = |pattern: &Pattern| match ChannelName::new(pattern) {
             Ok(channel) => self.known_since(&channel),
             Err(_) => self.forgotten,

@@ -9,99 +9,99 @@ use fastrand::Rng;
 use tidings_hub::{Abilities, ChannelName, Entry, EntryKind, Pattern};
 use tidings_proto::{EntryCheck, Epoch, Position};
 
-use crate::channels::Channels;
-use crate::op::Setup;
+use super::channels::Channels;
+use super::op::Setup;
 
 /// A shared handle to the ledger, for the log that writes it and the judges that read it.
 #[derive(Clone)]
-pub(crate) struct Book(Arc<Mutex<Ledger>>);
+pub(super) struct Book(Arc<Mutex<Ledger>>);
 
 impl Book {
-    pub(crate) fn new(epoch: Epoch, abilities: Abilities, setup: &Setup) -> Self {
+    pub(super) fn new(epoch: Epoch, abilities: Abilities, setup: &Setup) -> Self {
         Self(Arc::new(Mutex::new(Ledger::new(epoch, abilities, setup))))
     }
 
-    pub(crate) fn open(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn open(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// All entries that were ever appended, also those that the log has trimmed, or lost in a rewind. Times
 /// are counts of changes.
-pub(crate) struct Ledger {
-    pub(crate) records: Vec<Record>,
+pub(super) struct Ledger {
+    pub(super) records: Vec<Record>,
     /// The records of the log's entries by `seq - 1`, also the trimmed ones, and without the lost ones.
     current: Vec<usize>,
     /// The oldest entry that is not trimmed.
-    pub(crate) first: u64,
+    pub(super) first: u64,
     /// Each value of `first`, with the time since which it held.
     firsts: Vec<(u64, u64)>,
     /// The largest `seq` that the log ever held.
-    pub(crate) peak: u64,
+    pub(super) peak: u64,
     /// The epochs of the log, with the times in which each was current.
     epochs: Vec<(Epoch, Range<u64>)>,
     by_seq: HashMap<(u64, EntryCheck), usize>,
     /// The records of all ends.
     ends: Vec<usize>,
     /// The channels that the log knows.
-    pub(crate) channels: Channels,
+    pub(super) channels: Channels,
     /// The records that the log returned for the appends of each token.
-    pub(crate) answers: HashMap<u64, Vec<usize>>,
+    pub(super) answers: HashMap<u64, Vec<usize>>,
     /// For each snapshot: the newest `seq` when it was made, and its number of events.
-    pub(crate) snapshots: Vec<(u64, u64)>,
+    pub(super) snapshots: Vec<(u64, u64)>,
     /// The number of changes so far: the clock of the model.
-    pub(crate) now: u64,
+    pub(super) now: u64,
     /// The time of the last rewind or change of epoch.
-    pub(crate) last_break: u64,
+    pub(super) last_break: u64,
     /// The time of the last trim.
-    pub(crate) last_trim: u64,
+    pub(super) last_trim: u64,
     /// The last time at which all hubs had noticed all changes, and received all entries.
-    pub(crate) settled: Settled,
+    pub(super) settled: Settled,
     /// Whether the log loses its next answer.
-    pub(crate) loses: bool,
+    pub(super) loses: bool,
     /// Whether the log has lost an answer: a hub may notice changes late.
-    pub(crate) has_lost: bool,
+    pub(super) has_lost: bool,
     /// The last time at which a hub was drained, or crashed.
-    pub(crate) last_drain: u64,
+    pub(super) last_drain: u64,
     /// A wrong answer of the log to an append.
-    pub(crate) fault: Option<String>,
-    pub(crate) rng: Rng,
+    pub(super) fault: Option<String>,
+    pub(super) rng: Rng,
 }
 
 /// A time at which all hubs had received all entries.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Settled {
-    pub(crate) at: u64,
+pub(super) struct Settled {
+    pub(super) at: u64,
     /// The newest `seq` at that time.
-    pub(crate) last: u64,
+    pub(super) last: u64,
 }
 
 /// An entry that was appended.
 #[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) seq: u64,
-    pub(crate) check: EntryCheck,
+pub(super) struct Record {
+    pub(super) seq: u64,
+    pub(super) check: EntryCheck,
     /// When the log stored it, in nanoseconds since 1970.
-    pub(crate) time: u64,
-    pub(crate) channel: ChannelName,
-    pub(crate) body_length: usize,
+    pub(super) time: u64,
+    pub(super) channel: ChannelName,
+    pub(super) body_length: usize,
     /// The number in its text; 0 for an end.
-    pub(crate) token: u64,
-    pub(crate) kind: EntryKind,
-    pub(crate) audience: Audience,
+    pub(super) token: u64,
+    pub(super) kind: EntryKind,
+    pub(super) audience: Audience,
     /// The record of the entry before it.
     before: Option<usize>,
     /// When it was appended.
-    pub(crate) added: u64,
+    pub(super) added: u64,
     /// When a rewind removed it; `u64::MAX` if none has.
-    pub(crate) lost: u64,
+    pub(super) lost: u64,
     /// When the log forgot it, if it is an end: the name is free since. `u64::MAX` if the log has not.
-    pub(crate) forgotten: u64,
+    pub(super) forgotten: u64,
 }
 
 /// The subscribers that must receive an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Audience {
+pub(super) enum Audience {
     /// All subscribers of its channel.
     All,
     /// None: it is the end of its channel.
@@ -115,7 +115,7 @@ pub(crate) enum Audience {
 
 /// Whether a channel has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(super) enum Ending {
     Open,
     /// It has ended with this record.
     Ended(usize),
@@ -124,7 +124,7 @@ pub(crate) enum Ending {
 }
 
 /// The two records are not of one history.
-pub(crate) struct OtherHistory;
+pub(super) struct OtherHistory;
 
 impl Ledger {
     fn new(epoch: Epoch, abilities: Abilities, setup: &Setup) -> Self {
@@ -152,33 +152,33 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn abilities(&self) -> Abilities {
+    pub(super) fn abilities(&self) -> Abilities {
         self.channels.abilities
     }
 
     /// Whether the answer of this call is lost.
-    pub(crate) fn take_loss(&mut self) -> bool {
+    pub(super) fn take_loss(&mut self) -> bool {
         let loses = std::mem::take(&mut self.loses);
         self.has_lost |= loses;
         loses
     }
 
     /// Advances the clock for a change.
-    pub(crate) fn tick(&mut self) -> u64 {
+    pub(super) fn tick(&mut self) -> u64 {
         self.now += 1;
         self.now
     }
 
-    pub(crate) fn last(&self) -> u64 {
+    pub(super) fn last(&self) -> u64 {
         self.current.len() as u64
     }
 
-    pub(crate) fn epoch(&self) -> &Epoch {
+    pub(super) fn epoch(&self) -> &Epoch {
         &self.epochs[self.epochs.len() - 1].0
     }
 
     /// Records that all hubs have noticed all changes.
-    pub(crate) fn handle_rest(&mut self) {
+    pub(super) fn handle_rest(&mut self) {
         self.settled = Settled {
             at: self.tick(),
             last: self.last(),
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     /// Records an entry that was appended.
-    pub(crate) fn handle_entry(&mut self, entry: &Entry, token: u64, first: u64) {
+    pub(super) fn handle_entry(&mut self, entry: &Entry, token: u64, first: u64) {
         assert_eq!(
             entry.seq,
             self.last() + 1,
@@ -226,7 +226,7 @@ impl Ledger {
     }
 
     /// Records that the log has refused an entry because its channel has ended.
-    pub(crate) fn handle_refusal(&mut self, channel: &ChannelName) {
+    pub(super) fn handle_refusal(&mut self, channel: &ChannelName) {
         let refuses = self.abilities().refuses_after_end;
         if !refuses || !matches!(self.ending(channel), Ending::Ended(_)) {
             let fault = format!("the log says that {channel} has ended");
@@ -244,7 +244,7 @@ impl Ledger {
     }
 
     /// Whether the channel has ended, as the log knows it now.
-    pub(crate) fn ending(&self, channel: &ChannelName) -> Ending {
+    pub(super) fn ending(&self, channel: &ChannelName) -> Ending {
         if let Some(end) = self.channels.get(channel).and_then(|known| known.end) {
             let end_seq = self.records[end].seq;
             if self.abilities().remembers_ends || end_seq >= self.first {
@@ -263,7 +263,7 @@ impl Ledger {
     }
 
     /// Records that the log holds no entry before `first`.
-    pub(crate) fn handle_first(&mut self, first: u64) {
+    pub(super) fn handle_first(&mut self, first: u64) {
         if first > self.first {
             self.first = first;
             self.last_trim = self.tick();
@@ -289,7 +289,7 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn handle_rewind(&mut self, last: u64) {
+    pub(super) fn handle_rewind(&mut self, last: u64) {
         let now = self.tick();
         self.last_break = now;
         let kept = self.index(last).min(self.current.len());
@@ -307,7 +307,7 @@ impl Ledger {
         self.forget();
     }
 
-    pub(crate) fn handle_epoch(&mut self, epoch: Epoch) {
+    pub(super) fn handle_epoch(&mut self, epoch: Epoch) {
         if epoch == *self.epoch() {
             return;
         }
@@ -324,14 +324,14 @@ impl Ledger {
     }
 
     /// The record of the entry `seq` in the current history.
-    pub(crate) fn at(&self, seq: u64) -> Option<usize> {
+    pub(super) fn at(&self, seq: u64) -> Option<usize> {
         let index = self.index(seq).checked_sub(1)?;
         self.current.get(index).copied()
     }
 
     /// The record at this position; `None` for the position before the first entry. An error if the log
     /// never had this position.
-    pub(crate) fn find(&self, position: &Position) -> Result<Option<usize>, String> {
+    pub(super) fn find(&self, position: &Position) -> Result<Option<usize>, String> {
         let epoch = self.epochs.iter().find(|epoch| epoch.0 == position.epoch);
         let Some((_, during)) = epoch else {
             return Err(format!("{position} is of no epoch of the log"));
@@ -353,13 +353,13 @@ impl Ledger {
 
     /// Whether no log can tell this entry from the one that has its number now: it is lost, and the log has
     /// trimmed that number.
-    pub(crate) fn is_indistinct(&self, at: Option<usize>) -> bool {
+    pub(super) fn is_indistinct(&self, at: Option<usize>) -> bool {
         let record = at.map(|at| &self.records[at]);
         record.is_some_and(|record| record.lost != u64::MAX && record.seq + 1 < self.first)
     }
 
     /// The records between two records, if the first is in the history of the second.
-    pub(crate) fn between(
+    pub(super) fn between(
         &self,
         before: Option<usize>,
         newest: usize,
@@ -383,36 +383,36 @@ impl Ledger {
     }
 
     /// The newest record of the current history.
-    pub(crate) fn newest(&self) -> Option<usize> {
+    pub(super) fn newest(&self) -> Option<usize> {
         self.current.last().copied()
     }
 
     /// The oldest entry that was not trimmed at this time.
-    pub(crate) fn first_at(&self, time: u64) -> u64 {
+    pub(super) fn first_at(&self, time: u64) -> u64 {
         let known = self.firsts.partition_point(|first| first.0 <= time);
         self.firsts[known - 1].1
     }
 
     /// Whether this was the oldest entry at some time between the two.
-    pub(crate) fn was_first(&self, seq: u64, times: Range<u64>) -> bool {
+    pub(super) fn was_first(&self, seq: u64, times: Range<u64>) -> bool {
         let during = self.first_at(times.start)..=self.first_at(times.end);
         during.contains(&seq) && self.firsts.iter().any(|first| first.1 == seq)
     }
 
     /// The records of the current history, the oldest first.
-    pub(crate) fn history(&self) -> impl DoubleEndedIterator<Item = (usize, &Record)> {
+    pub(super) fn history(&self) -> impl DoubleEndedIterator<Item = (usize, &Record)> {
         self.current.iter().map(|&at| (at, &self.records[at]))
     }
 
     /// Whether each of these channels had an end at some time after `since`, which the log had not forgotten
     /// then.
-    pub(crate) fn have_ended(&self, patterns: &[Pattern], since: u64) -> bool {
+    pub(super) fn have_ended(&self, patterns: &[Pattern], since: u64) -> bool {
         let is_end = |end: &Record| end.lost > since && end.forgotten > since;
         self.have_ends(patterns, is_end)
     }
 
     /// Whether each of these channels has an end of this kind.
-    pub(crate) fn have_ends(&self, patterns: &[Pattern], is_it: impl Fn(&Record) -> bool) -> bool {
+    pub(super) fn have_ends(&self, patterns: &[Pattern], is_it: impl Fn(&Record) -> bool) -> bool {
         patterns.iter().all(|pattern| {
             let channel = channel_of(pattern);
             let mut ends = self.ends.iter().map(|&at| &self.records[at]);
@@ -421,7 +421,7 @@ impl Ledger {
     }
 
     /// Whether each of these channels has ended for the log.
-    pub(crate) fn have_surely_ended(&self, patterns: &[Pattern]) -> bool {
+    pub(super) fn have_surely_ended(&self, patterns: &[Pattern]) -> bool {
         patterns.iter().all(|pattern| {
             let ending = channel_of(pattern).map(|channel| self.ending(&channel));
             matches!(ending, Some(Ending::Ended(_)))

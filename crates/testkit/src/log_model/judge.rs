@@ -1,14 +1,14 @@
-//! `Judge`: whether a subscriber begins where it must, and misses what it is told.
+//! `Judge`: whether a subscriber begins at the right place, and is told the right number of missed events.
 
 use tidings_hub::{Entry, Pattern, Place};
 
-use crate::oracle::{Oracle, is_meant};
+use super::oracle::{Oracle, is_meant};
 
 /// Judges where a subscriber of these patterns begins.
-pub struct Judge<'a> {
-    pub oracle: &'a Oracle,
-    pub patterns: &'a [Pattern],
-    pub newest: u64,
+pub(super) struct Judge<'a> {
+    pub(super) oracle: &'a Oracle,
+    pub(super) patterns: &'a [Pattern],
+    pub(super) newest: u64,
 }
 
 impl Judge<'_> {
@@ -28,7 +28,7 @@ impl Judge<'_> {
         );
     }
 
-    pub fn after(&self, after: Place, place: Place, missed: u64) {
+    pub(super) fn after(&self, after: Place, place: Place, missed: u64) {
         let floor = self.oracle.floor;
         let bounds = self
             .oracle
@@ -44,12 +44,12 @@ impl Judge<'_> {
         }
     }
 
-    pub fn earliest(&self, place: Place, missed: u64) {
+    pub(super) fn earliest(&self, place: Place, missed: u64) {
         assert_eq!(place.seq, self.oracle.floor);
         self.is_about(missed, self.oracle.missed(self.patterns, |_| true));
     }
 
-    pub fn time(&self, time: u64, place: Place, missed: u64) {
+    pub(super) fn time(&self, time: u64, place: Place, missed: u64) {
         let mut held = self.oracle.held();
         let first = held.find(|entry| entry.time >= time);
         let before = first.map_or(self.oracle.last(), |entry| entry.seq - 1);
@@ -69,7 +69,7 @@ impl Judge<'_> {
         }
     }
 
-    pub fn last(&self, count: usize, place: Place, missed: u64) {
+    pub(super) fn last(&self, count: usize, place: Place, missed: u64) {
         assert_eq!(missed, 0);
         let floor = self.oracle.floor;
         let oldest = self.events(floor, self.newest).rev().take(count).last();
@@ -77,7 +77,7 @@ impl Judge<'_> {
         assert_eq!(place.seq, before.max(floor));
     }
 
-    pub fn skip(&self, after: u64, to: u64, place: Place, missed: u64) {
+    pub(super) fn skip(&self, after: u64, to: u64, place: Place, missed: u64) {
         let floor = self.oracle.floor;
         let to = to.min(self.newest).max(floor);
         assert_eq!(place.seq, to);

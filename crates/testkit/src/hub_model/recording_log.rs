@@ -1,66 +1,23 @@
-//! `RecordingLog`: a slow log in memory that records each change in the ledger.
+//! `RecordingLog`: a slow log that records each change in the ledger.
 
 use std::future::{pending, poll_fn};
+use std::sync::Arc;
 use std::task::Poll;
 
+use super::ledger::Book;
+use super::op::Setup;
+use crate::model_log::{ModelLog, Restart};
 use futures_util::{FutureExt, StreamExt, stream};
 use tidings_hub::{
     Abilities, Appended, Bounds, ChannelName, Draft, Entry, Located, Log, LogError, LogErrorKind,
-    LogFuture, MemoryLog, Page, Retention, Scope, Start, StoredChannel, Tail,
+    LogFuture, Page, Retention, Scope, Start, StoredChannel, Tail,
 };
 use tidings_proto::{Epoch, Position};
-use tidings_testkit::scanning_log::ScanningLog;
 
-use crate::ledger::Book;
-use crate::op::{EngineKind, Setup};
-
-/// The log of a case.
+/// A log under the model that records each change in the ledger, and may be slow.
 #[derive(Clone)]
-enum Engine {
-    /// With all abilities.
-    Memory(MemoryLog),
-    /// With none.
-    Scanning(ScanningLog),
-}
-
-impl Engine {
-    fn new(setup: &Setup) -> Self {
-        let retention = Retention::in_memory()
-            .max_events(setup.max_events)
-            .max_age(setup.max_age)
-            .remembered_channels(setup.remembered_channels);
-        match setup.engine {
-            EngineKind::Memory => Self::Memory(MemoryLog::new(retention)),
-            EngineKind::Scanning => Self::Scanning(ScanningLog::new(retention)),
-        }
-    }
-
-    fn log(&self) -> &dyn Log {
-        match self {
-            Self::Memory(log) => log,
-            Self::Scanning(log) => log,
-        }
-    }
-
-    fn trim(&self, first: u64) {
-        match self {
-            Self::Memory(log) => log.trim(first),
-            Self::Scanning(log) => log.trim(first),
-        }
-    }
-
-    fn rewind(&self, last: u64) {
-        match self {
-            Self::Memory(log) => log.rewind(last),
-            Self::Scanning(log) => log.rewind(last),
-        }
-    }
-}
-
-/// A log in memory that records each change in the ledger, and may be slow.
-#[derive(Clone)]
-pub(crate) struct RecordingLog {
-    engine: Engine,
+pub(super) struct RecordingLog {
+    engine: Arc<dyn ModelLog>,
     book: Book,
     /// The maximum number of polls for which a method waits, before and again after its work.
     delays: usize,
@@ -68,8 +25,12 @@ pub(crate) struct RecordingLog {
 
 impl RecordingLog {
     /// The log of a case, and its ledger.
-    pub(crate) fn new(setup: &Setup) -> (Self, Book) {
-        let engine = Engine::new(setup);
+    pub(super) fn new(setup: &Setup) -> (Self, Book) {
+        let retention = Retention::in_memory()
+            .max_events(setup.max_events)
+            .max_age(setup.max_age)
+            .remembered_channels(setup.remembered_channels);
+        let engine: Arc<dyn ModelLog> = Arc::from(setup.log.make(retention));
         let log = engine.log();
         let epoch = now(log.bounds()).unwrap().epoch;
         let book = Book::new(epoch, log.abilities(), setup);
@@ -81,7 +42,7 @@ impl RecordingLog {
         (this, book)
     }
 
-    pub(crate) fn append_now(&self, draft: Draft) -> Result<Appended, LogError> {
+    pub(super) fn append_now(&self, draft: Draft) -> Result<Appended, LogError> {
         let token = token_of(&draft.body);
         let channel = draft.channel.clone();
         let log = self.engine.log();
@@ -108,25 +69,40 @@ impl RecordingLog {
         now(self.engine.log().bounds()).unwrap()
     }
 
-    pub(crate) fn trim(&self, first: u64) {
+    pub(super) fn trim(&self, first: u64) {
         self.engine.trim(first);
         self.record_expired();
     }
 
     /// Records that the log has removed entries because of their age, as it may at each call.
-    pub(crate) fn record_expired(&self) {
+    pub(super) fn record_expired(&self) {
         let floor = self.bounds_now().floor.seq;
         self.book.open().handle_first(floor + 1);
     }
 
-    pub(crate) fn rewind(&self, last: u64) {
+    pub(super) fn rewind(&self, last: u64) {
         self.record_expired();
-        self.engine.rewind(last);
-        let last = self.bounds_now().last.seq;
-        self.book.open().handle_rewind(last);
+        let has_gone_back = self.engine.rewind(last);
+        let bounds = self.bounds_now();
+        let mut book = self.book.open();
+        if has_gone_back {
+            book.handle_rewind(bounds.last.seq);
+        }
+        book.handle_epoch(bounds.epoch);
     }
 
-    pub(crate) fn renew_now(&self, expected: &Epoch) -> Result<Epoch, LogError> {
+    pub(super) fn restart(&self, how: Restart) {
+        self.record_expired();
+        let before = self.bounds_now();
+        self.engine.restart(how);
+        let after = self.bounds_now();
+        assert_eq!(after.last, before.last, "a restart loses nothing");
+        let mut book = self.book.open();
+        book.handle_first(after.floor.seq + 1);
+        book.handle_epoch(after.epoch);
+    }
+
+    pub(super) fn renew_now(&self, expected: &Epoch) -> Result<Epoch, LogError> {
         let epoch = now(self.engine.log().renew_epoch(expected))?;
         self.book.open().handle_epoch(epoch.clone());
         Ok(epoch)
@@ -135,9 +111,9 @@ impl RecordingLog {
     /// The answer that a method finds between two waits.
     fn slowly<'a, T: Send + 'a>(
         &'a self,
-        find: impl FnOnce(&'a dyn Log) -> LogFuture<'a, T> + Send + 'a,
+        find: impl FnOnce(&dyn Log) -> Result<T, LogError> + Send + 'a,
     ) -> LogFuture<'a, T> {
-        self.slowly_done(move || now(find(self.engine.log())))
+        self.slowly_done(move || find(&*self.engine.log()))
     }
 
     fn slowly_done<'a, T: Send + 'a>(
@@ -173,15 +149,15 @@ impl Log for RecordingLog {
     }
 
     fn bounds(&self) -> LogFuture<'_, Bounds> {
-        self.slowly(|log| log.bounds())
+        self.slowly(|log| now(log.bounds()))
     }
 
     fn ends(&self) -> LogFuture<'_, Vec<(ChannelName, u64)>> {
-        self.slowly(|log| log.ends())
+        self.slowly(|log| now(log.ends()))
     }
 
     fn channel<'a>(&'a self, name: &'a ChannelName) -> LogFuture<'a, Option<StoredChannel>> {
-        self.slowly(move |log| log.channel(name))
+        self.slowly(move |log| now(log.channel(name)))
     }
 
     fn channels<'a>(
@@ -189,7 +165,7 @@ impl Log for RecordingLog {
         after: Option<&'a ChannelName>,
         limit: usize,
     ) -> LogFuture<'a, Vec<StoredChannel>> {
-        self.slowly(move |log| log.channels(after, limit))
+        self.slowly(move |log| now(log.channels(after, limit)))
     }
 
     fn append(&self, draft: Draft) -> LogFuture<'_, Appended> {
@@ -205,13 +181,13 @@ impl Log for RecordingLog {
     }
 
     fn locate<'a>(&'a self, start: Start, scope: Scope<'a>) -> LogFuture<'a, Located> {
-        self.slowly(move |log| log.locate(start, scope))
+        self.slowly(move |log| now(log.locate(start, scope)))
     }
 
     fn read<'a>(&'a self, after: u64, limit: usize, scope: Scope<'a>) -> LogFuture<'a, Page> {
         // Small pages: the log may change between two of them.
         let limit = if self.delays > 0 { limit.min(7) } else { limit };
-        self.slowly(move |log| log.read(after, limit, scope))
+        self.slowly(move |log| now(log.read(after, limit, scope)))
     }
 
     fn tail(&self, after: &Position) -> Tail {
@@ -276,7 +252,7 @@ fn token_of(body: &[u8]) -> u64 {
     digits.map_or(0, |digits| digits.parse().unwrap())
 }
 
-/// The result of a method of a log in memory, which never waits.
+/// The result of a method of a log under the model, which never waits.
 fn now<T>(future: LogFuture<'_, T>) -> Result<T, LogError> {
     future.now_or_never().unwrap()
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tidings_hub::{EntryKind, Pattern};
 use tidings_proto::{Event, EventId, FeedError, Gap, Position};
 
-use crate::client::{ClientSpec, Policy, StartPoint};
-use crate::ledger::{Audience, Book, Ledger, Record, Settled};
-use crate::starts::CountedFor;
-use crate::{Failed, Verdict, ids};
+use super::client::{ClientSpec, Policy, StartPoint};
+use super::ledger::{Audience, Book, Ledger, Record, Settled};
+use super::starts::CountedFor;
+use super::{Failed, Verdict, ids};
 
 /// After such a pause without a poll, a hub may say that its log is silent, although it has answered: half of
 /// the limit on an answer.
@@ -20,7 +20,7 @@ const LONG_PAUSE: Duration = Duration::from_secs(5);
 
 /// The events that a client has received so far.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Received {
+pub(super) enum Received {
     /// Nothing, and it has no ID.
     Nothing,
     /// Nothing, or only a gap: it must receive a snapshot first.
@@ -30,44 +30,44 @@ pub(crate) enum Received {
 }
 
 /// Checks everything that one client receives.
-pub(crate) struct Judge {
-    pub(crate) spec: ClientSpec,
-    pub(crate) patterns: Vec<Pattern>,
+pub(super) struct Judge {
+    pub(super) spec: ClientSpec,
+    pub(super) patterns: Vec<Pattern>,
     book: Book,
     /// The time of [`StartPoint::Time`], in nanoseconds since 1970.
-    pub(crate) start_time: u64,
-    pub(crate) received: Received,
+    pub(super) start_time: u64,
+    pub(super) received: Received,
     /// Its last event ID.
-    pub(crate) id: Option<EventId>,
+    pub(super) id: Option<EventId>,
     /// The number of missed events in the last gap of `latest_by`, less those found so far: later
     /// events of the same key must replace them.
-    pub(crate) missed: u64,
+    pub(super) missed: u64,
     /// How many of them cannot be identified, because it is undefined whether the client receives them.
-    pub(crate) doubtful: u64,
+    pub(super) doubtful: u64,
     /// The keys of missed events for which no later event has arrived yet.
-    pub(crate) replacements: HashSet<u64>,
+    pub(super) replacements: HashSet<u64>,
     /// The number of the snapshot that it is receiving, and how many of its events it has received.
     snapshot: Option<(usize, u64)>,
     /// Everything that the client had received before the gap that announced the snapshot, and the number of
     /// missed events.
-    pub(crate) before_snapshot: Option<(Position, u64)>,
-    pub(crate) request: Request,
+    pub(super) before_snapshot: Option<(Position, u64)>,
+    pub(super) request: Request,
     /// The time at which the hub returned the item that is judged. Later changes of the log do not excuse it.
-    pub(crate) as_of: u64,
+    pub(super) as_of: u64,
 }
 
 /// The last request of the client, and the state of the log at that time.
-pub(crate) struct Request {
+pub(super) struct Request {
     /// The last event ID that it sent.
-    pub(crate) id: Option<String>,
+    pub(super) id: Option<String>,
     /// The time of the request.
-    pub(crate) at: u64,
+    pub(super) at: u64,
     /// The last time before it at which every hub had received everything.
-    pub(crate) settled: Settled,
+    pub(super) settled: Settled,
     /// The oldest entry of the log at that time.
-    pub(crate) first: u64,
+    pub(super) first: u64,
     /// Whether the client has received nothing since.
-    pub(crate) is_fresh: bool,
+    pub(super) is_fresh: bool,
     /// Whether the hub was drained before.
     is_drained: bool,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Request {
 type Events = Result<Vec<Event>, FeedError>;
 
 impl Judge {
-    pub(crate) fn new(spec: ClientSpec, patterns: Vec<Pattern>, book: Book) -> Self {
+    pub(super) fn new(spec: ClientSpec, patterns: Vec<Pattern>, book: Book) -> Self {
         let start_time = Self::time_of(spec.start, &book.open());
         Self {
             spec,
@@ -102,7 +102,7 @@ impl Judge {
     }
 
     /// A function that makes its snapshots.
-    pub(crate) fn snapshot(
+    pub(super) fn snapshot(
         &self,
         count: u64,
     ) -> impl Fn() -> Pin<Box<dyn Future<Output = Events> + Send>> + Send + Sync + 'static {
@@ -122,7 +122,7 @@ impl Judge {
         }
     }
 
-    pub(crate) fn handle_connect(&mut self, id: Option<&str>, is_drained: bool) {
+    pub(super) fn handle_connect(&mut self, id: Option<&str>, is_drained: bool) {
         let mut book = self.book.open();
         let at = book.tick();
         self.request = Request {
@@ -146,7 +146,7 @@ impl Judge {
     }
 
     /// Judges an event. `sent`: when the hub returned it.
-    pub(crate) fn handle_event(&mut self, event: &Event, sent: u64) -> Verdict {
+    pub(super) fn handle_event(&mut self, event: &Event, sent: u64) -> Verdict {
         self.as_of = sent;
         let book = self.book.clone();
         let book = book.open();
@@ -276,12 +276,12 @@ impl Judge {
         Ok(missed.into_iter().filter(is_due).collect())
     }
 
-    pub(crate) fn is_meant(&self, book: &Ledger, at: usize) -> bool {
+    pub(super) fn is_meant(&self, book: &Ledger, at: usize) -> bool {
         let channel = &book.records[at].channel;
         self.patterns.iter().any(|pattern| pattern.matches(channel))
     }
 
-    pub(crate) fn is_for_it(&self, book: &Ledger, at: usize) -> bool {
+    pub(super) fn is_for_it(&self, book: &Ledger, at: usize) -> bool {
         book.records[at].audience == Audience::All && self.is_meant(book, at)
     }
 
@@ -319,7 +319,7 @@ impl Judge {
 
     /// Checks the last event ID of the client after each chunk. A new one is a checkpoint. `sent`: when the
     /// hub returned it.
-    pub(crate) fn handle_id(&mut self, id: &EventId, sent: u64) -> Verdict {
+    pub(super) fn handle_id(&mut self, id: &EventId, sent: u64) -> Verdict {
         if self.id.as_ref() == Some(id) {
             return Ok(());
         }
@@ -366,7 +366,7 @@ impl Judge {
     }
 
     /// Checks that the stream may end.
-    pub(crate) fn handle_end(&self) -> Verdict {
+    pub(super) fn handle_end(&self) -> Verdict {
         let book = self.book.open();
         // The end of a channel may be lost or forgotten, and the hub does not know it yet: the client
         // reconnects, and then continues. A hub asks the log every few seconds which ends it has forgotten.
@@ -426,7 +426,7 @@ impl Judge {
     }
 
     /// Checks that the client may get 204.
-    pub(crate) fn handle_over(&mut self) -> Verdict {
+    pub(super) fn handle_over(&mut self) -> Verdict {
         let book = self.book.clone();
         let book = book.open();
         self.as_of = book.now;
@@ -473,7 +473,7 @@ impl Judge {
 
     /// Checks that there is a reason for an error: a drain, or a server that did not poll the feed for a
     /// `pause` in which a limit on the log ran out.
-    pub(crate) fn handle_error(&self, error: &FeedError, pause: Duration) -> Verdict {
+    pub(super) fn handle_error(&self, error: &FeedError, pause: Duration) -> Verdict {
         let book = self.book.open();
         if pause > LONG_PAUSE && format!("{error:?}").contains("Silent") {
             return Ok(());
@@ -509,7 +509,7 @@ impl Judge {
     }
 
     /// Checks, after all hubs and clients came to rest, that the client has received everything.
-    pub(crate) fn handle_quiet(&mut self, is_over: bool) -> Verdict {
+    pub(super) fn handle_quiet(&mut self, is_over: bool) -> Verdict {
         if is_over {
             return Ok(());
         }
@@ -560,9 +560,9 @@ impl Judge {
 }
 
 /// The number of event names, with the empty one.
-pub(crate) const NAMES: u64 = 4;
+pub(super) const NAMES: u64 = 4;
 
 /// The name of the event of this token, which is its key for `latest_by`.
-pub(crate) fn name_of(token: u64) -> &'static str {
+pub(super) fn name_of(token: u64) -> &'static str {
     ["", "k1", "k2", "k3"][usize::try_from(token % NAMES).unwrap()]
 }

@@ -14,12 +14,12 @@ use tidings_proto::{EntryCheck, Position};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use crate::client::{Client, Flag};
-use crate::judge::name_of;
-use crate::ledger::{Audience, Book, Ending, Ledger};
-use crate::op::{CHANNELS, Op, SentId, Setup};
-use crate::recording_log::RecordingLog;
-use crate::{Failed, Verdict};
+use super::client::{Client, Flag};
+use super::judge::name_of;
+use super::ledger::{Audience, Book, Ending, Ledger};
+use super::op::{CHANNELS, Op, SentId, Setup};
+use super::recording_log::RecordingLog;
+use super::{Failed, Verdict};
 
 const MAX_CLIENTS: usize = 8;
 const MAX_PUBLISHES: usize = 24;
@@ -31,7 +31,7 @@ const REST_MILLIS: u64 = 6_000;
 const MAX_ROUNDS: usize = 3_000;
 
 /// Hubs over one log, with their clients and publishers.
-pub(crate) struct World {
+pub(super) struct World {
     setup: Setup,
     log: RecordingLog,
     book: Book,
@@ -89,7 +89,7 @@ impl<T> Driven<T> {
 }
 
 impl World {
-    pub(crate) fn new(setup: Setup) -> Self {
+    pub(super) fn new(setup: Setup) -> Self {
         let (log, book) = RecordingLog::new(&setup);
         let mut world = Self {
             log,
@@ -113,7 +113,7 @@ impl World {
             .over(self.log.clone())
     }
 
-    pub(crate) async fn run(mut self, ops: &[Op]) -> Verdict {
+    pub(super) async fn run(mut self, ops: &[Op]) -> Verdict {
         self.reach().await;
         for op in ops {
             self.take(op).await?;
@@ -167,6 +167,7 @@ impl World {
                 let epoch = self.book.open().epoch().clone();
                 self.log.renew_now(&epoch).unwrap();
             }
+            Op::Restart(how) => self.log.restart(how),
             Op::LoseAnswer => self.book.open().loses = true,
             Op::Drain { hub } => {
                 // The new hub must reach the log before its first subscription.

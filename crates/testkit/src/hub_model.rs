@@ -1,6 +1,10 @@
-//! A model test: random operations on hubs over one log, compared with an append-only list. Each client
+//! A model of hubs: random operations on hubs over one log, compared with an append-only list. Each client
 //! must receive every event of its channels once and in order, or a gap that reports the loss.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed case is a failed test"
+)]
 
 mod channels;
 mod client;
@@ -20,12 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use fastrand::Rng;
-use tidings_testkit::property;
 
 use self::op::{Op, Setup};
 use self::world::World;
+use crate::model_log::LogKind;
+use crate::property;
 
-const DEFAULT_STEPS: u64 = 1_000_000;
 const THREADS: usize = 2;
 
 /// The reason why a case failed.
@@ -44,16 +48,23 @@ impl Failed {
     }
 }
 
-#[test]
-fn each_client_receives_every_event_or_a_gap() {
+/// Runs random cases, each with a new log of a kind that `choose` draws, until they have taken so many steps
+/// together. A case that fails is reduced to a short one.
+///
+/// `TIDINGS_TEST_SEED` replays a run, and `TIDINGS_TEST_STEPS` sets its number of steps.
+///
+/// # Panics
+/// If a case fails. The text has the seed and the steps of the reduced case.
+pub fn check(default_steps: u64, choose: impl Fn(&mut Rng) -> LogKind + Sync) {
     let seed = property::seed();
-    let steps = property::steps(DEFAULT_STEPS);
+    let steps = property::steps(default_steps);
     let taken = AtomicU64::new(0);
     let cases = AtomicU64::new(0);
     let work = || {
         while taken.load(Ordering::Relaxed) < steps {
             let case = cases.fetch_add(1, Ordering::Relaxed);
-            taken.fetch_add(try_case(seed.wrapping_add(case)), Ordering::Relaxed);
+            let length = try_case(seed.wrapping_add(case), &choose);
+            taken.fetch_add(length, Ordering::Relaxed);
         }
     };
     thread::scope(|scope| {
@@ -66,11 +77,11 @@ fn each_client_receives_every_event_or_a_gap() {
 }
 
 /// Runs the case of this seed, and returns its number of steps.
-fn try_case(seed: u64) -> u64 {
+fn try_case(seed: u64, choose: &impl Fn(&mut Rng) -> LogKind) -> u64 {
     let mut rng = Rng::with_seed(seed);
-    let setup = Setup::random(seed, &mut rng);
+    let setup = Setup::random(seed, &mut rng, choose);
     let count = [30, 200, 1_000, 3_000][rng.usize(..4)];
-    let ops = op::ops(&mut rng, count);
+    let ops = op::ops(&mut rng, count, setup.log.restarts());
     if let Err(failed) = run(&setup, &ops) {
         let (ops, failed) = shrink::shrink(ops, failed, |ops| run(&setup, ops).err());
         let ops: Vec<_> = ops.iter().map(|op| format!("    {op:?},")).collect();

@@ -3,15 +3,15 @@
 use tidings_hub::EntryKind;
 use tidings_proto::{EntryCheck, Event, Gap, GapReason, Position};
 
-use crate::client::{Policy, StartPoint};
-use crate::ids;
-use crate::judge::{Judge, Received};
-use crate::ledger::Ledger;
-use crate::starts::CountedFor;
-use crate::{Failed, Verdict};
+use super::client::{Policy, StartPoint};
+use super::ids;
+use super::judge::{Judge, Received};
+use super::ledger::Ledger;
+use super::starts::CountedFor;
+use super::{Failed, Verdict};
 
 impl Judge {
-    pub(crate) fn handle_gap(&mut self, event: &Event, book: &Ledger) -> Verdict {
+    pub(super) fn handle_gap(&mut self, event: &Event, book: &Ledger) -> Verdict {
         let gap = Gap::from_event(event).ok_or_else(|| Failed::new("it is not a valid gap"))?;
         let resumed = ids::bare_position(event)?;
         if gap.resumed != resumed.to_string() {
@@ -66,7 +66,7 @@ impl Judge {
     }
 
     /// Checks that as many events are missing as the gap reported, and that later ones replaced them.
-    pub(crate) fn check_all_missed(&self, book: &Ledger) -> Verdict {
+    pub(super) fn check_all_missed(&self, book: &Ledger) -> Verdict {
         if self.missed <= self.doubtful && self.replacements.is_empty() {
             return Ok(());
         }
@@ -199,7 +199,7 @@ impl Judge {
     }
 
     /// Checks the number of missed events between everything that was received and this position.
-    pub(crate) fn check_count(
+    pub(super) fn check_count(
         &self,
         missed: u64,
         received: &Received,

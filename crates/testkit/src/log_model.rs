@@ -1,5 +1,9 @@
-//! A log in memory, compared with a plain list of every entry that it has stored.
-#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test")]
+//! A model of a log: random steps on a log, compared with a plain list of every entry that it has stored.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed case is a failed test"
+)]
 
 mod judge;
 mod oracle;
@@ -7,60 +11,88 @@ mod steps;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures_util::{FutureExt, StreamExt};
 use proptest::collection::vec;
-use proptest::prelude::Just;
-use proptest::prop_oneof;
+use proptest::sample::select;
 use tidings_hub::{
-    ChannelName, Draft, Entry, EntryCheck, EntryKind, Epoch, Located, Log, LogError, LogErrorKind,
-    LogFuture, MemoryLog, Pattern, Place, Position, Retention, Scope, Start, StoredChannel, Tail,
+    Appended, ChannelName, Draft, Entry, EntryCheck, Epoch, Located, Log, LogError, LogErrorKind,
+    LogFuture, Pattern, Place, Position, Retention, Scope, Start, StoredChannel, Tail,
 };
-use tidings_testkit::property;
 
 use self::judge::Judge;
 use self::oracle::{Oracle, is_selected};
-use self::steps::{AnyPlace, AnyScope, AnyStart, Step, step};
+use self::steps::{AnyDraft, AnyPlace, AnyScope, AnyStart, Step, step};
+use crate::model_log::{LogKind, ModelLog, Restart};
+use crate::property;
 
 const FEW: [&str; 5] = ["a", "a/b", "a/b/c", "ab", "d"];
 
-/// So many that the log searches the entries of a pattern instead of merging the channels.
-const MANY: usize = 300;
+/// The cases of a model.
+#[derive(Debug, Clone)]
+#[allow(clippy::exhaustive_structs, reason = "a test sets each field")]
+pub struct Cases {
+    /// The number of cases, unless `TIDINGS_TEST_STEPS` sets it.
+    pub count: u32,
+    /// The most steps of a case.
+    pub steps: usize,
+    /// The number of channels with an entry at the beginning, besides five channels with many entries.
+    pub channels: usize,
+    /// The most entries that the log keeps.
+    pub max_events: u64,
+    /// The most bytes of entries that the log keeps.
+    pub max_bytes: u64,
+    /// The bytes that the log counts for a channel that has entries, besides the entries.
+    pub channel_bytes: u64,
+    /// The numbers of channels that the log remembers, one of them for each case.
+    pub remembered: &'static [u64],
+    /// The most appends that are given to the log at once. If it is not 1, the log must hold and remember all
+    /// of them: a log may apply its retention after the last one.
+    pub burst: usize,
+}
 
-#[test]
-fn a_memory_log_behaves_like_a_list_that_knows_its_channels() {
-    let remembered = prop_oneof![Just(0), Just(1), Just(2), Just(100)];
-    let steps = vec(step(40, FEW.len()), 0..120);
-    property::check(&(remembered, steps), |(remembered, steps)| {
-        let retention = Retention::in_memory().max_bytes(3_000);
-        let retention = retention.max_events(Some(12));
-        run(retention.remembered_channels(remembered), 0, steps);
+/// Runs random cases, each with a new log of this kind. `TIDINGS_TEST_SEED` replays a run.
+///
+/// # Panics
+/// If a log differs from the list.
+pub fn check(cases: &Cases, kind: &LogKind) {
+    let reach = 40
+        + usize::try_from(cases.max_events)
+            .unwrap()
+            .min(cases.channels) as u64;
+    let step = step(
+        reach,
+        FEW.len() + cases.channels,
+        cases.burst,
+        kind.restarts(),
+    );
+    let values = (select(cases.remembered), vec(step, 0..cases.steps));
+    property::check_cases(cases.count, &values, |(remembered, steps)| {
+        let retention = Retention::in_memory().max_bytes(cases.max_bytes);
+        let retention = retention.max_events(Some(cases.max_events));
+        let retention = retention.remembered_channels(remembered);
+        let mut both = Both {
+            log: kind.make(retention),
+            oracle: Oracle::new(retention, cases.channel_bytes),
+            has_restarts: kind.restarts(),
+            keys: HashMap::new(),
+            tails: Vec::new(),
+            time: 0,
+        };
+        both.fill(cases.channels);
+        for step in steps {
+            both.take(step);
+        }
+        both.compare();
     });
 }
 
-#[test]
-fn a_memory_log_of_many_channels_behaves_like_a_list_too() {
-    let remembered = prop_oneof![Just(5), Just(1_000)];
-    let steps = vec(step(400, FEW.len() + MANY), 0..40);
-    property::check(&(remembered, steps), |(remembered, steps)| {
-        let retention = Retention::in_memory().max_events(Some(MANY as u64 + 5));
-        run(retention.remembered_channels(remembered), MANY, steps);
-    });
-}
-
-fn run(retention: Retention, many: usize, steps: Vec<Step>) {
-    let mut both = Both::new(retention);
-    both.fill(many);
-    for step in steps {
-        both.take(step);
-    }
-    both.compare();
-}
-
-/// The log, and the list of what it must hold and know.
+/// The log, and the list of the entries and channels that it must hold and know.
 struct Both {
-    log: MemoryLog,
+    log: Box<dyn ModelLog>,
     oracle: Oracle,
+    has_restarts: bool,
     keys: HashMap<(usize, u8), u64>,
     tails: Vec<OpenTail>,
     /// The latest time of an entry.
@@ -75,30 +107,21 @@ struct OpenTail {
 }
 
 impl Both {
-    fn new(retention: Retention) -> Self {
-        Self {
-            log: MemoryLog::new(retention),
-            oracle: Oracle::new(retention),
-            keys: HashMap::new(),
-            tails: Vec::new(),
-            time: 0,
-        }
+    fn log(&self) -> Arc<dyn Log> {
+        self.log.log()
     }
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Append {
-                channel,
-                is_end,
-                bytes,
-                key,
-            } => self.append(channel, is_end, bytes, key),
+            Step::Append(draft) => self.append(&[draft]),
+            Step::Burst(drafts) => self.append(&drafts),
             Step::Trim(first) => {
                 self.log.trim(first);
                 self.oracle.trim(first);
             }
             Step::Rewind(last) => self.rewind(last),
             Step::Renew(is_known) => self.renew(is_known),
+            Step::Restart(how) => self.restart(how),
             Step::Read {
                 after,
                 limit,
@@ -114,65 +137,104 @@ impl Both {
 
     /// Appends an event to each of many channels.
     fn fill(&mut self, many: usize) {
-        for n in 0..many {
-            now(self.log.append(Draft::event(of_many(n), "x"))).unwrap();
+        let drafts = (0..many).map(|n| Draft::event(of_many(n), "x"));
+        for appended in self.log.append_all(drafts.collect()) {
+            appended.unwrap();
         }
-        let newest = now(self.log.bounds()).unwrap().newest();
-        let page = now(self.log.read(0, many, Scope::all(&newest))).unwrap();
-        page.entries
+        let entries = self.new_entries();
+        assert_eq!(entries.len(), many);
+        entries
             .into_iter()
             .for_each(|entry| self.oracle.push(entry));
+        self.oracle.apply_retention();
     }
 
-    fn append(&mut self, channel: usize, is_end: bool, bytes: usize, key: Option<u8>) {
-        let name = match FEW.get(channel) {
-            Some(name) => ChannelName::new(name).unwrap(),
-            None => of_many(channel - FEW.len()),
-        };
-        let mut draft = Draft::event(name.clone(), vec![b'x'; bytes]);
-        draft.kind = [EntryKind::Event, EntryKind::End][usize::from(is_end)];
-        draft.key = key.map(|key| key.to_string().into());
-        let appended = now(self.log.append(draft.clone()));
-        if let Some(seq) = key.and_then(|key| self.keys.get(&(channel, key))) {
-            let appended = appended.unwrap();
-            assert_eq!((appended.seq, appended.is_repeat), (*seq, true));
+    /// Appends all of them at once. The list takes them one by one.
+    fn append(&mut self, drafts: &[AnyDraft]) {
+        let named = drafts.iter().map(AnyDraft::named).collect();
+        let answers = self.log.append_all(named);
+        let mut entries = self.new_entries().into_iter();
+        for (draft, answer) in drafts.iter().zip(answers) {
+            self.judge_append(draft, answer, &mut entries);
+        }
+        assert_eq!(entries.next(), None, "only what was answered is appended");
+        self.oracle.apply_retention();
+    }
+
+    /// The entries that the list has not taken yet.
+    fn new_entries(&self) -> Vec<Entry> {
+        let log = self.log();
+        let newest = now(log.bounds()).unwrap().newest();
+        let (mut entries, mut at) = (Vec::new(), self.oracle.last());
+        while at < newest.seq {
+            let page = now(log.read(at, 1_000, Scope::all(&newest))).unwrap();
+            at = page.through;
+            entries.extend(page.entries);
+        }
+        entries
+    }
+
+    fn judge_append(
+        &mut self,
+        draft: &AnyDraft,
+        answer: Result<Appended, LogError>,
+        entries: &mut impl Iterator<Item = Entry>,
+    ) {
+        let key = draft.key.map(|key| (draft.channel, key));
+        if let Some(seq) = key.and_then(|key| self.keys.get(&key)) {
+            assert_eq!(answer.unwrap(), Appended::repeat(*seq));
             return;
         }
-        if self.oracle.end_of(&name).is_some() {
-            assert_eq!(appended.unwrap_err().kind(), LogErrorKind::Ended);
+        let named = draft.named();
+        if self.oracle.end_of(&named.channel).is_some() {
+            assert_eq!(answer.unwrap_err().kind(), LogErrorKind::Ended);
             return;
         }
-        let appended = appended.unwrap();
         let seq = self.oracle.last() + 1;
-        assert_eq!((appended.seq, appended.is_repeat), (seq, false));
-        let newest = now(self.log.bounds()).unwrap().newest();
-        let page = now(self.log.read(seq - 1, 9, Scope::all(&newest))).unwrap();
-        let [entry] = &page.entries[..] else {
-            panic!("{page:?}");
-        };
+        assert_eq!(answer.unwrap(), Appended::new(seq));
+        let entry = entries.next().unwrap();
         assert!(entry.time >= self.time);
         self.time = entry.time;
-        assert_eq!(*entry, Entry::new(seq, entry.time, draft));
-        self.oracle.push(entry.clone());
+        assert_eq!(entry, Entry::new(seq, entry.time, named));
+        self.oracle.push(entry);
         if let Some(key) = key {
-            self.keys.insert((channel, key), seq);
+            self.keys.insert(key, seq);
         }
     }
 
     fn rewind(&mut self, last: u64) {
-        self.log.rewind(last);
-        let last = self.oracle.rewind(last);
-        self.keys.retain(|_, seq| *seq <= last);
+        if self.has_restarts {
+            self.tails.clear();
+        }
+        if !self.log.rewind(last) {
+            return;
+        }
+        let back_to = now(self.log().bounds()).unwrap().last.seq;
+        assert!(back_to <= last.max(self.oracle.floor));
+        assert_eq!(self.oracle.rewind(back_to), back_to);
+        self.keys.retain(|_, seq| *seq <= back_to);
         for tail in &mut self.tails {
-            tail.is_cut |= tail.at > last;
+            tail.is_cut |= tail.at > back_to;
+        }
+    }
+
+    fn restart(&mut self, how: Restart) {
+        self.log.restart(how);
+        for mut open in std::mem::take(&mut self.tails) {
+            // It may return entries that it had already.
+            while let Ok(batch) = next_of(&mut open.tail) {
+                assert!(!open.is_cut);
+                assert!(is_next(&batch, self.oracle.after(open.at)), "{batch:?}");
+                open.at += batch.len() as u64;
+            }
         }
     }
 
     fn renew(&mut self, is_known: bool) {
         let before = self.epoch();
-        let other = now(MemoryLog::default().bounds()).unwrap().epoch;
+        let other = Epoch::new("other").unwrap();
         let expected = if is_known { &before } else { &other };
-        let after = now(self.log.renew_epoch(expected)).unwrap();
+        let after = now(self.log().renew_epoch(expected)).unwrap();
         assert_eq!(after != before, is_known);
         for tail in &mut self.tails {
             tail.is_cut |= is_known;
@@ -180,7 +242,7 @@ impl Both {
     }
 
     fn epoch(&self) -> Epoch {
-        now(self.log.bounds()).unwrap().epoch
+        now(self.log().bounds()).unwrap().epoch
     }
 
     fn place(&self, any: AnyPlace) -> Place {
@@ -230,7 +292,9 @@ impl Both {
 
     fn read(&self, after: u64, limit: usize, scope: &AnyScope) {
         let (newest, patterns, is_held) = self.scope(scope);
-        let page = now(self.log.read(after, limit, Scope::new(&patterns, &newest)));
+        let page = now(self
+            .log()
+            .read(after, limit, Scope::new(&patterns, &newest)));
         if !is_held {
             return self.assert_rewound(page);
         }
@@ -282,7 +346,7 @@ impl Both {
                 to: self.place(to).seq,
             },
         };
-        let located = now(self.log.locate(start, Scope::new(&patterns, &newest)));
+        let located = now(self.log().locate(start, Scope::new(&patterns, &newest)));
         if !is_held {
             return self.assert_rewound(located);
         }
@@ -330,7 +394,7 @@ impl Both {
         let mut found: Vec<StoredChannel> = Vec::new();
         loop {
             let after = found.last().map(|channel| channel.name.clone());
-            let page = now(self.log.channels(after.as_ref(), limit)).unwrap();
+            let page = now(self.log().channels(after.as_ref(), limit)).unwrap();
             assert!(page.len() <= limit.max(1));
             if page.is_empty() {
                 break;
@@ -340,7 +404,7 @@ impl Both {
         assert_eq!(found, expected);
         for text in FEW {
             let name = ChannelName::new(text).unwrap();
-            let channel = now(self.log.channel(&name)).unwrap();
+            let channel = now(self.log().channel(&name)).unwrap();
             let expected = expected.iter().find(|expected| expected.name == name);
             assert_eq!(channel.as_ref(), expected);
         }
@@ -348,7 +412,7 @@ impl Both {
 
     fn tail(&mut self, after: AnyPlace) {
         let place = self.place(after);
-        let mut tail = self.log.tail(&place.in_epoch(&self.epoch()));
+        let mut tail = self.log().tail(&place.in_epoch(&self.epoch()));
         if self.holds(place) && place.seq >= self.oracle.floor {
             let (at, is_cut) = (place.seq, false);
             self.tails.push(OpenTail { tail, at, is_cut });
@@ -380,14 +444,13 @@ impl Both {
             return;
         }
         let batch = batch.unwrap();
-        assert!(!batch.is_empty());
-        assert!(batch.iter().eq(self.oracle.after(open.at)));
-        open.at = self.oracle.last();
+        assert!(is_next(&batch, self.oracle.after(open.at)), "{batch:?}");
+        open.at += batch.len() as u64;
         self.tails.push(open);
     }
 
     fn compare(&self) {
-        let bounds = now(self.log.bounds()).unwrap();
+        let bounds = now(self.log().bounds()).unwrap();
         let place = |seq| match self.oracle.entry(seq) {
             Some(entry) => Place {
                 seq,
@@ -398,8 +461,19 @@ impl Both {
         assert_eq!(bounds.floor, place(self.oracle.floor));
         assert_eq!(bounds.last, place(self.oracle.last()));
         assert_eq!(bounds.ends_since, self.oracle.ends_since);
-        assert_eq!(now(self.log.ends()).unwrap(), self.oracle.ends());
+        assert_eq!(now(self.log().ends()).unwrap(), self.oracle.ends());
     }
+}
+
+/// The next batch of a tail that must not wait.
+fn next_of(tail: &mut Tail) -> Result<Vec<Entry>, LogError> {
+    let batch = tail.next().now_or_never().expect("it must not wait");
+    batch.expect("an error comes before the end")
+}
+
+/// Whether these entries begin with this batch, which is not empty.
+fn is_next<'a>(batch: &[Entry], mut entries: impl Iterator<Item = &'a Entry>) -> bool {
+    !batch.is_empty() && batch.iter().all(|entry| entries.next() == Some(entry))
 }
 
 fn of_many(n: usize) -> ChannelName {
