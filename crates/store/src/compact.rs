@@ -1,0 +1,57 @@
+//! The compaction of a store: its file without free pages.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store_file::StoreFile;
+use crate::{StoreError, header};
+
+/// What a compaction has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compacted {
+    /// The size of the file before, in bytes.
+    pub before: u64,
+    /// The size of the file after, in bytes.
+    pub after: u64,
+}
+
+/// Rewrites the store in this file, which nobody may use meanwhile, without the free space that removed
+/// entries have left.
+///
+/// A store reuses that space by itself, so this is useful only if the store has become much smaller, for
+/// example after a reduction of the retention. It needs as much free disk space as the file has, up to twice,
+/// and once more for a temporary file. On Unix this file is in the directory that the environment names as
+/// `SQLITE_TMPDIR` or
+/// `TMPDIR`, otherwise in `/var/tmp`, `/usr/tmp` or `/tmp`; a file system in memory is no place for it. After
+/// a crash, the store is the same as before, and the next open completes or undoes it.
+///
+/// # Blocking
+/// It reads and writes the whole file; in an asynchronous program, call it within `spawn_blocking`.
+///
+/// # Errors
+/// [`StoreErrorKind`](crate::StoreErrorKind) lists all kinds.
+pub fn compact(path: impl AsRef<Path>) -> Result<Compacted, StoreError> {
+    let file = StoreFile::open(path.as_ref())?;
+    let StoreFile {
+        connection, path, ..
+    } = &file;
+    let sqlite = |error| StoreError::sqlite(path, error);
+    let size = || header::size(path).map_err(|error| StoreError::io(path, error));
+    move_wal(connection).map_err(sqlite)?;
+    let before = size()?;
+    // `VACUUM` builds a copy of the store first, which may not fit into memory.
+    connection
+        .pragma_update(None, "temp_store", "FILE")
+        .map_err(sqlite)?;
+    connection.execute_batch("VACUUM").map_err(sqlite)?;
+    move_wal(connection).map_err(sqlite)?;
+    let after = size()?;
+    Ok(Compacted { before, after })
+}
+
+/// Moves all of the `-wal` file into the database.
+fn move_wal(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}

@@ -1,0 +1,287 @@
+//! `Readers`: the threads that answer questions, and the snapshot that a question is answered from.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tidings_hub::{LogError, Place};
+use tokio::sync::oneshot;
+
+use crate::connection::open_reader;
+use crate::failure::{Failure, Outcome};
+use crate::recent_index::RecentIndex;
+use crate::shared::Shared;
+use crate::state_row::StoreState;
+use crate::{StoreError, StoreErrorKind};
+
+/// The most questions that are answered at the same time. Each takes a thread and a connection.
+const MAX_READERS: usize = 4;
+
+/// The most questions that wait. They are answered in their order.
+const MAX_WAITING: usize = 100_000;
+
+/// How often a question is asked again because the index in memory was newer than its snapshot, before it
+/// holds up the writer's index.
+const MAX_STALE: usize = 8;
+
+/// A question, on the connection of a reader.
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// The threads that answer questions. They do not depend on a runtime, so that nothing else delays a
+/// question.
+pub(crate) struct Readers(Arc<Pool>);
+
+struct Pool {
+    path: PathBuf,
+    state: Mutex<PoolState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct PoolState {
+    waiting: VecDeque<Job>,
+    /// How many threads wait for a question.
+    idle: usize,
+    readers: usize,
+    threads: Vec<JoinHandle<()>>,
+    is_closed: bool,
+}
+
+impl Readers {
+    /// Opens a first connection. The others are opened when they are needed.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = open_reader(path)?;
+        let pool = Arc::new(Pool {
+            path: path.to_owned(),
+            state: Mutex::default(),
+            filled: Condvar::new(),
+        });
+        let started = pool.start(&mut pool.lock(), Some(connection));
+        started.map_err(|error| StoreError::because(StoreErrorKind::Io, path, error))?;
+        Ok(Self(pool))
+    }
+
+    /// Closes all connections, after the questions that are being answered.
+    pub(crate) fn close(&self) {
+        let this = thread::current().id();
+        for thread in self.0.close() {
+            if thread.thread().id() != this && thread.join().is_err() {
+                tracing::error!("a reader of the store {} failed", self.0.path.display());
+            }
+        }
+    }
+
+    fn push(&self, job: Job) -> Result<(), LogError> {
+        let mut state = self.0.lock();
+        if state.is_closed {
+            return Err(self.0.closed());
+        }
+        if state.waiting.len() >= MAX_WAITING {
+            return Err(LogError::lost("too many questions wait for the disk"));
+        }
+        state.waiting.push_back(job);
+        if state.waiting.len() > state.idle
+            && state.readers < MAX_READERS
+            && let Err(error) = self.0.start(&mut state, None)
+        {
+            tracing::warn!("no more readers of {}: {error}", self.0.path.display());
+        }
+        drop(state);
+        self.0.filled.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Readers {
+    /// The threads end, but nothing waits for them: one of them may be this one.
+    fn drop(&mut self) {
+        drop(self.0.close());
+    }
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.lock();
+        f.debug_struct("Readers")
+            .field("waiting", &state.waiting.len())
+            .field("readers", &state.readers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// Starts a reader. Without a connection, it opens one.
+    fn start(
+        self: &Arc<Self>,
+        state: &mut PoolState,
+        connection: Option<Connection>,
+    ) -> io::Result<()> {
+        let pool = Arc::clone(self);
+        let name = format!("tidings-reader-{}", state.readers + 1);
+        let thread = thread::Builder::new().name(name);
+        let thread = thread.spawn(move || pool.serve(connection))?;
+        state.threads.push(thread);
+        state.readers += 1;
+        Ok(())
+    }
+
+    fn serve(&self, connection: Option<Connection>) {
+        match connection.map_or_else(|| open_reader(&self.path), Ok) {
+            Ok(connection) => {
+                while let Some(job) = self.next() {
+                    // What fails is the question; its reply is dropped.
+                    if catch_unwind(AssertUnwindSafe(|| job(&connection))).is_err() {
+                        tracing::error!("a question to {} failed", self.path.display());
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!("one reader fewer: {error}");
+                self.lock().readers -= 1;
+            }
+        }
+    }
+
+    /// The next question; `None` if the readers were closed.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        state.idle += 1;
+        let waited = self
+            .filled
+            .wait_while(state, |state| state.waiting.is_empty() && !state.is_closed);
+        state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        state.waiting.pop_front()
+    }
+
+    fn close(&self) -> Vec<JoinHandle<()>> {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let dropped = std::mem::take(&mut state.waiting);
+        let threads = std::mem::take(&mut state.threads);
+        drop(state);
+        self.filled.notify_all();
+        drop(dropped);
+        threads
+    }
+
+    fn closed(&self) -> LogError {
+        StoreError::new(StoreErrorKind::Closed, &self.path).into()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One state of the log.
+pub(crate) struct Snapshot<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) state: StoreState,
+    pub(crate) shared: &'a Shared,
+    /// The newest entry that was published before the snapshot was taken. The snapshot contains it.
+    pub(crate) last: Place,
+    /// The index in memory, if it must not change while the question is answered.
+    index: Option<RwLockReadGuard<'a, RecentIndex>>,
+    is_stale: Cell<bool>,
+}
+
+impl Snapshot<'_> {
+    /// A look at the index in memory. If it has moved on, beyond this snapshot, the look fails, and the
+    /// question is asked again with a newer snapshot.
+    pub(crate) fn recent<T>(&self, look: impl FnOnce(&RecentIndex) -> T) -> Outcome<T> {
+        let index = match &self.index {
+            Some(index) => index,
+            None => &lock(self.shared),
+        };
+        if index.start() <= self.state.indexed {
+            return Ok(look(index));
+        }
+        self.is_stale.set(true);
+        let (start, indexed) = (index.start(), self.state.indexed);
+        let what = format!("the index on the disk ends at entry {indexed}, not at {start}");
+        Err(Failure::damaged(what))
+    }
+}
+
+fn lock(shared: &Shared) -> RwLockReadGuard<'_, RecentIndex> {
+    let index = shared.recent_index.read();
+    index.unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers a question from one state of the log, on a thread of the readers. The question is asked again if
+/// the index in memory has moved on.
+///
+/// If the future is dropped, a question that waits is never asked.
+pub(crate) async fn ask<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    question: impl Fn(&Snapshot<'_>) -> Outcome<T> + Send + 'static,
+) -> Result<T, LogError> {
+    let (reply, answer) = oneshot::channel();
+    let of = Arc::clone(shared);
+    let job = move |connection: &Connection| {
+        if !reply.is_closed() {
+            // Nobody may wait for it any more.
+            drop(reply.send(answer_from(connection, &of, &question)));
+        }
+    };
+    shared.readers.push(Box::new(job))?;
+    answer.await.unwrap_or_else(|_| {
+        Err(if shared.readers.0.lock().is_closed {
+            shared.readers.0.closed()
+        } else {
+            LogError::lost("the question failed")
+        })
+    })
+}
+
+fn answer_from<T>(
+    connection: &Connection,
+    shared: &Shared,
+    question: &impl Fn(&Snapshot<'_>) -> Outcome<T>,
+) -> Result<T, LogError> {
+    for attempt in 0..=MAX_STALE {
+        let index = (attempt == MAX_STALE).then(|| lock(shared));
+        let answer = look(connection, shared, index, question);
+        if let Some(answer) = answer.transpose() {
+            return answer.map_err(|failure| failure.answer(&shared.path));
+        }
+    }
+    unreachable!("the index in memory does not change while it is locked")
+}
+
+/// Asks the question; `None` if the snapshot was too old.
+fn look<T>(
+    connection: &Connection,
+    shared: &Shared,
+    index: Option<RwLockReadGuard<'_, RecentIndex>>,
+    question: &impl Fn(&Snapshot<'_>) -> Outcome<T>,
+) -> Outcome<Option<T>> {
+    // Before the snapshot, so that the snapshot contains it.
+    let last = shared.published().bounds()?.last;
+    // Dropped at the end, also by a panic.
+    let _pin = connection.unchecked_transaction()?;
+    let snapshot = Snapshot {
+        connection,
+        state: StoreState::read(connection)?,
+        shared,
+        last,
+        index,
+        is_stale: Cell::new(false),
+    };
+    let answer = question(&snapshot);
+    if snapshot.is_stale.get() {
+        Ok(None)
+    } else {
+        answer.map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;
