@@ -61,7 +61,8 @@
 //! ```
 //!
 //! Each crate of the workspace is a module here, and its front page teaches it: [`mod@client`],
-//! [`mod@server`], [`mod@axum`] and [`mod@hub`]. The types that both ends use are also at the root.
+//! [`mod@server`], [`mod@axum`], [`mod@hub`] and [`mod@store`]. The types that both ends use are also at the
+//! root.
 //!
 //! # Features
 //! The last column counts crates, tidings' own included, on Linux: a plain number is for the feature alone,
@@ -78,11 +79,17 @@
 //! | `serde` | yes | events, IDs, names and positions implement `Serialize` and `Deserialize` | 16 |
 //! | `server` | yes | the module [`mod@server`]: sessions on any server of `http` types | 31 |
 //! | `compression` | no | the client reads gzip, br and zstd; the server sends them to clients that ask | +16 |
+//! | `store` | no | the module [`mod@store`]: a hub whose events are in a file on the disk, and survive any crash; builds SQLite, so it needs a C compiler; implies `hub` | 47, +10 |
 //! | `http2` | no | the server of `axum` also speaks HTTP/2, if you set `Serve::http2(true)` | +7 |
 //! | `reqwest` | no | the modules [`mod@client`] and `reqwest`: the client over reqwest, with HTTP/2, cookies, or your own `reqwest::Client` | 99, +40 |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(all(feature = "axum", feature = "client", feature = "hub")),
+    not(all(
+        feature = "axum",
+        feature = "client",
+        feature = "hub",
+        feature = "store"
+    )),
     allow(
         rustdoc::broken_intra_doc_links,
         reason = "the front page links to modules of features that are off"
@@ -102,6 +109,8 @@ pub use tidings_proto as proto;
 pub use tidings_reqwest as reqwest;
 #[cfg(feature = "server")]
 pub use tidings_server as server;
+#[cfg(feature = "store")]
+pub use tidings_store as store;
 
 #[cfg(feature = "client")]
 pub use tidings_hyper::client;
