@@ -10,6 +10,10 @@
 //! * `GET /` is a page.
 //!
 //! `UPSTREAM` is the URL of a model that speaks OpenAI's protocol. Without it, a fake model answers.
+//!
+//! `STORE` is the path of a file. The server then keeps the answers in it, and they survive any end of the
+//! server. The next run ends an answer that is unfinished with the event `failed`. An answer that had no
+//! token yet is unknown then.
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header::LOCATION};
@@ -17,25 +21,25 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::{Router, body::Bytes, routing::get, routing::post};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
-use std::{collections::VecDeque, env, error::Error, sync::LazyLock, time::Duration};
+use std::{collections::VecDeque, env, error::Error, time::Duration};
 use tidings::axum::{SseRequest, serve, shutdown_signal};
-use tidings::hub::{Hub, Producer};
+use tidings::hub::{ChannelStatus, Hub, Producer};
 use tidings::server::{Drain, HandlerError, SessionOptions};
 use tidings::{Event, EventName};
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle, time::sleep};
 
-static HUB: LazyLock<Hub> = LazyLock::new(Hub::in_memory);
+/// The hub, and the URL of the model.
+type App = State<(Hub, String)>;
 /// The task of each answer. At most 100: then the oldest is stopped and forgotten.
 static TASKS: Mutex<VecDeque<(String, JoinHandle<()>)>> = Mutex::const_new(VecDeque::new());
 
-async fn ask(State(model): State<String>, body: Bytes) -> Result<impl IntoResponse, StatusCode> {
+async fn ask(State((hub, model)): App, body: Bytes) -> Result<impl IntoResponse, StatusCode> {
     let question: Value = serde_json::from_slice(&body).map_err(|_| StatusCode::BAD_REQUEST)?;
     let prompt = question["prompt"].as_str().ok_or(StatusCode::BAD_REQUEST)?;
     let messages = json!([{ "role": "user", "content": prompt }]);
     let question = json!({ "model": "any", "messages": messages, "stream": true });
     let id = format!("{:016x}", RandomState::new().hash_one(()));
-    let failed = |why: &str| Event::new(why).event(EventName::from_static("failed"));
-    let channel = HUB.channel(format!("answers/{id}")).ok();
+    let channel = hub.channel(format!("answers/{id}")).ok();
     // Its last words, if the task is stopped.
     let producer = channel.and_then(|channel| channel.producer(failed("stopped")).ok());
     let producer = producer.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
@@ -51,6 +55,36 @@ async fn ask(State(model): State<String>, body: Bytes) -> Result<impl IntoRespon
         tasks.pop_front().inspect(|(_, oldest)| oldest.abort());
     }
     Ok((StatusCode::CREATED, [(LOCATION, format!("/answers/{id}"))]))
+}
+
+fn failed(why: &str) -> Event {
+    Event::new(why).event(EventName::from_static("failed"))
+}
+
+/// Ends the answers in the store that the last run has not finished, and knows the newest 100 again.
+async fn restore(hub: &Hub) -> Result<(), Box<dyn Error>> {
+    let mut stored = hub.channels(None, 1_000).await?;
+    while let Some(last) = stored.last().map(|answer| answer.name.clone()) {
+        let next = hub.channels(Some(&last), 1_000).await?;
+        if next.is_empty() {
+            break;
+        }
+        stored.extend(next);
+    }
+    for answer in &stored {
+        if answer.status == ChannelStatus::Open {
+            let channel = hub.channel(&answer.name)?;
+            channel.publish(failed("interrupted")).await?;
+            channel.end().await?;
+        }
+    }
+    stored.sort_by_key(|answer| answer.newest.as_ref().map(|newest| newest.seq));
+    let mut tasks = TASKS.lock().await;
+    for answer in stored.iter().rev().take(100).rev() {
+        let id = answer.name.as_str().trim_start_matches("answers/");
+        tasks.push_back((id.to_owned(), tokio::spawn(async {})));
+    }
+    Ok(())
 }
 
 async fn copy_answer(
@@ -72,13 +106,13 @@ async fn copy_answer(
     Ok(())
 }
 
-async fn follow(Path(id): Path<String>, request: SseRequest) -> Response {
+async fn follow(State((hub, _)): App, Path(id): Path<String>, request: SseRequest) -> Response {
     if !TASKS.lock().await.iter().any(|(known, _)| *known == id) {
         return StatusCode::NOT_FOUND.into_response();
     }
     // During a drain each reader receives the rest of the answer: the hub's drain ends it.
     let request = request.options(SessionOptions::new().may_finish(true));
-    let answer = HUB.subscribe(format!("answers/{id}")).earliest();
+    let answer = hub.subscribe(format!("answers/{id}")).earliest();
     request.forward(answer).await
 }
 
@@ -107,20 +141,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
     let model = env::var("UPSTREAM").unwrap_or(format!("http://{address}/fake_model"));
+    let hub = match env::var_os("STORE") {
+        Some(path) => tidings::store::hub(path)?,
+        None => Hub::in_memory(),
+    };
+    restore(&hub).await?;
     let app = Router::new()
         .route("/", get(Html(include_str!("answers.html"))))
         .route("/answers", post(ask))
         .route("/answers/{id}", get(follow).delete(stop))
         .route("/fake_model", post(fake_model))
-        .with_state(model);
+        .with_state((hub.clone(), model));
     let signal = shutdown_signal();
-    let shutdown = async {
+    let shutdown = async move {
         signal.await;
         for (_, task) in TASKS.lock().await.drain(..) {
             task.abort();
             task.await.ok();
         }
-        HUB.drain().await;
+        hub.drain().await;
     };
     let drain = Drain::new().deadline(Duration::from_secs(1));
     let server = serve(listener, app).drain(&drain).drain_on(shutdown);

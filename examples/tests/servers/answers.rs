@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::client::Client;
 use crate::server::Server;
+use crate::store::Store;
 use crate::upstream::{Asked, Upstream};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_answers");
@@ -16,6 +17,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_answers");
 fn start(upstream: &str) -> Server {
     let mut command = Command::new(PROGRAM);
     command.env("UPSTREAM", upstream);
+    Server::start_command(command, 0)
+}
+
+/// A server that keeps its answers in this store.
+fn start_over(store: &Store, upstream: &Upstream) -> Server {
+    let mut command = store.command(PROGRAM);
+    command.env("UPSTREAM", upstream.url());
     Server::start_command(command, 0)
 }
 
@@ -381,6 +389,67 @@ fn answers_send_their_last_words_when_the_server_ends() {
         reader.join().expect("a clean end after the last words");
     }
     asked.expect_disconnect();
+}
+
+#[test]
+fn an_answer_in_a_store_ends_with_its_last_words_after_a_kill() {
+    let (store, upstream) = (Store::new(), Upstream::start());
+    let server = start_over(&store, &upstream);
+    let (finished, mut asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &finished);
+    asked.token("whole");
+    let whole = expect_token(&mut reader, "whole");
+    asked.done();
+    expect_ended(&server, &finished, &mut reader, &whole);
+    let (unfinished, mut asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &unfinished);
+    asked.token("a");
+    asked.token("b");
+    let first = expect_token(&mut reader, "a");
+    let second = expect_token(&mut reader, "b");
+    // The end of a `Server` is a SIGKILL.
+    drop(server);
+    for _ in 0..2 {
+        let server = start_over(&store, &upstream);
+        let mut resumed = resume(&server, &unfinished, &second);
+        let why = expect_failed(&server, &unfinished, &mut resumed);
+        assert_eq!(why, "interrupted");
+        let mut resumed = resume(&server, &unfinished, &first);
+        expect_token(&mut resumed, "b");
+        assert_eq!(expect_failed(&server, &unfinished, &mut resumed), why);
+        let mut late = Client::get(server.address(), &unfinished);
+        expect_token(&mut late, "a");
+        expect_token(&mut late, "b");
+        assert_eq!(expect_failed(&server, &unfinished, &mut late), why);
+        let mut late = Client::get(server.address(), &finished);
+        let last = expect_token(&mut late, "whole");
+        expect_ended(&server, &finished, &mut late, &last);
+        assert_eq!(delete(&server, &unfinished), 204);
+        assert_eq!(Client::get(server.address(), "/answers/x").status(), 404);
+        drop(server);
+    }
+    assert!(!upstream.is_asked(), "a question is asked once");
+}
+
+#[test]
+fn a_server_over_a_store_that_ends_in_order_leaves_no_answer_open() {
+    let (store, upstream) = (Store::new(), Upstream::start());
+    let server = start_over(&store, &upstream);
+    let (answer, mut asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &answer);
+    asked.token("a");
+    let id = expect_token(&mut reader, "a");
+    server.end("TERM");
+    let server = start_over(&store, &upstream);
+    let mut resumed = resume(&server, &answer, &id);
+    assert_eq!(expect_failed(&server, &answer, &mut resumed), "stopped");
+    // The next question has an answer of its own.
+    let (next, mut asked) = begin(&upstream, &server);
+    let mut reader = Client::get(server.address(), &next);
+    asked.token("b");
+    expect_token(&mut reader, "b");
+    asked.done();
+    assert_eq!(reader.event(), None);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod firehose;
 mod llm_tokens;
 mod progress;
 mod replay;
+mod store;
 mod tickets;
 
 #[path = "../real_clients/cutter.rs"]

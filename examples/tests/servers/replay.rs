@@ -11,6 +11,7 @@ use tidings::{EventId, Reconnect};
 use crate::client::Client;
 use crate::cutter::Cutter;
 use crate::server::Server;
+use crate::store::Store;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_replay");
 
@@ -209,6 +210,68 @@ fn a_client_that_was_away_too_long_receives_how_much_it_missed() {
         "{oldest} of {newest}"
     );
     assert_eq!(next_event(&mut client).1, oldest + 1);
+}
+
+#[tokio::test]
+async fn a_feed_in_a_store_continues_over_kills() {
+    let store = Store::new();
+    let mut server = Server::start_command(store.command(PROGRAM), 0);
+    let port = server.address().port();
+    let (client, gaps) = client();
+    let url = format!("http://{}/feed", server.address());
+    let mut session = client.get(url).open().await.expect("a stream");
+    let mut last = next_number(&mut session).await;
+    for _ in 0..5 {
+        for _ in 0..20 {
+            let n = next_number(&mut session).await;
+            assert_eq!(n, last + 1);
+            last = n;
+        }
+        // The end of a `Server` is a SIGKILL. It has closed its port before the next one starts.
+        drop(server);
+        server = Server::start_command(store.command(PROGRAM), port);
+    }
+    assert_eq!(next_number(&mut session).await, last + 1);
+    assert_eq!(reported(&gaps), []);
+}
+
+#[test]
+fn an_id_resumes_a_feed_in_a_store_after_each_end_of_its_server() {
+    let store = Store::new();
+    let server = Server::start_command(store.command(PROGRAM), 0);
+    let (id, n) = next_event(&mut Client::get(server.address(), "/feed"));
+    drop(server);
+    for _ in 0..3 {
+        let server = Server::start_command(store.command(PROGRAM), 0);
+        let mut client = resume(&server, &id);
+        for later in 1..10 {
+            assert_eq!(next_event(&mut client).1, n + later);
+        }
+        server.end("TERM");
+    }
+    let server = Server::start_command(store.command(PROGRAM), 0);
+    expect_gap(
+        &mut resume(&server, "other.1.AAAA"),
+        "other.1.AAAA",
+        GapReason::Epoch,
+    );
+}
+
+#[test]
+fn two_servers_cannot_share_a_store() {
+    let store = Store::new();
+    let server = Server::start_command(store.command(PROGRAM), 0);
+    let second = store.command(PROGRAM).env("PORT", "0").output();
+    let second = second.expect("the program runs");
+    assert!(!second.status.success());
+    let error = String::from_utf8_lossy(&second.stderr);
+    let path = store.path();
+    assert!(error.contains(&*path.to_string_lossy()), "{error}");
+    assert!(error.contains(&server.process.id().to_string()), "{error}");
+    // The first one is not disturbed.
+    let mut client = Client::get(server.address(), "/feed");
+    let (_, n) = next_event(&mut client);
+    assert_eq!(next_event(&mut client).1, n + 1);
 }
 
 fn resume(server: &Server, id: &str) -> Client {
