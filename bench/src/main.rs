@@ -12,6 +12,7 @@ mod hub;
 mod program;
 mod server;
 mod sessions;
+mod store;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Server(Options),
     /// Hubs: the CPU time of a delivery and of a publish, and the memory of a channel
     Hub(Options),
+    /// Logs on the disk: the time and the bytes of an event, of a replay, and of an open after a crash
+    Store(Options),
     /// Takes one sample and prints it; the other commands start it as a process
     #[command(hide = true)]
     Sample {
@@ -56,6 +59,9 @@ enum Command {
     /// The same, with a hub
     #[command(hide = true)]
     BroadcastHub(server::Serving),
+    /// Appends to a store until it is killed
+    #[command(hide = true)]
+    FillStore(store::Filling),
 }
 
 #[derive(Args)]
@@ -63,7 +69,7 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// Samples per contender. Default: 7; for server and hub 3; with --quick 1, for sessions 3
+    /// Samples per contender. Default: 7; for server, hub and store 3; with --quick 1, for sessions 3
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
@@ -80,6 +86,7 @@ enum Bench {
     Sessions,
     Server,
     Hub,
+    Store,
 }
 
 impl Bench {
@@ -89,6 +96,7 @@ impl Bench {
             Self::Sessions => sessions::cases(),
             Self::Server => server::cases(options.quick),
             Self::Hub => hub::cases(options.quick),
+            Self::Store => (store::cases(options.quick), Vec::new()),
         };
         cases.retain(|case| case.name.contains(&options.only));
         let mut report = harness::compare(&self.name(), &cases, &options.plan(self))?;
@@ -97,10 +105,11 @@ impl Bench {
             Self::Sessions => sessions::targets(&report),
             Self::Server => server::targets(&report, options.quick),
             Self::Hub => hub::targets(&report, options.quick),
+            Self::Store => store::targets(&report, options.quick),
         };
         report.table = match self {
             Self::Decoder | Self::Sessions => Table::Speedups,
-            Self::Server | Self::Hub => Table::Costs,
+            Self::Server | Self::Hub | Self::Store => Table::Costs,
         };
         report.notes = notes;
         Ok(report)
@@ -112,6 +121,7 @@ impl Bench {
             Self::Sessions => sessions::sample(request),
             Self::Server => server::sample(request),
             Self::Hub => hub::sample(request),
+            Self::Store => store::sample(request),
         }
     }
 
@@ -119,14 +129,14 @@ impl Bench {
     fn rounds(self) -> usize {
         match self {
             Self::Decoder | Self::Sessions => 7,
-            Self::Server | Self::Hub => 3,
+            Self::Server | Self::Hub | Self::Store => 3,
         }
     }
 
     /// The samples that show that a bench works. Those of `sessions` must also reach their targets.
     fn quick_rounds(self) -> usize {
         match self {
-            Self::Decoder | Self::Server | Self::Hub => 1,
+            Self::Decoder | Self::Server | Self::Hub | Self::Store => 1,
             Self::Sessions => 3,
         }
     }
@@ -177,6 +187,14 @@ fn run(command: Command) -> harness::Result<()> {
             program::run("log_memory", quick)?;
             check(&report)?;
         }
+        Command::Store(options) => {
+            // An earlier run that was stopped may have left files.
+            store::clean()?;
+            let report = report(Bench::Store, &options);
+            store::clean()?;
+            check(&report?)?;
+        }
+        Command::FillStore(filling) => store::fill(&filling)?,
         Command::Broadcast(serving) => server::serve(&serving)?,
         Command::BroadcastHub(serving) => hub::serve(&serving)?,
         Command::Serve(serving) => sessions::serve(&serving)?,
