@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tidings_hub::{
-    ChannelEvent, ChannelEvents, EntryKind, Gap, GapReason, Hub, SubscribeErrorKind,
+    ChannelEvent, ChannelEvents, EntryKind, Gap, GapReason, Hub, Place, SubscribeErrorKind,
 };
 use tidings_proto::{EventId, Position};
 use tidings_store::StoreLog;
@@ -197,7 +197,14 @@ impl Survivor {
             let published = timeout(LIMIT, publish).await;
             let published = published.map_err(|_| "a publisher waits".to_owned())?;
             let position = published.map_err(|e| chain(&e))?;
-            self.ledger.see(n, (&position).into())?;
+            let mut place = Place::from(&position);
+            // The check of an entry that was removed is not known any more.
+            if let Some(known) = self.ledger.places.get(&n)
+                && known.seq < log.bounds().await.map_err(|e| chain(&e))?.floor.seq
+            {
+                place.check = known.check;
+            }
+            self.ledger.see(n, place)?;
         }
         // It fails if two events have one number.
         self.ledger.by_seq().map(drop)
