@@ -81,6 +81,10 @@ impl Follower {
                     // A tail that ends at once counts as a failed attempt.
                     has_received = life.high() > before || attached_at.elapsed() > LONGEST_DELAY;
                 }
+                // After a drain, the program may have closed the log.
+                Err(error) if self.shared.admission.is_drained() => {
+                    tracing::debug!(error = describe(&error), "cannot follow the log");
+                }
                 Err(error) => tracing::warn!(error = describe(&error), "cannot follow the log"),
             }
             if has_received {

@@ -202,7 +202,8 @@ impl Hub {
     }
 
     pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, PublishError> {
-        publish(self.shared(), Draft::end(channel)).await
+        let receipt = publish(self.shared(), Draft::end(channel)).await?;
+        Ok(receipt.position)
     }
 
     /// Shuts the hub down in order: it accepts no more events, waits until all events that were being

@@ -1,15 +1,14 @@
 //! `MemoryLog`: a log that lives as long as its process.
 
 mod capacity;
+mod channels;
 mod held;
 mod index;
 mod keys;
 mod locate;
-mod loss;
 mod page;
 mod record;
 mod secret;
-mod selection;
 mod tail;
 
 use std::fmt;
@@ -26,14 +25,13 @@ use self::held::Held;
 use self::keys::Keys;
 pub use self::keys::TooManyKeys;
 use self::locate::Search;
-use self::selection::Selection;
 use self::tail::MemoryTail;
+use crate::engine::Selection;
 use crate::{
     Abilities, Appended, Bounds, ChannelName, Draft, Located, Log, LogError, LogFuture, Page,
     Place, Retention, Scope, Start, StoredChannel, Tail, random_epoch,
 };
 
-/// 71 random bits, so no two logs have the same epoch by accident.
 /// A [`Log`] in memory. It ends with its process; the log of the next process has another epoch.
 ///
 /// Clones are the same log. The log's futures are ready at once, with two exceptions that let other tasks run

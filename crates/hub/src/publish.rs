@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tidings_proto::{EntryCheck, Event, Gap, Position};
 
@@ -15,13 +15,14 @@ use crate::life::Life;
 use crate::publish_error::PublishFailure;
 use crate::shared::Shared;
 use crate::{
-    ChannelName, Draft, Hub, Located, LogError, LogErrorKind, Place, PublishError, Scope, Start,
+    ChannelName, Draft, Hub, Located, LogError, LogErrorKind, Place, PublishError, PublishReceipt,
+    Receipt, Scope, Start,
 };
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
-type Running = Pin<Box<dyn Future<Output = Result<Position, PublishError>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Result<Receipt, PublishError>> + Send>>;
 
 /// The future that [`Hub::publish`] returns. The event is published when you await it.
 #[must_use = "an event is published only if this is awaited"]
@@ -78,12 +79,33 @@ impl Publish {
         }
         self
     }
-}
 
-impl Future for Publish {
-    type Output = Result<Position, PublishError>;
+    /// The same publication, as a future of a [`Receipt`]: the position, and whether the channel had stored
+    /// an event under the [key](Self::key) before.
+    ///
+    /// ```
+    /// use tidings_hub::{Event, Hub};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::in_memory();
+    /// let order = || hub.publish("orders", Event::new("17")).key("order-17");
+    /// assert!(!order().receipt().await?.is_repeat);
+    /// assert!(order().receipt().await?.is_repeat);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As [`Hub::publish`].
+    pub fn receipt(self) -> PublishReceipt {
+        PublishReceipt::new(self)
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    pub(crate) fn poll_receipt(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Receipt, PublishError>> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::New(draft) => {
@@ -101,6 +123,15 @@ impl Future for Publish {
                 Stage::Done => unreachable!("a `Publish` is not polled again after its result"),
             }
         }
+    }
+}
+
+impl Future for Publish {
+    type Output = Result<Position, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let receipt = ready!(self.poll_receipt(cx))?;
+        Poll::Ready(Ok(receipt.position))
     }
 }
 
@@ -135,7 +166,7 @@ pub(crate) fn draft(
 }
 
 /// Appends an entry and waits until the tail has returned it, unless the hub is drained.
-pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Position, PublishError> {
+pub(crate) async fn publish(shared: &Arc<Shared>, draft: Draft) -> Result<Receipt, PublishError> {
     let admitted = shared.admission.admit()?;
     append(shared, draft, admitted).await
 }
@@ -145,7 +176,7 @@ pub(crate) async fn append(
     shared: &Arc<Shared>,
     draft: Draft,
     admitted: Admitted,
-) -> Result<Position, PublishError> {
+) -> Result<Receipt, PublishError> {
     let life = shared.life().await?;
     if !shared.log.abilities.refuses_after_end && has_ended(shared, &life, &draft).await? {
         return Err(PublishFailure::Ended.into());
@@ -168,7 +199,10 @@ pub(crate) async fn append(
         outcome.map_or(Kept::InAnotherHistory, |outcome| Kept::new(outcome.check))
     };
     match kept {
-        Kept::Delivered(check) => Ok(life.position(appended.seq, check)),
+        Kept::Delivered(check) => Ok(Receipt {
+            position: life.position(appended.seq, check),
+            is_repeat: appended.is_repeat,
+        }),
         Kept::AfterEnd => Err(PublishFailure::Ended.into()),
         Kept::InAnotherHistory => {
             shared.recheck.notify_one();
@@ -224,11 +258,13 @@ async fn find_repeated(shared: &Shared, life: &Life, seq: u64) -> Result<Kept, P
     // Before the outcome is awaited: if the log loses the entry meanwhile, the outcome is that of another
     // one.
     let stored = find_stored(shared, seq).await;
-    let stored = stored.map_err(PublishError::log)?;
+    // It may be stored, so no error of the log may say that it is not.
+    let stored = stored.map_err(|error| PublishFailure::Unconfirmed(Some(error)))?;
     let outcome = outcome(life, seq).await?;
     let continuity = continuity(&shared.log, life).await;
     // After a floor that the life has not reached, nobody knows what was there before.
-    if continuity.map_err(PublishError::log)?.0 != Continuity::Whole {
+    let continuity = continuity.map_err(|error| PublishFailure::Unconfirmed(Some(error)))?;
+    if continuity.0 != Continuity::Whole {
         return Ok(Kept::InAnotherHistory);
     }
     Ok(match (outcome, stored) {

@@ -98,6 +98,46 @@ async fn several_channels_are_delivered_in_one_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receipt_distinguishes_a_repeat_of_a_key_from_the_first_publication() {
+    let hub = Hub::in_memory();
+    let publish = |channel, key: Option<&str>| {
+        let publish = hub.publish(channel, event("a"));
+        match key {
+            Some(key) => publish.key(key),
+            None => publish,
+        }
+    };
+    let first = publish("news", Some("k")).receipt().await.unwrap();
+    assert!(!first.is_repeat);
+    let repeat = publish("news", Some("k")).receipt().await.unwrap();
+    assert!(repeat.is_repeat);
+    assert_eq!(repeat.position, first.position);
+    assert_eq!(publish("news", Some("k")).await.unwrap(), first.position);
+    for (channel, key) in [("else", Some("k")), ("news", Some("l")), ("news", None)] {
+        let other = publish(channel, key).receipt().await.unwrap();
+        assert!(
+            !other.is_repeat && other.position > first.position,
+            "{other:?}"
+        );
+    }
+    // Also while the first is under way, whichever ends first.
+    let both = futures_util::future::join(
+        publish("news", Some("m")).receipt(),
+        publish("news", Some("m")).receipt(),
+    );
+    let (one, two) = both.await;
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.position, two.position);
+    assert!(!one.is_repeat && two.is_repeat, "{one:?}, {two:?}");
+    // After the end, a repeat still has the first position.
+    hub.channel("news").unwrap().end().await.unwrap();
+    let late = publish("news", Some("k")).receipt().await.unwrap();
+    assert_eq!(late, repeat);
+    let refused = publish("news", Some("n")).receipt().await.unwrap_err();
+    assert_eq!(refused.kind(), PublishErrorKind::Ended);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ended_channel_refuses_events_and_ends_its_streams() {
     let hub = Hub::in_memory();
     let channel = hub.channel("answer").unwrap();

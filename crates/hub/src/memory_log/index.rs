@@ -7,8 +7,9 @@ use std::ops::Bound;
 use slab::Slab;
 
 use super::capacity;
-use super::record::{Record, Removed};
+use super::record::Record;
 use super::secret::{Secret, SecretMap};
+use crate::engine::Removed;
 use crate::{ChannelName, EntryKind};
 
 /// The number of a channel in the index, until it is forgotten.
@@ -214,7 +215,7 @@ impl Index {
     fn is_gone_since(&self, seq: u64, id: ChannelId) -> bool {
         let record = self.records.get(id as usize);
         record.is_some_and(|record| {
-            record.is_gone() && record.end.is_none() && record.removed.last == seq
+            record.is_gone() && record.end.is_none() && record.removed.seq == seq
         })
     }
 
@@ -228,7 +229,7 @@ impl Index {
         let record = self.records.remove(id as usize);
         self.ids.remove(&self.secret.hash(record.name.as_str()));
         self.in_order.remove(&record.name);
-        self.forgotten_through = self.forgotten_through.max(record.removed.last);
+        self.forgotten_through = self.forgotten_through.max(record.removed.seq);
     }
 
     /// Frees memory after a burst of channels, unless the log holds so many entries that it would take longer
@@ -286,7 +287,7 @@ impl Index {
             match end {
                 Some(_) => {}
                 None if removed.count == 0 => self.forget(id),
-                None => self.gone.push_back((removed.last, id)),
+                None => self.gone.push_back((removed.seq, id)),
             }
         }
         self.gone.make_contiguous().sort_unstable();

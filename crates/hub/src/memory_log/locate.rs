@@ -5,15 +5,13 @@ use std::collections::binary_heap::PeekMut;
 
 use super::held::Held;
 use super::index::ChannelId;
-use super::loss::Loss;
-use super::page::MAX_MERGED;
-use super::selection::Selection;
+use crate::engine::{Loss, MAX_MERGED, Selection};
 use crate::{EntryKind, Located, Place, Start};
 
 /// A search for a start.
-pub(super) struct Search<'a> {
+pub(super) struct Search {
     start: Start,
-    selection: Selection<'a>,
+    selection: Selection,
     /// No later entry counts.
     newest: u64,
     /// How far the search for the newest events has come.
@@ -30,8 +28,8 @@ struct Back {
     oldest: Option<u64>,
 }
 
-impl<'a> Search<'a> {
-    pub(super) fn new(start: Start, selection: Selection<'a>, newest: u64) -> Self {
+impl Search {
+    pub(super) fn new(start: Start, selection: Selection, newest: u64) -> Self {
         let wanted = match start {
             Start::Last(count) => count,
             Start::After(_) | Start::Earliest | Start::Time(_) | Start::Skip { .. } => 0,
@@ -64,8 +62,8 @@ impl<'a> Search<'a> {
             }
             Start::Skip { after, to } => {
                 let place = held.place(to.min(self.newest));
-                let removed = held.missed(Loss::After(after), &self.selection, place.seq);
-                let passed = held.events_between(after, place.seq, &self.selection);
+                let Ok(removed) = self.selection.missed(held, Loss::After(after), place.seq);
+                let Ok(passed) = self.selection.events_between(held, after, place.seq);
                 let missed = removed + passed;
                 Some(Located::Held { place, missed })
             }
@@ -74,7 +72,7 @@ impl<'a> Search<'a> {
     }
 
     fn missing(&self, loss: Loss, place: Place, held: &Held) -> Located {
-        let missed = held.missed(loss, &self.selection, self.newest);
+        let Ok(missed) = self.selection.missed(held, loss, self.newest);
         Located::Held { place, missed }
     }
 
@@ -82,7 +80,8 @@ impl<'a> Search<'a> {
         if !held.holds(place) {
             return Located::Unknown { last: held.last() };
         }
-        let missed = held.missed(Loss::After(place.seq), &self.selection, self.newest);
+        let loss = Loss::After(place.seq);
+        let Ok(missed) = self.selection.missed(held, loss, self.newest);
         let place = if missed > 0 {
             held.floor_place()
         } else {
@@ -92,7 +91,8 @@ impl<'a> Search<'a> {
     }
 
     fn last(&mut self, held: &mut Held) -> Option<Located> {
-        match self.selection.channels(&held.index, MAX_MERGED) {
+        let Ok(channels) = self.selection.channels(held, MAX_MERGED);
+        match channels {
             Some(channels) => self.back.merge(&channels, held),
             None if !self.back.scan(&self.selection, held) => return None,
             None => {}
@@ -130,7 +130,7 @@ impl Back {
     }
 
     /// Searches some entries for the newest events. Returns whether it is done.
-    fn scan(&mut self, selection: &Selection<'_>, held: &Held) -> bool {
+    fn scan(&mut self, selection: &Selection, held: &Held) -> bool {
         for _ in 0..selection.looks() {
             if self.wanted == 0 || self.to <= held.floor() {
                 return true;

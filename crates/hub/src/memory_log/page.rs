@@ -9,17 +9,8 @@ use tidings_proto::Epoch;
 use super::held::{Held, TailCursor};
 use super::index::ChannelId;
 use super::record::Record;
-use super::selection::Selection;
+use crate::engine::{Loss, MAX_LOOKS, MAX_MERGED, PageBuilder, Selection};
 use crate::{ChannelName, Entry, LogError, PAGE_BYTES, Page, StoredChannel};
-
-/// The maximum number of channels below the names of patterns whose entries are merged. Of more channels, the
-/// entries are searched for.
-pub(super) const MAX_MERGED: usize = 256;
-
-/// The maximum number of entries or channels that one look examines, and of pattern matches that it tries. A
-/// search for few among many must not delay appends.
-pub(super) const MAX_LOOKS: usize = 8_192;
-pub(super) const MAX_MATCHES: usize = 65_536;
 
 /// The maximum size of a batch of a tail: entries, and bytes of bodies, which the last entry may exceed.
 const BATCH_ENTRIES: usize = 1_024;
@@ -32,27 +23,29 @@ impl Held {
         &self,
         after: u64,
         limit: usize,
-        selection: &Selection<'_>,
+        selection: &Selection,
         newest: u64,
     ) -> Result<Page, LogError> {
-        if self.misses_any(after, selection, newest) {
+        let Ok(missed) = selection.missed(self, Loss::After(after), newest);
+        if missed > 0 {
             return Err(LogError::trimmed(self.first()));
         }
         let from = after.max(self.floor());
         if from >= newest {
             return Ok(Page::new(Vec::new(), after.max(newest)));
         }
-        let mut page = Builder::new(from, limit);
-        match selection.channels(&self.index, MAX_MERGED) {
+        let mut page = PageBuilder::new(from, limit);
+        let Ok(channels) = selection.channels(self, MAX_MERGED);
+        match channels {
             Some(channels) => self.merge(&channels, newest, &mut page),
             None => self.scan(selection, newest, &mut page),
         }
-        Ok(page.page)
+        Ok(page.build())
     }
 
     /// Adds entries of these channels.
-    fn merge(&self, channels: &[ChannelId], newest: u64, page: &mut Builder) {
-        let from = page.page.through;
+    fn merge(&self, channels: &[ChannelId], newest: u64, page: &mut PageBuilder) {
+        let from = page.through();
         let next = |id, rank| {
             let seq = *self.index.record(id).seqs.get(rank)?;
             (seq <= newest).then_some(Reverse((seq, id, rank)))
@@ -70,19 +63,19 @@ impl Held {
                 None => drop(PeekMut::pop(head)),
             }
         }
-        page.page.through = newest;
+        page.cover(newest);
     }
 
     /// Adds selected entries among the next ones.
-    fn scan(&self, selection: &Selection<'_>, newest: u64, page: &mut Builder) {
-        let from = page.page.through;
+    fn scan(&self, selection: &Selection, newest: u64, page: &mut PageBuilder) {
+        let from = page.through();
         let entries = (from + 1..=newest).zip(self.entries.range(self.next(from)..));
         for (seq, entry) in entries.take(selection.looks()) {
             let is_selected = selection.covers(&self.index.record(entry.channel).name);
             if is_selected && !page.add(self.numbered(entry, seq)) {
                 return;
             }
-            page.page.through = seq;
+            page.cover(seq);
         }
     }
 
@@ -153,35 +146,6 @@ impl Held {
     fn stored(&mut self, found: Found, epoch: &Epoch) -> StoredChannel {
         let newest = found.newest.map(|seq| self.place(seq).in_epoch(epoch));
         StoredChannel::new(found.name, newest, found.end)
-    }
-}
-
-/// A page while entries are added.
-struct Builder {
-    page: Page,
-    limit: usize,
-    bytes: usize,
-}
-
-impl Builder {
-    fn new(after: u64, limit: usize) -> Self {
-        Self {
-            page: Page::new(Vec::new(), after),
-            limit: limit.max(1),
-            bytes: 0,
-        }
-    }
-
-    /// Adds an entry, unless the page is full.
-    fn add(&mut self, entry: Entry) -> bool {
-        self.bytes += entry.body.len();
-        let is_full = self.page.entries.len() == self.limit
-            || (self.bytes > PAGE_BYTES && !self.page.entries.is_empty());
-        if !is_full {
-            self.page.through = entry.seq;
-            self.page.entries.push(entry);
-        }
-        !is_full
     }
 }
 

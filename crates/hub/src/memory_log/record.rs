@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 
 use super::capacity;
 use crate::ChannelName;
+use crate::engine::Removed;
 
 /// What a log in memory knows of one channel: the entries that it holds, the end, and the events that were
 /// removed.
@@ -71,34 +72,6 @@ impl Record {
     }
 }
 
-/// Events that the retention has removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Removed {
-    /// The number of the newest one.
-    pub(super) last: u64,
-    /// The time of the newest one.
-    time: u64,
-    pub(super) count: u64,
-}
-
-impl Removed {
-    pub(super) fn add(&mut self, seq: u64, time: u64) {
-        self.last = seq;
-        self.time = time;
-        self.count += 1;
-    }
-
-    /// How many have a larger number, at most.
-    pub(super) fn after(&self, seq: u64) -> u64 {
-        self.count.min(self.last.saturating_sub(seq))
-    }
-
-    /// How many have this time or a later one, at most.
-    pub(super) fn since(&self, time: u64) -> u64 {
-        if self.time >= time { self.count } else { 0 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,23 +97,5 @@ mod tests {
         // The end was removed too.
         let gone = record(&[], Some(8));
         assert_eq!((gone.newest_event(), gone.events_between(0, 9)), (None, 0));
-    }
-
-    #[test]
-    fn the_number_of_removed_events_is_an_upper_bound() {
-        let mut removed = Removed::default();
-        assert_eq!((removed.after(0), removed.since(0)), (0, 0));
-        removed.add(4, 100);
-        removed.add(9, 200);
-        let check = |after, expected| assert_eq!(removed.after(after), expected);
-        check(0, 2);
-        check(7, 2);
-        check(8, 1);
-        check(9, 0);
-        check(10, 0);
-        let check = |time, expected| assert_eq!(removed.since(time), expected);
-        check(0, 2);
-        check(200, 2);
-        check(201, 0);
     }
 }
