@@ -10,6 +10,7 @@ mod decoder;
 mod harness;
 mod hub;
 mod program;
+mod resuming;
 mod server;
 mod sessions;
 mod store;

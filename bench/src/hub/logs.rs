@@ -2,33 +2,23 @@
 //! subscribers at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use tidings_hub::{EncodedEvents, EventId, Hub, MemoryLog, Retention, SubscriptionStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::harness::{Request, Result, Sample, cpu_ns, pin_to};
 use crate::hub::events::event;
+use crate::resuming::{Layout, MISSED, percentile, read, read_into, rush, sample};
 use crate::server::events::data;
-
-/// The events that a subscriber of a long channel has missed.
-const MISSED: usize = 100;
-
-/// Of each thousand entries, one is the first of a long channel, and `MISSED` are the missed ones.
-const LONG: usize = MISSED + 1;
-const BLOCK: usize = 1_000;
 
 /// Entries that are being appended at a time.
 const AT_ONCE: usize = 250;
 
 /// Far more than the entries take.
 const LOG_BYTES: u64 = 4 << 30;
-
-/// The time between two events that are published while many subscribers resume.
-const PACE: Duration = Duration::from_millis(1);
 
 /// A contender's name, and the entries in the log: a multiple of 10,000.
 const LOGS: [(&str, usize); 3] = [
@@ -112,7 +102,7 @@ impl Logs {
                 let &(_, entries) = found.ok_or("nobody is named so")?;
                 replays(request, measure, entries)
             }
-            Self::Rush(until) => rush(request, until),
+            Self::Rush(until) => resumed_at_once(request, until),
         }
     }
 }
@@ -121,8 +111,7 @@ impl Logs {
 struct Stage {
     log: Arc<MemoryLog>,
     channels: Vec<Stored>,
-    /// The number of long channels. They come first, and each has `LONG` events.
-    long: usize,
+    layout: Layout,
 }
 
 #[derive(Default)]
@@ -139,9 +128,10 @@ impl Stage {
         let mut stage = Self {
             log: Arc::new(MemoryLog::new(Retention::in_memory().max_bytes(LOG_BYTES))),
             channels: Vec::new(),
-            long: entries / BLOCK,
+            layout: Layout::of(entries),
         };
-        stage.channels.resize_with(entries / 10, Stored::default);
+        let count = stage.layout.channels;
+        stage.channels.resize_with(count, Stored::default);
         runtime.block_on(stage.fill(entries))?;
         Ok(stage)
     }
@@ -149,10 +139,11 @@ impl Stage {
     async fn fill(&mut self, entries: usize) -> Result<()> {
         let hub = self.hub();
         for first in (0..entries).step_by(AT_ONCE) {
+            let layout = self.layout;
             let numbers = first..first + AT_ONCE;
-            let published = numbers.map(|n| hub.publish(name(self.channel_of(n)), event(n)));
+            let published = numbers.map(|n| hub.publish(name(layout.channel_of(n)), event(n)));
             for (position, number) in try_join_all(published).await?.into_iter().zip(first..) {
-                let channel = self.channel_of(number);
+                let channel = layout.channel_of(number);
                 let stored = &mut self.channels[channel];
                 if stored.first.is_some() {
                     stored.missed += 1;
@@ -169,18 +160,6 @@ impl Stage {
         Hub::over(Arc::clone(&self.log))
     }
 
-    /// The channel of the nth entry. The entries of a channel are far apart in the log.
-    fn channel_of(&self, number: usize) -> usize {
-        let (block, place) = (number / BLOCK, number.wrapping_mul(7_919) % BLOCK);
-        match place.checked_sub(LONG) {
-            None => (block * LONG + place) % self.long,
-            Some(place) => {
-                let short = self.channels.len() - self.long;
-                self.long + (block * (BLOCK - LONG) + place) % short
-            }
-        }
-    }
-
     /// The client of a channel that has received its first event.
     fn resume(&self, hub: &Hub, channel: usize) -> SubscriptionStream {
         let subscription = hub.subscribe(name(channel));
@@ -192,7 +171,7 @@ impl Stage {
         let received = received.iter().flat_map(EncodedEvents::to_events);
         let received: Vec<String> = received.map(|event| event.text().to_owned()).collect();
         let numbers = 0..self.channels.len() * 10;
-        let published = numbers.filter(|&number| self.channel_of(number) == channel);
+        let published = numbers.filter(|&number| self.layout.channel_of(number) == channel);
         let published: Vec<String> = published.skip(1).map(data).collect();
         if received != published {
             return Err(format!("channel {channel}: received {received:?}").into());
@@ -205,20 +184,6 @@ fn name(channel: usize) -> String {
     format!("channels/{channel}")
 }
 
-/// Reads so many events.
-async fn read(stream: &mut SubscriptionStream, events: usize) -> Result<Vec<EncodedEvents>> {
-    let (mut count, mut received) = (0, Vec::new());
-    while count < events {
-        let events = stream.next().await.ok_or("it is over")??;
-        count += events.count();
-        received.push(events);
-    }
-    if count > events {
-        return Err("more was received than was missed".into());
-    }
-    Ok(received)
-}
-
 /// The replays of all long channels, one after the other.
 fn replays(request: &Request, measure: Measure, entries: usize) -> Result<Sample> {
     /// So many of them are compared event by event, as each looks through the log.
@@ -228,19 +193,22 @@ fn replays(request: &Request, measure: Measure, entries: usize) -> Result<Sample
     let stage = Stage::new(&runtime, entries)?;
     let (times, cpu_time) = runtime.block_on(async {
         let hub = stage.hub();
-        for channel in 0..stage.long.min(CHECKED) {
-            let received = read(&mut stage.resume(&hub, channel), MISSED).await?;
+        for channel in 0..stage.layout.long.min(CHECKED) {
+            let mut received = Vec::new();
+            let mut stream = stage.resume(&hub, channel);
+            read_into(&mut stream, MISSED, |events| received.push(events)).await?;
             stage.check(channel, &received)?;
         }
         let (mut times, before) = (Vec::new(), cpu_ns());
-        for channel in 0..stage.long {
+        for channel in 0..stage.layout.long {
             let begin = Instant::now();
             let mut stream = stage.resume(&hub, channel);
-            let received = read(&mut stream, MISSED).await?;
+            let mut received = Vec::new();
+            read_into(&mut stream, MISSED, |events| received.push(events)).await?;
             times.push(begin.elapsed());
             drop(received);
         }
-        let cpu_time = (cpu_ns() - before) / times.len() as u64;
+        let cpu_time = Duration::from_nanos(cpu_ns() - before) / u32::try_from(times.len())?;
         Result::Ok((times, cpu_time))
     })?;
     let cost = match measure {
@@ -248,18 +216,10 @@ fn replays(request: &Request, measure: Measure, entries: usize) -> Result<Sample
         Measure::P99 => percentile(times, 99)?,
         Measure::CpuTime => cpu_time,
     };
-    Ok(sample(cost))
+    sample(cost)
 }
 
-fn percentile(mut times: Vec<Duration>, percent: usize) -> Result<u64> {
-    times.sort_unstable();
-    let time = times.get(times.len() * percent / 100);
-    Ok(u64::try_from(
-        time.ok_or("nothing was measured")?.as_nanos(),
-    )?)
-}
-
-fn rush(request: &Request, until: Until) -> Result<Sample> {
+fn resumed_at_once(request: &Request, until: Until) -> Result<Sample> {
     let (entries, subscribers) = if request.quick {
         (100_000, 1_000)
     } else {
@@ -278,7 +238,7 @@ fn rush(request: &Request, until: Until) -> Result<Sample> {
         Until::AllResumed => all_resumed,
         Until::Delivered => longest,
     };
-    Ok(sample(u64::try_from(cost.as_nanos())?))
+    sample(cost)
 }
 
 /// Makes all subscribers, and then runs them at once. Returns the time until all have received everything,
@@ -288,49 +248,8 @@ async fn resume_all(stage: &Stage, subscribers: usize) -> Result<(Duration, Dura
     // The hub reaches its log before the measurement begins.
     read(&mut stage.resume(&hub, 0), MISSED).await?;
     let streams = (0..subscribers).map(|channel| stage.resume(&hub, channel));
-    let streams: Vec<_> = streams.zip(&stage.channels).collect();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let publisher = tokio::spawn(publish_meanwhile(hub, Arc::clone(&is_over)));
-    let begin = Instant::now();
-    let tasks = streams.into_iter().map(|(mut stream, stored)| {
-        let missed = stored.missed;
-        tokio::spawn(async move {
-            let received = read(&mut stream, missed).await;
-            received.map(drop).map_err(|error| error.to_string())
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await??;
-    }
-    let all_resumed = begin.elapsed();
-    is_over.store(true, Ordering::Relaxed);
-    Ok((all_resumed, publisher.await??))
-}
-
-/// Publishes an event to a subscriber now and then, and returns the longest time until one was received.
-async fn publish_meanwhile(
-    hub: Hub,
-    is_over: Arc<AtomicBool>,
-) -> std::result::Result<Duration, String> {
-    let mut stream = hub.subscribe("live").resume_after(None);
-    let mut longest = Duration::ZERO;
-    while !is_over.load(Ordering::Relaxed) {
-        let begin = Instant::now();
-        let published = hub.publish("live", event(0)).await;
-        published.map_err(|error| error.to_string())?;
-        let received = read(&mut stream, 1).await;
-        received.map_err(|error| error.to_string())?;
-        longest = longest.max(begin.elapsed());
-        sleep(PACE).await;
-    }
-    Ok(longest)
-}
-
-fn sample(cost: u64) -> Sample {
-    Sample {
-        cost,
-        in_user_mode: None,
-        units: 1,
-        tally: None,
-    }
+    let streams = streams.zip(&stage.channels);
+    let streams = streams.map(|(stream, stored)| (stream, stored.missed));
+    let streams = streams.collect();
+    rush(hub, streams, event(0)).await
 }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidings_hub::{
@@ -10,21 +9,12 @@ use tidings_hub::{
 };
 use tidings_store::StoreLog;
 use tokio::runtime::Builder;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::harness::{Request, Result, Sample};
+use crate::resuming::{Layout, MISSED, percentile, read, read_into, rush, sample};
 use crate::store::folder;
 use crate::store::load::{self, channel, text, unlimited};
-
-/// The events that a subscriber has missed.
-const MISSED: usize = 100;
-
-/// Of each thousand entries, so many are of long channels, which have one event more than is missed.
-const LONG: usize = MISSED + 1;
-const BLOCK: usize = 1_000;
-
-/// The time between two events that are published while many subscribers resume.
-const PACE: Duration = Duration::from_millis(1);
 
 pub const STORE: &str = "store";
 pub const MEMORY: &str = "memory";
@@ -95,12 +85,7 @@ impl Replay {
             self.measure(&Stage::new(open(&store)?, request.quick))
                 .await
         })?;
-        Ok(Sample {
-            cost: u64::try_from(cost.as_nanos())?,
-            in_user_mode: None,
-            units: 1,
-            tally: None,
-        })
+        sample(cost)
     }
 
     async fn measure<L: Log + Clone>(self, stage: &Stage<L>) -> Result<Duration> {
@@ -120,7 +105,11 @@ impl Replay {
                 self.percentile(times)
             }
             Self::Rush | Self::Delay => {
-                let (all, longest) = rush(hub, channels).await?;
+                let subscribers = channels.iter();
+                let subscribers =
+                    subscribers.map(|(channel, first)| (resume(&hub, *channel, first), MISSED));
+                let subscribers = subscribers.collect();
+                let (all, longest) = rush(hub, subscribers, Event::new(text(0))).await?;
                 Ok(if self == Self::Rush { all } else { longest })
             }
         }
@@ -144,11 +133,8 @@ impl Replay {
         self.percentile(times)
     }
 
-    fn percentile(self, mut times: Vec<Duration>) -> Result<Duration> {
-        times.sort_unstable();
-        let percent = if self == Self::P99 { 99 } else { 50 };
-        let time = times.get(times.len() * percent / 100);
-        Ok(*time.ok_or("nothing was measured")?)
+    fn percentile(self, times: Vec<Duration>) -> Result<Duration> {
+        percentile(times, if self == Self::P99 { 99 } else { 50 })
     }
 }
 
@@ -156,35 +142,27 @@ fn open(store: &Path) -> Result<StoreLog> {
     Ok(StoreLog::options().retention(unlimited()).open(store)?)
 }
 
-/// A log with one channel for ten entries, whose channels are stored in turns. The first of them are long.
+/// A log of many channels.
 struct Stage<L> {
     log: L,
     entries: usize,
-    /// The number of long channels, of `LONG` events each.
-    long: usize,
+    layout: Layout,
 }
 
 impl<L: Log + Clone> Stage<L> {
     fn new(log: L, quick: bool) -> Self {
         let entries = if quick { 50_000 } else { 1_000_000 };
-        let long = entries / BLOCK;
-        Self { log, entries, long }
+        let layout = Layout::of(entries);
+        Self {
+            log,
+            entries,
+            layout,
+        }
     }
 
     async fn fill(&self) -> Result<()> {
-        load::fill(&self.log, 0..self.entries, |n| self.channel_of(n)).await
-    }
-
-    /// The channel of the nth entry. The entries of a channel are far apart in the log.
-    fn channel_of(&self, number: usize) -> usize {
-        let (block, place) = (number / BLOCK, number.wrapping_mul(7_919) % BLOCK);
-        match place.checked_sub(LONG) {
-            None => (block * LONG + place) % self.long,
-            Some(place) => {
-                let short = self.entries / 10 - self.long;
-                self.long + (block * (BLOCK - LONG) + place) % short
-            }
-        }
+        let layout = self.layout;
+        load::fill(&self.log, 0..self.entries, |n| layout.channel_of(n)).await
     }
 
     /// A hub that has reached its log, and whose tapes hold none of the entries.
@@ -199,7 +177,7 @@ impl<L: Log + Clone> Stage<L> {
         let bounds = self.log.bounds().await?;
         let newest = bounds.newest();
         let mut channels = Vec::new();
-        for number in 0..self.long {
+        for number in 0..self.layout.long {
             let pattern = [Pattern::from(channel(number))];
             let page = self.log.read(0, 1, Scope::new(&pattern, &newest)).await?;
             let first = page.entries.first().ok_or("a channel is empty")?;
@@ -217,15 +195,16 @@ impl<L: Log + Clone> Stage<L> {
     async fn check(&self, hub: &Hub, number: usize, first: &EventId) -> Result<()> {
         let mut stream = resume(hub, number, first);
         let mut received = Vec::new();
-        while received.len() < MISSED {
-            let events = stream.next().await.ok_or("it is over")??.to_events();
+        read_into(&mut stream, MISSED, |events| {
+            let events = events.to_events();
             received.extend(events.iter().map(|event| event.text().to_owned()));
-        }
+        })
+        .await?;
         let is_own = |text: &String| {
             let entry = text.get(..10).and_then(|digits| digits.parse().ok());
-            entry.is_some_and(|entry| self.channel_of(entry) == number)
+            entry.is_some_and(|entry| self.layout.channel_of(entry) == number)
         };
-        if !received.is_sorted() || received.len() > MISSED || !received.iter().all(is_own) {
+        if !received.is_sorted() || !received.iter().all(is_own) {
             return Err(format!("channel {number}: received {received:?}").into());
         }
         Ok(())
@@ -248,56 +227,4 @@ async fn replay(hub: &Hub, number: usize, first: &EventId) -> Result<Duration> {
     let begin = Instant::now();
     read(&mut resume(hub, number, first), MISSED).await?;
     Ok(begin.elapsed())
-}
-
-/// Reads so many events.
-async fn read(stream: &mut SubscriptionStream, events: usize) -> Result<()> {
-    let mut count = 0;
-    while count < events {
-        count += stream.next().await.ok_or("it is over")??.count();
-    }
-    if count > events {
-        return Err("more was received than was missed".into());
-    }
-    Ok(())
-}
-
-/// Lets a subscriber of each channel resume at once. Returns the time until all have received
-/// everything, and the longest delay of an event that was published meanwhile.
-async fn rush(hub: Hub, channels: Vec<(usize, EventId)>) -> Result<(Duration, Duration)> {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let publisher = tokio::spawn(publish_meanwhile(hub.clone(), Arc::clone(&is_over)));
-    let begin = Instant::now();
-    let subscribers = channels.into_iter().map(|(number, first)| {
-        let mut stream = resume(&hub, number, &first);
-        tokio::spawn(async move {
-            let received = read(&mut stream, MISSED).await;
-            received.map_err(|error| error.to_string())
-        })
-    });
-    for subscriber in subscribers.collect::<Vec<_>>() {
-        subscriber.await??;
-    }
-    let all = begin.elapsed();
-    is_over.store(true, Ordering::Relaxed);
-    Ok((all, publisher.await??))
-}
-
-/// Publishes an event to a subscriber now and then, and returns the longest time until one was received.
-async fn publish_meanwhile(
-    hub: Hub,
-    is_over: Arc<AtomicBool>,
-) -> std::result::Result<Duration, String> {
-    let mut stream = hub.subscribe("live").resume_after(None);
-    let mut longest = Duration::ZERO;
-    while !is_over.load(Ordering::Relaxed) {
-        let begin = Instant::now();
-        let published = hub.publish("live", Event::new(text(0))).await;
-        published.map_err(|error| error.to_string())?;
-        let received = read(&mut stream, 1).await;
-        received.map_err(|error| error.to_string())?;
-        longest = longest.max(begin.elapsed());
-        sleep(PACE).await;
-    }
-    Ok(longest)
 }

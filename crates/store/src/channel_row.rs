@@ -11,9 +11,8 @@ use crate::sums::Sum;
 /// The number of a channel in a store. No other channel gets it while the store is open.
 pub(crate) type ChannelId = i64;
 
-static EXACT: LazyLock<String> = LazyLock::new(|| ChannelRow::select("name = ?1"));
-static NEXT: LazyLock<String> =
-    LazyLock::new(|| ChannelRow::select("name > ?1 ORDER BY name LIMIT 1"));
+static FROM: LazyLock<String> =
+    LazyLock::new(|| ChannelRow::select("name >= ?1 ORDER BY name LIMIT 1"));
 static BEFORE: LazyLock<String> =
     LazyLock::new(|| ChannelRow::select("name < ?1 ORDER BY name DESC LIMIT 1"));
 
@@ -60,9 +59,9 @@ impl ChannelRow {
     /// The channel of this name. If there is none, the channels beside it are verified: the name of one of
     /// them may be damaged.
     pub(crate) fn find(connection: &Connection, name: &ChannelName) -> Outcome<Option<Self>> {
-        let found = Self::first(connection, &EXACT, name.as_str())?;
+        let found = Self::first(connection, &FROM, name.as_str())?;
+        let found = found.filter(|row| row.name == *name);
         if found.is_none() {
-            Self::first(connection, &NEXT, name.as_str())?;
             Self::check_before(connection, name.as_str())?;
         }
         Ok(found)

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
+/// The latest time, in the year 2261: what is stored is signed, and a key expires after its entry.
+const LATEST: u64 = i64::MAX.cast_unsigned() - (365 * 24 * 3600 * 1_000_000_000);
+
 /// The times that the clocks of the machine show, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reading {
@@ -40,7 +43,7 @@ impl Clock {
         let Reading { wall, running } = read();
         Self {
             read: Box::new(read),
-            time: least.max(wall),
+            time: least.max(wall).min(LATEST),
             running,
         }
     }
@@ -49,7 +52,7 @@ impl Clock {
     pub(crate) fn now(&mut self) -> u64 {
         let Reading { wall, running } = (self.read)();
         let passed = running.saturating_sub(self.running);
-        self.time = self.time.saturating_add(passed).max(wall);
+        self.time = self.time.saturating_add(passed).max(wall).min(LATEST);
         self.running = running;
         self.time
     }
@@ -144,6 +147,17 @@ pub(crate) mod tests {
         machine.set_wall(1_000);
         machine.pass(1);
         assert_eq!(clock.now(), 9_001);
+    }
+
+    #[test]
+    fn no_time_is_after_the_latest_one() {
+        let machine = Machine::at(1_000);
+        let mut clock = machine.clock(0);
+        machine.set_wall(u64::MAX - 10);
+        assert_eq!(clock.now(), LATEST);
+        machine.pass(10);
+        assert_eq!(clock.now(), LATEST);
+        assert_eq!(machine.clock(0).now(), LATEST);
     }
 
     #[test]

@@ -25,7 +25,8 @@ const MAX_IDLE_WAL: i64 = 64 << 20;
 /// The most memory for pages of each connection, in KiB. SQLite takes a negative number for KiB, and takes
 /// memory when pages are read.
 const WRITER_CACHE: i64 = -16 * 1024;
-const READER_CACHE: i64 = -16 * 1024;
+/// Each commit empties it, so it serves one question, or a few.
+const READER_CACHE: i64 = -2 * 1024;
 
 /// Whether a commit waits until it is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,8 @@ fn open(path: &Path, flags: OpenFlags, cache: i64) -> rusqlite::Result<Connectio
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(MAX_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Otherwise each new value of a `LIMIT` has its statement compiled again.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     set_synchronous(&connection, Synchronous::Full)?;
     // The `fsync` of macOS leaves what was written in the cache of the drive. Nothing changes on other
     // systems.

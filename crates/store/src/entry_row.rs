@@ -29,8 +29,6 @@ impl EntryRow {
     /// The columns that [`read`](Self::read) takes, in its order.
     pub(crate) const COLUMNS: &str = "entries.seq, entries.time, total, entries.channel, kind, \
          entries.nth, \"check\", entries.sum, body";
-    /// How many columns these are.
-    pub(crate) const COLUMN_COUNT: usize = 9;
 
     /// The row of these columns, verified.
     pub(crate) fn read(row: &Row<'_>) -> Outcome<Self> {

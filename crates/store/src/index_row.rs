@@ -25,13 +25,8 @@ impl IndexRow {
 
     /// The row of these columns, verified.
     pub(crate) fn read(row: &Row<'_>) -> Outcome<Self> {
-        Self::read_at(row, 0)
-    }
-
-    /// The row of these columns, of which the first one is this column of the statement, verified.
-    pub(crate) fn read_at(row: &Row<'_>, first: usize) -> Outcome<Self> {
         let damaged = || Failure::damaged("a row of the index is not what was written");
-        let value = |column| row.get::<_, i64>(first + column).map_err(|_| damaged());
+        let value = |column| row.get::<_, i64>(column).map_err(|_| damaged());
         let read = Self {
             channel: value(0)?,
             seq: value(1)?.cast_unsigned(),

@@ -15,8 +15,11 @@ use crate::sums::Sum;
 /// The maximum number of keys.
 pub(crate) const MAX_KEYS: usize = 1_000_000;
 
-/// The capacity up to which the keys do not shrink.
-const MIN_SHRINK: usize = 1_024;
+/// How many parts the map of the keys has: one for each first byte of a hash.
+const SHARDS: usize = 256;
+
+/// The capacity up to which a part does not shrink.
+const MIN_SHRINK: usize = 64;
 
 /// A key is stored as its hash and 4 bytes of a checksum.
 const BLOB_BYTES: usize = 20;
@@ -38,7 +41,8 @@ pub(crate) struct KeyRow {
 #[derive(Debug)]
 pub(crate) struct Keys {
     secret: [u8; 16],
-    by_hash: HashMap<KeyHash, (u64, u64)>,
+    /// In parts, as one map of all keys would hold up the writer while it grows.
+    by_hash: Vec<HashMap<KeyHash, (u64, u64)>>,
     /// In the order of the appends, which is also that in which they expire.
     queue: VecDeque<KeyRow>,
 }
@@ -47,7 +51,7 @@ impl Keys {
     pub(crate) fn recover(connection: &Connection, secret: [u8; 16]) -> Outcome<Self> {
         let mut keys = Self {
             secret,
-            by_hash: HashMap::new(),
+            by_hash: vec![HashMap::new(); SHARDS],
             queue: VecDeque::new(),
         };
         let mut select = connection.prepare("SELECT seq, key, expires FROM keys ORDER BY seq")?;
@@ -69,7 +73,7 @@ impl Keys {
 
     /// The number of the append with this key, unless the key has expired.
     pub(crate) fn get(&self, key: KeyHash, now: u64) -> Option<u64> {
-        let &(seq, expires) = self.by_hash.get(&key)?;
+        let &(seq, expires) = self.by_hash[key.shard()].get(&key)?;
         (expires > now).then_some(seq)
     }
 
@@ -80,7 +84,7 @@ impl Keys {
     /// Adds a key for which [`get`](Self::get) has returned `None`.
     pub(crate) fn add(&mut self, row: KeyRow) {
         self.queue.push_back(row);
-        self.by_hash.insert(row.key, (row.seq, row.expires));
+        self.by_hash[row.key.shard()].insert(row.key, (row.seq, row.expires));
     }
 
     /// The number of the oldest keys that have expired, at most `limit`, and the `seq` of the last of them.
@@ -96,17 +100,27 @@ impl Keys {
         while self.queue.front().is_some_and(|row| row.seq <= seq)
             && let Some(row) = self.queue.pop_front()
         {
+            let shard = &mut self.by_hash[row.key.shard()];
             // The key may have been appended again since.
-            if self.by_hash.get(&row.key) == Some(&(row.seq, row.expires)) {
-                self.by_hash.remove(&row.key);
+            if shard.get(&row.key) == Some(&(row.seq, row.expires)) {
+                shard.remove(&row.key);
+            }
+            // By half at a time, so that it happens rarely.
+            let capacity = shard.capacity();
+            if capacity > MIN_SHRINK && shard.len() < capacity / 4 {
+                shard.shrink_to(capacity / 2);
             }
         }
-        // By half at a time, so that it happens rarely.
-        let capacity = self.by_hash.capacity();
-        if capacity > MIN_SHRINK && self.by_hash.len() < capacity / 4 {
-            self.by_hash.shrink_to(capacity / 2);
+        let capacity = self.queue.capacity();
+        if capacity > SHARDS * MIN_SHRINK && self.queue.len() < capacity / 4 {
             self.queue.shrink_to(capacity / 2);
         }
+    }
+}
+
+impl KeyHash {
+    fn shard(self) -> usize {
+        usize::from(self.0[0])
     }
 }
 

@@ -184,8 +184,9 @@
 //! * At most 1,000,000 keys are remembered, for [2 minutes](tidings_hub::KEY_LIFETIME) each. An append with
 //!   another key is refused then.
 //! * In memory are 8 MiB of the newest events, the index of the newest entries, which
-//!   [`index_batch`](StoreOptions::index_batch) limits to about 10 MB by default, and the caches of SQLite:
-//!   up to 16 MiB for the writes, and for each of four readers, taken when they are needed.
+//!   [`index_batch`](StoreOptions::index_batch) limits to about 10 MB by default, up to 48 MiB of entries and
+//!   16 MiB of names that subscribers have read from the disk, and the caches of SQLite: up to 16 MiB for the
+//!   writes, and 2 MiB for each of four readers. They are taken when they are needed.
 //!
 //! # Blocking and closing
 //! [`StoreLog::open`], [`hub`] and the functions of the table above block. In an asynchronous program, open
@@ -218,6 +219,7 @@ mod open;
 mod options;
 mod questions;
 mod queue;
+mod read_cache;
 mod readers;
 mod recent_entries;
 mod recent_index;

@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::state_row::StoreState;
 use crate::store_file::StoreFile;
 use crate::writer::{Writer, WriterThread};
-use crate::{StoreError, StoreErrorKind, StoreOptions, connection};
+use crate::{StoreError, StoreErrorKind, StoreOptions, connection, wal};
 
 pub(crate) fn open(
     path: &Path,
@@ -43,36 +43,46 @@ pub(crate) fn open(
 /// Makes the file that of a store in use, durably: before anything is answered, it has a new epoch if events
 /// may be missing that another answer has shown.
 fn begin(path: &Path, connection: &Connection, state: &mut StoreState) -> Result<(), StoreError> {
+    begin_wal(path, connection, state).inspect_err(|_| {
+        // The disk may have lost what is in the write-ahead log, and reports that only once. So it must
+        // not be moved without another look at it, by the next open.
+        connection::keep_wal(connection);
+    })?;
+    use_wal(path, connection)
+}
+
+fn begin_wal(
+    path: &Path,
+    connection: &Connection,
+    state: &mut StoreState,
+) -> Result<(), StoreError> {
     let before = state.clone();
-    match move_wal(connection) {
+    match move_wal(connection).map_err(Failure::from) {
         Ok(true) => {}
         Ok(false) => {
             tracing::warn!(
                 "another program reads the store, so its write-ahead log stays as it is"
             );
+            wal::cut_rest(path, connection, true)?;
             // A commit that waits for the disk synchronizes what a crash has left in it, too.
             state.syncs += 1;
         }
-        Err(error) => {
-            let failure = Failure::from(error);
-            if failure.is_of_sync() {
-                // Later commits must not follow one that the disk has lost.
-                connection::keep_wal(connection);
-                return Err(failure.at(path));
-            }
+        // Later commits must not follow one that the disk has lost.
+        Err(failure) if failure.is_of_sync() => return Err(failure.at(path)),
+        Err(failure) => {
             // For example without room on the disk. The next commits synchronize what is in it.
             tracing::warn!(?failure, "the write-ahead log of the store stays as it is");
+            wal::cut_rest(path, connection, true)?;
         }
     }
     if state.is_copy || state.is_unsynced {
         state.epoch = random_epoch();
         (state.is_copy, state.is_unsynced) = (false, false);
     }
-    if *state != before {
-        let written = state.write(connection);
-        written.map_err(|failure| failure.at(path))?;
+    if *state == before {
+        return Ok(());
     }
-    use_wal(path, connection)
+    state.write(connection).map_err(|failure| failure.at(path))
 }
 
 /// Moves the `-wal` file into the database, so that what a crash has left in it after the last commit never

@@ -4,31 +4,21 @@ mod channels;
 mod entries;
 mod index_walk;
 mod locate;
-mod loss;
 mod page;
-mod selection;
+mod selected;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::sync::Arc;
 
+use tidings_hub::engine::Selection;
 use tidings_hub::{ChannelName, Located, LogFuture, Page, Scope, Start, StoredChannel};
 
 use self::channels::ChannelSearch;
-pub(crate) use self::entries::{Names, Order};
+pub(crate) use self::entries::Order;
 use self::locate::Search;
-use self::selection::Selection;
 use crate::readers::ask;
 use crate::shared::Shared;
-
-/// The maximum number of channels below the names of patterns whose entries are merged by the index. Of more
-/// channels, the entries are searched for.
-const MAX_MERGED: usize = 256;
-
-/// The maximum number of entries or channels that one look examines, and of pattern matches that it tries. A
-/// look takes a snapshot, and a long snapshot would keep the write-ahead log from being reused.
-const MAX_LOOKS: usize = 8_192;
-const MAX_MATCHES: usize = 65_536;
 
 /// The maximum size of the bodies that one look examines, in bytes. The last one may exceed it.
 const MAX_LOOK_BYTES: usize = 4 << 20;

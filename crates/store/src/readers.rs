@@ -6,8 +6,8 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLockReadGuard};
+use std::thread::{self, JoinHandle, Thread};
 
 use rusqlite::Connection;
 use tidings_hub::{LogError, Place};
@@ -40,14 +40,14 @@ pub(crate) struct Readers(Arc<Pool>);
 struct Pool {
     path: PathBuf,
     state: Mutex<PoolState>,
-    filled: Condvar,
 }
 
 #[derive(Default)]
 struct PoolState {
     waiting: VecDeque<Job>,
-    /// How many threads wait for a question.
-    idle: usize,
+    /// The threads that wait for a question. The last one is woken first: its connection has the most pages
+    /// in memory, and the processor has its data.
+    idle: Vec<Thread>,
     readers: usize,
     threads: Vec<JoinHandle<()>>,
     is_closed: bool,
@@ -60,7 +60,6 @@ impl Readers {
         let pool = Arc::new(Pool {
             path: path.to_owned(),
             state: Mutex::default(),
-            filled: Condvar::new(),
         });
         let started = pool.start(&mut pool.lock(), Some(connection));
         started.map_err(|error| StoreError::because(StoreErrorKind::Io, path, error))?;
@@ -86,14 +85,14 @@ impl Readers {
             return Err(LogError::lost("too many questions wait for the disk"));
         }
         state.waiting.push_back(job);
-        if state.waiting.len() > state.idle
-            && state.readers < MAX_READERS
+        if let Some(reader) = state.idle.pop() {
+            drop(state);
+            reader.unpark();
+        } else if state.readers < MAX_READERS
             && let Err(error) = self.0.start(&mut state, None)
         {
             tracing::warn!("no more readers of {}: {error}", self.0.path.display());
         }
-        drop(state);
-        self.0.filled.notify_one();
         Ok(())
     }
 }
@@ -150,14 +149,18 @@ impl Pool {
 
     /// The next question; `None` if the readers were closed.
     fn next(&self) -> Option<Job> {
-        let mut state = self.lock();
-        state.idle += 1;
-        let waited = self
-            .filled
-            .wait_while(state, |state| state.waiting.is_empty() && !state.is_closed);
-        state = waited.unwrap_or_else(PoisonError::into_inner);
-        state.idle -= 1;
-        state.waiting.pop_front()
+        let this = thread::current();
+        loop {
+            let mut state = self.lock();
+            // It may have been woken by nobody.
+            state.idle.retain(|idle| idle.id() != this.id());
+            if state.is_closed || !state.waiting.is_empty() {
+                return state.waiting.pop_front();
+            }
+            state.idle.push(this.clone());
+            drop(state);
+            thread::park();
+        }
     }
 
     fn close(&self) -> Vec<JoinHandle<()>> {
@@ -165,8 +168,9 @@ impl Pool {
         state.is_closed = true;
         let dropped = std::mem::take(&mut state.waiting);
         let threads = std::mem::take(&mut state.threads);
+        let idle = std::mem::take(&mut state.idle);
         drop(state);
-        self.filled.notify_all();
+        idle.iter().for_each(Thread::unpark);
         drop(dropped);
         threads
     }

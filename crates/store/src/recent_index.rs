@@ -18,7 +18,12 @@ pub(crate) struct RecentIndex {
     sealed: VecDeque<Arc<Generation>>,
     /// The newest generation.
     current: Generation,
+    /// What was dropped, and is freed step by step.
+    waste: VecDeque<Arc<Generation>>,
 }
+
+/// How many rows are freed for each one that is added. To free a generation at once would hold up the writer.
+const FREED: usize = 4;
 
 /// The index of a range of entries.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +41,7 @@ impl RecentIndex {
             start,
             sealed: VecDeque::new(),
             current: Generation::empty(start),
+            waste: VecDeque::new(),
         }
     }
 
@@ -52,6 +58,23 @@ impl RecentIndex {
     /// Adds the row of the next entry.
     pub(crate) fn push(&mut self, row: IndexRow) {
         self.current.push(row);
+        self.free();
+    }
+
+    /// Frees some rows of the generations that were dropped.
+    fn free(&mut self) {
+        let Some(oldest) = self.waste.front_mut() else {
+            return;
+        };
+        // Otherwise somebody else still has it, and frees it.
+        let rows = Arc::get_mut(oldest).map(|generation| &mut generation.rows);
+        let is_free = rows.is_none_or(|rows| {
+            let freed = (0..FREED).map_while(|_| rows.pop_first()).count();
+            freed < FREED || rows.is_empty()
+        });
+        if is_free {
+            self.waste.pop_front();
+        }
     }
 
     /// A copy of the newest generation.
@@ -108,6 +131,9 @@ impl RecentIndex {
             && let Some(dropped) = self.sealed.pop_front()
         {
             self.start = dropped.through;
+            if dropped.rows.len() > FREED {
+                self.waste.push_back(dropped);
+            }
         }
     }
 
@@ -187,5 +213,28 @@ mod tests {
         assert_eq!(index.start(), 14);
         assert_eq!(index.first_of(1, 0..=99, 99).len(), 3);
         assert_eq!(index.current_len(), 3);
+    }
+
+    #[test]
+    fn a_generation_that_was_dropped_is_freed_step_by_step() {
+        let mut index = RecentIndex::new(0);
+        let row = |seq| IndexRow {
+            channel: 1,
+            seq,
+            nth: seq,
+            time: 0,
+        };
+        for generation in 0..2 {
+            (1..=100).for_each(|n| index.push(row(100 * generation + n)));
+            index.seal();
+        }
+        index.drop_moved();
+        assert_eq!(index.waste.len(), 1);
+        assert_eq!(index.waste[0].rows.len(), 100);
+        assert_eq!(index.first_of(1, 0..=999, 999).len(), 100);
+        index.push(row(201));
+        assert_eq!(index.waste[0].rows.len(), 100 - FREED);
+        (202..=225).for_each(|seq| index.push(row(seq)));
+        assert!(index.waste.is_empty());
     }
 }

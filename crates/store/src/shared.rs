@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::StoreOptions;
 use crate::queue::Queue;
+use crate::read_cache::ReadCache;
 use crate::readers::Readers;
 use crate::recent_entries::RecentEntries;
 use crate::recent_index::RecentIndex;
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
     pub(crate) queue: Queue,
     pub(crate) readers: Readers,
+    pub(crate) read_cache: ReadCache,
     /// The writer adds the rows of a commit before it [publishes](Published) the entries.
     pub(crate) recent_index: RwLock<RecentIndex>,
     /// Read by each connection of the operator, and written by the close of the store, which so waits for
@@ -54,6 +56,7 @@ impl Shared {
             options,
             queue: Queue::default(),
             readers,
+            read_cache: ReadCache::default(),
             recent_index: RwLock::new(recent_index),
             operated: RwLock::new(()),
             published: Mutex::new(published),

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 use tidings_hub::Place;
+use tidings_hub::engine::Removed;
 use tidings_proto::{EntryCheck, Epoch};
 
 use crate::failure::{Failure, Outcome};
@@ -14,6 +15,7 @@ pub(crate) struct StoreState {
     /// The key of the hashes of idempotency keys.
     pub(crate) secret: [u8; 16],
     pub(crate) floor: Floor,
+    /// The events that were removed, of all channels together.
     pub(crate) removed: Removed,
     /// The table `places` has a row of each entry up to this number, except of removed ones. Of later entries
     /// it may have some.
@@ -43,16 +45,6 @@ pub(crate) struct Floor {
     pub(crate) time: u64,
     /// The cost of all entries up to it.
     pub(crate) total: u64,
-}
-
-/// The events that were removed, of all channels together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Removed {
-    pub(crate) count: u64,
-    /// The number of the newest one.
-    pub(crate) seq: u64,
-    /// The time of the newest one.
-    pub(crate) time: u64,
 }
 
 impl StoreState {

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::{self, BoxFuture};
 use tidings_hub::{
     Abilities, Appended, Bounds, ChannelName, Draft, Located, Log, LogError, LogFuture, Page,
     Scope, Start, StoredChannel, Tail,
@@ -28,8 +30,20 @@ pub struct StoreLog(Arc<Handle>);
 
 struct Handle {
     shared: Arc<Shared>,
-    /// `None` after the store was closed.
+    /// `None` after its threads have ended.
     writer: Mutex<Option<WriterThread>>,
+    end: Mutex<End>,
+}
+
+/// The result of a close. All calls of it wait for the same one.
+type Closing = future::Shared<BoxFuture<'static, Result<(), StoreError>>>;
+
+/// How far the close of a store is.
+enum End {
+    Open,
+    Closing(Closing),
+    /// A call of the close has returned the result.
+    Returned,
 }
 
 impl StoreLog {
@@ -53,6 +67,7 @@ impl StoreLog {
         Ok(Self(Arc::new(Handle {
             shared,
             writer: Mutex::new(Some(writer)),
+            end: Mutex::new(End::Open),
         })))
     }
 
@@ -71,28 +86,20 @@ impl StoreLog {
     /// It waits for the backup, the check and the export that are in progress.
     ///
     /// # Errors
-    /// [`StoreErrorKind`] lists all kinds. [`Closed`](StoreErrorKind::Closed) if it was closed before.
+    /// [`StoreErrorKind`] lists all kinds. [`Closed`](StoreErrorKind::Closed) if a call has closed it before.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it is ready, the store closes all the same.
+    /// If the future is dropped before it is ready, the store closes all the same. A later call waits for the
+    /// same end, and returns its result, and so do several calls at the same time.
     pub async fn close(&self) -> Result<(), StoreError> {
-        let shared = &self.0.shared;
-        let closed = || StoreError::new(StoreErrorKind::Closed, &shared.path);
-        let writer = self.0.take_writer().ok_or_else(closed)?;
-        let closing = Closing {
-            handle: &self.0,
-            writer: Some(writer),
+        let Some(closing) = self.0.begin_close() else {
+            return Err(StoreError::new(StoreErrorKind::Closed, self.path()));
         };
-        let (reply, receiver) = oneshot::channel();
-        if shared.queue.push(Command::Close { reply }).is_err() {
-            // The writer has panicked, or a close that was dropped has reached it.
-            closing.join();
-            return Err(StoreError::new(StoreErrorKind::Io, &shared.path));
-        }
-        let result = receiver.await;
-        // The reply is the last thing that it does.
-        closing.join();
-        result.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Io, &shared.path)))
+        let result = closing.await;
+        *lock(&self.0.end) = End::Returned;
+        // The reply is the last thing that the writer does.
+        self.0.join();
+        result
     }
 
     /// Removes the entries before this number, except the newest entry, as the retention does.
@@ -121,48 +128,45 @@ impl StoreLog {
 }
 
 impl Handle {
-    fn take_writer(&self) -> Option<WriterThread> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.take()
+    /// Orders the close, unless that was done before. `None` if its result was returned.
+    fn begin_close(&self) -> Option<Closing> {
+        let mut end = lock(&self.end);
+        if let End::Open = *end {
+            let (reply, receiver) = oneshot::channel();
+            let path = self.shared.path.clone();
+            let result = receiver.map(move |result| {
+                // The writer has panicked.
+                result.unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Io, &path)))
+            });
+            *end = End::Closing(result.boxed().shared());
+            // A queue that the writer has closed drops the reply.
+            let queued = self.shared.queue.push(Command::Close { reply });
+            queued.unwrap_or_default();
+        }
+        match &*end {
+            End::Closing(closing) => Some(closing.clone()),
+            End::Open | End::Returned => None,
+        }
     }
-}
 
-/// A close in progress. If it is dropped, the handle gets the writer back, so that its own drop waits.
-struct Closing<'a> {
-    handle: &'a Handle,
-    writer: Option<WriterThread>,
-}
-
-impl Closing<'_> {
-    fn join(mut self) {
-        if let Some(writer) = self.writer.take() {
+    /// Waits until the threads have ended. The close must have begun.
+    fn join(&self) {
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer {
             writer.join();
         }
     }
 }
 
-impl Drop for Closing<'_> {
+impl Drop for Handle {
     fn drop(&mut self) {
-        let mut writer = self
-            .handle
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *writer = self.writer.take();
+        drop(self.begin_close());
+        self.join();
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        let Some(writer) = self.take_writer() else {
-            return;
-        };
-        let (reply, _) = oneshot::channel();
-        // Otherwise the writer has ended.
-        let is_accepted = self.shared.queue.push(Command::Close { reply }).is_ok();
-        tracing::trace!(is_accepted, "the last handle of a store is dropped");
-        writer.join();
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refusal(reason: NotQueued, shared: &Shared) -> LogError {

@@ -9,7 +9,7 @@ use tidings_hub::{Entry, LogError, Place, Tail};
 use tidings_proto::{Epoch, Position};
 
 use crate::failure::Outcome;
-use crate::questions::{Names, Order};
+use crate::questions::Order;
 use crate::readers::{Snapshot, ask};
 use crate::recent_entries::{BATCH_BYTES, BATCH_ENTRIES};
 use crate::shared::Shared;
@@ -145,7 +145,6 @@ fn batch(snapshot: &Snapshot<'_>, after: u64, last: u64) -> Outcome<Vec<Entry>> 
     if after < snapshot.floor() {
         return Err(LogError::trimmed(snapshot.floor() + 1).into());
     }
-    let mut names = Names::default();
     let mut bytes = 0;
     let mut batch = Vec::new();
     let range = (after, last);
@@ -154,7 +153,7 @@ fn batch(snapshot: &Snapshot<'_>, after: u64, last: u64) -> Outcome<Vec<Entry>> 
         Order::OldestFirst,
         BATCH_ENTRIES,
         |mut entry, body| {
-            let name = names.get(snapshot, &entry)?.clone();
+            let name = snapshot.name_of(&entry)?;
             entry.body = Bytes::copy_from_slice(body);
             batch.push(entry.into_entry(name));
             bytes += body.len();

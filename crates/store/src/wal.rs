@@ -1,8 +1,13 @@
-//! The check of a `-wal` file for damage that SQLite takes for the end of a crash.
+//! The end of a `-wal` file: the check of it for damage that SQLite takes for the end of a crash, and the cut
+//! of what a failed commit has left there.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::{StoreError, location};
 
 /// The magic number of a `-wal` file whose checksums are of big-endian words; one less for little-endian
 /// ones.
@@ -18,9 +23,10 @@ const FORM: [[u8; 4]; 3] = [
     })
     .to_be_bytes(),
     3_007_000_u32.to_be_bytes(),
-    4_096_u32.to_be_bytes(),
+    PAGE_BYTES.to_be_bytes(),
 ];
 
+const PAGE_BYTES: u32 = 4_096;
 const HEADER_BYTES: usize = 32;
 const FRAME_BYTES: usize = 24;
 
@@ -63,6 +69,49 @@ pub(crate) fn ignored_commits(wal: &Path) -> io::Result<u64> {
         sum = (word(&frame, 16), word(&frame, 20));
     }
     Ok(ignored)
+}
+
+/// Cuts off what follows the last commit in the `-wal` file of this store: a commit that has failed, or that
+/// a crash has cut. Otherwise the next commits would replace only a part of it, and several such rests would
+/// look like [ignored commits](ignored_commits).
+///
+/// Nobody else may write. Readers need nothing of it. If it must not be synchronized, it is durable after the
+/// next commit that is.
+pub(crate) fn cut_rest(
+    path: &Path,
+    connection: &Connection,
+    must_sync: bool,
+) -> Result<(), StoreError> {
+    let frames = connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1));
+    let frames: i64 = frames.map_err(|error| StoreError::sqlite(path, error))?;
+    // A negative number: the store has a rollback journal.
+    let Ok(frames) = u64::try_from(frames) else {
+        return Ok(());
+    };
+    // Another program may have made the file again with larger pages.
+    let page = connection.query_row("PRAGMA page_size", [], |row| row.get(0));
+    let page: u32 = page.map_err(|error| StoreError::sqlite(path, error))?;
+    let frame = FRAME_BYTES as u64 + u64::from(page);
+    let end = HEADER_BYTES as u64 + frames * frame;
+    cut(&location::beside(path, "-wal"), end, must_sync)
+        .map_err(|error| StoreError::io(path, error))
+}
+
+/// Makes a file end here, if it is longer.
+fn cut(file: &Path, end: u64, must_sync: bool) -> io::Result<()> {
+    let file = match File::options().write(true).open(file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.len() > end {
+        file.set_len(end)?;
+    }
+    if must_sync {
+        // It may have been cut before, and not be on the disk.
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 struct Header([u8; HEADER_BYTES]);

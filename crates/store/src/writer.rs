@@ -15,8 +15,9 @@ mod thread;
 mod turn;
 mod upkeep;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, RwLock};
 
 use rusqlite::Connection;
@@ -57,7 +58,7 @@ pub(crate) struct Writer {
     keys: Keys,
     oldest: Oldest,
     /// The channels with removed entries that no sweep has seen.
-    removed: HashSet<ChannelId>,
+    removed: BTreeSet<ChannelId>,
     sweep: Option<Sweep>,
     /// A sweep may have been broken off before the store was opened.
     must_sweep: bool,
@@ -257,10 +258,9 @@ impl Writer {
         }
         self.must_sweep = false;
         self.head.cursor = Cursor::default();
-        let removed = self.removed.drain().collect();
         self.sweep = Some(Sweep {
             rows: write(index).seal(),
-            removed,
+            removed: mem::take(&mut self.removed),
             floor: self.head.floor(),
         });
     }
@@ -334,6 +334,8 @@ impl fmt::Debug for Writer {
 #[cfg(test)]
 mod failing_tests;
 #[cfg(test)]
+mod hold_up_tests;
+#[cfg(test)]
 mod sweep_tests;
 #[cfg(test)]
 mod tests;
@@ -342,3 +344,5 @@ pub(crate) use self::tests::Directory;
 
 #[cfg(test)]
 mod thread_tests;
+#[cfg(test)]
+mod upkeep_tests;

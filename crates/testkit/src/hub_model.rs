@@ -8,6 +8,7 @@
 
 mod channels;
 mod client;
+mod endings;
 mod gaps;
 mod ids;
 mod judge;

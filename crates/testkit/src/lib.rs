@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod decoding;
+pub mod error_chain;
 pub mod fuzz;
 pub mod http_server;
 pub mod hub_model;

@@ -49,35 +49,26 @@ pub enum Restart {
     Killed,
 }
 
-impl ModelLog for MemoryLog {
-    fn log(&self) -> Arc<dyn Log> {
-        Arc::new(self.clone())
-    }
+macro_rules! in_memory {
+    ($($log:ty),*) => {$(
+        impl ModelLog for $log {
+            fn log(&self) -> Arc<dyn Log> {
+                Arc::new(self.clone())
+            }
 
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
+            fn trim(&self, first: u64) {
+                Self::trim(self, first);
+            }
 
-    fn rewind(&self, last: u64) -> bool {
-        Self::rewind(self, last);
-        true
-    }
+            fn rewind(&self, last: u64) -> bool {
+                Self::rewind(self, last);
+                true
+            }
+        }
+    )*};
 }
 
-impl ModelLog for ScanningLog {
-    fn log(&self) -> Arc<dyn Log> {
-        Arc::new(self.clone())
-    }
-
-    fn trim(&self, first: u64) {
-        Self::trim(self, first);
-    }
-
-    fn rewind(&self, last: u64) -> bool {
-        Self::rewind(self, last);
-        true
-    }
-}
+in_memory!(MemoryLog, ScanningLog);
 
 /// A kind of log under a model.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fs, process};
 
@@ -31,6 +32,24 @@ impl TempDir {
             Self::within(shared_memory)
         } else {
             Self::new()
+        }
+    }
+
+    /// Copies these files of another directory into this one, as they are now and in this order.
+    ///
+    /// Another process does it: if this one closed a file that it has locked, it would lose the lock.
+    ///
+    /// # Panics
+    /// If one of them cannot be copied.
+    #[allow(clippy::panic, reason = "a failed test is a panic")]
+    pub fn copy_from(&self, directory: &Path, names: &[&str]) {
+        for name in names {
+            let from = directory.join(name);
+            let copied = Command::new("cp").arg(&from).arg(&self.0).status();
+            match copied {
+                Ok(status) if status.success() => {}
+                failed => panic!("{}: {failed:?}", from.display()),
+            }
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use tidings_hub::engine::MAX_LOOKS;
 use tidings_hub::{ChannelName, PAGE_BYTES, StoredChannel};
 
-use super::MAX_LOOKS;
 use crate::channel_row::ChannelRow;
 use crate::failure::{Failure, Outcome};
 use crate::readers::Snapshot;

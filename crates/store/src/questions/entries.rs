@@ -1,18 +1,17 @@
 //! The entries of a snapshot: single ones, ranges, and their places.
 
-use std::collections::HashMap;
-use std::collections::hash_map;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use rusqlite::{CachedStatement, OptionalExtension, Row};
+use rusqlite::{CachedStatement, OptionalExtension};
 use tidings_hub::{ChannelName, Entry, EntryKind, LogError, Place};
 use tidings_proto::Position;
 
-use crate::channel_row::{ChannelId, ChannelRow};
+use crate::channel_row::ChannelRow;
 use crate::entry_row::EntryRow;
 use crate::failure::{Failure, Outcome};
 use crate::index_row::IndexRow;
+use crate::read_cache::ReadCache;
 use crate::readers::Snapshot;
 
 static ONE: LazyLock<String> = LazyLock::new(|| select("seq = ?1"));
@@ -100,7 +99,10 @@ impl Snapshot<'_> {
     }
 
     pub(super) fn lookup(&self) -> Outcome<EntryLookup<'_>> {
-        Ok(EntryLookup(self.connection.prepare_cached(&ONE)?))
+        Ok(EntryLookup {
+            select: self.connection.prepare_cached(&ONE)?,
+            cache: &self.shared.read_cache,
+        })
     }
 
     /// Examines the entries after `after`, up to and including `to`, which the log must hold: at most
@@ -169,30 +171,36 @@ impl Snapshot<'_> {
     }
 }
 
-/// The statement that reads single entries.
-pub(super) struct EntryLookup<'s>(CachedStatement<'s>);
+/// The statement that reads single entries, and the ones that are in memory.
+pub(super) struct EntryLookup<'s> {
+    select: CachedStatement<'s>,
+    cache: &'s ReadCache,
+}
 
 impl EntryLookup<'_> {
     /// The entry of this row of the index.
     pub(super) fn entry(&mut self, channel: &ChannelRow, of: IndexRow) -> Outcome<Entry> {
-        let mut rows = self.0.query([of.seq.cast_signed()])?;
+        let kind = if channel.end == Some(of.seq) {
+            EntryKind::End
+        } else {
+            EntryKind::Event
+        };
+        let cached = self.cache.entry(of);
+        if let Some(entry) = cached.filter(|entry| entry.kind == kind) {
+            return Ok(entry);
+        }
+        let mut rows = self.select.query([of.seq.cast_signed()])?;
         let row = rows.next()?.ok_or_else(|| missing(of.seq))?;
-        indexed_entry(row, channel, of)
-    }
-}
-
-/// The entry in this row of a statement, which must be that of a row of the index.
-pub(super) fn indexed_entry(row: &Row<'_>, channel: &ChannelRow, of: IndexRow) -> Outcome<Entry> {
-    let row = EntryRow::read(row)?;
-    let is_end = channel.end == Some(of.seq);
-    let is_same = (row.seq, row.channel, row.nth, row.time)
-        == (of.seq, of.channel, of.nth, of.time)
-        && is_end == (row.kind == EntryKind::End);
-    if is_same {
-        Ok(row.into_entry(channel.name.clone()))
-    } else {
-        let what = format!("the index by channel contradicts entry {}", of.seq);
-        Err(Failure::damaged(what))
+        let row = EntryRow::read(row)?;
+        let is_same = (row.seq, row.channel, row.nth, row.time, row.kind)
+            == (of.seq, of.channel, of.nth, of.time, kind);
+        if !is_same {
+            let what = format!("the index by channel contradicts entry {}", of.seq);
+            return Err(Failure::damaged(what));
+        }
+        let entry = row.into_entry(channel.name.clone());
+        self.cache.keep_entry(of, &entry);
+        Ok(entry)
     }
 }
 
@@ -200,30 +208,20 @@ pub(super) fn missing(seq: u64) -> Failure {
     Failure::damaged(format!("entry {seq} is missing"))
 }
 
-/// The names of the channels of some entries.
-#[derive(Default)]
-pub(crate) struct Names(HashMap<ChannelId, ChannelName>);
-
-impl Names {
-    pub(crate) fn get(
-        &mut self,
-        snapshot: &Snapshot<'_>,
-        entry: &EntryRow,
-    ) -> Outcome<&ChannelName> {
-        Ok(match self.0.entry(entry.channel) {
-            hash_map::Entry::Occupied(known) => known.into_mut(),
-            hash_map::Entry::Vacant(unknown) => unknown.insert(snapshot.channel_of(entry)?.name),
-        })
-    }
-}
-
 impl Snapshot<'_> {
-    fn channel_of(&self, entry: &EntryRow) -> Outcome<ChannelRow> {
+    /// The name of an entry's channel.
+    pub(crate) fn name_of(&self, entry: &EntryRow) -> Outcome<ChannelName> {
+        let EntryRow { seq, channel, .. } = *entry;
+        let cache = &self.shared.read_cache;
+        if let Some(name) = cache.name(channel) {
+            return Ok(name);
+        }
         let mut select = self.connection.prepare_cached(&CHANNEL)?;
-        let found = select.query_row([entry.channel], |row| Ok(ChannelRow::read(row)));
-        found.optional()?.transpose()?.ok_or_else(|| {
-            let EntryRow { seq, channel, .. } = entry;
+        let found = select.query_row([channel], |row| Ok(ChannelRow::read(row)));
+        let ChannelRow { name, .. } = found.optional()?.transpose()?.ok_or_else(|| {
             Failure::damaged(format!("channel {channel} of entry {seq} is missing"))
-        })
+        })?;
+        cache.keep_name(channel, &name);
+        Ok(name)
     }
 }

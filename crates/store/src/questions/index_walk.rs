@@ -3,13 +3,10 @@
 use std::sync::LazyLock;
 use std::vec;
 
-use rusqlite::Row;
-use rusqlite::types::ValueRef;
 use tidings_hub::Entry;
 
-use super::entries::{EntryLookup, Order, indexed_entry, missing};
+use super::entries::{EntryLookup, Order};
 use crate::channel_row::{ChannelId, ChannelRow};
-use crate::entry_row::EntryRow;
 use crate::failure::{Failure, Outcome};
 use crate::index_row::IndexRow;
 use crate::readers::Snapshot;
@@ -21,17 +18,6 @@ const MAX_ROWS: usize = 256;
 static UP: LazyLock<String> = LazyLock::new(|| select("> (?1, ?2) ORDER BY channel, seq"));
 static DOWN: LazyLock<String> =
     LazyLock::new(|| select("<= (?1, ?2) ORDER BY channel DESC, seq DESC"));
-
-/// The rows with their entries. A row out of the range has none, so that no body of another channel is read.
-static ENTRIES: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {}, {} FROM places LEFT JOIN entries \
-         ON entries.seq = places.seq AND places.channel = ?1 AND places.seq <= ?3 \
-         WHERE (places.channel, places.seq) > (?1, ?2) ORDER BY places.channel, places.seq",
-        EntryRow::COLUMNS,
-        IndexRow::COLUMNS
-    )
-});
 
 fn select(range: &str) -> String {
     format!(
@@ -232,60 +218,9 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Adds the entries of the rows that are left, the oldest first, until `add` returns false. Returns
-    /// whether it added all.
-    pub(super) fn add_entries(mut self, mut add: impl FnMut(Entry) -> bool) -> Outcome<bool> {
-        let on_disk = self.left.1.min(self.snapshot.state.indexed);
-        if self.left.0 < on_disk && !self.add_from_disk(on_disk, &mut add)? {
-            return Ok(false);
-        }
-        if self.left.0 >= self.left.1 {
-            return Ok(true);
-        }
-        let mut lookup = self.snapshot.lookup()?;
-        while self.next()?.is_some() {
-            if !add(self.entry(&mut lookup)?) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Adds entries whose rows are on the disk, up to this number, by one statement.
-    fn add_from_disk(&mut self, to: u64, mut add: impl FnMut(Entry) -> bool) -> Outcome<bool> {
-        let mut select = self.snapshot.connection.prepare_cached(&ENTRIES)?;
-        let mut rows =
-            select.query([self.channel.id, self.left.0.cast_signed(), to.cast_signed()])?;
-        while let Some(row) = rows.next()? {
-            let Some(index) = self.joined(row, to)? else {
-                break;
-            };
-            if row.get_ref(0)? == ValueRef::Null {
-                return Err(missing(index.seq));
-            }
-            if !add(indexed_entry(row, &self.channel, index)?) {
-                return Ok(false);
-            }
-        }
-        self.left.0 = to;
-        Ok(true)
-    }
-
-    /// The next row in a statement that joins the entries, verified; `None` if it is out of the range.
-    fn joined(&mut self, row: &Row<'_>, to: u64) -> Outcome<Option<IndexRow>> {
-        let row = IndexRow::read_at(row, EntryRow::COLUMN_COUNT)?;
-        let is_in_order = (row.channel, row.seq) > (self.channel.id, self.left.0)
-            && self.before.is_none_or(|before| follows(before, row));
-        if !is_in_order {
-            return Err(out_of_order(self.channel.id, row.seq));
-        }
-        if row.channel != self.channel.id || row.seq > to {
-            return Ok(None);
-        }
-        self.verify(self.before, row)?;
-        self.before = Some(row);
-        self.left.0 = row.seq;
-        Ok(Some(row))
+    /// Fetches so many rows at once from now on, if they are not too many.
+    pub(super) fn fetch_at_once(&mut self, rows: usize) {
+        self.fetch = rows.clamp(1, MAX_ROWS);
     }
 
     fn fetch(&mut self) -> Outcome<()> {

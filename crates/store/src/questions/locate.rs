@@ -4,14 +4,13 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::ops::ControlFlow;
 
+use tidings_hub::engine::{Loss, MAX_MERGED, Selection};
 use tidings_hub::{EntryKind, Located, Place, Start};
 use tidings_proto::Position;
 
-use super::entries::{Names, Order};
+use super::MAX_LOOK_BYTES;
+use super::entries::Order;
 use super::index_walk::Walk;
-use super::loss::Loss;
-use super::selection::Selection;
-use super::{MAX_LOOK_BYTES, MAX_MERGED};
 use crate::channel_row::ChannelRow;
 use crate::failure::Outcome;
 use crate::readers::Snapshot;
@@ -76,8 +75,8 @@ impl Search {
             Start::Skip { after, to } => {
                 let place = snapshot.place(to.min(newest))?;
                 let loss = Loss::After(after);
-                let removed = snapshot.missed(loss, &self.selection, place.seq)?;
-                let passed = snapshot.events_between(after, place.seq, &self.selection)?;
+                let removed = self.selection.missed(snapshot, loss, place.seq)?;
+                let passed = self.selection.events_between(snapshot, after, place.seq)?;
                 let missed = removed + passed;
                 Ok(Some(Located::Held { place, missed }))
             }
@@ -86,7 +85,7 @@ impl Search {
     }
 
     fn missing(&self, loss: Loss, place: Place, snapshot: &Snapshot<'_>) -> Outcome<Located> {
-        let missed = snapshot.missed(loss, &self.selection, self.newest.seq)?;
+        let missed = self.selection.missed(snapshot, loss, self.newest.seq)?;
         Ok(Located::Held { place, missed })
     }
 
@@ -96,7 +95,7 @@ impl Search {
             return Ok(Located::Unknown { last });
         }
         let loss = Loss::After(place.seq);
-        let missed = snapshot.missed(loss, &self.selection, self.newest.seq)?;
+        let missed = self.selection.missed(snapshot, loss, self.newest.seq)?;
         let place = if missed > 0 {
             snapshot.state.floor.place
         } else {
@@ -153,13 +152,12 @@ impl Back {
         if self.is_done(snapshot) {
             return Ok(true);
         }
-        let mut names = Names::default();
         let mut bytes = 0;
         let range = (snapshot.floor(), self.to);
         let looks = selection.looks();
         snapshot.each_entry(range, Order::NewestFirst, looks, |entry, body| {
             let is_event = entry.kind == EntryKind::Event;
-            if is_event && (selection.is_all() || selection.covers(names.get(snapshot, &entry)?)) {
+            if is_event && (selection.is_all() || selection.covers(&snapshot.name_of(&entry)?)) {
                 self.wanted -= 1;
                 self.oldest = Some(entry.seq);
             }

@@ -1,5 +1,6 @@
 //! Tests of the answers from the disk, beside those of a log in memory.
 
+mod cached;
 mod damage;
 mod history;
 mod store;

@@ -21,8 +21,8 @@ const BYTES: u64 = 4 << 20;
 impl Default for Steps {
     fn default() -> Self {
         Self {
-            rows: 2_048,
-            time: Duration::from_millis(3),
+            rows: 1_024,
+            time: Duration::from_millis(2),
             at_once: 256,
         }
     }

@@ -1,14 +1,21 @@
 //! `Channels`: what the writer knows of the channels that recent appends were to.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::mem;
 
 use tidings_hub::ChannelName;
 
 use crate::channel_row::{ChannelId, ChannelRow};
 
-/// About how many channels are kept in memory. Others are read from the disk.
-const LIMIT: usize = 131_072;
+/// How many parts the cache has, one for each first byte of a hash. Only one part at a time grows or is
+/// dropped, so no append waits for all.
+const SHARDS: usize = 256;
+
+/// About how many channels a part keeps at least, and at most. Others are read from the disk.
+const LEAST: usize = 256;
+const MOST: usize = 3 * LEAST;
 
 /// What an append must know of its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +40,52 @@ impl ChannelState {
     }
 }
 
-/// A cache of two generations: when the younger one is full, the older one is dropped.
-#[derive(Debug, Default)]
+/// A cache of the channels that were used last: of all of them, if there are fewer than 100,000.
+#[derive(Debug)]
 pub(super) struct Channels {
+    shards: Vec<Shard>,
+    hasher: RandomState,
+}
+
+/// Two generations. The older one is dropped when the channels that were used since are enough.
+#[derive(Debug, Default)]
+struct Shard {
     young: HashMap<ChannelName, ChannelState>,
     old: HashMap<ChannelName, ChannelState>,
 }
 
+impl Default for Channels {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
 impl Channels {
     pub(super) fn get(&mut self, name: &ChannelName) -> Option<ChannelState> {
+        self.shard(name).get(name)
+    }
+
+    pub(super) fn set(&mut self, name: ChannelName, state: ChannelState) {
+        self.shard(&name).set(name, state);
+    }
+
+    pub(super) fn forget(&mut self, name: &ChannelName) {
+        let shard = self.shard(name);
+        shard.young.remove(name);
+        shard.old.remove(name);
+    }
+
+    fn shard(&mut self, name: &ChannelName) -> &mut Shard {
+        let [shard, ..] = self.hasher.hash_one(name).to_le_bytes();
+        &mut self.shards[usize::from(shard)]
+    }
+}
+
+impl Shard {
+    fn get(&mut self, name: &ChannelName) -> Option<ChannelState> {
         if let Some(state) = self.young.get(name) {
             return Some(*state);
         }
@@ -50,16 +94,16 @@ impl Channels {
         Some(state)
     }
 
-    pub(super) fn set(&mut self, name: ChannelName, state: ChannelState) {
-        if self.young.len() >= LIMIT / 2 && !self.young.contains_key(&name) {
+    fn set(&mut self, name: ChannelName, state: ChannelState) {
+        if let Some(known) = self.young.get_mut(&name) {
+            *known = state;
+            return;
+        }
+        let used = self.young.len();
+        if used >= LEAST && used + self.old.len() >= MOST - LEAST {
             self.old = mem::take(&mut self.young);
         }
         self.young.insert(name, state);
-    }
-
-    pub(super) fn forget(&mut self, name: &ChannelName) {
-        self.young.remove(name);
-        self.old.remove(name);
     }
 }
 
@@ -67,27 +111,47 @@ impl Channels {
 mod tests {
     use super::*;
 
-    #[test]
-    fn recently_used_channels_stay_and_the_number_of_others_is_limited() {
-        let mut channels = Channels::default();
-        let name = |n: usize| ChannelName::new(format!("c/{n}")).unwrap();
-        let state = |newest| ChannelState {
+    fn name(n: usize) -> ChannelName {
+        ChannelName::new(format!("c/{n}")).unwrap()
+    }
+
+    fn state(newest: usize) -> ChannelState {
+        ChannelState {
             id: 1,
             known_since: 0,
             end: None,
-            newest,
+            newest: newest as u64,
             events: 1,
-        };
-        for n in 0..2 * LIMIT {
-            channels.set(name(n), state(n as u64));
+        }
+    }
+
+    #[test]
+    fn recently_used_channels_stay_and_the_number_of_others_is_limited() {
+        let mut channels = Channels::default();
+        let count = 2 * MOST * SHARDS;
+        for n in 0..count {
+            channels.set(name(n), state(n));
             assert_eq!(channels.get(&name(0)).unwrap().newest, 0);
         }
-        assert!(channels.young.len() + channels.old.len() <= LIMIT);
+        for shard in &channels.shards {
+            assert!(shard.young.len() + shard.old.len() <= MOST);
+        }
         assert_eq!(channels.get(&name(1)), None);
-        let last = 2 * LIMIT - 1;
+        let last = count - 1;
         channels.set(name(last), state(7));
         assert_eq!(channels.get(&name(last)).unwrap().newest, 7);
         channels.forget(&name(last));
         assert_eq!(channels.get(&name(last)), None);
+    }
+
+    #[test]
+    fn a_hundred_thousand_channels_that_take_turns_all_stay() {
+        let mut channels = Channels::default();
+        for round in 0..3 {
+            for n in 0..100_000 {
+                assert_eq!(channels.get(&name(n)).is_some(), round > 0, "{round} {n}");
+                channels.set(name(n), state(n));
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::fs::File;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::failure::Outcome;
 use crate::shared::Shared;
-use crate::{StoreError, StoreErrorKind, connection};
+use crate::{Durability, StoreError, StoreErrorKind, connection};
 
 /// The write-ahead log may have so many times the pages that are worth a checkpoint. Then the writer finishes
 /// the checkpoint, so that the file is used again from its start.
@@ -20,7 +20,9 @@ const MAX_FACTOR: i64 = 3;
 /// At twice as many pages, the writer waits for the readers and for the thread, and moves everything itself.
 const LIMIT_FACTOR: i64 = 2 * MAX_FACTOR;
 
-/// The writer finishes a checkpoint only if at most so many pages are left, or those of its last two commits.
+/// The writer waits for the disk while it finishes a checkpoint. So it does that only if few pages are left,
+/// or those of its last two commits. The longer the write-ahead log is, the more pages are few.
+const FEW_PAGES: i64 = 64;
 const LAST_PAGES: i64 = 1_000;
 
 /// How long the writer waits for readers at the limit. It waits again after at least `LAST_PAGES` more pages.
@@ -124,10 +126,16 @@ impl Checkpointer {
             self.limit = LIMIT_FACTOR * self.pages;
         }
         let is_too_long = pages >= MAX_FACTOR * self.pages;
+        let excess = pages - MAX_FACTOR * self.pages;
+        let few = (FEW_PAGES + excess / 8).min(LAST_PAGES);
         if pages >= self.limit {
             self.move_all(writer)?;
-        } else if is_too_long && left <= LAST_PAGES.max(2 * committed) {
-            self.link.note(checkpoint(writer, "PASSIVE"));
+        } else if is_too_long && left <= few.max(2 * committed) {
+            // The thread may be waiting for the disk, and this would wait for the same.
+            if let Some(pass) = self.link.try_pass() {
+                self.link.note(checkpoint(writer, "PASSIVE"));
+                drop(pass);
+            }
         } else if left >= self.pages || is_too_long {
             self.order(Order::Work);
         }
@@ -167,10 +175,10 @@ impl Checkpointer {
     /// file that must stay open until all connections are closed.
     pub(super) fn stop(mut self, writer: &Connection) -> Arc<File> {
         self.end();
-        if self.failure().is_none() {
-            self.link.note(checkpoint(writer, "TRUNCATE"));
-        }
-        if self.failure().is_some() {
+        let is_moved =
+            self.failure().is_none() && self.link.note(checkpoint(writer, "TRUNCATE")).is_some();
+        if !is_moved {
+            // Otherwise SQLite tries it again, and a disk does not report a failure twice.
             connection::keep_wal(writer);
         }
         Arc::clone(&self.link.file)
@@ -206,6 +214,14 @@ impl Link {
 
     fn pass(&self) -> MutexGuard<'_, ()> {
         self.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_pass(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.pass.try_lock() {
+            Ok(pass) => Some(pass),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn next(&self) -> Order {
@@ -253,13 +269,25 @@ impl Link {
             Ok(progress) => return Some(progress),
             Err(failure) => failure,
         };
-        if failure.is_of_sync() {
+        if failure.is_of_sync() && !self.is_of_failed_commit() {
             self.fail(failure.at(&self.shared.path));
         } else {
             // The next one moves the same pages again.
             tracing::warn!(?failure, "a checkpoint of a store failed");
         }
         None
+    }
+
+    /// Whether the synchronization that has just failed was that of the write-ahead log, and nothing in it is
+    /// lost: each commit has synchronized its own part, or was not acknowledged.
+    ///
+    /// Linux reports such a failure to each descriptor of the file that is open, when that is synchronized
+    /// next. So the failure of a commit reaches this thread too, perhaps much later, and one of the database
+    /// file reaches `file`.
+    fn is_of_failed_commit(&self) -> bool {
+        cfg!(target_os = "linux")
+            && self.shared.options.durability == Durability::EveryCommit
+            && self.file.sync_data().is_ok()
     }
 
     fn fail(&self, cause: StoreError) {

@@ -62,7 +62,7 @@ impl Thread {
                 self.publish(staged);
                 Ok(())
             }
-            Err(broken) => Err(broken.failure.at(&self.shared.path)),
+            Err(broken) => Err(self.note_loss(broken.failure)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `Commit`: one transaction of the writer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rusqlite::{Connection, params};
@@ -32,7 +32,7 @@ pub(super) struct Commit<'a> {
     pub(super) channels: &'a mut Channels,
     pub(super) keys: &'a Keys,
     pub(super) oldest: &'a mut Oldest,
-    pub(super) removed: &'a HashSet<ChannelId>,
+    pub(super) removed: &'a BTreeSet<ChannelId>,
     pub(super) sweep: Option<&'a Sweep>,
     pub(super) pauses: &'a Pauses,
     pub(super) now: u64,
@@ -297,10 +297,13 @@ impl Commit<'_> {
         }
     }
 
-    /// Deletes some expired keys: more than the transaction adds with so many appends.
+    /// Forgets some expired keys: more than the transaction adds with so many appends. Deletes their rows,
+    /// unless a page could not be read.
     pub(super) fn expire_keys(&mut self, appends: usize) -> Outcome<()> {
         self.staged.expired = self.keys.expired(self.now, 64 + 2 * appends);
         match self.staged.expired {
+            // A later deletion takes these rows too.
+            Some(_) if self.pauses.is_paused(Upkeep::Tidy) => Ok(()),
             Some((_, seq)) => KeyRow::delete_through(self.connection, seq),
             None => Ok(()),
         }

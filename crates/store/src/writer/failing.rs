@@ -17,7 +17,7 @@ use crate::entry_row::EntryRow;
 use crate::failure::{Failure, Outcome};
 use crate::queue::{Command, MAX_COMMANDS};
 use crate::state_row::StoreState;
-use crate::{Durability, StoreError, StoreErrorKind, connection};
+use crate::{Durability, StoreError, StoreErrorKind, connection, wal};
 
 /// After a failure, work that no append waits for is tried again after this time.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
@@ -41,12 +41,7 @@ impl Thread {
         if is_page_damaged(&failure) {
             self.writer.pauses.add_for_page();
         }
-        // What was acknowledged before may be missing too. Otherwise each commit was synchronized by itself.
-        let has_lost = failure.is_of_sync() && self.durability() != Durability::EveryCommit;
-        let failure = failure.at(&self.shared.path);
-        if has_lost {
-            self.checkpointer.fail(failure.clone());
-        }
+        let failure = self.note_loss(failure);
         let error = if is_unknown {
             self.is_broken = true;
             self.idle_until = self.reopen_at;
@@ -59,6 +54,17 @@ impl Thread {
             .into_iter()
             .for_each(|reply| reply.fail(last, &error));
         self.refuse(batch, &error);
+    }
+
+    /// The error of a failed commit. Stops the store if what was acknowledged before may be missing too;
+    /// otherwise each commit was synchronized by itself.
+    pub(super) fn note_loss(&self, failure: Failure) -> StoreError {
+        let has_lost = failure.is_of_sync() && self.durability() != Durability::EveryCommit;
+        let error = failure.at(&self.shared.path);
+        if has_lost {
+            self.checkpointer.fail(error.clone());
+        }
+        error
     }
 
     /// Replies this error to these commands, and to the trims that are being done.
@@ -155,6 +161,9 @@ impl Thread {
             }
         };
         if has_all && found.floor() >= former.floor() {
+            // Otherwise the next commit for which an answer waits makes it durable, and reports what is lost.
+            let must_sync = self.durability() == Durability::EveryCommit;
+            wal::cut_rest(path, &recovered.writer.connection, must_sync)?;
             return Ok(recovered);
         }
         Err(StoreError::damaged(

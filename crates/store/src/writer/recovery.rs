@@ -1,6 +1,6 @@
 //! The recovery of a writer: what it must know of a log, read from the disk.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -115,8 +115,8 @@ fn recent_index(connection: &Connection, state: &StoreState, last: u64) -> Outco
 }
 
 /// The channels of the removed entries that no sweep has seen, all of which must be there.
-fn removed(connection: &Connection, state: &StoreState) -> Outcome<HashSet<ChannelId>> {
-    let mut removed = HashSet::new();
+fn removed(connection: &Connection, state: &StoreState) -> Outcome<BTreeSet<ChannelId>> {
+    let mut removed = BTreeSet::new();
     each(connection, state.swept, state.floor.place.seq, |row| {
         removed.insert(row.channel);
     })?;

@@ -50,7 +50,7 @@ pub(super) struct Thread {
     pub(super) trims: Vec<Trim>,
     /// When the commits since the last synchronization must be synchronized.
     pub(super) sync_at: Option<Instant>,
-    /// Work that no append waits for must wait until then.
+    /// After a failure, work that no append waits for must wait until then.
     pub(super) idle_until: Option<Instant>,
     /// How many appends the last commit had.
     pub(super) appended: usize,
@@ -167,15 +167,18 @@ impl Thread {
     }
 
     /// How long to wait for the next command.
-    fn patience(&mut self) -> Duration {
+    pub(super) fn patience(&mut self) -> Duration {
         let now = clock::now();
         let until = |at: Instant| at.saturating_duration_since(now);
         let idle = self.idle_until.map_or(Duration::ZERO, until);
+        let rest = self.writer.pauses.until().map_or(idle, until).max(idle);
         let mut wait = self.sync_at.map_or(MAX_WAIT, |at| until(at).max(idle));
-        if self.has_work() {
+        if self.is_awaited() {
             wait = wait.min(idle);
+        } else if self.writer.has_work(&self.settings) {
+            wait = wait.min(rest);
         } else if let Some(expires) = self.expires_in() {
-            wait = wait.min(expires.max(idle));
+            wait = wait.min(expires.max(rest));
         }
         wait
     }
@@ -183,16 +186,20 @@ impl Thread {
     /// Whether there is work although no command was given.
     pub(super) fn is_due(&mut self) -> bool {
         let now = clock::now();
-        if self.idle_until.is_some_and(|idle| now < idle) {
+        let has_come = |at: Option<Instant>| at.is_none_or(|at| at <= now);
+        if !has_come(self.idle_until) {
             return false;
         }
-        self.has_work()
+        self.is_awaited()
             || self.sync_at.is_some_and(|at| at <= now)
-            || self.expires_in().is_some_and(|expires| expires.is_zero())
+            || (has_come(self.writer.pauses.until())
+                && (self.writer.has_work(&self.settings)
+                    || self.expires_in().is_some_and(|expires| expires.is_zero())))
     }
 
-    fn has_work(&self) -> bool {
-        self.is_broken || !self.trims.is_empty() || self.writer.has_work(&self.settings)
+    /// Whether there is work that no pause of the upkeep holds up: a trim that must wait is refused.
+    fn is_awaited(&self) -> bool {
+        self.is_broken || !self.trims.is_empty()
     }
 
     /// The time until the oldest entry is too old.

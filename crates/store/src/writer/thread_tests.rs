@@ -1,8 +1,7 @@
 //! Tests of the turns of the writer's thread, and of how it ends.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +22,14 @@ use crate::state_row::StoreState;
 use crate::store_file::StoreFile;
 use crate::{Durability, StoreErrorKind, StoreLog, StoreOptions};
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The state of a writer's thread, whose turns the test takes.
 pub(super) struct Turns {
     pub(super) thread: Thread,
     pub(super) shared: Arc<Shared>,
-    machine: Machine,
+    pub(super) machine: Machine,
     // Removed after the files were closed.
     pub(super) directory: Directory,
 }
@@ -72,7 +71,19 @@ impl Turns {
         answer.try_recv().unwrap().unwrap()
     }
 
-    fn turn(&mut self, command: Command) {
+    /// Trims, and takes turns until that is answered.
+    pub(super) fn trim(&mut self, first: u64) -> Result<(), LogError> {
+        let (reply, mut answer) = oneshot::channel();
+        self.turn(Command::Trim { first, reply });
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(_) => self.rest(),
+            }
+        }
+    }
+
+    pub(super) fn turn(&mut self, command: Command) {
         self.thread.turn(VecDeque::from([command]));
     }
 
@@ -89,7 +100,7 @@ impl Turns {
         (bounds.floor.seq, bounds.last.seq)
     }
 
-    fn on_disk(&self) -> StoreState {
+    pub(super) fn on_disk(&self) -> StoreState {
         StoreState::read(&self.thread.writer.connection).unwrap()
     }
 }
@@ -310,81 +321,26 @@ async fn a_body_of_more_than_64_mib_is_too_large() {
     assert_eq!(error.kind(), LogErrorKind::TooLarge);
 }
 
-/// Appends to many channels, removes the first half, and damages the store before the sweep.
-fn damaged(sql: &str) -> Turns {
-    let mut turns = Turns::new(options());
-    turns.thread.settings.steps.at_once = 0;
-    for n in 0..20 {
-        turns.append(event(&format!("c/{n}"))).unwrap();
-    }
-    turns.execute(sql);
-    turns.thread.settings.retention = turns.thread.settings.retention.max_events(Some(10));
-    turns
-}
-
-#[test]
-fn a_damaged_row_holds_up_no_append_and_no_other_channel() {
-    let mut turns = damaged("UPDATE places SET nth = 7 WHERE channel = 3");
-    turns.thread.settings.index_batch = 1;
-    for _ in 0..100 {
-        turns.append(event("new")).unwrap();
-        turns.rest();
-    }
-    let floor = turns.bounds().0;
-    assert_eq!(floor, 110);
-    assert!(turns.on_disk().swept > 90);
-}
-
-#[test]
-fn a_damaged_oldest_entry_stops_removals_but_no_appends() {
-    for sql in [
-        "UPDATE entries SET total = total + 1000000 WHERE seq = 1",
-        r#"UPDATE entries SET "check" = 'AAAAAA' WHERE seq IN (10, 11, 12)"#,
-        "DELETE FROM entries WHERE seq = 1",
-    ] {
-        let mut turns = damaged(sql);
-        turns.thread.writer.oldest.clear();
-        turns.append(event("new")).unwrap();
-        turns.append(event("new")).unwrap();
-        assert_eq!(turns.bounds(), (0, 22), "{sql}");
-        assert!(!turns.thread.is_due());
-        assert_eq!(turns.thread.writer.head.state.floor.total, 0);
-    }
-}
-
-#[test]
-fn a_page_that_cannot_be_read_refuses_one_batch_of_many() {
-    let mut turns = damaged("PRAGMA wal_checkpoint(TRUNCATE)");
-    let connection = &turns.thread.writer.connection;
-    let page: u64 = connection
-        .query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'gone'",
-            [],
-            |row| crate::state_row::number(row, 0),
-        )
-        .unwrap();
-    let mut file = File::options()
-        .write(true)
-        .open(&turns.shared.path)
-        .unwrap();
-    file.seek(SeekFrom::Start((page - 1) * 4096)).unwrap();
-    file.write_all(&[0xFF; 4096]).unwrap();
-    turns.execute("PRAGMA shrink_memory");
-    turns.thread.settings.index_batch = 8;
-    let mut refused = 0;
+#[tokio::test]
+async fn an_idle_store_removes_what_a_smaller_retention_does_not_keep() {
+    let directory = Directory::new();
+    let path = directory.path().join("events.db");
+    let log = options().open(&path).unwrap();
     for _ in 0..50 {
-        match turns.append(event("new")) {
-            Ok(_) => {}
-            Err(error) => {
-                assert_eq!(error.kind(), LogErrorKind::Refused);
-                assert!(!turns.thread.is_due());
-                refused += 1;
-            }
-        }
+        log.append(event("a")).await.unwrap();
     }
-    assert!((1..5).contains(&refused), "{refused}");
-    assert_eq!(turns.bounds().1, 70 - refused);
-    // Closed after all connections, as closing it ends their locks.
-    drop(turns);
-    drop(file);
+    log.close().await.unwrap();
+    let smaller = options().retention(Retention::in_memory().max_events(Some(10)));
+    let log = smaller.open(&path).unwrap();
+    let removed = async {
+        loop {
+            let mut changed = pin!(log.shared().changed.notified());
+            changed.as_mut().enable();
+            if log.bounds().await.unwrap().floor.seq == 40 {
+                return;
+            }
+            changed.await;
+        }
+    };
+    timeout(LIMIT, removed).await.unwrap();
 }

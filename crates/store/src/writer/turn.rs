@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tidings_hub::{Appended, random_epoch};
 
-use super::budget::Budget;
+use super::Settings;
+use super::budget::{Budget, Steps};
 use super::commit::Commit;
 use super::replies::{Reply, Trim};
 use crate::failure::Outcome;
@@ -48,23 +49,40 @@ pub(super) fn decide(
     Ok(())
 }
 
+/// How many removed entries may wait for the sweep in progress to end.
+pub(super) fn most_unswept(settings: &Settings) -> u64 {
+    REMOVALS.max(settings.index_batch as u64).saturating_mul(4)
+}
+
 /// Enforces the retention, and does a step of the work that it causes.
 pub(super) fn keep(commit: &mut Commit<'_>, first: u64, is_behind: bool) -> Outcome<()> {
     let appends = commit.staged.entries.len() as u64;
     let steps = commit.settings.steps;
-    let most_unswept = 4 * REMOVALS.max(commit.settings.index_batch as u64);
-    // Otherwise the channels with removed entries, which are in memory, have no limit.
-    let time = if is_behind { Duration::MAX } else { steps.time };
-    if commit.sweep.is_none() || commit.staged.head.unswept() < most_unswept {
+    // The removal and what follows from it share the time.
+    let removal = Budget::new(u64::MAX, steps.time / 2);
+    let mut tidy = tidy_budget(steps, appends, is_behind);
+    if commit.sweep.is_none() || commit.staged.head.unswept() < most_unswept(commit.settings) {
         let most = match appends {
             0 => REMOVALS,
             _ => REMOVALS / 4 + 2 * appends,
         };
-        commit.try_removal(first, most, &Budget::new(u64::MAX, steps.time))?;
+        commit.try_removal(first, most, &removal)?;
     }
+    commit.try_tidy(&mut tidy)
+}
+
+/// The limits of a step: the same for each, and more for each append. An append causes up to eight rows of
+/// other work, if its channel is forgotten later. If too many wait in memory, a step beside appends has all
+/// of its rows however long they take, so that the memory has a limit.
+fn tidy_budget(steps: Steps, appends: u64, is_behind: bool) -> Budget {
     let rows = match appends {
         0 => steps.rows,
-        _ => steps.rows.min(64) + 4 * appends,
+        _ => steps.rows.min(64) + 8 * appends,
     };
-    commit.try_tidy(&mut Budget::new(rows, time))
+    let time = if is_behind && appends > 0 {
+        Duration::MAX
+    } else {
+        steps.time + Duration::from_micros(10 * appends)
+    };
+    Budget::new(rows, time)
 }

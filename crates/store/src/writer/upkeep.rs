@@ -10,6 +10,8 @@ use super::commit::{Commit, Swept, read};
 use super::failing::RETRY;
 use super::is_row_damaged;
 use super::thread::Thread;
+use super::turn::most_unswept;
+use crate::StoreError;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
 
@@ -47,12 +49,12 @@ impl Pauses {
         self.until = [clock::now().checked_add(self.page); 2];
     }
 
-    fn is_paused(&self, upkeep: Upkeep) -> bool {
+    pub(super) fn is_paused(&self, upkeep: Upkeep) -> bool {
         self.until[upkeep as usize].is_some_and(|until| clock::now() < until)
     }
 
     /// When the last of it is tried again.
-    fn until(&self) -> Option<Instant> {
+    pub(super) fn until(&self) -> Option<Instant> {
         self.until.into_iter().max().flatten()
     }
 }
@@ -105,7 +107,7 @@ impl Commit<'_> {
 }
 
 impl Thread {
-    /// The upkeep that has failed waits, and no trim waits for it.
+    /// The upkeep that has failed waits, and no trim waits for what waits.
     pub(super) fn note_upkeep(&mut self, failed: Vec<(Upkeep, Failure)>) {
         let pauses = &mut self.writer.pauses;
         for upkeep in [Upkeep::Removal, Upkeep::Tidy] {
@@ -114,6 +116,7 @@ impl Thread {
                 pauses.until[upkeep as usize] = None;
             }
         }
+        let mut error = None;
         for (upkeep, failure) in failed {
             let pause = &mut pauses.until[upkeep as usize];
             // Otherwise this was traced already.
@@ -124,15 +127,22 @@ impl Thread {
                 );
             }
             *pause = clock::now().checked_add(RETRY);
-            let error = LogError::refused(failure.at(&self.shared.path));
+            error = Some(failure.at(&self.shared.path));
+        }
+        if pauses.until().is_none() {
+            pauses.page = Duration::ZERO;
+        }
+        let has_stopped = pauses.is_paused(Upkeep::Removal)
+            || (pauses.is_paused(Upkeep::Tidy)
+                && self.writer.sweep.is_some()
+                && self.writer.head.unswept() >= most_unswept(&self.settings));
+        if has_stopped && !self.trims.is_empty() {
+            let before = || StoreError::damaged(&self.shared.path, "it was found damaged before");
+            let error = LogError::refused(error.unwrap_or_else(before));
             for trim in self.trims.drain(..) {
                 // Nobody may wait any more.
                 drop(trim.reply.send(Err(error.clone())));
             }
-        }
-        match pauses.until() {
-            Some(until) => self.idle_until = Some(until),
-            None => pauses.page = Duration::ZERO,
         }
     }
 
@@ -142,6 +152,7 @@ impl Thread {
         while self.writer.sweep.is_some()
             && !self.is_broken
             && self.idle_until.is_none()
+            && self.writer.pauses.until().is_none()
             && end.is_some_and(|end| clock::now() < end)
         {
             self.turn(VecDeque::new());

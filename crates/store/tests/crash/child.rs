@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tidings_hub::{Event, Hub, Log};
 use tidings_proto::Position;
 use tidings_store::StoreLog;
+use tidings_testkit::error_chain::chain;
 use tokio::runtime;
 use tokio::task::JoinSet;
 
@@ -153,15 +154,4 @@ async fn watch(hub: Hub) {
             say(&Said::Has(n, id.as_str().parse().unwrap()));
         }
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -7,8 +7,8 @@ use tidings_hub::{
     Bounds, ChannelName, Entry, EntryKind, Located, Log, Pattern, Place, Scope, Start,
 };
 use tidings_store::StoreLog;
+use tidings_testkit::error_chain::chain;
 
-use crate::child::chain;
 use crate::ledger::{Ledger, Session};
 use crate::load::{Load, Sync};
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tidings_hub::{
-    ChannelEvent, ChannelEvents, EntryKind, Gap, GapReason, Hub, Place, SubscribeErrorKind,
+    ChannelEvent, ChannelEvents, EntryKind, Gap, GapReason, Hub, Log, Place, SubscribeErrorKind,
 };
 use tidings_proto::{EventId, Position};
 use tidings_store::StoreLog;
+use tidings_testkit::error_chain::chain;
 use tidings_testkit::property::{seed, steps};
 use tidings_testkit::timeout::timeout;
 use tokio::runtime;
 
-use crate::child::chain;
 use crate::folder::Folder;
 use crate::judge::{Crashed, Held};
 use crate::ledger::{Ledger, Said, Session};

@@ -3,7 +3,6 @@
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -139,13 +138,7 @@ async fn a_damaged_write_ahead_log_shows_a_beginning_of_the_log_or_is_refused() 
     fill(&log, &mut rng, 120).await;
     let bounds = log.bounds().await.unwrap();
     let killed = TempDir::in_memory();
-    for name in ["events.db", "events.db-wal"] {
-        let copied = Command::new("cp")
-            .arg(dir.join(name))
-            .arg(&*killed)
-            .status();
-        assert!(copied.unwrap().success());
-    }
+    killed.copy_from(&dir, &["events.db", "events.db-wal"]);
     let mut lines = Vec::new();
     log.export(&mut lines).unwrap();
     drop(log);
@@ -200,13 +193,7 @@ async fn a_write_ahead_log_with_a_damaged_header_is_refused() {
     fill(&log, &mut rng, 20).await;
     for length in [4, 8, 12, 16, 24, 32] {
         let killed = TempDir::in_memory();
-        for name in ["events.db", "events.db-wal"] {
-            let copied = Command::new("cp")
-                .arg(dir.join(name))
-                .arg(&*killed)
-                .status();
-            assert!(copied.unwrap().success());
-        }
+        killed.copy_from(&dir, &["events.db", "events.db-wal"]);
         let path = killed.join("events.db-wal");
         let mut wal = fs::read(&path).unwrap();
         wal[..length].fill(0);

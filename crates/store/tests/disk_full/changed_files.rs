@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 
 use tidings_hub::{Hub, Log, Retention};
 use tidings_store::{StoreErrorKind, StoreLog, StoreOptions};
+use tidings_testkit::error_chain::chain;
+use tidings_testkit::temp_dir::TempDir;
 use tidings_testkit::timeout::timeout;
 
-use crate::disk::Folder;
-use crate::user::{Fate, LIMIT, User, chain};
+use crate::user::{Fate, LIMIT, User};
 
-/// A store with 200 events whose files somebody changes.
-async fn change(options: StoreOptions, change: impl FnOnce(&Path)) -> (Folder, User) {
-    let folder = Folder::new();
-    let path = folder.0.join("events.db");
+/// A store with 200 events whose files somebody changes. It has a directory of its own in the other one.
+async fn change(options: StoreOptions, change: impl FnOnce(&Path)) -> (TempDir, User) {
+    let folder = TempDir::in_memory();
+    fs::create_dir(folder.join("store")).unwrap();
+    let path = folder.join("store/events.db");
     let mut user = User::open(options, &path).await.unwrap();
     for _ in 0..200 {
         user.publish().await.unwrap();
@@ -95,14 +97,13 @@ async fn a_store_whose_directory_was_moved_goes_on_or_fails() {
     let options = StoreLog::options();
     let (folder, mut user) = change(options, |path| {
         let folder = path.parent().unwrap();
-        fs::rename(folder, folder.with_extension("moved")).unwrap();
+        fs::rename(folder, folder.with_file_name("moved")).unwrap();
         fs::create_dir(folder).unwrap();
     })
     .await;
-    let moved = Folder(folder.0.with_extension("moved"));
     use_it(&mut user).await;
     timeout(LIMIT, user.log.close()).await.unwrap().ok();
-    let opened = User::open(options, &moved.0.join("events.db"))
+    let opened = User::open(options, &folder.join("moved/events.db"))
         .await
         .unwrap();
     (user.log, user.hub) = (opened.log, opened.hub);
@@ -115,8 +116,8 @@ async fn a_store_whose_directory_was_moved_goes_on_or_fails() {
 async fn a_store_that_was_overwritten_in_the_middle_gives_no_wrong_answer() {
     let retention = Retention::durable().max_events(Some(150));
     let options = StoreLog::options().retention(retention).index_batch(32);
-    let folder = Folder::new();
-    let path = folder.0.join("events.db");
+    let folder = TempDir::in_memory();
+    let path = folder.join("events.db");
     let mut user = User::open(options, &path).await.unwrap();
     for _ in 0..200 {
         user.publish().await.unwrap();
@@ -151,8 +152,8 @@ async fn a_store_that_was_overwritten_in_the_middle_gives_no_wrong_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_was_cut_gives_no_wrong_answer() {
-    let folder = Folder::new();
-    let path = folder.0.join("events.db");
+    let folder = TempDir::in_memory();
+    let path = folder.join("events.db");
     let mut user = User::open(StoreLog::options(), &path).await.unwrap();
     for _ in 0..200 {
         user.publish().await.unwrap();

@@ -4,7 +4,9 @@
  * f: there is no room for a file to grow. n: there is no room for any write. e: writes fail. s:
  * synchronization fails. l: writes to a database succeed, but the next synchronization fails, once for each
  * descriptor; what was there before is added to the file TIDINGS_DISK.lost, so that the test can take the writes
- * back. */
+ * back. w: the next synchronization of a write-ahead log fails, and then the disk works again; each other
+ * descriptor of it that is open reports the same when it is synchronized next, as Linux does. r: reads of a database
+ * fail. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -54,13 +56,33 @@ static int fails(int fd, off_t length) {
 static _Atomic unsigned lost;
 static _Atomic unsigned reported[DESCRIPTORS];
 
-/* Whether writes to this file are lost. */
-static int is_losing(int fd) {
+/* The descriptors that have a failure to report. */
+static _Atomic char owes[DESCRIPTORS];
+
+static int ends_with(int fd, const char *end) {
     char link[64], path[PATH_MAX];
-    if (mode(fd) != 'l') return 0;
+    ssize_t size = strlen(end);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path);
-    return length > 3 && memcmp(path + length - 3, ".db", 3) == 0;
+    return length > size && memcmp(path + length - size, end, size) == 0;
+}
+
+/* Whether writes to this file are lost. */
+static int is_losing(int fd) { return mode(fd) == 'l' && ends_with(fd, ".db"); }
+
+/* Lets each other descriptor of this file report a failure. */
+static void let_others_report(int fd) {
+    struct stat file, other;
+    fstat(fd, &file);
+    for (int each = 0; each < DESCRIPTORS; each++) {
+        if (each == fd || fstat(each, &other) != 0) continue;
+        if (other.st_dev == file.st_dev && other.st_ino == file.st_ino) owes[each] = 1;
+    }
+}
+
+int close(int fd) {
+    if (fd >= 0 && fd < DESCRIPTORS) owes[fd] = 0;
+    return syscall(SYS_close, fd);
 }
 
 /* Keeps what is in the place of a write. */
@@ -88,6 +110,16 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset) {
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset) { return pwrite(fd, data, size, offset); }
+
+ssize_t pread(int fd, void *data, size_t size, off_t offset) {
+    if (mode(fd) == 'r' && ends_with(fd, ".db")) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, data, size, offset);
+}
+
+ssize_t pread64(int fd, void *data, size_t size, off_t offset) { return pread(fd, data, size, offset); }
 
 ssize_t write(int fd, const void *data, size_t size) {
     off_t offset = lseek(fd, 0, SEEK_CUR);
@@ -117,7 +149,11 @@ static int sync_fails(int fd) {
     int before = errno;
     int is_new = is_losing(fd) && fd < DESCRIPTORS && reported[fd] != lost;
     if (is_new) reported[fd] = lost;
-    if (is_new || mode(fd) == 's') {
+    int is_owed = fd < DESCRIPTORS && owes[fd];
+    if (is_owed) owes[fd] = 0;
+    int is_of_wal = mode(fd) == 'w' && ends_with(fd, "-wal") && unlink(getenv("TIDINGS_DISK")) == 0;
+    if (is_of_wal) let_others_report(fd);
+    if (is_new || is_owed || is_of_wal || mode(fd) == 's') {
         errno = EIO;
         return 1;
     }

@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, io, process};
+
+use tidings_testkit::temp_dir::TempDir;
 
 /// The variable with the file that says how the disk fails; `disk.c` reads it.
 const CONTROL: &str = "TIDINGS_DISK";
@@ -29,6 +30,10 @@ pub(crate) enum Fault {
     /// What is written to the database is lost later. The next synchronization of each file that is open
     /// fails.
     Lost,
+    /// One synchronization of a `-wal` file fails. Each other descriptor of it then reports that once too.
+    WalSync,
+    /// Reads of the database fail.
+    Reads,
 }
 
 impl Fault {
@@ -60,7 +65,7 @@ impl Disk {
             runtime.block_on(test(disk));
             return;
         }
-        let folder = Folder::new();
+        let folder = TempDir::new();
         let library = library();
         let done = Command::new(env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture"])
@@ -70,8 +75,8 @@ impl Disk {
                 "LD_PRELOAD",
                 Path::new("./").join(library.file_name().unwrap()),
             )
-            .env(CONTROL, folder.0.join("fault"))
-            .env(FOLDER, folder.0.join("disk"))
+            .env(CONTROL, folder.join("fault"))
+            .env(FOLDER, folder.join("disk"))
             .output()
             .unwrap();
         let output =
@@ -93,6 +98,8 @@ impl Disk {
             Fault::Writes => "e",
             Fault::Syncs => "s",
             Fault::Lost => "l",
+            Fault::WalSync => "w",
+            Fault::Reads => "r",
         };
         // A file that appears with its content.
         let next = self.control.with_extension("next");
@@ -105,6 +112,10 @@ impl Disk {
         if let Err(error) = fs::remove_file(&self.control) {
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The path of a file.
@@ -161,25 +172,4 @@ fn library() -> &'static Path {
         fs::rename(&unfinished, &library).unwrap();
         library
     })
-}
-
-/// A directory of a test. It is removed when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tidings-disk-{}-{number}", process::id());
-        let folder = env::temp_dir().join(name);
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
 }

@@ -3,10 +3,11 @@
 use fastrand::Rng;
 use tidings_hub::Retention;
 use tidings_store::StoreLog;
+use tidings_testkit::error_chain::chain;
 use tidings_testkit::property::{seed, steps};
 
 use crate::disk::{Disk, Fault};
-use crate::user::{Fate, User, chain, is_refused};
+use crate::user::{Fate, User, is_refused};
 
 async fn failing(disk: Disk, fault: Fault) {
     let options = StoreLog::options();

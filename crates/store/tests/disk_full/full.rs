@@ -1,14 +1,15 @@
 //! A disk without room: at the creation of a store, while it is opened, used and copied.
 
 use std::fs;
-use std::path::Path;
 
 use tidings_hub::Retention;
 use tidings_store::{StoreErrorKind, StoreLog};
+use tidings_testkit::error_chain::chain;
+use tidings_testkit::temp_dir::TempDir;
 use tidings_testkit::timeout::timeout;
 
 use crate::disk::{Disk, Fault};
-use crate::user::{Fate, LIMIT, User, chain, is_refused};
+use crate::user::{Fate, LIMIT, User, is_refused};
 
 async fn a_full_disk(disk: Disk, fault: Fault) {
     let options = StoreLog::options();
@@ -88,20 +89,6 @@ fn a_store_is_created_only_where_there_is_room() {
     });
 }
 
-/// Copies the files of a store that is not writing, as a crash leaves them.
-fn crash(from: &Path, to: &Path) {
-    for end in ["", "-wal"] {
-        let file = |path: &Path| {
-            let mut file = path.as_os_str().to_owned();
-            file.push(end);
-            file
-        };
-        if Path::new(&file(from)).exists() {
-            fs::copy(file(from), file(to)).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_store_on_a_full_disk_opens_or_fails_clearly_and_loses_nothing() {
     let name = "full::a_store_on_a_full_disk_opens_or_fails_clearly_and_loses_nothing";
@@ -113,8 +100,9 @@ fn a_store_on_a_full_disk_opens_or_fails_clearly_and_loses_nothing() {
         for _ in 0..100 {
             user.publish().await.unwrap();
         }
-        let crashed = disk.path("crashed.db");
-        crash(&path, &crashed);
+        let copy = TempDir::new();
+        copy.copy_from(disk.folder(), &["events.db", "events.db-wal"]);
+        let crashed = copy.join("events.db");
         user.log.close().await.unwrap();
         for path in [path, crashed] {
             for fault in [Fault::Full, Fault::FullForAll] {

@@ -9,10 +9,11 @@ use std::thread;
 
 use tidings_hub::{Log, LogErrorKind};
 use tidings_store::{StoreErrorKind, StoreLog};
+use tidings_testkit::error_chain::chain;
 use tidings_testkit::timeout::timeout;
 
 use crate::disk::{Disk, Fault};
-use crate::user::{LIMIT, User, chain};
+use crate::user::{LIMIT, User};
 
 /// A writer that waits, and so keeps the snapshot of an export.
 struct Slow {

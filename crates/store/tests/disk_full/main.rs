@@ -6,4 +6,5 @@ mod disk;
 mod failing;
 mod full;
 mod lost_writes;
+mod one_failure;
 mod user;

@@ -189,14 +189,3 @@ pub(crate) fn is_refused(error: &PublishError) -> bool {
         .and_then(|source| source.downcast_ref::<LogError>());
     log.is_some_and(|log| log.kind() == LogErrorKind::Refused)
 }
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}

@@ -1,7 +1,7 @@
 //! When a store takes a new epoch.
 
+use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -29,13 +29,9 @@ async fn epoch(log: &StoreLog) -> (Epoch, u64) {
     (bounds.epoch, bounds.last.seq)
 }
 
-/// Copies the files of a store in use as a kill of the process leaves them. Another process does it: SQLite
-/// loses its locks if this one closes a file of the store.
-fn kill(dir: &Path, copy: &Path) {
-    for name in ["events.db", "events.db-wal"] {
-        let copied = Command::new("cp").arg(dir.join(name)).arg(copy).status();
-        assert!(copied.unwrap().success());
-    }
+/// Copies the files of a store in use as a kill of the process leaves them.
+fn kill(dir: &Path, copy: &TempDir) {
+    copy.copy_from(dir, &["events.db", "events.db-wal"]);
 }
 
 #[tokio::test]
@@ -132,4 +128,37 @@ async fn what_a_crash_has_left_is_synchronized_although_another_program_reads() 
     assert_eq!(syncs().unwrap(), 0);
     reader.execute_batch("COMMIT").unwrap();
     assert_eq!(syncs().unwrap(), 1);
+}
+
+/// Otherwise the next commits would replace only a part of it, and the rest would look like damage.
+#[tokio::test]
+async fn what_a_crash_has_cut_off_is_removed_although_another_program_reads() {
+    let (dir, copy) = (TempDir::in_memory(), TempDir::in_memory());
+    let log = open(&dir.join("events.db"), Durability::EveryCommit);
+    append(&log).await;
+    let wal = copy.join("events.db-wal");
+    kill(&dir, &copy);
+    let end = fs::metadata(&wal).unwrap().len();
+    let large = Draft::event(ChannelName::from_static("a"), vec![b'x'; 100_000]);
+    log.append(large).await.unwrap();
+    kill(&dir, &copy);
+    // The disk had written the end of the last commit before its beginning.
+    let mut torn = fs::read(&wal).unwrap();
+    torn[usize::try_from(end).unwrap() + 100] ^= 1;
+    fs::write(&wal, torn).unwrap();
+
+    let path = copy.join("events.db");
+    let reader = Connection::open(&path).unwrap();
+    let entries = || {
+        let select = "SELECT count(*) FROM entries";
+        reader.query_row(select, [], |row| row.get::<_, i64>(0))
+    };
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(entries().unwrap(), 1);
+    let opened = open(&path, Durability::EveryCommit);
+    assert_eq!(append(&opened).await, 2);
+    assert!(fs::metadata(&wal).unwrap().len() < end + 50_000);
+    assert_eq!(entries().unwrap(), 1);
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(entries().unwrap(), 2);
 }

@@ -2,15 +2,21 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join;
 use tidings_hub::{ChannelName, Draft, Log};
-use tidings_store::{StoreErrorKind, StoreLog, export};
+use tidings_store::{Exported, StoreError, StoreErrorKind, StoreLog, export};
 use tidings_testkit::temp_dir::TempDir;
+use tidings_testkit::timeout::timeout;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// A target of an export that waits until the store is being closed.
 struct Target {
@@ -75,5 +81,87 @@ async fn a_close_waits_for_an_export_in_progress() {
     assert!(is_dropped.load(Ordering::SeqCst));
     let exported = exporting.await.unwrap().unwrap();
     assert_eq!(exported.entries, 200);
+    export(&path, io::sink()).unwrap();
+}
+
+/// A target of an export that waits until the test has dropped its sender.
+struct Held {
+    started: Option<oneshot::Sender<()>>,
+    end: mpsc::Receiver<()>,
+}
+
+impl Write for Held {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(started) = self.started.take() {
+            started.send(()).unwrap();
+        }
+        self.end.recv().ok();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A store whose close waits for an export, which ends when the sender is dropped.
+async fn held(
+    dir: &TempDir,
+) -> (
+    StoreLog,
+    mpsc::Sender<()>,
+    JoinHandle<Result<Exported, StoreError>>,
+) {
+    let log = StoreLog::open(dir.join("events.db")).unwrap();
+    let draft = Draft::event(ChannelName::from_static("a"), vec![b'x'; 100_000]);
+    log.append(draft).await.unwrap();
+    let (started, is_started) = oneshot::channel();
+    let (release, end) = mpsc::channel();
+    let target = Held {
+        started: Some(started),
+        end,
+    };
+    let of_export = log.clone();
+    let exporting = tokio::task::spawn_blocking(move || of_export.export(target));
+    is_started.await.unwrap();
+    (log, release, exporting)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_after_one_that_was_dropped_waits_for_the_same_end() {
+    let dir = TempDir::in_memory();
+    let (log, release, _exporting) = held(&dir).await;
+    assert!(log.close().now_or_never().is_none());
+    let of_task = log.clone();
+    let second = tokio::spawn(async move { of_task.close().await });
+    drop(release);
+    timeout(LIMIT, second).await.unwrap().unwrap().unwrap();
+    // It is reported, and the file is free.
+    let closed = timeout(LIMIT, log.close()).await.unwrap().unwrap_err();
+    assert_eq!(closed.kind(), &StoreErrorKind::Closed);
+    export(log.path(), io::sink()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closes_at_the_same_time_have_one_result() {
+    let dir = TempDir::in_memory();
+    let (log, release, _exporting) = held(&dir).await;
+    let of_task = log.clone();
+    let both = tokio::spawn(async move { join(of_task.close(), of_task.close()).await });
+    drop(release);
+    let (first, second) = timeout(LIMIT, both).await.unwrap().unwrap();
+    first.unwrap();
+    second.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drop_after_a_close_that_was_dropped_waits_for_the_end() {
+    let dir = TempDir::in_memory();
+    let (log, release, exporting) = held(&dir).await;
+    assert!(log.close().now_or_never().is_none());
+    let path = log.path().to_owned();
+    drop(release);
+    timeout(LIMIT, exporting).await.unwrap().unwrap().unwrap();
+    drop(log);
     export(&path, io::sink()).unwrap();
 }

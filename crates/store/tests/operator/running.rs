@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 
 use fastrand::Rng;
@@ -150,11 +149,7 @@ async fn a_backup_in_the_place_of_a_killed_store_is_refused_until_its_wal_is_mov
     log.append(draft(1, 1)).await.unwrap();
     log.backup(copy.join("events.db")).unwrap();
     log.append(draft(1, 2)).await.unwrap();
-    let copied = Command::new("cp")
-        .arg(dir.join("events.db-wal"))
-        .arg(&*copy)
-        .status();
-    assert!(copied.unwrap().success());
+    copy.copy_from(&dir, &["events.db-wal"]);
     let path = copy.join("events.db");
     let error = StoreLog::open(&path).unwrap_err();
     let journal = fs::canonicalize(copy.join("events.db-wal")).unwrap();

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use futures_util::{FutureExt, StreamExt};
+use tidings_hub::engine::Removed;
 use tidings_hub::{ChannelName, Draft, Entry, EntryKind, Log, MemoryLog, Place, Retention};
 use tidings_proto::{EntryCheck, Epoch};
 
 use crate::channel_row::{ChannelId, ChannelRow};
 use crate::index_row::IndexRow;
-use crate::state_row::Removed;
 
 pub(super) struct History {
     pub(super) memory: MemoryLog,
