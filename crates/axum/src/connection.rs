@@ -35,6 +35,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep_until;
 
 use self::request_body::with_read_deadline;
+use crate::connection_limits::ConnectionPermit;
 
 /// A TLS session belongs between the two, in the connection's task: over the deadlines, which must see the
 /// socket, and after the accept, which must not wait for a handshake.
@@ -45,9 +46,6 @@ type Stream<IO> = TokioIo<rewound::Rewound<IoDeadline<IO>>>;
 
 /// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-
-/// The largest head of a request: 32 KiB. A larger one is answered 431.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// The most headers of a request. hyper reserves 64 bytes for each while it parses a head.
 const MAX_HEADERS: usize = 512;
@@ -62,6 +60,7 @@ pub(crate) struct Connections {
     pub(crate) read_deadline: Duration,
     pub(crate) write_deadline: Duration,
     pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_head_bytes: usize,
     pub(crate) protocol: Protocol,
 }
 
@@ -74,11 +73,12 @@ pub(crate) enum Protocol {
 }
 
 impl Connections {
-    /// Serves one connection until it ends. Traces the error if it fails.
+    /// Serves one connection until it ends. It has its permit as long. Traces the error if it fails.
     pub(crate) fn serve<IO, A>(
         self: &Arc<Self>,
         io: IO,
         peer: A,
+        permit: ConnectionPermit,
     ) -> impl Future<Output = ()> + Send + 'static + use<IO, A>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -90,6 +90,8 @@ impl Connections {
         let mut end_of_life = lifetime.map(|lifetime| Box::pin(sleep_until(lifetime.ends_at())));
         let mut is_shutting_down = false;
         poll_fn(move |cx| {
+            // Moves it into this future.
+            let _held = &permit;
             let is_over = end_of_life
                 .as_mut()
                 .is_some_and(|end| end.as_mut().poll(cx).is_ready());
@@ -229,7 +231,7 @@ where
             .timer(TokioTimer::new())
             // Also limits how long a connection waits for its next request.
             .header_read_timeout(service.connections.read_limit())
-            .max_header_size(MAX_HEAD_BYTES)
+            .max_header_size(service.connections.max_head_bytes)
             .max_headers(MAX_HEADERS)
             .serve_connection(stream, service);
         Self::Http1(connection.with_upgrades())

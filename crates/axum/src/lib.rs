@@ -104,6 +104,7 @@
 //! * `json`: `Sender::send_json` and `Sender::send_typed`.
 
 mod connection;
+mod connection_limits;
 mod extract;
 mod handler;
 mod router;

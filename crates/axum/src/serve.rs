@@ -15,6 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::connection::{Connections, Protocol};
+use crate::connection_limits::{ConnectionLimits, Refusals};
 
 /// How long the server waits, after it has cut its connections, until they are dropped: 100 ms. A handler
 /// that blocks its thread takes longer, and is left to the runtime.
@@ -39,7 +40,9 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// [`write_deadline`](Serve::write_deadline)), and clients that do not send their request (see
 /// [`read_deadline`](Serve::read_deadline)). It speaks HTTP/2 only if you [ask for it](Serve::http2).
 ///
-/// A request whose head is larger than 32 KiB, or has more than 512 headers, is answered 431.
+/// A request whose head is larger than [`max_head_bytes`](Serve::max_head_bytes), 32 KiB by default, or has
+/// more than 512 headers, is answered 431. Any number of connections may be open, unless you
+/// [limit](Serve::max_connections) it.
 ///
 /// # Listeners
 /// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
@@ -70,8 +73,10 @@ where
             read_deadline: Duration::from_secs(30),
             write_deadline: Duration::from_secs(30),
             max_lifetime: None,
+            max_head_bytes: 32 * 1024,
             protocol: Protocol::Http1,
         },
+        limits: ConnectionLimits::default(),
         signal: None,
     }
 }
@@ -84,15 +89,16 @@ where
 /// `tokio::select!` takes it as it is; a function that needs a future, such as `tokio::spawn`, takes
 /// `serve(listener, app).into_future()`.
 #[must_use = "a server runs when it is awaited"]
-pub struct Serve<L = TcpListener> {
+pub struct Serve<L: Listener = TcpListener> {
     listener: L,
     connections: Connections,
+    limits: ConnectionLimits<L::Addr>,
     signal: Option<Signal>,
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-impl<L> Serve<L> {
+impl<L: Listener> Serve<L> {
     /// Starts the [`Drain`] when this future is ready, such as
     /// [`shutdown_signal()`](crate::shutdown_signal). Default: none.
     ///
@@ -169,6 +175,61 @@ impl<L> Serve<L> {
         self
     }
 
+    /// Sets the largest head of a request, in bytes. Default: 32 KiB; at least 1 KiB, at most 256 KiB. A
+    /// larger one is answered 431, and over HTTP/1.1 the connection is closed. Sessions refuse heads over 32
+    /// KiB whatever this is.
+    ///
+    /// The head is the request line and all headers. A connection that has sent a part of it takes as much
+    /// memory, for at most the [`read_deadline`](Self::read_deadline).
+    pub fn max_head_bytes(mut self, bytes: usize) -> Self {
+        self.connections.max_head_bytes = bytes.clamp(1024, 256 * 1024);
+        self
+    }
+
+    /// Sets the maximum number of open connections. Default: no limit, so the operating system's limit of
+    /// open files holds, at which new clients wait without an answer.
+    ///
+    /// A connection over the limit is answered 503 with `Retry-After`, a random time from 5 s to 10 s, when
+    /// its client sends a request within 1 s; then it is closed. A GET whose `Accept` names
+    /// `text/event-stream` is asked to [come back later](tidings_server#come-back-later) instead. At most 128 such connections are open beside
+    /// the others, for at most 1 s each. Further ones are closed at once. The metric
+    /// `tidings_axum_connections_refused_total` counts all of them, with the label `limit`: `total` or `key`.
+    ///
+    /// A connection that leaves HTTP by an upgrade counts no more.
+    ///
+    /// To keep room for other requests than those for sessions, limit the
+    /// [sessions](crate::Limits::max_sessions) to less.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.limits.max = max;
+        self
+    }
+
+    /// Sets the maximum number of open connections whose peers have the same key, such as an address. A peer
+    /// without a key counts only towards the [total](Self::max_connections). Default: no limit. At the limit,
+    /// a connection is refused as at the limit in total.
+    ///
+    /// ```no_run
+    /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// use tidings_axum::serve;
+    ///
+    /// serve(listener, app)
+    ///     .max_connections(10_000)
+    ///     .max_connections_per_key(100, |peer| Some(peer.ip().to_string()))
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// Behind a proxy, all connections have the address of the proxy. One client of IPv6 usually has all
+    /// addresses of a network of 64 bits.
+    pub fn max_connections_per_key(
+        mut self,
+        max: usize,
+        key: impl Fn(&L::Addr) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.limits.max_per_key(max, key);
+        self
+    }
+
     /// Whether the server also accepts HTTP/2 from clients that begin with it, without TLS. Default:
     /// `false`. An HTTP/1.1 client costs the same with it.
     ///
@@ -201,7 +262,7 @@ where
     }
 }
 
-impl<L: fmt::Debug> fmt::Debug for Serve<L> {
+impl<L: Listener + fmt::Debug> fmt::Debug for Serve<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
             .field("listener", &self.listener)
@@ -238,7 +299,13 @@ where
     let connections = Arc::new(serve.connections);
     // Aborts the tasks that are left when it is dropped.
     let mut tasks = JoinSet::new();
-    accept_until_drained(serve.listener, serve.signal, &connections, &mut tasks).await;
+    let accepting = Accepting {
+        listener: serve.listener,
+        limits: serve.limits,
+        refusals: Refusals::default(),
+    };
+    let started = drain_on(connections.drain.clone(), serve.signal);
+    accepting.run(started, &connections, &mut tasks).await;
     let mut finished = pin!(connections.drain.finished());
     loop {
         tokio::select! {
@@ -255,27 +322,42 @@ where
     Ok(())
 }
 
-/// Returns when the drain has started. The listener is closed then, so that new clients are refused.
-async fn accept_until_drained<L>(
-    mut listener: L,
-    signal: Option<Signal>,
-    connections: &Arc<Connections>,
-    tasks: &mut JoinSet<()>,
-) where
+/// What a server has only while it accepts connections.
+struct Accepting<L: Listener> {
+    listener: L,
+    limits: ConnectionLimits<L::Addr>,
+    refusals: Refusals,
+}
+
+impl<L> Accepting<L>
+where
     L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
 {
-    let mut started = pin!(drain_on(connections.drain.clone(), signal));
-    loop {
-        // Kept over the end of other tasks: a listener may have accepted, and be busy with a handshake.
-        let mut accept = pin!(listener.accept());
-        let (io, peer) = loop {
-            tokio::select! {
-                () = &mut started => return,
-                Some(joined) = tasks.join_next() => trace_panic(joined),
-                accepted = &mut accept => break accepted,
+    /// Returns when the drain has started. The listener is closed then, so that new clients are refused.
+    async fn run(
+        mut self,
+        started: impl Future<Output = ()>,
+        connections: &Arc<Connections>,
+        tasks: &mut JoinSet<()>,
+    ) {
+        let mut started = pin!(started);
+        loop {
+            // Kept over the end of other tasks: a listener may have accepted, and be busy with a handshake.
+            let mut accept = pin!(self.listener.accept());
+            let (io, peer) = loop {
+                tokio::select! {
+                    () = &mut started => return,
+                    Some(joined) = tasks.join_next() => trace_panic(joined),
+                    accepted = &mut accept => break accepted,
+                }
+            };
+            match self.limits.admit(&peer) {
+                Ok(permit) => {
+                    tasks.spawn(connections.serve(io, peer, permit));
+                }
+                Err(limit) => self.refusals.refuse(io, &peer, limit),
             }
-        };
-        tasks.spawn(connections.serve(io, peer));
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::rewound::Rewound;
-use super::{LONGEST_DEADLINE, MAX_HEAD_BYTES, MAX_HEADERS, Routes};
+use super::{LONGEST_DEADLINE, MAX_HEADERS, Routes};
 
 /// What HTTP/2 counts for each header beside its name and its value, when it compares a head with a limit.
 const HEADER_OVERHEAD: usize = 32;
@@ -73,7 +73,7 @@ where
             deadline: StreamDeadline::new().write_deadline(connections.write_deadline),
             streams: Arc::clone(&streams),
         };
-        let list_limit = MAX_HEAD_BYTES + MAX_HEADERS * HEADER_OVERHEAD;
+        let list_limit = connections.max_head_bytes + MAX_HEADERS * HEADER_OVERHEAD;
         let connection = Builder::new(executor)
             .timer(TokioTimer::new())
             // A client that is stopped is sent no more than its windows allow, which may all fit into the
@@ -213,7 +213,7 @@ impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Http2Route
     type Future = Http2Response;
 
     fn call(&self, request: Request<Incoming>) -> Http2Response {
-        if head_bytes(&request) > MAX_HEAD_BYTES {
+        if head_bytes(&request) > self.0.connections.max_head_bytes {
             return Http2Response::Refused;
         }
         Http2Response::Routed(self.0.call(request))

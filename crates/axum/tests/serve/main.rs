@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod app;
+mod connection_limits;
 mod connections;
 mod drain;
 #[cfg(feature = "http2")]

@@ -259,6 +259,30 @@ async fn a_head_of_32_kib_is_accepted_and_a_larger_one_answered_431() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_largest_head_can_be_set_within_bounds() {
+    const KIB: usize = 1024;
+    for (set, bytes, status) in [
+        (2 * KIB, 2 * KIB, 200),
+        (2 * KIB, 2 * KIB + 1, 431),
+        (100 * KIB, 100 * KIB, 200),
+        (0, KIB, 200),
+        (0, KIB + 1, 431),
+        (usize::MAX, 256 * KIB, 200),
+        (usize::MAX, 256 * KIB + 1, 431),
+    ] {
+        // A session has a limit of its own.
+        let app = Router::new().route("/unread", axum::routing::get(async || "text"));
+        let server = PipeServer::start(app, |serve| serve.max_head_bytes(set));
+        let mut pipe = server.connect();
+        let head = head_of(bytes, bytes / 2);
+        pipe.write_all(head.as_bytes()).await.ok();
+        let (read, _) = read_for(&mut pipe, SECOND).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(read.starts_with(&expected), "{set} {bytes}: {read:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_its_lifetime_and_its_session_cleanly() {
     let (app, count) = app();
     let server = PipeServer::start(app, |serve| serve.max_lifetime(100 * SECOND));
