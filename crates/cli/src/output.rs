@@ -1,4 +1,4 @@
-//! The output: one line per event, coloured on a terminal.
+//! The output: one line per event, coloured on a terminal, and a stranger's text that cannot control it.
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, StdoutLock, Write};
@@ -45,25 +45,74 @@ impl Output {
     }
 }
 
+/// Prints a line to standard output, and flushes it.
+pub(crate) fn print(text: impl Display) -> io::Result<()> {
+    line(|out| writeln!(out, "{text}"))
+}
+
+/// As `print`, for a task with an effect or a verdict of its own: it goes on if the reader of the output has
+/// closed it.
+pub(crate) fn print_if_read(text: impl Display) -> io::Result<()> {
+    match print(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+/// Prints a line to standard error. If that is closed, nobody reads it.
+pub(crate) fn report(text: impl Display) {
+    writeln!(io::stderr(), "tidings: {text}").unwrap_or_default();
+}
+
 fn line(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {
     let mut out = io::stdout().lock();
     write(&mut out)?;
     out.flush()
 }
 
-/// A stranger's text with its control characters escaped: it cannot move the cursor.
-struct Plain<'a>(&'a str);
+/// A stranger's text with the characters escaped that control a terminal: it cannot move the cursor, and its
+/// order on the screen is that of its characters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain<'a>(pub(crate) &'a str);
 
 impl Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().try_for_each(|character| {
             if character.is_control() {
                 write!(f, "{}", character.escape_debug())
+            } else if is_layout(character) {
+                write!(f, "{}", character.escape_unicode())
             } else {
                 f.write_char(character)
             }
         })
     }
+}
+
+/// JSON of a stranger with the same characters escaped. It remains the same JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainJson<'a>(pub(crate) &'a str);
+
+impl Display for PlainJson<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| {
+            // JSON itself escapes those of ASCII within a string, except for DEL.
+            let is_white = matches!(character, '\n' | '\r' | '\t');
+            if (character.is_control() && !is_white) || is_layout(character) {
+                write!(f, "\\u{:04x}", u32::from(character))
+            } else {
+                f.write_char(character)
+            }
+        })
+    }
+}
+
+/// Whether it changes the direction of the text after it, or ends the line.
+fn is_layout(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 #[cfg(test)]
@@ -76,8 +125,25 @@ mod tests {
             ("größe \"…\"", "größe \"…\""),
             ("a\nb\tc", "a\\nb\\tc"),
             ("\u{1b}[2J\u{7f}\u{9b}", "\\u{1b}[2J\\u{7f}\\u{9b}"),
+            (
+                "a\u{202e}b\u{2066}c\u{2028}",
+                "a\\u{202e}b\\u{2066}c\\u{2028}",
+            ),
+            ("עברית עם \u{200f}סימן", "עברית עם \u{200f}סימן"),
         ] {
             assert_eq!(Plain(text).to_string(), shown);
         }
+    }
+
+    #[test]
+    fn control_characters_in_json_are_escaped_and_remain_the_same() {
+        let text = "größe\u{1b}[2J\u{7f}\u{9b}2J\u{202e}\u{2069}\u{2029}\n";
+        let json = serde_json::to_string(text).unwrap();
+        let shown = PlainJson(&json).to_string();
+        assert_eq!(
+            shown,
+            "\"größe\\u001b[2J\\u007f\\u009b2J\\u202e\\u2069\\u2029\\n\""
+        );
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 }

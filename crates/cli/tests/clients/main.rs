@@ -1,0 +1,8 @@
+//! `tidings publish`, `tidings listen` and `tidings store`, as a user runs them.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod listen;
+mod program;
+mod publish;
+mod scripted_server;
+mod store;
