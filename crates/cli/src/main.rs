@@ -1,7 +1,12 @@
-//! The `tidings` command: Server-Sent Events from a terminal.
+//! The `tidings` command: a server of event channels, its clients, and a demo.
 
 mod demo;
+mod listen;
 mod output;
+mod publish;
+mod serve;
+mod store;
+mod target;
 
 use std::error::Error;
 use std::io;
@@ -19,6 +24,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(Box<serve::Args>),
+    Publish(publish::Args),
+    Listen(listen::Args),
+    Store(store::Args),
     Demo(demo::Args),
 }
 
@@ -29,7 +38,7 @@ async fn main() -> ExitCode {
         // The reader of our output has closed it.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidings: {}", chain(&*error));
+            output::report(output::Plain(&chain(&*error)));
             ExitCode::FAILURE
         }
     }
@@ -37,6 +46,10 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     match cli.command {
+        Command::Serve(args) => serve::run(*args).await,
+        Command::Publish(args) => publish::run(args).await,
+        Command::Listen(args) => listen::run(args).await,
+        Command::Store(args) => store::run(args).await,
         Command::Demo(args) => demo::run(args).await,
     }
 }

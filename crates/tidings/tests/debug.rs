@@ -41,8 +41,10 @@ const DATA: &[&str] = &[
     "hub::Draft",
     "hub::Entry",
     "hub::Page",
+    "hub::PageBuilder",
     "hub::Pattern",
     "hub::Scope",
+    "hub::Selection",
     "hub::StoredChannel",
     "hub::InvalidChannelName",
     "hub::InvalidPattern",
@@ -82,10 +84,13 @@ const WITHOUT_SECRETS: &[&str] = &[
     "hub::LogError",
     "hub::LogErrorKind",
     "hub::Located",
+    "hub::Loss",
     "hub::Place",
     "hub::Presence",
     "hub::PublishError",
     "hub::PublishErrorKind",
+    "hub::Receipt",
+    "hub::Removed",
     "hub::Retention",
     "hub::SlowReader",
     "hub::Start",
@@ -363,6 +368,8 @@ async fn of_hub(formatted: &mut Formatted) {
     formatted.check(&subscription);
     let mut stream = hub.subscribe("news").resume_after(None);
     let publish = channel.publish(Event::new(SECRET));
+    formatted.check(&publish);
+    let publish = publish.receipt();
     formatted.check(&publish);
     publish.await.unwrap();
     formatted.check(&stream);

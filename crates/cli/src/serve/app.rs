@@ -1,0 +1,75 @@
+//! `App`: what the routes share, and the routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{map_request, map_response};
+use axum::routing::get;
+use tidings::axum::{Drain, SessionOptions};
+use tidings::hub::Hub;
+
+use super::body::{self, Room};
+use super::{
+    Args, batch, channels, end, health, logging, origin, page, problem, publish, subscribe,
+};
+
+/// What the routes share.
+#[derive(Debug, Clone)]
+pub(super) struct App(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) hub: Hub,
+    pub(super) drain: Drain,
+    /// The options of each subscriber's session.
+    pub(super) session: SessionOptions,
+    pub(super) max_body: usize,
+    /// The room for the bodies that are being received.
+    pub(super) bodies: Room,
+    pub(super) body_time: Duration,
+    pub(super) max_name: usize,
+    pub(super) max_channels: usize,
+}
+
+impl App {
+    pub(super) fn new(hub: Hub, drain: Drain, args: &Args) -> Self {
+        let limits = &args.limits;
+        Self(Arc::new(Shared {
+            hub,
+            drain,
+            session: limits.session(),
+            max_body: limits.max_body_bytes(),
+            bodies: Room::new(limits.max_bodies_bytes()),
+            body_time: limits.request_time,
+            max_name: limits.max_name,
+            max_channels: limits.max_channels,
+        }))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+pub(super) fn router(app: App, args: &Args) -> Router {
+    let channel = get(subscribe::to_channel)
+        .post(publish::publish)
+        .delete(end::end);
+    let routes = Router::new()
+        .route("/channels", get(channels::list).post(batch::publish))
+        .route("/channels/{*name}", channel)
+        .route("/events", get(subscribe::to_channels))
+        .route("/healthz", get(health::is_alive))
+        .route("/readyz", get(health::is_ready))
+        .route("/metrics", get(health::metrics))
+        .merge(page::routes())
+        .with_state(app)
+        .layer(map_response(problem::from_response));
+    let routes = origin::guard(routes, args).layer(map_request(body::linger));
+    logging::requests(routes)
+}

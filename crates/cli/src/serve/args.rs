@@ -1,0 +1,90 @@
+//! `Args`: the flags of `tidings serve`. Each may also be given by an environment variable.
+
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+
+use super::limits::LimitArgs;
+use super::listen::{Listen, SocketMode};
+use super::log::LogArgs;
+use super::logging::LogLevel;
+use super::origin::{CorsOrigin, HostName};
+
+/// Runs a server of event channels: publish with POST, subscribe with GET.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where to listen: `ADDRESS:PORT`, with port 0 for a free one, or `unix:PATH`.
+    #[arg(long, env = "TIDINGS_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(super) listen: Listen,
+
+    /// The permissions of the Unix socket. With 0600, only programs of the same user connect.
+    #[arg(
+        long,
+        env = "TIDINGS_SOCKET_MODE",
+        value_name = "MODE",
+        default_value = "0600"
+    )]
+    pub(super) socket_mode: SocketMode,
+
+    #[command(flatten)]
+    pub(super) log: LogArgs,
+
+    /// Fills some channels, so that there is something to receive.
+    #[arg(long, env = "TIDINGS_DEMO", value_parser = BoolishValueParser::new())]
+    pub(super) demo: bool,
+
+    /// Listens on an address that other machines reach, although everyone there may publish and subscribe.
+    #[arg(long, env = "TIDINGS_INSECURE", value_parser = BoolishValueParser::new())]
+    pub(super) insecure: bool,
+
+    /// A name by which clients reach the server, besides `localhost` and its address. May be repeated.
+    #[arg(long, env = "TIDINGS_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(super) host: Vec<HostName>,
+
+    /// An origin whose pages may use the server, such as `https://shop.example`. May be repeated.
+    #[arg(
+        long,
+        env = "TIDINGS_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub(super) cors_origin: Vec<CorsOrigin>,
+
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
+
+    /// How long the server waits for its connections when it is asked to end, by SIGTERM or Ctrl-C. A second
+    /// signal ends it at once.
+    #[arg(long, env = "TIDINGS_DRAIN", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(super) drain: Duration,
+
+    /// How much is logged on standard error: as text on a terminal, otherwise as JSON.
+    #[arg(
+        long,
+        env = "TIDINGS_LOG_LEVEL",
+        value_name = "LEVEL",
+        value_enum,
+        default_value_t = LogLevel::Info
+    )]
+    pub(super) log_level: LogLevel,
+}
+
+impl Args {
+    /// Refuses flags that cannot be used together, or only with `--insecure`.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.refuse_strangers()?;
+        self.limits.check()
+    }
+
+    /// Refuses an address that other machines reach.
+    fn refuse_strangers(&self) -> Result<(), String> {
+        if self.insecure || self.listen.is_local() {
+            return Ok(());
+        }
+        Err(format!(
+            "{} can be reached from other machines, and everyone there could publish and subscribe; \
+             listen on a loopback address or a Unix socket, or accept it with --insecure",
+            self.listen
+        ))
+    }
+}

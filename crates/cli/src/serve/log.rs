@@ -1,0 +1,117 @@
+//! `LogArgs`: where the hub keeps its events, and for how long.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use tidings::hub::{Hub, HubBuilder, Retention};
+use tidings::store::{Durability, StoreError, StoreLog};
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Events")]
+pub(crate) struct LogArgs {
+    /// The file in which the events are kept. Without it they are in memory, until the server ends.
+    #[arg(long, env = "TIDINGS_STORE", value_name = "FILE")]
+    store: Option<StoreFile>,
+
+    /// When a published event is acknowledged: `every-commit`, when it is on the disk; `buffered`, when the
+    /// operating system has it; or a time such as `100ms`, as `buffered`, and the disk has it that much
+    /// later.
+    #[arg(
+        long,
+        env = "TIDINGS_DURABILITY",
+        value_name = "WHEN",
+        default_value = "every-commit",
+        value_parser = parse_durability,
+        requires = "store"
+    )]
+    durability: Durability,
+
+    /// How many bytes of events are kept, such as `512MiB`. [default: 256 MiB in memory, 1 GiB in a file]
+    #[arg(long, env = "TIDINGS_RETAIN_BYTES", value_name = "BYTES")]
+    retain_bytes: Option<ByteSize>,
+
+    /// How long events are kept, such as `36h`. [default: no limit in memory, 7 days in a file]
+    #[arg(long, env = "TIDINGS_RETAIN_AGE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    retain_age: Option<Duration>,
+}
+
+/// How long a demo in memory keeps its events, unless a flag sets the time, and how many ended channels
+/// without events it remembers at most. Its answers end all the time, and would fill the list of channels.
+const DEMO_AGE: Duration = Duration::from_secs(15 * 60);
+const DEMO_REMEMBERED_CHANNELS: u64 = 50;
+
+impl LogArgs {
+    /// The hub, and the store under it.
+    pub(super) fn open(
+        &self,
+        builder: HubBuilder,
+        remembered_channels: u64,
+        is_demo: bool,
+    ) -> Result<(Hub, Option<StoreLog>), StoreError> {
+        let mut retention = self.retention().remembered_channels(remembered_channels);
+        // A store may hold events that are no samples.
+        if is_demo && self.store.is_none() {
+            let age = self.retain_age.unwrap_or(DEMO_AGE);
+            let remembered = remembered_channels.min(DEMO_REMEMBERED_CHANNELS);
+            retention = retention.max_age(Some(age)).remembered_channels(remembered);
+        }
+        let Some(StoreFile(path)) = &self.store else {
+            return Ok((builder.in_memory(retention), None));
+        };
+        let options = StoreLog::options()
+            .durability(self.durability)
+            .retention(retention);
+        let store = options.open(path)?;
+        Ok((builder.over(store.clone()), Some(store)))
+    }
+
+    fn retention(&self) -> Retention {
+        let mut retention = if self.store.is_some() {
+            Retention::durable()
+        } else {
+            Retention::in_memory()
+        };
+        if let Some(bytes) = self.retain_bytes {
+            retention = retention.max_bytes(bytes.as_u64());
+        }
+        if self.retain_age.is_some() {
+            retention = retention.max_age(self.retain_age);
+        }
+        retention
+    }
+}
+
+/// The path of a store.
+#[derive(Debug, Clone)]
+struct StoreFile(PathBuf);
+
+impl FromStr for StoreFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("expected the path of a file".into());
+        }
+        match text.split_once("://") {
+            Some((scheme, _)) => Err(format!(
+                "a store at {scheme}:// is not in this version; give the path of a file"
+            )),
+            None => Ok(Self(text.into())),
+        }
+    }
+}
+
+fn parse_durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "every-commit" => Ok(Durability::EveryCommit),
+        "buffered" => Ok(Durability::Buffered),
+        time => {
+            let time = humantime::parse_duration(time);
+            let time = time.ok().filter(|time| *time >= Duration::from_millis(1));
+            let expected = "expected every-commit, buffered, or a time of at least 1ms";
+            Ok(Durability::Interval(time.ok_or(expected)?))
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `tidings serve`: a hub over HTTP.
+
+mod accept;
+mod app;
+mod args;
+mod batch;
+mod body;
+mod channels;
+mod end;
+mod health;
+mod limits;
+mod listen;
+mod log;
+mod logging;
+mod name;
+mod open_files;
+mod origin;
+mod page;
+mod problem;
+mod publish;
+mod query;
+mod samples;
+mod start;
+mod subscribe;
+
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::process;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::map_response;
+use axum::serve::Listener;
+use tidings::axum::{Drain, Serve, serve, shutdown_signal};
+use tidings::hub::{Feed, FeedError, Hub};
+use tidings::store::StoreLog;
+use tokio::time::timeout;
+
+pub(crate) use args::Args;
+
+use app::App;
+use listen::Listen;
+
+/// How long the hub and the store may take to end, each, after the connections have ended.
+const END_TIME: Duration = Duration::from_secs(2);
+
+pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
+    if let Err(message) = args.check() {
+        clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n").exit();
+    }
+    logging::start(args.log_level);
+    health::record_metrics()?;
+    let allowed = open_files::allow(args.limits.max_connections);
+    args.limits.fit(allowed);
+    // Before the store is opened: a port that is taken must not cost a new file.
+    match &args.listen {
+        Listen::Tcp(address) => {
+            let listener = listen::listen_on(*address).await?;
+            let bound = Listen::Tcp(listener.local_addr()?);
+            let server = Server::open(&args, &bound)?;
+            let serve = serve(listener, server.router(&args))
+                .max_connections_per_key(args.limits.max_connections_per_address, |peer| {
+                    Some(limits::address_key(peer))
+                });
+            server.run(serve, &args).await
+        }
+        #[cfg(unix)]
+        Listen::Unix(path) => {
+            let (file, listener) = listen::SocketFile::listen(path, args.socket_mode).await?;
+            let server = Server::open(&args, &args.listen)?;
+            let serve = serve(listener, server.router(&args));
+            let ended = server.run(serve, &args).await;
+            drop(file);
+            ended
+        }
+        #[cfg(not(unix))]
+        Listen::Unix(_) => Err("this platform has no Unix sockets".into()),
+    }
+}
+
+/// What the server consists of, beside its listener.
+struct Server {
+    hub: Hub,
+    store: Option<StoreLog>,
+    drain: Drain,
+    app: App,
+    greeting: String,
+}
+
+impl Server {
+    fn open(args: &Args, bound: &Listen) -> Result<Self, Box<dyn Error>> {
+        let limits = &args.limits;
+        let (hub, store) = args
+            .log
+            .open(limits.hub(), limits.remembered_channels, args.demo)?;
+        let drain = Drain::new().deadline(args.drain);
+        let app = App::new(hub.clone(), drain.clone(), args);
+        Ok(Self {
+            hub,
+            store,
+            drain,
+            app,
+            greeting: listen::greeting(bound),
+        })
+    }
+
+    fn router(&self, args: &Args) -> Router {
+        let routes = app::router(self.app.clone(), args);
+        routes.layer(map_response(limits::close_after_streams))
+    }
+
+    /// Serves until a signal ends it, and then ends in order: the connections, the hub, the store.
+    async fn run<L>(self, serve: Serve<L>, args: &Args) -> Result<(), Box<dyn Error>>
+    where
+        L: Listener<Addr: Clone + fmt::Debug + Sync + 'static>,
+    {
+        let limits = &args.limits;
+        let mut serve = serve
+            .drain(&self.drain)
+            .read_deadline(limits.request_time)
+            .write_deadline(limits.write_deadline)
+            .max_head_bytes(limits.max_head_bytes())
+            .max_connections(limits.max_connections)
+            .drain_on(end_requested());
+        if let Some(max_lifetime) = limits.max_lifetime {
+            serve = serve.max_lifetime(max_lifetime);
+        }
+        let mut out = io::stdout().lock();
+        // A server whose output nobody reads is a server all the same.
+        out.write_all(self.greeting.as_bytes())
+            .and_then(|()| out.flush())
+            .ok();
+        drop(out);
+        tracing::info!(listen = %args.listen, "the server is ready");
+        if limits.is_cut_to_fit {
+            tracing::info!(
+                connections = limits.max_connections,
+                "the system's limit of open files, `ulimit -n`, allows fewer connections than --max-connections"
+            );
+        }
+        self.reach_log().await?;
+        let samples = args.demo.then(|| samples::start(&self.hub));
+        serve.await?;
+        if let Some(mut samples) = samples {
+            // Their last words are published before the hub ends.
+            samples.shutdown().await;
+        }
+        self.end().await
+    }
+
+    /// Waits until the hub has read where its log ends. From then on, it stores events in the order in which
+    /// they arrive, also those of the first batch.
+    async fn reach_log(&self) -> Result<(), FeedError> {
+        let mut any = self.hub.subscribe("any");
+        any.resume(None);
+        poll_fn(|cx| any.poll_open(cx)).await.map(drop)
+    }
+
+    async fn end(self) -> Result<(), Box<dyn Error>> {
+        // Its connections have ended, so nobody publishes and nobody reads.
+        if timeout(END_TIME, self.hub.drain()).await.is_err() {
+            tracing::warn!("the hub does not end in time");
+        }
+        if let Some(store) = self.store {
+            let closed = tokio::spawn(async move { store.close().await });
+            match timeout(END_TIME, closed).await {
+                Ok(closed) => closed??,
+                Err(_) => {
+                    // What is acknowledged is safe already. The end of the runtime could wait for the disk.
+                    tracing::error!("the store does not close in time, as the disk is slow");
+                    process::exit(1);
+                }
+            }
+        }
+        tracing::info!("the server has ended");
+        Ok(())
+    }
+}
+
+/// Ready when the process is asked to end, from this call on. A second request ends the process at once.
+fn end_requested() -> impl Future<Output = ()> + Send + 'static {
+    let first = shutdown_signal();
+    async {
+        first.await;
+        let second = shutdown_signal();
+        // The drain does not wait for a log that nobody reads.
+        tokio::spawn(async {
+            tracing::info!("the server ends with its connections; a second signal ends it at once");
+        });
+        tokio::spawn(async {
+            second.await;
+            tracing::warn!("the server ends at once, after a second signal");
+            process::exit(1);
+        });
+    }
+}

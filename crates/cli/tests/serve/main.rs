@@ -1,0 +1,27 @@
+//! `tidings serve`, as its clients see it: each test has a server of its own, in a process of its own.
+
+#![cfg(unix)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests of other processes, which share no clock"
+)]
+
+mod batch;
+mod channels;
+mod end;
+mod flags;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod lifecycle;
+mod limits;
+mod origin;
+mod problems;
+mod process;
+mod publish;
+mod raw;
+mod restart;
+mod stream;
+mod subscribe;
+mod unix;
