@@ -120,7 +120,7 @@ async fn a_receipt_distinguishes_a_repeat_of_a_key_from_the_first_publication() 
             "{other:?}"
         );
     }
-    // Also while the first is under way, whichever ends first.
+    // Two publications at once: either may end first, and one of them is the repeat.
     let both = futures_util::future::join(
         publish("news", Some("m")).receipt(),
         publish("news", Some("m")).receipt(),
