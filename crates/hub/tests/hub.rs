@@ -120,7 +120,7 @@ async fn a_receipt_distinguishes_a_repeat_of_a_key_from_the_first_publication() 
             "{other:?}"
         );
     }
-    // Two publications at once: either may end first, and one of them is the repeat.
+    // Two publications at once: the second is the repeat, even if it ends first.
     let both = futures_util::future::join(
         publish("news", Some("m")).receipt(),
         publish("news", Some("m")).receipt(),
