@@ -82,6 +82,8 @@ impl Recording {
 
     fn add_trace(&mut self, trace: &Trace) {
         let mut ends = HashMap::new();
+        // A call that does not return has no more effects after the process has ended.
+        let last = self.clock + trace.moments.len();
         for (at, moment) in trace.moments.iter().enumerate() {
             if let Moment::End(call) = moment {
                 ends.insert(*call, self.clock + at);
@@ -93,10 +95,10 @@ impl Recording {
             match *moment {
                 Moment::Begin(at) => {
                     begins.insert(at, self.clock);
-                    let until = ends.get(&at).copied().unwrap_or(usize::MAX);
+                    let until = ends.get(&at).copied().unwrap_or(last);
                     self.begin(&trace.calls[at], until, &mut open);
                 }
-                Moment::End(at) if trace.calls[at].is_ok() => {
+                Moment::End(at) if trace.calls[at].has_succeeded() => {
                     self.end(&trace.calls[at], begins[&at], &mut open);
                 }
                 Moment::End(_) => {}
@@ -161,7 +163,7 @@ impl Recording {
 
     /// Adds the effects that a call has at its end.
     fn end(&mut self, call: &Call, since: usize, open: &mut HashMap<i64, Open>) {
-        let result = call.result.unwrap_or(0);
+        let result = call.result.unwrap();
         match call.name.as_str() {
             "openat" | "open" | "creat" => self.open(call, result, open),
             "dup" | "dup2" | "dup3" => {
@@ -344,4 +346,42 @@ impl Recording {
 /// Whether this is the shared memory beside the write-ahead log, which SQLite builds again after each crash.
 fn is_ignored(name: &str) -> bool {
     name.ends_with("-shm")
+}
+
+#[test]
+fn a_call_that_did_not_return_is_over_when_its_process_has_ended() {
+    for end in [
+        "<unfinished ...>",
+        ") = ?",
+        ") = -1 (errno 18446744073709551615)",
+    ] {
+        let folder = crate::folder::Folder::new();
+        let file = folder.path().join("a");
+        let escaped = file.to_str().unwrap().bytes();
+        let escaped: String = escaped.map(|byte| format!("\\x{byte:02x}")).collect();
+        let open = format!("7 openat(AT_FDCWD, \"{escaped}\", O_RDWR|O_CREAT, 0644) = 3\n");
+        let write = |byte: u8| format!("7 pwrite64(3, \"\\x{byte:02x}\", 1, 0");
+        let mut recording = Recording::new(folder.path());
+        let mut left_after = |calls: String, content: u8| {
+            fs::write(&file, [content]).unwrap();
+            recording.add_trace(&Trace::parse((open.clone() + &calls).as_bytes()));
+            let mut disk = crate::disk::Disk::default();
+            for (moment, step) in &recording.steps {
+                disk.apply(*moment, step);
+            }
+            let mut rng = fastrand::Rng::with_seed(1);
+            let losses = std::iter::repeat_with(|| disk.lose_power(&mut rng)).take(100);
+            // Its name is not synchronized, and it may be longer than what was written.
+            let left = losses.filter_map(|mut files| files.remove("a"));
+            left.map(|content| content.first().map_or(0, |byte| *byte))
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let killed = |call: &str| format!("{call}{end}\n7 +++ killed by SIGKILL +++");
+        let left = left_after(killed(&write(1)), 1);
+        assert_eq!(left, [0, 1].into(), "{end}");
+        let left = left_after(write(2) + ") = 1\n" + &killed("7 fdatasync(3"), 2);
+        assert_eq!(left, [0, 1, 2].into(), "{end}");
+        let left = left_after(write(3) + ") = 1\n7 fdatasync(3) = 0", 3);
+        assert_eq!(left, [3].into(), "{end}");
+    }
 }

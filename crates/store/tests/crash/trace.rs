@@ -60,11 +60,18 @@ impl Call {
     pub(crate) fn is_ok(&self) -> bool {
         self.result.is_none_or(|result| result >= 0)
     }
+
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.result.is_some_and(|result| result >= 0)
+    }
 }
 
 impl Trace {
     pub(crate) fn read(path: &Path) -> Self {
-        let text = fs::read(path).unwrap();
+        Self::parse(&fs::read(path).unwrap())
+    }
+
+    pub(crate) fn parse(text: &[u8]) -> Self {
         let mut trace = Self {
             calls: Vec::new(),
             moments: Vec::new(),
@@ -108,10 +115,14 @@ impl Trace {
     }
 }
 
-/// The number after the last ` = `.
+/// The number after the last ` = `; `None` if the thread has ended before. Then strace writes `?`, or an error
+/// without a name.
 fn result(text: &[u8]) -> Option<i64> {
     let at = text.windows(3).rposition(|window| window == b" = ")?;
     let number = &text[at + 3..];
+    if number.starts_with(b"-1 (errno ") {
+        return None;
+    }
     let end = number.iter().position(|byte| *byte == b' ');
     let number = str::from_utf8(&number[..end.unwrap_or(number.len())]).unwrap();
     number.parse().ok()
