@@ -1,4 +1,4 @@
-//! The backup of a store while it is in use.
+//! The backup of a store, also while it is in use.
 
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use tidings_proto::Position;
 use crate::failure::Outcome;
 use crate::live::LiveConnection;
 use crate::lock::StoreLock;
+use crate::source::Source;
 use crate::{StoreError, StoreLog, connection, header, location, store_file};
 
 /// What a backup contains.
@@ -54,19 +55,38 @@ impl StoreLog {
     /// [`Locked`](crate::StoreErrorKind::Locked) if another backup or an import writes it.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<BackedUp, StoreError> {
         let from = LiveConnection::open(self.shared())?;
-        let path = location::resolve(to.as_ref())?;
-        store_file::require_none(&path)?;
-        let _lock = StoreLock::take(&path)?;
-        // Another backup may have completed it in between.
-        store_file::require_none(&path)?;
-        let unfinished = store_file::unfinished(&path)?;
-        let written = write(&from, self.path(), &unfinished, path);
-        if written.is_err() {
-            // It is removed before the next attempt too.
-            location::remove(&unfinished).unwrap_or_default();
-        }
-        written
+        back_up(&from, self.path(), to.as_ref())
     }
+}
+
+/// Writes a backup of the store in this file into a new file, also while another process uses the store;
+/// otherwise nobody can open it meanwhile. [`StoreLog::backup`] describes the backup.
+///
+/// Until it returns, the `-wal` file of a store in use grows with each append.
+///
+/// # Blocking
+/// It reads and writes the whole store; in an asynchronous program, call it within `spawn_blocking`.
+///
+/// # Errors
+/// Those of [`StoreLog::backup`].
+pub fn backup(path: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<BackedUp, StoreError> {
+    let source = Source::open(path.as_ref())?;
+    back_up(&source, &source.path, to.as_ref())
+}
+
+fn back_up(from: &Connection, source: &Path, to: &Path) -> Result<BackedUp, StoreError> {
+    let path = location::resolve(to)?;
+    store_file::require_none(&path)?;
+    let _lock = StoreLock::take(&path)?;
+    // Another backup may have completed it in between.
+    store_file::require_none(&path)?;
+    let unfinished = store_file::unfinished(&path)?;
+    let written = write(from, source, &unfinished, path);
+    if written.is_err() {
+        // It is removed before the next attempt too.
+        location::remove(&unfinished).unwrap_or_default();
+    }
+    written
 }
 
 fn write(

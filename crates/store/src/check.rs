@@ -11,9 +11,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::live::LiveConnection;
-use crate::lock::StoreLock;
-use crate::store_file::{self, StoreFile};
-use crate::{StoreError, StoreErrorKind, StoreLog, connection, location};
+use crate::source::Source;
+use crate::{StoreError, StoreErrorKind, StoreLog};
 use examination::Examination;
 use problems::Problems;
 
@@ -82,31 +81,25 @@ impl fmt::Display for CheckReport {
     }
 }
 
-/// Checks the store in this file, which nobody may use meanwhile: every page, every sum, the numbers of the
-/// entries, and that the index by channel has exactly the entries.
+/// Checks the store in this file: every page, every sum, the numbers of the entries, and that the index by
+/// channel has exactly the entries.
 ///
 /// A problem is no error: it is in the report. The check changes nothing, except that SQLite recovers the
 /// file after a crash. It takes about 150 bytes of memory for each channel.
+///
+/// If another process uses the store, the check reads what the store contains at its start. Until it returns,
+/// the `-wal` file of the store grows with each append. If nobody uses the store, nobody can open it
+/// meanwhile.
 ///
 /// # Blocking
 /// It reads the whole file; in an asynchronous program, call it within `spawn_blocking`.
 ///
 /// # Errors
-/// [`StoreErrorKind`] lists all kinds. [`Locked`](StoreErrorKind::Locked) if the store is in use; then
-/// [`StoreLog::check`] checks it. [`NotAStore`](StoreErrorKind::NotAStore) and
+/// [`StoreErrorKind`] lists all kinds. [`NotAStore`](StoreErrorKind::NotAStore) and
 /// [`NewerFormat`](StoreErrorKind::NewerFormat) if there is nothing that can be checked.
 pub fn check(path: impl AsRef<Path>) -> Result<CheckReport, StoreError> {
-    connection::require_sqlite(path.as_ref())?;
-    let path = location::resolve(path.as_ref())?;
-    store_file::require_file(&path)?;
-    let lock = StoreLock::take(&path)?;
-    match StoreFile::connect_unchecked(&path) {
-        Ok(connection) => {
-            let report = examine(&connection);
-            drop(connection);
-            drop(lock);
-            Ok(report)
-        }
+    match Source::open_unchecked(path.as_ref()) {
+        Ok(source) => Ok(examine(&source)),
         Err(error) => damage(error),
     }
 }

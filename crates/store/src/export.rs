@@ -13,8 +13,8 @@ use crate::export_line::ExportLine;
 use crate::failure::{Failure, Outcome};
 use crate::index_row::IndexRow;
 use crate::live::LiveConnection;
+use crate::source::Source;
 use crate::state_row::StoreState;
-use crate::store_file::StoreFile;
 use crate::{StoreError, StoreErrorKind, StoreLog};
 
 /// The most names of channels in memory.
@@ -41,15 +41,17 @@ pub struct Exported {
 /// The ends of channels whose entries were removed come first. Idempotency keys, the epoch, and the number of
 /// removed events are not exported.
 ///
+/// If another process uses the store, the export has the entries at its start. Until it returns, the `-wal`
+/// file of the store grows with each append. If nobody uses the store, nobody can open it meanwhile.
+///
 /// # Blocking
 /// It reads the whole file; in an asynchronous program, call it within `spawn_blocking`.
 ///
 /// # Errors
-/// [`StoreErrorKind`] lists all kinds. [`Locked`](StoreErrorKind::Locked) if the store is in use; then
-/// [`StoreLog::export`] exports it. [`Output`](StoreErrorKind::Output) if `to` fails.
+/// [`StoreErrorKind`] lists all kinds. [`Output`](StoreErrorKind::Output) if `to` fails.
 pub fn export(path: impl AsRef<Path>, to: impl Write) -> Result<Exported, StoreError> {
-    let file = StoreFile::open(path.as_ref())?;
-    export_from(&file.connection, &file.path, to)
+    let source = Source::open(path.as_ref())?;
+    export_from(&source, &source.path, to)
 }
 
 impl StoreLog {

@@ -140,14 +140,15 @@
 //! # Backup and repair
 //! | task | function | while the store is open |
 //! | --- | --- | --- |
-//! | copy it | [`StoreLog::backup`] | yes |
+//! | copy it | [`StoreLog::backup`], or [`backup`](backup()) of a file | yes |
 //! | look for damage | [`StoreLog::check`], or [`check`](check()) of a file | yes |
 //! | write all events as lines of JSON | [`StoreLog::export`], or [`export`](export()) of a file | yes |
 //! | make a store of such lines | [`import`](import()) | a new file |
 //! | write the intact events of a damaged store as such lines | [`salvage`](salvage()) | no |
 //! | make the file smaller | [`compact`](compact()) | no |
 //!
-//! `close` waits for a backup, a check and an export in progress.
+//! The functions of a file work while another process has the store open. [`close`](StoreLog::close) waits for a
+//! backup, a check and an export of its own process; those of another process do not hold it up.
 //!
 //! A restored backup and an imported store have a new epoch, because clients may have received events that
 //! they lack: each client that resumes receives a `gap` event.
@@ -226,6 +227,7 @@ mod recent_index;
 mod salvage;
 mod schema;
 mod shared;
+mod source;
 mod state_row;
 mod store_error;
 mod store_file;
@@ -239,7 +241,7 @@ use std::path::Path;
 
 use tidings_hub::Hub;
 
-pub use backup::BackedUp;
+pub use backup::{BackedUp, backup};
 pub use check::{CheckReport, check};
 pub use compact::{Compacted, compact};
 pub use durability::Durability;

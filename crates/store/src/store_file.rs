@@ -64,16 +64,22 @@ impl StoreFile {
     }
 
     fn connect(path: PathBuf, lock: StoreLock) -> Result<Self, StoreError> {
-        let connection = Self::connect_unchecked(&path)?;
-        let at = |failure: Failure| failure.at(&path);
-        let state = check_content(&connection).map_err(at)?;
-        check_index_pages(&connection).map_err(at)?;
+        let (connection, state) = Self::connect_checked(&path)?;
         Ok(Self {
             connection,
             state,
             path,
             lock,
         })
+    }
+
+    /// A connection to a sound store of this format. The caller holds the lock.
+    pub(crate) fn connect_checked(path: &Path) -> Result<(Connection, StoreState), StoreError> {
+        let connection = Self::connect_unchecked(path)?;
+        let at = |failure: Failure| failure.at(path);
+        let state = check_content(&connection).map_err(at)?;
+        check_index_pages(&connection).map_err(at)?;
+        Ok((connection, state))
     }
 
     /// A connection to a store of this format, whose content may be damaged. The caller holds the lock.
@@ -88,6 +94,13 @@ impl StoreFile {
         if connection.is_readonly("main").unwrap_or(true) {
             return Err(StoreError::new(StoreErrorKind::NotPermitted, path));
         }
+        check_format(path, &connection)?;
+        Ok(connection)
+    }
+
+    /// A connection that only reads, beside the process that holds the lock.
+    pub(crate) fn connect_beside(path: &Path) -> Result<Connection, StoreError> {
+        let connection = connection::open_reader(path)?;
         check_format(path, &connection)?;
         Ok(connection)
     }

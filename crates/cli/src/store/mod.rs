@@ -7,15 +7,15 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tidings::hub::Retention;
-use tidings::store::{self, StoreError, StoreErrorKind, StoreLog};
+use tidings::store::{self, StoreError, StoreErrorKind};
 
 use crate::output::{Plain, print, print_if_read};
 use progress::Progress;
 
 /// Checks, copies and repairs the file of a store.
 ///
-/// Each task needs the file for itself: while a server uses it, the task fails and names the process.
+/// `check`, `export` and `backup` work while a server uses the file. The others need it for themselves: they
+/// fail, and name the process.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -89,14 +89,8 @@ fn check(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 fn backup(file: &Path, to: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-    // Otherwise the open would create it.
-    if !file.try_exists()? {
-        return Err(format!("there is no store {}", file.display()).into());
-    }
     let progress = Progress::of("copying", file);
-    let log = StoreLog::options().retention(everything()).open(file)?;
-    let copy = log.backup(to)?;
-    drop(log);
+    let copy = store::backup(file, to)?;
     drop(progress);
     let path = copy.path.display().to_string();
     print(format_args!(
@@ -106,15 +100,6 @@ fn backup(file: &Path, to: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
         copy.newest
     ))?;
     Ok(())
-}
-
-/// A retention that removes nothing: how much is kept is the decision of the server.
-fn everything() -> Retention {
-    Retention::durable()
-        .max_bytes(u64::MAX)
-        .max_events(None)
-        .max_age(None)
-        .remembered_channels(u64::MAX)
 }
 
 fn compact(file: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {

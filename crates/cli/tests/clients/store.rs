@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tidings::Event;
-use tidings::hub::{Hub, Retention};
+use tidings::hub::{ChannelName, Draft, Hub, Log, Retention};
 use tidings::store::StoreLog;
 use tidings_testkit::temp_dir::TempDir;
 
@@ -15,14 +15,19 @@ async fn fill(path: &Path) {
     let lines = "{\"time\":\"2020-01-31T12:00:00Z\",\"channel\":\"news\",\"data\":\"old\"}\n\
         {\"channel\":\"news\",\"data\":\"new\"}\n";
     tidings::store::import(path, lines.as_bytes()).unwrap();
-    let retention = Retention::durable().max_age(None);
-    let log = StoreLog::options().retention(retention).open(path).unwrap();
+    let log = open(path);
     let hub = Hub::over(log.clone());
     hub.publish("weather", Event::new("a\u{9b}b"))
         .await
         .unwrap();
     hub.drain().await;
     log.close().await.unwrap();
+}
+
+/// Opens the store as a server that removes nothing for its age.
+fn open(path: &Path) -> StoreLog {
+    let retention = Retention::durable().max_age(None);
+    StoreLog::options().retention(retention).open(path).unwrap()
 }
 
 fn text(path: &Path) -> &str {
@@ -153,14 +158,35 @@ async fn a_compaction_reports_both_sizes() {
 }
 
 #[tokio::test]
-async fn a_store_in_use_is_refused_with_the_process_that_uses_it() {
+async fn a_store_in_use_is_checked_exported_and_copied() {
     let dir = TempDir::in_memory();
     let (file, copy) = (dir.join("events.db"), dir.join("backup.db"));
-    let log = StoreLog::open(&file).unwrap();
+    fill(&file).await;
+    let log = open(&file);
     for arguments in [
         &["store", "check", text(&file)][..],
-        &["store", "export", text(&file)],
         &["store", "backup", text(&file), text(&copy)],
+        &["store", "check", text(&copy)],
+    ] {
+        let outcome = run(arguments, "").await;
+        assert_eq!(outcome.code, Some(0), "{arguments:?}: {}", outcome.stderr);
+    }
+    let lines = |path| async move { run(&["store", "export", text(path)], "").await.stdout };
+    let exported = lines(&file).await;
+    assert_eq!(exported.lines().count(), 3, "{exported}");
+    assert_eq!(exported, lines(&copy).await);
+    let name = ChannelName::from_static("after");
+    log.append(Draft::event(name, "data: x\n\n")).await.unwrap();
+    log.close().await.unwrap();
+    assert_eq!(lines(&file).await.lines().count(), 4);
+}
+
+#[tokio::test]
+async fn a_store_in_use_is_not_changed_and_its_process_is_named() {
+    let dir = TempDir::in_memory();
+    let file = dir.join("events.db");
+    let log = open(&file);
+    for arguments in [
         &["store", "compact", text(&file)],
         &["store", "salvage", text(&file)],
     ] {

@@ -25,7 +25,8 @@ const LIMIT_FACTOR: i64 = 2 * MAX_FACTOR;
 const FEW_PAGES: i64 = 64;
 const LAST_PAGES: i64 = 1_000;
 
-/// How long the writer waits for readers at the limit. It waits again after at least `LAST_PAGES` more pages.
+/// How long the writer waits for readers at the limit, and at the end. At the limit it waits again after at
+/// least `LAST_PAGES` more pages.
 const MAX_HOLD_UP: Duration = Duration::from_millis(200);
 
 /// How much of the write-ahead log was moved.
@@ -171,12 +172,16 @@ impl Checkpointer {
         self.order(Order::Work);
     }
 
-    /// Ends the thread and closes its connection. Moves the rest through the writer's connection. Returns a
-    /// file that must stay open until all connections are closed.
+    /// Ends the thread and closes its connection. Moves the rest through the writer's connection, unless
+    /// another program reads the store for long: then the next open does it. Returns a file that must stay
+    /// open until all connections are closed.
     pub(super) fn stop(mut self, writer: &Connection) -> Arc<File> {
         self.end();
-        let is_moved =
-            self.failure().is_none() && self.link.note(checkpoint(writer, "TRUNCATE")).is_some();
+        let truncate = || {
+            writer.busy_timeout(MAX_HOLD_UP)?;
+            checkpoint(writer, "TRUNCATE")
+        };
+        let is_moved = self.failure().is_none() && self.link.note(truncate()).is_some();
         if !is_moved {
             // Otherwise SQLite tries it again, and a disk does not report a failure twice.
             connection::keep_wal(writer);

@@ -165,3 +165,37 @@ async fn a_drop_after_a_close_that_was_dropped_waits_for_the_end() {
     drop(log);
     export(&path, io::sink()).unwrap();
 }
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_the_reader_of_another_program() {
+    let dir = TempDir::in_memory();
+    let path = dir.join("events.db");
+    let log = StoreLog::open(&path).unwrap();
+    let append = |n: u32| {
+        let draft = Draft::event(ChannelName::from_static("a"), format!("data: {n}\n\n"));
+        let log = log.clone();
+        async move { log.append(draft).await.unwrap() }
+    };
+    append(1).await;
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = || {
+        reader.query_row("SELECT count(*) FROM entries", [], |row| {
+            row.get::<_, u32>(0)
+        })
+    };
+    assert_eq!(count().unwrap(), 1);
+    append(2).await;
+    // SQLite would wait 5 s for the reader.
+    timeout(Duration::from_secs(4), log.close())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(count().unwrap(), 1);
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(count().unwrap(), 2);
+    drop(reader);
+    let log = StoreLog::open(&path).unwrap();
+    assert_eq!(log.bounds().await.unwrap().last.seq, 2);
+    assert!(log.check().unwrap().is_sound());
+}

@@ -6,7 +6,7 @@ use std::thread;
 
 use fastrand::Rng;
 use tidings_hub::{ChannelName, Draft, Log, LogErrorKind, Retention, Scope};
-use tidings_store::{StoreErrorKind, StoreLog, check, compact, export, import};
+use tidings_store::{Durability, StoreErrorKind, StoreLog, backup, check, compact, export, import};
 use tidings_testkit::property;
 use tidings_testkit::temp_dir::TempDir;
 
@@ -79,6 +79,55 @@ async fn a_backup_has_everything_that_was_appended_before_it() {
         );
     }
     println!("{} backups", copies.len());
+}
+
+#[tokio::test]
+async fn the_functions_of_a_file_read_a_store_that_is_in_use() {
+    let dir = TempDir::in_memory();
+    let path = dir.join("events.db");
+    let log = StoreLog::open(&path).unwrap();
+    for n in 0..300 {
+        log.append(draft(n % 7, n.into())).await.unwrap();
+    }
+    let lines = exported(&log);
+    assert_eq!(exported_from(&path), lines);
+    let report = check(&path).unwrap();
+    assert!(report.is_sound(), "{report}");
+    assert_eq!(report.entries, 300);
+    let copy = backup(&path, dir.join("copy.db")).unwrap();
+    assert_eq!(copy.newest, log.bounds().await.unwrap().newest());
+    // The store has kept its locks, and goes on.
+    log.append(draft(1, 300)).await.unwrap();
+    log.close().await.unwrap();
+    assert_eq!(exported_from(&copy.path), lines);
+    assert_eq!(exported_from(&path).lines().count(), 301);
+    // Nobody uses it now.
+    let second = backup(&path, dir.join("second.db")).unwrap();
+    assert_eq!(second.newest.seq, 301);
+    let error = backup(&path, dir.join("second.db")).unwrap_err();
+    assert_eq!(error.kind(), &StoreErrorKind::Exists);
+    let error = backup(dir.join("none.db"), dir.join("third.db")).unwrap_err();
+    assert_eq!(error.kind(), &StoreErrorKind::Missing);
+    assert!(!dir.join("third.db").exists() && !dir.join("none.db").exists());
+}
+
+#[tokio::test]
+async fn a_backup_of_a_store_that_nobody_has_closed_keeps_its_epoch() {
+    let dir = TempDir::in_memory();
+    let path = dir.join("events.db");
+    let options = || StoreLog::options().durability(Durability::Buffered);
+    let log = options().open(&path).unwrap();
+    log.append(draft(1, 1)).await.unwrap();
+    let epoch = log.bounds().await.unwrap().epoch;
+    let crashed = TempDir::in_memory();
+    crashed.copy_from(&dir, &["events.db", "events.db-wal"]);
+    let copied = backup(crashed.join("events.db"), crashed.join("copy.db")).unwrap();
+    assert_eq!((copied.newest.seq, copied.newest.epoch), (1, epoch.clone()));
+    // The next open of the store knows that it was not closed, and so does the next open of the copy.
+    for name in ["events.db", "copy.db"] {
+        let log = options().open(crashed.join(name)).unwrap();
+        assert_ne!(log.bounds().await.unwrap().epoch, epoch, "{name}");
+    }
 }
 
 #[tokio::test]
