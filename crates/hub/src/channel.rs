@@ -1,10 +1,10 @@
 //! `Channel`: a handle of one channel of a hub.
 
-use tidings_proto::{Event, Position};
+use tidings_proto::Event;
 
 use crate::publish::{Publish, draft};
 use crate::{
-    ChannelName, ChannelState, Hub, LogError, Pattern, Producer, PublishError, Subscription,
+    ChannelName, ChannelState, Draft, Hub, LogError, Pattern, Producer, PublishError, Subscription,
 };
 
 /// A handle of one channel of a hub.
@@ -112,14 +112,32 @@ impl Channel {
     /// [set otherwise](crate::Retention::remembered_channels). Then the name is free for a new channel.
     /// Logs that other crates provide may keep [less](crate::Abilities).
     ///
+    /// The future returns the position of the end. A [key](Publish::key) makes the end safe to repeat: the
+    /// repeat returns the position of the first end. An end and an event under the same key do not repeat
+    /// each other.
+    ///
+    /// ```
+    /// use tidings_hub::{Hub, PublishErrorKind};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = Hub::in_memory().channel("answers/42")?;
+    /// let end = answer.end().key("request-7").await?;
+    /// assert_eq!(answer.end().key("request-7").await?, end);
+    /// assert_eq!(answer.end().await.unwrap_err().kind(), PublishErrorKind::Ended);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Hub::publish`]; [`PublishErrorKind::Ended`](crate::PublishErrorKind::Ended) if the
     /// channel has ended before.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the channel may have ended or not.
-    pub async fn end(&self) -> Result<Position, PublishError> {
-        self.hub.end(self.name.clone()).await
+    pub fn end(&self) -> Publish {
+        let draft = Draft::end(self.name.clone());
+        Publish::new(self.hub.clone(), Ok(draft))
     }
 
     /// A guard for the task that fills the channel. It ends the channel when you

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tidings_proto::{Event, Position};
+use tidings_proto::Event;
 
 use crate::continuity::begin_life;
 use crate::presence::Presences;
-use crate::publish::{Publish, draft, publish};
+use crate::publish::{Publish, draft};
 use crate::shared::{HubSettings, Shared};
 use crate::subscribe_error::SubscribeFailure;
 use crate::timed_log::{HubRuntime, TimedLog};
 use crate::{
-    Channel, ChannelName, ChannelState, Draft, IntoPatterns, InvalidChannelName, Log, LogError,
-    MemoryLog, Pattern, Presence, PublishError, Retention, StoredChannel, Subscription, meters,
+    Channel, ChannelName, ChannelState, IntoPatterns, InvalidChannelName, Log, LogError, MemoryLog,
+    Pattern, Presence, PublishError, Retention, StoredChannel, Subscription, meters,
 };
 
 /// The maximum number of channels that [`Hub::channels`] returns at once.
@@ -199,11 +199,6 @@ impl Hub {
     #[must_use]
     pub fn subscriber_count(&self, pattern: &Pattern) -> usize {
         self.shared().presences.count(pattern)
-    }
-
-    pub(crate) async fn end(&self, channel: ChannelName) -> Result<Position, PublishError> {
-        let receipt = publish(self.shared(), Draft::end(channel)).await?;
-        Ok(receipt.position)
     }
 
     /// Shuts the hub down in order: it accepts no more events, waits until all events that were being

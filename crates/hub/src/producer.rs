@@ -73,7 +73,8 @@ impl Producer {
     /// # Cancel safety
     /// If the future is dropped before it is ready, the producer is dropped unfinished.
     pub async fn finish(mut self) -> Result<Position, PublishError> {
-        let end = self.hub.end(self.channel.clone()).await?;
+        let draft = Draft::end(self.channel.clone());
+        let end = Publish::new(self.hub.clone(), Ok(draft)).await?;
         self.last_words = None;
         Ok(end)
     }

@@ -1,4 +1,4 @@
-//! `Publish`: the future of an event on its way into the log and back.
+//! `Publish`: the future of an event, or of the end of a channel, on its way into the log and back.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use crate::life::Life;
 use crate::publish_error::PublishFailure;
 use crate::shared::Shared;
 use crate::{
-    ChannelName, Draft, Hub, Located, LogError, LogErrorKind, Place, PublishError, PublishReceipt,
-    Receipt, Scope, Start,
+    ChannelName, Draft, EntryKind, Hub, Located, LogError, LogErrorKind, Place, PublishError,
+    PublishReceipt, Receipt, Scope, Start,
 };
 
 /// The longest key, in bytes.
@@ -24,7 +24,8 @@ const MAX_KEY_BYTES: usize = 255;
 
 type Running = Pin<Box<dyn Future<Output = Result<Receipt, PublishError>> + Send>>;
 
-/// The future that [`Hub::publish`] returns. The event is published when you await it.
+/// The future that [`Hub::publish`] and [`Channel::end`](crate::Channel::end) return. The event is published,
+/// or the channel ends, when you await it.
 #[must_use = "an event is published only if this is awaited"]
 pub struct Publish {
     hub: Hub,
@@ -74,7 +75,7 @@ impl Publish {
             if key.is_empty() || key.len() > MAX_KEY_BYTES {
                 *drafted = Err(PublishFailure::Key { bytes: key.len() }.into());
             } else {
-                draft.key = Some(key.into());
+                draft.key = Some(log_key(draft.kind, key));
             }
         }
         self
@@ -138,6 +139,15 @@ impl Future for Publish {
 impl fmt::Debug for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Publish").finish_non_exhaustive()
+    }
+}
+
+/// The key under which the log stores it. An end has keys that no event can have, as they are too long:
+/// otherwise an end under the key of an event would change nothing, and seem to be confirmed.
+fn log_key(kind: EntryKind, key: &str) -> Arc<str> {
+    match kind {
+        EntryKind::Event => key.into(),
+        EntryKind::End => format!("{:width$}{key}", "end", width = MAX_KEY_BYTES + 1).into(),
     }
 }
 

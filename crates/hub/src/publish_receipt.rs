@@ -12,7 +12,7 @@ use crate::{Publish, PublishError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The position of the event.
+    /// The position of the event, or of the end of the channel.
     pub position: Position,
     /// Whether the channel had stored an event under the same [key](Publish::key) before. Then `position` is
     /// that of the first event, and nothing was stored.

@@ -85,6 +85,30 @@ async fn accepts(hub: &Hub, channel: &str) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_repeat_of_an_end_under_its_key_returns_the_first_position() {
+    let hub = Hub::in_memory();
+    let channel = hub.channel("a").unwrap();
+    let longest = "k".repeat(255);
+    // The key of an event is no key of an end.
+    channel
+        .publish(Event::new("1"))
+        .key(&longest)
+        .await
+        .unwrap();
+    let first = channel.end().key(&longest).receipt().await.unwrap();
+    assert!(!first.is_repeat);
+    let repeat = channel.end().key(&longest).receipt().await.unwrap();
+    assert_eq!((repeat.position, repeat.is_repeat), (first.position, true));
+    for end in [channel.end(), channel.end().key("other")] {
+        assert_eq!(end.await.unwrap_err().kind(), PublishErrorKind::Ended);
+    }
+    for key in ["", &"k".repeat(256)] {
+        let error = channel.end().key(key).await.unwrap_err();
+        assert_eq!(error.kind(), PublishErrorKind::InvalidKey);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_follows_an_end_reaches_nobody_in_a_log_that_stores_it() {
     let log = unable_log();
     let follows = hub(&log);
