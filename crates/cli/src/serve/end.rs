@@ -28,14 +28,12 @@ pub(super) async fn end(
     let words = has_words.then(|| fields.event(words));
     let channel = app.hub.channel(name);
     let channel = channel.map_err(|error| Problem::invalid("invalid-name", error.to_string()))?;
-    match channel.state().await?.status {
+    let words = match channel.state().await?.status {
         ChannelStatus::Unknown => return Err(unknown()),
-        ChannelStatus::Ended => {
-            let detail = "the channel has ended";
-            return Err(Problem::new(StatusCode::CONFLICT, "channel-ended", detail));
-        }
-        ChannelStatus::Open => {}
-    }
+        ChannelStatus::Open => words,
+        // The hub refuses a second end, unless this request repeats the first one under its key.
+        ChannelStatus::Ended => None,
+    };
     // In a task of its own: a client that disconnects after the last words must not leave the channel open.
     let ended = tokio::spawn(end_with(channel, words, fields)).await;
     let position = ended.map_err(|error| {
@@ -52,12 +50,13 @@ async fn end_with(
     words: Option<Event>,
     fields: Fields,
 ) -> Result<Position, Problem> {
+    let end = fields.with_key(channel.end());
     let Some(words) = words else {
-        return Ok(channel.end().await?);
+        return Ok(end.await?);
     };
     fields.with_key(channel.publish(words)).await?;
     // The last words are stored, so a failure must not be taken for one that has changed nothing.
-    channel.end().await.map_err(|error| match error.kind() {
+    end.await.map_err(|error| match error.kind() {
         PublishErrorKind::Ended => error.into(),
         _ => {
             tracing::warn!(%error, "a channel has its last words and no end");
