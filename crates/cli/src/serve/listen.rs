@@ -8,9 +8,6 @@ use std::str::FromStr;
 
 use tokio::net::TcpListener;
 
-#[cfg(unix)]
-pub(super) use unix_socket::SocketFile;
-
 /// An address, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Listen {
@@ -125,108 +122,6 @@ impl FromStr for SocketMode {
             .filter(|mode| *mode <= 0o777);
         mode.map(Self)
             .ok_or("expected an octal number, such as 0600 or 0660")
-    }
-}
-
-#[cfg(unix)]
-mod unix_socket {
-    use std::fs::{self, Permissions};
-    use std::io;
-    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-    use std::path::{Path, PathBuf};
-
-    use tokio::net::{UnixListener, UnixSocket, UnixStream};
-
-    use super::SocketMode;
-
-    /// How many clients may wait until the server accepts them.
-    const BACKLOG: u32 = 1024;
-
-    /// The device and the number of a file, and when it was made.
-    type Identity = (u64, u64, i64, i64);
-
-    /// The file of a Unix socket. Dropping this removes the file, unless it is another server's by now.
-    #[derive(Debug)]
-    pub(crate) struct SocketFile {
-        path: PathBuf,
-        identity: Identity,
-    }
-
-    impl SocketFile {
-        /// Listens on the socket at this path. Replaces a socket that a dead server has left.
-        pub(crate) async fn listen(
-            path: &Path,
-            mode: SocketMode,
-        ) -> Result<(Self, UnixListener), String> {
-            let shown = path.display();
-            match bind(path, mode) {
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    remove_stale(path).await?;
-                    bind(path, mode)
-                }
-                bound => bound,
-            }
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    format!("cannot listen on unix:{shown}: its directory does not exist")
-                }
-                io::ErrorKind::PermissionDenied => {
-                    format!(
-                        "cannot listen on unix:{shown}: this process may not write to its directory"
-                    )
-                }
-                _ => format!("cannot listen on unix:{shown}: {error}"),
-            })
-        }
-    }
-
-    impl Drop for SocketFile {
-        fn drop(&mut self) {
-            let is_ours =
-                fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity);
-            if is_ours && let Err(error) = fs::remove_file(&self.path) {
-                tracing::warn!(%error, path = %self.path.display(), "the socket is not removed");
-            }
-        }
-    }
-
-    fn bind(path: &Path, mode: SocketMode) -> io::Result<(SocketFile, UnixListener)> {
-        let socket = UnixSocket::new_stream()?;
-        socket.bind(path)?;
-        let file = SocketFile {
-            path: path.to_owned(),
-            identity: identity(&fs::symlink_metadata(path)?),
-        };
-        // Before it listens: until then nobody can connect.
-        fs::set_permissions(path, Permissions::from_mode(mode.0))?;
-        Ok((file, socket.listen(BACKLOG)?))
-    }
-
-    /// A file that is another one by now may have the same number, but not the same time.
-    fn identity(file: &fs::Metadata) -> Identity {
-        (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
-    }
-
-    /// Removes a socket on which no process listens.
-    async fn remove_stale(path: &Path) -> Result<(), String> {
-        let cannot = |why: &str| format!("cannot listen on unix:{}: {why}", path.display());
-        let file = fs::symlink_metadata(path).map_err(|error| cannot(&error.to_string()))?;
-        if !file.file_type().is_socket() {
-            return Err(cannot(
-                "the file is no socket; choose another path, or remove it",
-            ));
-        }
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(path).map_err(|error| cannot(&error.to_string()))
-            }
-            Ok(_) => Err(cannot(
-                "another program listens there; stop it, or choose another path",
-            )),
-            Err(error) => Err(cannot(&format!(
-                "the socket exists, and does not answer: {error}"
-            ))),
-        }
     }
 }
 

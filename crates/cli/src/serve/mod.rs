@@ -20,6 +20,8 @@ mod problem;
 mod publish;
 mod query;
 mod samples;
+#[cfg(unix)]
+mod socket_file;
 mod start;
 mod subscribe;
 
@@ -68,11 +70,14 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         }
         #[cfg(unix)]
         Listen::Unix(path) => {
-            let (file, listener) = listen::SocketFile::listen(path, args.socket_mode).await?;
-            let server = Server::open(&args, &args.listen)?;
-            let serve = serve(listener, server.router(&args));
-            let ended = server.run(serve, &args).await;
-            drop(file);
+            let (file, listener) = socket_file::SocketFile::listen(path, args.socket_mode).await?;
+            let ended = async {
+                let server = Server::open(&args, &args.listen)?;
+                let serve = serve(listener, server.router(&args));
+                server.run(serve, &args).await
+            };
+            let ended = ended.await;
+            file.remove().await;
             ended
         }
         #[cfg(not(unix))]

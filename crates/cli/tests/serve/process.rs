@@ -174,7 +174,7 @@ impl Drop for Server {
 }
 
 /// A process that does not outlive this.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {

@@ -1,15 +1,17 @@
 //! The server on a Unix socket.
 
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tidings_testkit::temp_dir::TempDir;
 
-use crate::process::{LIMIT, Server, serve_to_the_end, tidings};
+use crate::process::{Killed, LIMIT, Server, serve_to_the_end, tidings};
 use crate::raw::{Answer, read};
 
 fn start(path: &Path, flags: &[&str]) -> Server {
@@ -70,6 +72,49 @@ fn it_replaces_a_socket_that_a_dead_server_left() {
     drop(server);
 }
 
+/// Starts a server, and returns it if it listens, or the only line of its standard error if it ends with 1.
+fn try_start(path: &Path) -> Result<Killed, String> {
+    let mut command = tidings(&["serve", "--log-level", "error", "--listen", &listen(path)]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = Killed(command.spawn().unwrap());
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    if !line.is_empty() {
+        assert_eq!(line, format!("listening on {}\n", listen(path)));
+        return Ok(child);
+    }
+    let mut error = String::new();
+    let mut stderr = child.0.stderr.take().unwrap();
+    stderr.read_to_string(&mut error).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(1), "{error}");
+    Err(error)
+}
+
+#[test]
+fn of_servers_that_start_at_once_on_a_dead_socket_one_listens() {
+    let folder = TempDir::new();
+    let path = folder.join("events.sock");
+    for _ in 0..10 {
+        // Its file is not removed.
+        drop(UnixListener::bind(&path).unwrap());
+        let starts = [(); 2].map(|()| {
+            let path = path.clone();
+            thread::spawn(move || try_start(&path))
+        });
+        let starts = starts.map(|start| start.join().unwrap());
+        let (listening, refused): (Vec<_>, Vec<_>) = starts.into_iter().partition(Result::is_ok);
+        assert_eq!(listening.len(), 1);
+        for refused in refused {
+            let error = refused.err().unwrap();
+            assert!(error.contains("another program listens there"), "{error}");
+        }
+        assert_eq!(request(&path, "GET /healthz", "").status, 200);
+        drop(listening);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
 #[test]
 fn it_leaves_another_server_and_another_file_alone() {
     let folder = TempDir::new();
@@ -108,7 +153,7 @@ fn a_server_that_ends_keeps_the_socket_of_its_successor() {
     let begin = Instant::now();
     while UnixStream::connect(&path).is_ok() {
         assert!(begin.elapsed() < LIMIT);
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     let new = start(&path, &[]);
     assert!(old.wait(LIMIT).success());

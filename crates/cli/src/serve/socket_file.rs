@@ -1,0 +1,227 @@
+//! `SocketFile`: the file of the server's Unix socket, which one server at a time makes or removes.
+
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::time::{Instant, sleep};
+
+use super::listen::SocketMode;
+
+/// How many clients may wait until the server accepts them.
+const BACKLOG: u32 = 1024;
+
+/// How long a server waits for the lock of the directory, and how often it tries. A server holds the lock for
+/// milliseconds.
+const LOCK_TIME: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The device and the number of a file, and when it was made.
+type Identity = (u64, u64, i64, i64);
+
+/// The file of a Unix socket.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl SocketFile {
+    /// Listens on the socket at this path. Replaces a socket that a dead server has left.
+    pub(super) async fn listen(
+        path: &Path,
+        mode: SocketMode,
+    ) -> Result<(Self, UnixListener), String> {
+        // Otherwise two servers could find the same dead socket, and the slower one would remove the socket of
+        // the faster one.
+        let locked = lock_directory(path).await;
+        let _lock = locked.map_err(|error| cannot(path, error))?;
+        match bind(path, mode) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                remove_stale(path).await?;
+                bind(path, mode)
+            }
+            bound => bound,
+        }
+        .map_err(|error| cannot(path, error))
+    }
+
+    /// Removes the file, unless it is another server's by now.
+    pub(super) async fn remove(self) {
+        let path = &self.path;
+        let removed = match lock_directory(path).await {
+            Ok(_lock) if self.is_current() => fs::remove_file(path),
+            Ok(_) => return,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %path.display(), "the socket is not removed");
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity)
+    }
+}
+
+/// Locks the directory of the socket, until what it returns is dropped or the process ends.
+///
+/// The directory, as a file beside the socket would stay behind: a lock file that is removed lets two
+/// processes hold the locks of two files with one name.
+async fn lock_directory(path: &Path) -> io::Result<File> {
+    let parent = path.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(parent.unwrap_or(Path::new(".")))?;
+    let start = Instant::now();
+    loop {
+        match directory.try_lock() {
+            Ok(()) => return Ok(directory),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if start.elapsed() >= LOCK_TIME => {
+                let text = "another program has locked its directory";
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
+        }
+    }
+}
+
+fn bind(path: &Path, mode: SocketMode) -> io::Result<(SocketFile, UnixListener)> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let listening = (|| {
+        // Before it listens: until then nobody can connect.
+        fs::set_permissions(path, Permissions::from_mode(mode.0))?;
+        let identity = identity(&fs::symlink_metadata(path)?);
+        Ok((identity, socket.listen(BACKLOG)?))
+    })();
+    match listening {
+        Ok((identity, listener)) => {
+            let path = path.to_owned();
+            Ok((SocketFile { path, identity }, listener))
+        }
+        Err(error) => {
+            fs::remove_file(path).ok();
+            Err(error)
+        }
+    }
+}
+
+/// A file that is another one by now may have the same number, but not the same time.
+fn identity(file: &fs::Metadata) -> Identity {
+    (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
+}
+
+/// Removes a socket on which no process listens.
+async fn remove_stale(path: &Path) -> Result<(), String> {
+    let file = fs::symlink_metadata(path).map_err(|error| cannot(path, error))?;
+    if !file.file_type().is_socket() {
+        let why = "the file is no socket; choose another path, or remove it";
+        return Err(refused(path, why));
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| cannot(path, error))
+        }
+        Ok(_) => {
+            let why = "another program listens there; stop it, or choose another path";
+            Err(refused(path, why))
+        }
+        Err(error) => {
+            let why = format!("the socket exists, and does not answer: {error}");
+            Err(refused(path, why))
+        }
+    }
+}
+
+fn refused(path: &Path, why: impl std::fmt::Display) -> String {
+    format!("cannot listen on unix:{}: {why}", path.display())
+}
+
+fn cannot(path: &Path, error: io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => refused(path, "its directory does not exist"),
+        io::ErrorKind::PermissionDenied => {
+            refused(path, "this process may not read or write its directory")
+        }
+        _ => refused(path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+    use tidings_testkit::temp_dir::TempDir;
+    use tidings_testkit::timeout::timeout;
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+    const STARTS: usize = 8;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn one_of_several_servers_replaces_a_dead_socket() {
+        let folder = TempDir::new();
+        let path = Arc::new(folder.join("events.sock"));
+        for round in 0..200 {
+            drop(UnixListener::bind(&*path).unwrap());
+            let together = Arc::new(Barrier::new(STARTS));
+            let starts = (0..STARTS).map(|_| {
+                let (path, together) = (Arc::clone(&path), Arc::clone(&together));
+                tokio::spawn(async move {
+                    together.wait().await;
+                    SocketFile::listen(&path, SocketMode(0o600)).await
+                })
+            });
+            let ends = timeout(LIMIT, join_all(starts)).await.unwrap();
+            let (listening, refused): (Vec<_>, Vec<_>) = ends
+                .into_iter()
+                .map(Result::unwrap)
+                .partition(Result::is_ok);
+            assert_eq!(listening.len(), 1, "{round}: {refused:?}");
+            for refused in refused {
+                let why = refused.unwrap_err();
+                assert!(why.contains("another program listens there"), "{why}");
+            }
+            let connected = timeout(LIMIT, UnixStream::connect(&*path)).await;
+            connected.unwrap().unwrap();
+            for listening in listening {
+                let (file, listener) = listening.unwrap();
+                drop(listener);
+                file.remove().await;
+            }
+            assert!(!path.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_keeps_the_socket_of_its_successor() {
+        let folder = TempDir::new();
+        let path = folder.join("events.sock");
+        let listen = || SocketFile::listen(&path, SocketMode(0o600));
+        let (old, listener) = listen().await.unwrap();
+        drop(listener);
+        let (new, _listener) = listen().await.unwrap();
+        old.remove().await;
+        UnixStream::connect(&path).await.unwrap();
+        new.remove().await;
+        assert!(!path.exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up_if_another_program_keeps_its_directory_locked() {
+        let folder = TempDir::new();
+        let path = folder.join("events.sock");
+        let _lock = lock_directory(&path).await.unwrap();
+        let refused = SocketFile::listen(&path, SocketMode(0o600)).await;
+        let why = refused.unwrap_err();
+        assert!(why.contains("has locked its directory"), "{why}");
+        assert!(!path.exists());
+    }
+}
