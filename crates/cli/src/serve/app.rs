@@ -14,6 +14,10 @@ use super::{
     Args, batch, channels, end, health, logging, origin, page, problem, publish, subscribe,
 };
 
+/// A batch has at most one of so many parts of the retention unconfirmed. Events that are removed before the hub
+/// has read them are never confirmed, and other publishers need room too.
+const UNCONFIRMED_PARTS: u64 = 4;
+
 /// What the routes share.
 #[derive(Debug, Clone)]
 pub(super) struct App(Arc<Shared>);
@@ -28,6 +32,8 @@ pub(super) struct Shared {
     /// The room for the bodies that are being received.
     pub(super) bodies: Room,
     pub(super) body_time: Duration,
+    /// At most how many bytes of the log a batch publishes before they are confirmed.
+    pub(super) max_unconfirmed: u64,
     pub(super) max_name: usize,
     pub(super) max_channels: usize,
 }
@@ -42,6 +48,7 @@ impl App {
             max_body: limits.max_body_bytes(),
             bodies: Room::new(limits.max_bodies_bytes()),
             body_time: limits.request_time,
+            max_unconfirmed: args.log.max_bytes() / UNCONFIRMED_PARTS,
             max_name: limits.max_name,
             max_channels: limits.max_channels,
         }))

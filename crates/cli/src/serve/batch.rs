@@ -16,7 +16,7 @@ use tidings::hub::{PublishReceipt, Receipt};
 use super::app::App;
 use super::problem::Problem;
 use super::publish::event_name;
-use super::{body, name};
+use super::{body, limits, name};
 
 /// The media type of the answer.
 const NDJSON: &str = "application/x-ndjson";
@@ -27,7 +27,7 @@ const BATCH_TYPES: [&str; 3] = [NDJSON, "application/ndjson", "application/jsonl
 /// The most lines of a batch, so that the answers to short ones stay small.
 const MAX_LINES: usize = 10_000;
 
-/// How many lines are published at once. They share a commit of the log.
+/// At most how many lines are published at once. They share a commit of the log.
 const LINES_AT_ONCE: usize = 1_000;
 
 /// A line of a batch.
@@ -81,18 +81,55 @@ pub(super) async fn publish(
         return Err(Problem::too_large(detail));
     }
     let mut answers = Vec::new();
-    for lines in lines.chunks(LINES_AT_ONCE) {
+    let mut group = Group::default();
+    for line in lines {
+        let line = begin(&app, line);
+        if group.is_full_before(&line, app.max_unconfirmed) {
+            group.publish(&mut answers).await?;
+        }
+        group.push(line);
+    }
+    group.publish(&mut answers).await?;
+    Ok(([(CONTENT_TYPE, NDJSON)], answers))
+}
+
+/// Lines that are published at once, in their order.
+#[derive(Default)]
+struct Group {
+    lines: Vec<Result<Publication, Problem>>,
+    /// At most how many bytes they take in the log.
+    bytes: u64,
+}
+
+impl Group {
+    fn is_full_before(&self, line: &Result<Publication, Problem>, max_bytes: u64) -> bool {
+        let is_too_large = self.bytes + cost(line) > max_bytes && !self.lines.is_empty();
+        is_too_large || self.lines.len() == LINES_AT_ONCE
+    }
+
+    fn push(&mut self, line: Result<Publication, Problem>) {
+        self.bytes += cost(&line);
+        self.lines.push(line);
+    }
+
+    /// Publishes the lines, and adds an answer to each. Leaves the group empty.
+    async fn publish(&mut self, answers: &mut Vec<u8>) -> Result<(), Problem> {
+        self.bytes = 0;
         // The order of the first polls is that of the lines, and the hub stores them in this order.
-        let publications = lines.iter().map(|line| publish_line(begin(&app, line)));
+        let publications = self.lines.drain(..).map(publish_line);
         for answer in join_all(publications).await {
-            serde_json::to_writer(&mut answers, &answer).map_err(|error| {
+            serde_json::to_writer(&mut *answers, &answer).map_err(|error| {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Problem::new(status, "internal", error.to_string())
             })?;
             answers.push(b'\n');
         }
+        Ok(())
     }
-    Ok(([(CONTENT_TYPE, NDJSON)], answers))
+}
+
+fn cost(line: &Result<Publication, Problem>) -> u64 {
+    line.as_ref().map_or(0, |line| line.cost)
 }
 
 /// Refuses a body that is not meant as a batch, such as that of a form on a foreign page.
@@ -117,8 +154,15 @@ fn is_blank(line: &[u8]) -> bool {
     line.trim_ascii().is_empty()
 }
 
+/// The publication of a line.
+struct Publication {
+    receipt: PublishReceipt,
+    /// At most how many bytes it takes in the log.
+    cost: u64,
+}
+
 /// The publication of a line, which is not published yet.
-fn begin(app: &App, line: &[u8]) -> Result<PublishReceipt, Problem> {
+fn begin(app: &App, line: &[u8]) -> Result<Publication, Problem> {
     let invalid = |error: serde_json::Error| {
         // The number of the line would be 1 for each.
         let text = error.to_string();
@@ -137,15 +181,17 @@ fn begin(app: &App, line: &[u8]) -> Result<PublishReceipt, Problem> {
         retry: line.retry.map(Duration::from_millis),
         ..Event::new(data(line.data).map_err(invalid)?)
     };
+    let cost = limits::max_cost(&name, &event);
     let publish = app.hub.publish(name, event);
-    Ok(match line.key {
+    let receipt = match line.key {
         Some(key) => publish.key(key).receipt(),
         None => publish.receipt(),
-    })
+    };
+    Ok(Publication { receipt, cost })
 }
 
-async fn publish_line(publish: Result<PublishReceipt, Problem>) -> Answer {
-    let published: Result<Receipt, Problem> = async { Ok(publish?.await?) }.await;
+async fn publish_line(line: Result<Publication, Problem>) -> Answer {
+    let published: Result<Receipt, Problem> = async { Ok(line?.receipt.await?) }.await;
     match published {
         Ok(receipt) => Answer::Published {
             id: receipt.position.to_string(),

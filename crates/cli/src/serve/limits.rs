@@ -10,18 +10,38 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
+use tidings::Event;
 use tidings::axum::headers::EVENT_STREAM;
 use tidings::axum::{Limits, SessionOptions};
-use tidings::hub::{Hub, HubBuilder, MAX_NAME_BYTES};
+use tidings::hub::{ChannelName, Hub, HubBuilder, MAX_NAME_BYTES};
 
-/// The largest `--max-body`: that of an entry in a store.
+/// The largest `--max-body`.
 const MAX_BODY: ByteSize = ByteSize::mib(64);
 
 /// The smallest and the largest `--max-head`.
 const HEADS: (ByteSize, ByteSize) = (ByteSize::kib(1), ByteSize::kib(256));
 
-/// How much larger an event may be than the body that it came in: its type, and the names of its fields.
-const EVENT_OVERHEAD: usize = 4096;
+/// The largest event as it is sent, without its ID: that of an entry in a store.
+const MAX_EVENT: usize = 64 << 20;
+
+/// How many bytes each line of the data adds to an event, at most: `data: `. An empty line is one byte of a body
+/// and `data:` with a line feed in the event, so an event is at most so many times as large as its body.
+const LINE_BYTES: usize = 6;
+
+/// How many bytes an event has at most beside its type and its data: the names of its other fields, the
+/// reconnection time, and the last line feeds.
+const EVENT_OVERHEAD: usize = 64;
+
+/// How many bytes an entry of the log has at most beside its event and the name of its channel.
+const ENTRY_OVERHEAD: usize = 128;
+
+/// At most how many bytes of the log an event takes.
+pub(super) fn max_cost(channel: &ChannelName, event: &Event) -> u64 {
+    let data = event.text();
+    let lines = data.matches(['\r', '\n']).count() + 1;
+    let bytes = event.event_type().len() + data.len() + LINE_BYTES * lines + EVENT_OVERHEAD;
+    (channel.as_str().len() + bytes + ENTRY_OVERHEAD) as u64
+}
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
@@ -67,7 +87,7 @@ pub(crate) struct LimitArgs {
     )]
     pub(super) max_head: ByteSize,
 
-    /// The largest body of a request, and the largest event. At most 64 MiB.
+    /// The largest body of a request. At most 64 MiB, as an event has at most 64 MiB as it is sent.
     #[arg(
         long,
         env = "TIDINGS_MAX_BODY",
@@ -206,10 +226,17 @@ impl LimitArgs {
         self.max_head.as_u64().try_into().unwrap_or(usize::MAX)
     }
 
+    /// The largest event, so large that each body within the limit is accepted, with the type in its head.
+    fn max_event_bytes(&self) -> usize {
+        let data = self.max_body_bytes().saturating_mul(LINE_BYTES);
+        let rest = LINE_BYTES + self.max_head_bytes() + EVENT_OVERHEAD;
+        data.saturating_add(rest).min(MAX_EVENT)
+    }
+
     /// A builder of a hub with these limits.
     pub(super) fn hub(&self) -> HubBuilder {
         Hub::builder()
-            .max_event_bytes(self.max_body_bytes().saturating_add(EVENT_OVERHEAD))
+            .max_event_bytes(self.max_event_bytes())
             .max_channels(self.max_channels)
     }
 

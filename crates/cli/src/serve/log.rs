@@ -67,6 +67,11 @@ impl LogArgs {
         Ok((builder.over(store.clone()), Some(store)))
     }
 
+    /// How many bytes of events are kept.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.retention().max_bytes
+    }
+
     fn retention(&self) -> Retention {
         let mut retention = if self.store.is_some() {
             Retention::durable()

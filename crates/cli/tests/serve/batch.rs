@@ -165,3 +165,32 @@ fn a_batch_is_refused_as_a_whole_only_for_its_type_or_its_size() {
     }
     assert_eq!(lines(&send(&server, "\n\n")), [0; 0]);
 }
+
+#[test]
+fn a_batch_over_the_retention_is_confirmed_line_by_line() {
+    let folder = TempDir::new();
+    let store = folder.join("events.db");
+    let data = "x".repeat(500);
+    let body: String = (0..1_500)
+        .map(|_| format!("{{\"channel\":\"a\",\"data\":\"{data}\"}}\n"))
+        .collect();
+    for (retained, flags) in [
+        ("0", &[][..]),
+        ("100", &[]),
+        ("16KiB", &[]),
+        (
+            "16KiB",
+            &["--durability=buffered", "--store", store.to_str().unwrap()],
+        ),
+    ] {
+        let flags = [&["--retain-bytes", retained][..], flags].concat();
+        let server = Server::start(&flags);
+        let answers = lines(&send(&server, &body));
+        let seqs = answers.iter().map(|answer| {
+            let id = answer["id"].as_str();
+            let id = id.unwrap_or_else(|| panic!("{flags:?}: {answer}"));
+            id.split('.').nth(1).unwrap().parse::<u64>().unwrap()
+        });
+        assert!(seqs.eq(1..=1_500), "{flags:?}");
+    }
+}

@@ -179,3 +179,42 @@ fn an_event_after_the_end_is_a_conflict() {
     let late = post(server.address(), "/channels/a", "y");
     late.assert_problem(409, "channel-ended");
 }
+
+#[tokio::test]
+async fn each_body_up_to_the_limit_is_accepted_however_short_its_lines() {
+    let server = Server::start(&["--max-body", "10000"]);
+    let address = server.address();
+    let mut session = open(&server, "/channels/a").await;
+    let line = "x".repeat(10_000);
+    let bodies = [
+        &line,
+        &"\n".repeat(10_000),
+        &"\r".repeat(10_000),
+        &"x\n".repeat(5_000),
+    ];
+    // As long as the head of a request may be.
+    let long_type = "t".repeat(30_000);
+    for body in bodies {
+        for query in ["", &format!("?event={long_type}")] {
+            let answer = post(address, &format!("/channels/a{query}"), body);
+            assert_eq!(answer.status, 201, "{answer:?}");
+            let event = next(&mut session).await;
+            assert_eq!(event.text(), body.replace('\r', "\n"));
+        }
+        let over = format!("{body}\n");
+        post(address, "/channels/a", over).assert_problem(413, "too-large");
+    }
+    // Within a batch, each line feed takes two bytes.
+    let text = serde_json::to_string(&"\n".repeat(4_980)).unwrap();
+    let line = format!("{{\"channel\":\"a\",\"data\":{text}}}");
+    let kind = ["Content-Type: application/x-ndjson"];
+    let answer = request(address, "POST", "/channels", &kind, line);
+    assert!(answer.json()["id"].is_string(), "{answer:?}");
+}
+
+#[test]
+fn a_body_of_line_feeds_has_the_default_limit_too() {
+    let server = Server::start(&[]);
+    let body = "\n".repeat(1 << 20);
+    assert_eq!(post(server.address(), "/channels/a", body).status, 201);
+}
