@@ -11,6 +11,7 @@ mod target;
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -31,14 +32,24 @@ enum Command {
     Demo(demo::Args),
 }
 
+/// How long a server that has ended waits for a reader of its last line.
+const REPORT_TIME: Duration = Duration::from_secs(1);
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = Cli::parse();
+    let is_server = matches!(cli.command, Command::Serve(_));
+    match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has closed it.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
-            output::report(output::Plain(&chain(&*error)));
+            let text = output::Plain(&chain(&*error)).to_string();
+            if is_server {
+                output::report_within(REPORT_TIME, text);
+            } else {
+                output::report(text);
+            }
             ExitCode::FAILURE
         }
     }

@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use tidings::Event;
 
@@ -62,6 +65,16 @@ pub(crate) fn print_if_read(text: impl Display) -> io::Result<()> {
 /// Prints a line to standard error. If that is closed, nobody reads it.
 pub(crate) fn report(text: impl Display) {
     writeln!(io::stderr(), "tidings: {text}").unwrap_or_default();
+}
+
+/// As `report`, but gives up after this time, if standard error is a full pipe that nobody reads.
+pub(crate) fn report_within(time: Duration, text: String) {
+    let (reported, is_reported) = mpsc::channel();
+    thread::spawn(move || {
+        report(text);
+        reported.send(())
+    });
+    is_reported.recv_timeout(time).ok();
 }
 
 fn line(write: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {

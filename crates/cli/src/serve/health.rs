@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 use super::app::App;
+use super::logging;
 use super::problem::Problem;
 
 /// The metrics of this process, which all its parts record to.
@@ -70,6 +71,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     #[expect(clippy::cast_precision_loss, reason = "there are fewer connections")]
     let connections = app.drain.open_connections() as f64;
     metrics::gauge!("tidings_serve_connections").set(connections);
+    metrics::counter!("tidings_serve_log_lines_lost_total").absolute(logging::lost_lines());
     let text = METRICS.get().map(PrometheusHandle::render);
     let headers = [
         (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),

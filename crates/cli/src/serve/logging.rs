@@ -1,16 +1,35 @@
-//! The log of the server, on its standard error.
+//! The log of the server, on its standard error. A thread writes it, so that no request and no signal waits for a
+//! reader of the log.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
-use tokio::time::Instant;
+use std::panic;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use tokio::time::{Instant, interval};
 use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// The longest part of a path in the log, in characters.
 const MAX_PATH: usize = 300;
+
+/// How many lines may wait for the thread. Later ones are lost, and counted.
+const MAX_WAITING: usize = 10_000;
+
+/// How often the log says how many lines it has lost, if there are new ones.
+const LOSS_REPORTS: Duration = Duration::from_secs(5);
+
+/// The thread that writes, until [`finish`] ends it.
+static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
+/// How many lines were lost.
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// How much the server logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,17 +44,33 @@ pub(super) enum LogLevel {
     Debug,
 }
 
+/// The log, which is written to its end when this is dropped.
+#[derive(Debug)]
+pub(super) struct Log(());
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        finish();
+    }
+}
+
 /// Logs from now on: text on a terminal, otherwise a JSON object a line.
-pub(super) fn start(level: LogLevel) {
+pub(super) fn start(level: LogLevel) -> Log {
     let level = match level {
         LogLevel::Error => Level::ERROR,
         LogLevel::Warn => Level::WARN,
         LogLevel::Info => Level::INFO,
         LogLevel::Debug => Level::DEBUG,
     };
+    let writer = NonBlockingBuilder::default()
+        .buffered_lines_limit(MAX_WAITING)
+        .lossy(true)
+        .thread_name("log");
+    let (writer, guard) = writer.finish(io::stderr());
+    let lost = writer.error_counter();
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(io::stderr);
+        .with_writer(writer);
     let started = if io::stderr().is_terminal() {
         // Without colours, so that `NO_COLOR` needs no exception.
         builder.with_ansi(false).with_target(false).try_init()
@@ -47,7 +82,51 @@ pub(super) fn start(level: LogLevel) {
             .try_init()
     };
     // A process has one log. A second start in it keeps the first.
-    started.ok();
+    if started.is_ok() {
+        *WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+        LOST.get_or_init(|| lost);
+        log_panics();
+        tokio::spawn(report_losses());
+    }
+    Log(())
+}
+
+/// Writes the lines that wait, for at most about a second, as nobody may read them. Later lines are lost.
+pub(super) fn finish() {
+    let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner).take();
+    drop(writer);
+}
+
+/// How many lines were lost, because nobody read the log.
+pub(super) fn lost_lines() -> u64 {
+    LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
+}
+
+async fn report_losses() {
+    let mut ticks = interval(LOSS_REPORTS);
+    let mut reported = 0;
+    loop {
+        ticks.tick().await;
+        let lost = lost_lines();
+        if lost > reported {
+            let lines = lost - reported;
+            tracing::warn!(lines, "lines of the log are lost, as it was not read");
+            // If this line is lost too, the next one counts it.
+            reported = lost;
+        }
+    }
+}
+
+/// A panic is a line of the log. The standard library would write it itself, and wait for a reader.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let backtrace = Backtrace::capture();
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| backtrace.to_string());
+        let thread = thread::current();
+        let thread = thread.name();
+        tracing::error!(thread, %panic, backtrace, "the server has a defect");
+    }));
 }
 
 /// Logs each request of these routes, by its path alone: a query or a header may hold a secret.

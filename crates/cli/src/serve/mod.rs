@@ -52,7 +52,7 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     if let Err(message) = args.check() {
         clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n").exit();
     }
-    logging::start(args.log_level);
+    let _log = logging::start(args.log_level);
     health::record_metrics()?;
     let allowed = open_files::allow(args.limits.max_connections);
     args.limits.fit(allowed);
@@ -175,6 +175,7 @@ impl Server {
                 Err(_) => {
                     // What is acknowledged is safe already. The end of the runtime could wait for the disk.
                     tracing::error!("the store does not close in time, as the disk is slow");
+                    logging::finish();
                     process::exit(1);
                 }
             }
@@ -190,13 +191,11 @@ fn end_requested() -> impl Future<Output = ()> + Send + 'static {
     async {
         first.await;
         let second = shutdown_signal();
-        // The drain does not wait for a log that nobody reads.
-        tokio::spawn(async {
-            tracing::info!("the server ends with its connections; a second signal ends it at once");
-        });
+        tracing::info!("the server ends with its connections; a second signal ends it at once");
         tokio::spawn(async {
             second.await;
             tracing::warn!("the server ends at once, after a second signal");
+            logging::finish();
             process::exit(1);
         });
     }

@@ -25,3 +25,4 @@ mod restart;
 mod stream;
 mod subscribe;
 mod unix;
+mod unread_log;
