@@ -31,10 +31,15 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 6] = [
+const FILES: [File; 7] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/page.css", "page.css", "text/css; charset=utf-8"),
     file!("/page.js", "page.js", "text/javascript; charset=utf-8"),
+    file!(
+        "/channels.js",
+        "channels.js",
+        "text/javascript; charset=utf-8"
+    ),
     file!("/stream.js", "stream.js", "text/javascript; charset=utf-8"),
     file!("/json.js", "json.js", "text/javascript; charset=utf-8"),
     file!("/page.svg", "page.svg", "image/svg+xml"),

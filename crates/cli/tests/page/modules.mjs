@@ -4,13 +4,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { mock } from "node:test";
 
-/** A module of the page. As a file, `node` would take it for CommonJS. */
-function load(name) {
-  const text = readFileSync(new URL(`../../src/serve/page/${name}`, import.meta.url));
-  return import(`data:text/javascript;base64,${text.toString("base64")}`);
+/** The URL of a module of the page. As a file, `node` would take it for CommonJS. */
+function url(name) {
+  const text = readFileSync(new URL(`../../src/serve/page/${name}`, import.meta.url), "utf8");
+  const whole = text.replaceAll(/(?<=^import .* from )"\.\/(.*)"/gm, (_, other) => `"${url(other)}"`);
+  return `data:text/javascript;base64,${Buffer.from(whole).toString("base64")}`;
 }
 
+const load = (name) => import(url(name));
+
 const { Decoder, follow } = await load("stream.js");
+const { readChannels } = await load("channels.js");
 const { pretty } = await load("json.js");
 
 // ---- A stream is decoded as the standard says, wherever it is cut
@@ -61,7 +65,8 @@ async function states(answers) {
   while (told.at(-1) !== "ended") {
     // What is under way goes on before the time does.
     for (let n = 0; n < 10; n += 1) await new Promise((resolve) => setImmediate(resolve));
-    mock.timers.tick(told.at(-1).startsWith("waiting") ? 30_000 : 45_000);
+    // The longest silence, and the longest delay.
+    mock.timers.tick(45_000);
   }
   mock.reset();
   mock.timers.reset();
@@ -78,6 +83,71 @@ assert.deepEqual(await states([{ text: "id: 1\n\n" }, end]), ["connecting", "liv
 assert.deepEqual(await states([{ text: "retry: 5000\n\n", ends: true }, end]), [
   "connecting", "waiting after an end", "connecting", "ended",
 ]);
+
+// ---- The delays before reconnections double, and are spread
+
+async function delays(random, count) {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  mock.method(Math, "random", () => random);
+  mock.method(globalThis, "fetch", async () => {
+    throw new TypeError("no server");
+  });
+  const told = [];
+  const stream = follow("/", { event: () => {}, state: (state, { delay } = {}) => delay && told.push(delay) });
+  while (told.length < count) {
+    for (let n = 0; n < 10; n += 1) await new Promise((resolve) => setImmediate(resolve));
+    mock.timers.tick(45_000);
+  }
+  stream.stop();
+  mock.reset();
+  mock.timers.reset();
+  return told;
+}
+
+assert.deepEqual(await delays(0, 7), [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+assert.deepEqual(await delays(0.5, 7), [1_250, 2_500, 5_000, 10_000, 20_000, 37_500, 37_500]);
+
+// A stream that is stopped ends its request, and nothing is told of it.
+{
+  const told = [];
+  let signal;
+  mock.method(globalThis, "fetch", (url, options) => {
+    signal = options.signal;
+    return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  });
+  const stream = follow("/", { event: () => {}, state: (state) => told.push(state) });
+  stream.stop();
+  for (let n = 0; n < 10; n += 1) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(signal.aborted);
+  assert.deepEqual(told, ["connecting"]);
+  mock.reset();
+}
+
+// ---- The list of channels is read in as many requests as it takes
+
+async function listed(total, after, limit) {
+  const names = Array.from({ length: total }, (_, n) => `c/${`${n}`.padStart(5, "0")}`);
+  let requests = 0;
+  mock.method(globalThis, "fetch", async (url) => {
+    requests += 1;
+    const query = new URL(url, "http://localhost").searchParams;
+    const most = Number(query.get("limit"));
+    assert.ok(most >= 1 && most <= 1_000, url);
+    const rest = names.filter((name) => name > (query.get("after") ?? ""));
+    const channels = rest.slice(0, most).map((name) => ({ name }));
+    return Response.json({ channels, next: rest.length > most ? channels.at(-1).name : null });
+  });
+  const { channels, next } = await readChannels(after, limit);
+  mock.reset();
+  return [channels.length, channels.at(0)?.name, channels.at(-1)?.name, next, requests];
+}
+
+assert.deepEqual(await listed(0, undefined, 200), [0, undefined, undefined, null, 1]);
+assert.deepEqual(await listed(200, undefined, 200), [200, "c/00000", "c/00199", null, 1]);
+assert.deepEqual(await listed(201, undefined, 200), [200, "c/00000", "c/00199", "c/00199", 1]);
+assert.deepEqual(await listed(5_000, undefined, 2_000), [2_000, "c/00000", "c/01999", "c/01999", 2]);
+assert.deepEqual(await listed(2_500, undefined, 9_000), [2_500, "c/00000", "c/02499", null, 3]);
+assert.deepEqual(await listed(5_000, "c/01000", 1_200), [1_200, "c/01001", "c/02200", "c/02200", 2]);
 
 // ---- JSON gets line breaks, and is otherwise unchanged
 

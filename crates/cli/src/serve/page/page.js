@@ -1,6 +1,7 @@
 // The page of `tidings serve`: the channels, the events of one of them, and a form to publish.
 // All text of strangers becomes `textContent`.
 
+import { AT_ONCE, readChannels } from "./channels.js";
 import { pretty } from "./json.js";
 import { follow, problem } from "./stream.js";
 
@@ -39,7 +40,7 @@ const publishLine = (name) => `curl -d 'hello' ${quoted(location.origin + path(n
 // ---- The list of channels
 
 const PAGE = 200;
-const MAX_LISTED = 1_000;
+/** How often the list is read again: after this long for each 1,000 channels of it. */
 const REFRESH = 3_000;
 
 const list = {
@@ -58,20 +59,12 @@ const list = {
 
   /** The first channels and, if there are more, those whose names begin with the text. */
   async read(wanted) {
-    const { channels, next } = await this.pages(undefined, this.limit);
+    const { channels, next } = await readChannels(undefined, this.limit);
     if (!wanted || !next) return { channels, next };
     const known = new Set(channels.map((channel) => channel.name));
-    const after = await this.pages(wanted.replace(/\/+$/, ""), PAGE).catch(() => ({ channels: [] }));
+    const after = await readChannels(wanted.replace(/\/+$/, ""), PAGE).catch(() => ({ channels: [] }));
     const others = after.channels.filter(({ name }) => name.startsWith(wanted) && !known.has(name));
     return { channels: [...channels, ...others], next };
-  },
-
-  async pages(after, limit) {
-    const query = new URLSearchParams({ limit });
-    if (after) query.set("after", after);
-    const response = await fetch(`/channels?${query}`, { headers: { accept: "application/json" } });
-    if (!response.ok) throw new Error(await problem(response));
-    return response.json();
   },
 
   show(channels, next, wanted) {
@@ -89,15 +82,15 @@ const list = {
       const there = at("channels").children[index];
       if (there !== row) at("channels").insertBefore(row, there ?? null);
     });
-    at("more").hidden = !next || this.limit >= MAX_LISTED;
+    at("more").hidden = !next;
     this.summarize(channels.length, shown.length, next, wanted);
     markSelected();
   },
 
   summarize(known, shown, next, wanted) {
     let text = known ? "" : "No channel yet.";
-    if (wanted) text = shown ? `${count(shown, "channel")} with “${wanted}”` : `No channel with “${wanted}”.`;
-    if (next && this.limit >= MAX_LISTED) text += ` Others are found by the beginning of their names.`;
+    if (wanted) text = `${shown ? count(shown, "channel") : "No channel"} with “${wanted}”.`;
+    if (wanted && next) text += " Others are found by the beginning of their names.";
     // Unchanged text is not announced again.
     if (at("listed").textContent !== text) at("listed").textContent = text;
   },
@@ -146,14 +139,14 @@ at("find").addEventListener("submit", (event) => {
   if (name) location.hash = fragment(name);
 });
 at("more").addEventListener("click", () => {
-  list.limit = Math.min(list.limit + PAGE, MAX_LISTED);
+  list.limit += list.limit < AT_ONCE ? PAGE : AT_ONCE;
   list.refresh();
 });
 
 async function refreshForEver() {
   for (;;) {
     if (!document.hidden) await list.refresh();
-    await new Promise((resolve) => setTimeout(resolve, REFRESH));
+    await new Promise((resolve) => setTimeout(resolve, REFRESH * Math.ceil(list.items.size / AT_ONCE || 1)));
   }
 }
 

@@ -6,6 +6,8 @@
 const SHORTEST_DELAY = 250;
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 30_000;
+/** A delay is up to this part of it longer, at random, so that the pages do not all return at the same moment. */
+const JITTER = 0.5;
 /** The server sends a heartbeat each 15 s. A connection that is silent for longer than this is dead. */
 const LONGEST_SILENCE = 45_000;
 
@@ -19,27 +21,29 @@ const LONGEST_SILENCE = 45_000;
  * `now()` ends a wait.
  */
 export function follow(url, on) {
-  const stopped = new AbortController();
+  let isStopped = false;
+  let attempt = new AbortController();
   let lastId = "";
   let retry = FIRST_DELAY;
   let failures = 0;
   let wake = () => {};
 
   function tell(state, details) {
-    if (!stopped.signal.aborted) on.state(state, details);
+    if (!isStopped) on.state(state, details);
   }
 
   async function connect() {
     tell("connecting");
-    const silence = new AbortController();
+    const current = new AbortController();
+    attempt = current;
     let timer;
     const heard = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(), LONGEST_SILENCE);
+      timer = setTimeout(() => current.abort(), LONGEST_SILENCE);
     };
     heard();
     try {
-      return await request(AbortSignal.any([stopped.signal, silence.signal]), heard);
+      return await request(current.signal, heard);
     } finally {
       clearTimeout(timer);
     }
@@ -87,11 +91,11 @@ export function follow(url, on) {
     for (;;) {
       // Undefined once there is nothing to reconnect for.
       const lost = await connect().catch(() => ({}));
-      if (!lost || stopped.signal.aborted) return;
+      if (!lost || isStopped) return;
       const delay = Math.max(retry * 2 ** Math.min(failures, 5), lost.atLeast ?? 0);
       failures += 1;
-      await wait(Math.min(delay, LONGEST_DELAY), lost);
-      if (stopped.signal.aborted) return;
+      await wait(Math.min(delay, LONGEST_DELAY) * (1 + JITTER * Math.random()), lost);
+      if (isStopped) return;
     }
   }
 
@@ -110,7 +114,8 @@ export function follow(url, on) {
   return {
     now: () => wake(),
     stop: () => {
-      stopped.abort();
+      isStopped = true;
+      attempt.abort();
       wake();
     },
   };
