@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
@@ -11,7 +12,19 @@ use crate::process::{LIMIT, Server, tidings};
 use crate::raw::{get, post};
 use crate::stream::{open, texts};
 
+/// A server with a store, whose disk fails as the first letter of the file `control` says while that exists.
+pub(crate) fn start(store: &Path, control: &Path) -> Server {
+    let mut command = tidings(&["serve", "--listen", "127.0.0.1:0", "--store"]);
+    command
+        .arg(store)
+        .env("LD_PRELOAD", LIBRARY.as_path())
+        .env("TIDINGS_DISK", control);
+    Server::spawn(command)
+}
+
 /// The library of the store's tests, which answers for the disk as the file `TIDINGS_DISK` says.
+static LIBRARY: LazyLock<PathBuf> = LazyLock::new(library);
+
 fn library() -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/tests/disk_full/disk.c");
     let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tidings-serve-disk.so");
@@ -34,12 +47,7 @@ fn library() -> PathBuf {
 async fn a_full_disk_is_a_problem_and_readers_lose_nothing() {
     let directory = TempDir::new();
     let control = directory.join("fault");
-    let mut command = tidings(&["serve", "--listen", "127.0.0.1:0", "--store"]);
-    command
-        .arg(directory.join("events.db"))
-        .env("LD_PRELOAD", library())
-        .env("TIDINGS_DISK", &control);
-    let server = Server::spawn(command);
+    let server = start(&directory.join("events.db"), &control);
     let address = server.address();
     let mut session = open(&server, "/channels/news").await;
     assert_eq!(post(address, "/channels/news", "before").status, 201);

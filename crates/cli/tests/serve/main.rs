@@ -22,6 +22,8 @@ mod process;
 mod publish;
 mod raw;
 mod restart;
+#[cfg(target_os = "linux")]
+mod slow_disk;
 mod stream;
 mod subscribe;
 mod unix;

@@ -6,7 +6,7 @@
  * descriptor; what was there before is added to the file TIDINGS_DISK.lost, so that the test can take the writes
  * back. w: the next synchronization of a write-ahead log fails, and then the disk works again; each other
  * descriptor of it that is open reports the same when it is synchronized next, as Linux does. r: reads of a database
- * fail. */
+ * fail. h: a synchronization hangs as long as the file exists. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -147,6 +147,7 @@ int posix_fallocate64(int fd, off_t offset, off_t size) { return posix_fallocate
 
 static int sync_fails(int fd) {
     int before = errno;
+    while (mode(fd) == 'h') usleep(10000);
     int is_new = is_losing(fd) && fd < DESCRIPTORS && reported[fd] != lost;
     if (is_new) reported[fd] = lost;
     int is_owed = fd < DESCRIPTORS && owes[fd];
