@@ -1,5 +1,6 @@
 //! The flags, and failures at the start: one line that helps, and an exit code.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::Output;
 
@@ -118,6 +119,57 @@ fn each_flag_is_in_the_help_with_its_variable_and_its_default() {
         ];
         let has_default = flag.contains("[default: ");
         assert_eq!(has_default, !has_none.contains(&name), "{flag}");
+    }
+}
+
+/// The flags that the help lists, with their defaults as it has them. A switch or a list has none.
+fn flags_of_help(help: &str) -> BTreeMap<String, Option<String>> {
+    let flags = help.split("\n      --").skip(1).map(|flag| {
+        let (name, text) = flag.split_once([' ', '\n']).unwrap();
+        let default = text.split_once("[default: ");
+        let default = default.and_then(|(_, rest)| rest.split_once(']'));
+        let default = default.map(|(default, _)| default.split_whitespace().collect());
+        (name.to_owned(), default)
+    });
+    flags.collect()
+}
+
+/// The flags in the tables of the documentation of the server, with their defaults.
+fn flags_of_tables(documentation: &str) -> BTreeMap<String, String> {
+    let (_, server) = documentation.split_once("\n## Start a server").unwrap();
+    let (server, _) = server.split_once("\n## tidings publish").unwrap();
+    let rows = server.lines().filter_map(|line| {
+        let row = line.strip_prefix("| `--")?.strip_suffix(" |")?;
+        let name = row.split([' ', '`']).next()?;
+        let (_, default) = row.rsplit_once(" | ")?;
+        let default = default.replace('`', "").split_whitespace().collect();
+        Some((name.to_owned(), default))
+    });
+    let mut flags = BTreeMap::new();
+    for (name, default) in rows {
+        assert_eq!(flags.insert(name.clone(), default), None, "--{name} twice");
+    }
+    flags
+}
+
+#[test]
+fn the_documentation_lists_each_flag_with_its_default() {
+    let output = tidings(&["serve", "--help"]).output().unwrap();
+    let help = flags_of_help(&String::from_utf8(output.stdout).unwrap());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/program.md");
+    let documented = flags_of_tables(&std::fs::read_to_string(path).unwrap());
+    assert!(help.len() > 20, "{help:?}");
+    let names = help.keys().collect::<Vec<_>>();
+    assert_eq!(names, documented.keys().collect::<Vec<_>>());
+    for (name, documented) in &documented {
+        // What a flag without a default does is a word of the documentation.
+        let expected = help[name].as_deref().unwrap_or_else(|| match &**name {
+            "demo" | "insecure" | "replace-oldest" => "off",
+            "host" | "cors-origin" => "none",
+            "store" => "inmemory",
+            other => panic!("--{other} has no default"),
+        });
+        assert_eq!(documented, expected, "--{name}");
     }
 }
 

@@ -31,7 +31,12 @@ pub(crate) fn subscribe(address: SocketAddr, target: &str) -> BufReader<TcpStrea
 
 /// Waits until the server has this number of sessions.
 pub(crate) fn await_sessions(server: &Server, count: usize) {
-    let expected = format!("\ntidings_server_sessions {count}\n");
+    await_metric(server, &format!("tidings_server_sessions {count}"));
+}
+
+/// Waits until the metrics have this line.
+fn await_metric(server: &Server, line: &str) {
+    let expected = format!("\n{line}\n");
     let start = Instant::now();
     loop {
         let metrics = get(server.address(), "/metrics").body;
@@ -52,6 +57,8 @@ fn a_supervisor_learns_the_state_and_the_metrics() {
     let reader = subscribe(address, "/channels/a");
     assert_eq!(post(address, "/channels/a", "x").status, 201);
     await_sessions(&server, 1);
+    // The hub records an event after its publisher has the answer.
+    await_metric(&server, "tidings_hub_entries_total 1");
     let metrics = get(address, "/metrics");
     let kind = metrics.header("content-type").unwrap();
     assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");

@@ -189,3 +189,30 @@ fn a_client_that_waits_for_permission_may_send_its_body() {
     stream.write_all(b"hello").unwrap();
     assert_eq!(read(&mut answers).status, 201);
 }
+
+#[test]
+fn only_what_is_no_request_of_http_is_answered_without_a_body() {
+    let server = Server::start(&["--max-head", "128KiB"]);
+    let address = server.address();
+    let long = |bytes| "x".repeat(bytes);
+    for (head, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET /healthz HTTP/1.1\r\nno colon\r\n\r\n".to_owned(), 400),
+        ("GET /healthz HTTP/9.1\r\n\r\n".to_owned(), 400),
+        (format!("GET /{} HTTP/1.1\r\n\r\n", long(70_000)), 414),
+        // As much as the server reads. A connection that is closed with unread bytes is reset.
+        (
+            format!("GET / HTTP/1.1\r\nA: {}", long((128 << 10) - 19)),
+            431,
+        ),
+    ] {
+        let mut stream = connect(address);
+        let begin = &head[..head.len().min(40)];
+        stream.write_all(head.as_bytes()).unwrap();
+        let answer = read(&mut BufReader::new(stream));
+        assert_eq!(answer.status, status, "{begin}: {answer:?}");
+        assert_eq!(answer.header("content-length"), Some("0"), "{begin}");
+        assert_eq!(answer.header("connection"), Some("close"), "{begin}");
+    }
+    assert_eq!(get(address, "/healthz").status, 200);
+}
