@@ -83,10 +83,7 @@ fn the_log_has_a_json_object_a_line_and_no_secrets() {
     get(server.address(), "/missing%1B[2J?token=secret");
     server.signal("TERM");
     assert!(server.wait(LIMIT).success());
-    let start = Instant::now();
-    while !server.log().contains("has ended") && start.elapsed() < LIMIT {
-        thread::sleep(Duration::from_millis(10));
-    }
+    server.await_log("has ended");
     let log = server.log();
     assert!(!log.contains("secret"), "{log}");
     let lines: Vec<serde_json::Value> = log
@@ -167,13 +164,8 @@ fn a_second_signal_ends_it_at_once() {
     publisher.write_all(head.as_bytes()).unwrap();
     await_sessions(&server, 0);
     server.signal("INT");
-    let start = Instant::now();
-    while !server.log().contains("a second signal") {
-        assert!(start.elapsed() < LIMIT, "{}", server.log());
-        thread::sleep(Duration::from_millis(10));
-    }
-    // It listens for the second signal a moment later.
-    thread::sleep(Duration::from_millis(100));
+    // It listens for the second signal before it logs this.
+    server.await_log("a second signal");
     let start = Instant::now();
     server.signal("TERM");
     assert_eq!(server.wait(LIMIT).code(), Some(1));

@@ -212,6 +212,6 @@ fn a_limit_of_open_files_that_cannot_be_raised_limits_the_connections() {
     assert_eq!(get(address, "/channels/a").status, 429);
     let open: Vec<_> = (0..20).map(|_| connect(address)).collect();
     attempt(&server, "/healthz").assert_problem(503, "too-many-connections");
-    assert!(server.log().contains("ulimit -n"), "{}", server.log());
+    server.await_log("ulimit -n");
     drop((readers, open));
 }

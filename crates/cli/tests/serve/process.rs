@@ -143,6 +143,15 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until its log has this text.
+    pub(crate) fn await_log(&self, text: &str) {
+        let start = Instant::now();
+        while !self.log().contains(text) {
+            assert!(start.elapsed() < LIMIT, "no {text:?} in {}", self.log());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Sends it a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");

@@ -1,7 +1,7 @@
 //! A server whose disk does not respond for a while.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidings_testkit::temp_dir::TempDir;
 
@@ -52,11 +52,7 @@ async fn a_store_that_does_not_close_in_time_exits_with_1_and_loses_nothing() {
     fs::write(&control, "h").unwrap();
     server.signal("TERM");
     assert_eq!(server.wait(LIMIT).code(), Some(1));
-    let begin = Instant::now();
-    while !server.log().contains("the store does not close in time") {
-        assert!(begin.elapsed() < LIMIT, "{}", server.log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    server.await_log("the store does not close in time");
     fs::remove_file(&control).unwrap();
     let server = start(&store, &control);
     let mut session = open(&server, "/channels/a?from=earliest").await;
