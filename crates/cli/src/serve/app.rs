@@ -14,8 +14,8 @@ use super::{
     Args, batch, channels, end, health, logging, origin, page, problem, publish, subscribe,
 };
 
-/// A batch has at most one of so many parts of the retention unconfirmed. Events that are removed before the hub
-/// has read them are never confirmed, and other publishers need room too.
+/// A batch has at most one of so many parts of the retention unconfirmed. Events that are removed before the
+/// hub has read them are never confirmed, and other publishers need room too.
 const UNCONFIRMED_PARTS: u64 = 4;
 
 /// What the routes share.

@@ -24,8 +24,8 @@ const HEADS: (ByteSize, ByteSize) = (ByteSize::kib(1), ByteSize::kib(256));
 /// The largest event as it is sent, without its ID: that of an entry in a store.
 const MAX_EVENT: usize = 64 << 20;
 
-/// How many bytes each line of the data adds to an event, at most: `data: `. An empty line is one byte of a body
-/// and `data:` with a line feed in the event, so an event is at most so many times as large as its body.
+/// How many bytes each line of the data adds to an event, at most: `data: `. An empty line is one byte of a
+/// body and `data:` with a line feed in the event, so an event is at most so many times as large as its body.
 const LINE_BYTES: usize = 6;
 
 /// How many bytes an event has at most beside its type and its data: the names of its other fields, the

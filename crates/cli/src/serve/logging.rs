@@ -1,5 +1,5 @@
-//! The log of the server, on its standard error. A thread writes it, so that no request and no signal waits for a
-//! reader of the log.
+//! The log of the server, on its standard error. A thread writes it, so that no request and no signal waits
+//! for a reader of the log.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};

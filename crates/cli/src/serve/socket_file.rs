@@ -35,8 +35,8 @@ impl SocketFile {
         path: &Path,
         mode: SocketMode,
     ) -> Result<(Self, UnixListener), String> {
-        // Otherwise two servers could find the same dead socket, and the slower one would remove the socket of
-        // the faster one.
+        // Otherwise two servers could find the same dead socket, and the slower one would remove the socket
+        // of the faster one.
         let locked = lock_directory(path).await;
         let _lock = locked.map_err(|error| cannot(path, error))?;
         match bind(path, mode) {
