@@ -26,8 +26,8 @@ const MAX_READERS: usize = 4;
 /// The most questions that wait. They are answered in their order.
 const MAX_WAITING: usize = 100_000;
 
-/// How often a question is asked again because the index in memory was newer than its snapshot, before it
-/// holds up the writer's index.
+/// How often a question is asked again because the index in memory was newer than its snapshot, before it has
+/// the index copied. The writer waits for the copy.
 const MAX_STALE: usize = 8;
 
 /// A question, on the connection of a reader.
@@ -142,7 +142,11 @@ impl Pool {
             }
             Err(error) => {
                 tracing::warn!("one reader fewer: {error}");
-                self.lock().readers -= 1;
+                let mut state = self.lock();
+                state.readers -= 1;
+                // Otherwise the system keeps what belongs to the thread until it is joined.
+                let this = thread::current().id();
+                state.threads.retain(|thread| thread.thread().id() != this);
             }
         }
     }
@@ -191,8 +195,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) shared: &'a Shared,
     /// The newest entry that was published before the snapshot was taken. The snapshot contains it.
     pub(crate) last: Place,
-    /// The index in memory, if it must not change while the question is answered.
-    index: Option<RwLockReadGuard<'a, RecentIndex>>,
+    /// A copy of the index in memory, if that moves on faster than the question is answered.
+    index: Option<RecentIndex>,
     is_stale: Cell<bool>,
 }
 
@@ -251,29 +255,33 @@ fn answer_from<T>(
     question: &impl Fn(&Snapshot<'_>) -> Outcome<T>,
 ) -> Result<T, LogError> {
     for attempt in 0..=MAX_STALE {
-        let index = (attempt == MAX_STALE).then(|| lock(shared));
-        let answer = look(connection, shared, index, question);
+        let must_copy = attempt == MAX_STALE;
+        let answer = look(connection, shared, must_copy, question);
         if let Some(answer) = answer.transpose() {
             return answer.map_err(|failure| failure.answer(&shared.path));
         }
     }
-    unreachable!("the index in memory does not change while it is locked")
+    unreachable!("the copy of the index does not change")
 }
 
 /// Asks the question; `None` if the snapshot was too old.
 fn look<T>(
     connection: &Connection,
     shared: &Shared,
-    index: Option<RwLockReadGuard<'_, RecentIndex>>,
+    must_copy: bool,
     question: &impl Fn(&Snapshot<'_>) -> Outcome<T>,
 ) -> Outcome<Option<T>> {
     // Before the snapshot, so that the snapshot contains it.
     let last = shared.published().bounds()?.last;
     // Dropped at the end, also by a panic.
     let _pin = connection.unchecked_transaction()?;
+    // While it is locked, the index does not move on, so the copy is not newer than the snapshot.
+    let index = must_copy.then(|| lock(shared));
+    let state = StoreState::read(connection)?;
+    let index = index.map(|index| index.copy());
     let snapshot = Snapshot {
         connection,
-        state: StoreState::read(connection)?,
+        state,
         shared,
         last,
         index,

@@ -77,6 +77,16 @@ impl RecentIndex {
         }
     }
 
+    /// A copy for one question. It shares the generations that do not change.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            start: self.start,
+            sealed: self.sealed.clone(),
+            current: self.current.clone(),
+            waste: VecDeque::new(),
+        }
+    }
+
     /// A copy of the newest generation.
     pub(crate) fn copy_current(&self) -> Generation {
         self.current.clone()
@@ -236,5 +246,27 @@ mod tests {
         assert_eq!(index.waste[0].rows.len(), 100 - FREED);
         (202..=225).for_each(|seq| index.push(row(seq)));
         assert!(index.waste.is_empty());
+    }
+
+    #[test]
+    fn a_copy_keeps_what_the_index_drops() {
+        let row = |seq| IndexRow {
+            channel: 1,
+            seq,
+            nth: seq,
+            time: 0,
+        };
+        let mut index = RecentIndex::new(0);
+        for generation in 0..3 {
+            (1..=10).for_each(|n| index.push(row(10 * generation + n)));
+            index.seal();
+        }
+        index.push(row(31));
+        let copy = index.copy();
+        index.drop_moved();
+        (32..=40).for_each(|seq| index.push(row(seq)));
+        assert_eq!((index.start(), copy.start()), (20, 0));
+        assert_eq!(copy.first_of(1, 0..=99, 99).len(), 31);
+        assert_eq!(copy.newest_of(1).unwrap().seq, 31);
     }
 }

@@ -17,10 +17,10 @@ use crate::recent_index::RecentIndex;
 use crate::shared::Shared;
 use crate::state_row::StoreState;
 
+const LIMIT: Duration = Duration::from_secs(60);
+
 async fn within<F: Future>(future: F) -> F::Output {
-    timeout::timeout(Duration::from_secs(60), future)
-        .await
-        .unwrap()
+    timeout::timeout(LIMIT, future).await.unwrap()
 }
 
 fn empty() -> (TestStore, Arc<Shared>) {
@@ -182,8 +182,51 @@ async fn a_question_whose_snapshot_is_too_old_is_asked_again() {
             *moving.recent_index.write().unwrap() = RecentIndex::new(look);
         }
         let row = snapshot.recent(|index| index.newest_of(1))?;
-        Ok((look, row))
+        let is_free = moving.recent_index.try_write().is_ok();
+        Ok((look, row, is_free))
     });
-    let (looks, row): (u64, Option<IndexRow>) = within(question).await.unwrap();
+    let (looks, row, is_free): (u64, Option<IndexRow>, bool) = within(question).await.unwrap();
     assert_eq!((looks, row), (super::MAX_STALE as u64 + 1, None));
+    assert!(is_free, "the question holds up the writer");
+}
+
+#[tokio::test]
+async fn readers_that_cannot_open_the_file_leave_no_thread() {
+    let (store, shared) = empty();
+    let (sender, receiver) = mpsc::channel::<()>();
+    let (started, is_started) = mpsc::channel();
+    let job = move |_: &rusqlite::Connection| {
+        started.send(()).unwrap();
+        receiver.recv().unwrap_err();
+    };
+    let is_idle = async {
+        while shared.readers.0.lock().idle.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(is_idle).await;
+    shared.readers.push(Box::new(job)).unwrap();
+    is_started.recv().unwrap();
+    let away = store.path.with_extension("away");
+    std::fs::rename(&store.path, &away).unwrap();
+    let (mut waiting, mut is_left) = (Vec::new(), true);
+    for n in 0..20 {
+        let mut question = Box::pin(ask(&shared, move |_| Ok(n)));
+        assert!(question.as_mut().now_or_never().is_none());
+        waiting.push(question);
+        let only_first = async {
+            while shared.readers.0.lock().readers > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        is_left &= timeout::timeout(LIMIT, only_first).await.is_ok();
+    }
+    let threads = shared.readers.0.lock().threads.len();
+    std::fs::rename(&away, &store.path).unwrap();
+    assert!(is_left, "the readers did not end");
+    assert_eq!(threads, 1);
+    drop(sender);
+    for (n, answer) in within(join_all(waiting)).await.into_iter().enumerate() {
+        assert_eq!(answer.unwrap(), n);
+    }
 }
