@@ -130,7 +130,7 @@ impl Checkpointer {
         let excess = pages - MAX_FACTOR * self.pages;
         let few = (FEW_PAGES + excess / 8).min(LAST_PAGES);
         if pages >= self.limit {
-            self.move_all(writer)?;
+            self.move_all(writer, pages)?;
         } else if is_too_long && left <= few.max(2 * committed) {
             // The thread may be waiting for the disk, and this would wait for the same.
             if let Some(pass) = self.link.try_pass() {
@@ -145,19 +145,20 @@ impl Checkpointer {
 
     /// Moves everything, and waits until no reader needs the write-ahead log, so that the next commit uses it
     /// again from its start.
-    fn move_all(&mut self, writer: &Connection) -> Outcome<()> {
+    fn move_all(&mut self, writer: &Connection, pages: i64) -> Outcome<()> {
         let pass = self.link.pass();
         writer.busy_timeout(MAX_HOLD_UP)?;
         let moved = checkpoint(writer, "RESTART");
         writer.busy_timeout(connection::MAX_WAIT)?;
         drop(pass);
-        if let Some(Progress {
-            is_blocked: true,
-            pages,
-            ..
-        }) = self.link.note(moved)
-        {
-            self.limit = pages + self.pages.max(LAST_PAGES);
+        let moved = self.link.note(moved);
+        let is_done = moved.is_some_and(|progress| !progress.is_blocked);
+        if is_done {
+            return Ok(());
+        }
+        // It waits, or fails, again after so many more pages.
+        self.limit = pages + self.pages.max(LAST_PAGES);
+        if moved.is_some() {
             tracing::warn!(
                 pages,
                 "the write-ahead log of a store grows beyond its limit, because a backup or another program reads \
@@ -332,4 +333,26 @@ fn checkpoint(connection: &Connection, mode: &str) -> Outcome<Progress> {
             moved: row.get(2)?,
         })
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::event;
+    use super::super::thread_tests::{Turns, options};
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_fails_is_not_tried_again_at_each_commit() {
+        let mut turns = Turns::new(options());
+        turns.append(event("a")).unwrap();
+        // A connection that reads cannot move the log: an error, as those of a disk are.
+        let reading = connection::open_writer(&turns.shared.path).unwrap();
+        let count = "BEGIN; SELECT count(*) FROM entries";
+        reading.execute_batch(count).unwrap();
+        assert!(checkpoint(&reading, "RESTART").is_err());
+        let checkpointer = &mut turns.thread.checkpointer;
+        let pages = checkpointer.limit;
+        checkpointer.move_all(&reading, pages).unwrap();
+        assert!(checkpointer.limit >= pages + LAST_PAGES);
+    }
 }
