@@ -17,6 +17,11 @@ use crate::state_row::number;
 /// Fewer removed rows of a channel than these are deleted at once.
 const FEW: u8 = 16;
 
+/// How many channels a small sweep beside appends forgets, and two for each append, before it looks at the
+/// time; and about how many rows are written for each.
+const FORGOTTEN: u64 = 16;
+const FORGET: u64 = 4;
+
 /// How many rows of `entries`, and about how many bytes of them, are deleted by one statement.
 const DELETED_AT_ONCE: u64 = 64;
 const DELETED_BYTES: u64 = 64 << 10;
@@ -70,12 +75,7 @@ impl Commit<'_> {
             Some(sweep) => self.continue_sweep(sweep, budget, Swept::Finished)?,
             None => {
                 if let Some(sweep) = self.small_sweep() {
-                    self.staged.head.cursor = Cursor::default();
-                    self.continue_sweep(&sweep, &mut Budget::unlimited(), Swept::AtOnce)?;
-                    // So a small log forgets at once too, however slow the machine is.
-                    self.forget(&mut Budget::untimed(
-                        self.settings.steps.at_once.saturating_mul(4),
-                    ))?;
+                    self.sweep_at_once(&sweep)?;
                 }
                 true
             }
@@ -84,6 +84,20 @@ impl Commit<'_> {
             self.forget(budget)?;
         }
         self.delete_entries(budget)
+    }
+
+    /// Does a small sweep, and forgets some channels whatever time is left, so that a small log forgets at
+    /// once on a slow machine too: beside appends a few; otherwise as many as the sweep has found.
+    fn sweep_at_once(&mut self, sweep: &Sweep) -> Outcome<()> {
+        let gone = |head: &Head| head.gone.iter().sum::<u64>();
+        let before = gone(&self.staged.head);
+        self.staged.head.cursor = Cursor::default();
+        self.continue_sweep(sweep, &mut Budget::unlimited(), Swept::AtOnce)?;
+        let most = match self.staged.entries.len() as u64 {
+            0 => gone(&self.staged.head) - before,
+            appends => FORGOTTEN + 2 * appends,
+        };
+        self.forget(&mut Budget::untimed(FORGET * most))
     }
 
     /// A sweep of everything, if one is due that is small.
@@ -255,7 +269,7 @@ impl Commit<'_> {
                 && !budget.is_spent()
                 && self.forget_oldest(is_ended)?
             {
-                budget.spend(4);
+                budget.spend(FORGET);
             }
         }
         Ok(())

@@ -228,3 +228,41 @@ fn a_sweep_that_was_broken_off_is_done_again_before_channels_are_forgotten() {
         assert!(bench.append(&[event("new")], 9)[0].is_ok());
     }
 }
+
+#[test]
+fn a_small_sweep_forgets_few_channels_beyond_its_limit() {
+    let mut bench = Bench::new(ROOMY.max_events(Some(8)), Steps::default());
+    for n in 0..250 {
+        bench.append(&[event(&format!("c/{n}"))], u64::MAX);
+    }
+    bench.restart();
+    let count = |bench: &Bench| -> i64 {
+        let count = "SELECT count(*) FROM channels";
+        let connection = &bench.writer.connection;
+        connection.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count(&bench), 250);
+    bench.settings.retention = bench.settings.retention.remembered_channels(0);
+    // Nothing of the limit of each step is left.
+    bench.append(&[], 0);
+    assert_eq!(count(&bench), 250);
+    for n in 0..3 {
+        let before = count(&bench);
+        bench.append(&[event(&format!("new/{n}"))], 0);
+        let forgotten = before + 1 - count(&bench);
+        assert!((1..=18).contains(&forgotten), "{forgotten} channels");
+    }
+    bench.settle();
+    assert_eq!(count(&bench), 8);
+}
+
+#[test]
+fn a_small_log_forgets_all_channels_of_a_removal_at_once() {
+    let mut bench = Bench::new(ROOMY.remembered_channels(5), Steps::default());
+    for n in 0..200 {
+        bench.append(&[event(&format!("c/{n}"))], u64::MAX);
+    }
+    bench.settings.retention = bench.settings.retention.max_events(Some(1));
+    bench.append(&[], 0);
+    assert_eq!(bench.writer.head.gone, [5, 0]);
+}
