@@ -45,20 +45,33 @@ pub(crate) struct Keys {
     by_hash: Vec<HashMap<KeyHash, (u64, u64)>>,
     /// In the order of the appends, which is also that in which they expire.
     queue: VecDeque<KeyRow>,
+    /// The table may still have rows up to this number, of keys that are not here any more.
+    left: Option<u64>,
 }
 
 impl Keys {
-    pub(crate) fn recover(connection: &Connection, secret: [u8; 16]) -> Outcome<Self> {
+    /// Reads the keys that have not expired at this time. The others are older.
+    pub(crate) fn recover(connection: &Connection, secret: [u8; 16], now: u64) -> Outcome<Self> {
         let mut keys = Self {
             secret,
             by_hash: vec![HashMap::new(); SHARDS],
             queue: VecDeque::new(),
+            left: None,
         };
-        let mut select = connection.prepare("SELECT seq, key, expires FROM keys ORDER BY seq")?;
+        let mut select =
+            connection.prepare("SELECT seq, key, expires FROM keys ORDER BY seq DESC")?;
         let mut rows = select.query([])?;
+        let mut newest_first = Vec::new();
         while let Some(row) = rows.next()? {
-            keys.add(KeyRow::read(row)?);
+            let row = KeyRow::read(row)?;
+            if row.expires <= now {
+                keys.left = Some(row.seq);
+                break;
+            }
+            newest_first.push(row);
         }
+        let oldest_first = newest_first.into_iter().rev();
+        oldest_first.for_each(|row| keys.add(row));
         Ok(keys)
     }
 
@@ -95,8 +108,18 @@ impl Keys {
         Some((before + 1, last.seq))
     }
 
-    /// Removes the keys of the entries up to this number.
-    pub(crate) fn remove_through(&mut self, seq: u64) {
+    /// The table may still have rows up to this number, of keys that were forgotten.
+    pub(crate) fn left(&self) -> Option<u64> {
+        self.left
+    }
+
+    /// The rows of all keys that were forgotten have been deleted.
+    pub(crate) fn note_deleted(&mut self) {
+        self.left = None;
+    }
+
+    /// Forgets the keys of the entries up to this number.
+    pub(crate) fn forget_through(&mut self, seq: u64) {
         while self.queue.front().is_some_and(|row| row.seq <= seq)
             && let Some(row) = self.queue.pop_front()
         {
@@ -111,6 +134,7 @@ impl Keys {
                 shard.shrink_to(capacity / 2);
             }
         }
+        self.left = self.left.max(Some(seq));
         let capacity = self.queue.capacity();
         if capacity > SHARDS * MIN_SHRINK && self.queue.len() < capacity / 4 {
             self.queue.shrink_to(capacity / 2);
@@ -170,11 +194,18 @@ impl KeyRow {
         Ok(())
     }
 
-    /// Deletes the rows up to this number.
-    pub(crate) fn delete_through(connection: &Connection, seq: u64) -> Outcome<()> {
-        let mut delete = connection.prepare_cached("DELETE FROM keys WHERE seq <= ?1")?;
-        delete.execute([seq.cast_signed()])?;
-        Ok(())
+    /// Deletes the oldest rows up to this number, at most `limit`. Returns how many.
+    pub(crate) fn delete_through(
+        connection: &Connection,
+        seq: u64,
+        limit: usize,
+    ) -> Outcome<usize> {
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM keys WHERE seq IN \
+             (SELECT seq FROM keys WHERE seq <= ?1 ORDER BY seq LIMIT ?2)",
+        )?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(delete.execute([seq.cast_signed(), limit])?)
     }
 }
 
@@ -189,13 +220,13 @@ mod tests {
     fn a_key_is_known_until_it_expires_also_after_a_recovery() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        let mut keys = Keys::recover(&connection, [7; 16]).unwrap();
+        let mut keys = Keys::recover(&connection, [7; 16], 0).unwrap();
         let name = ChannelName::from_static("a");
         let key = keys.hash(&name, "k");
         let row = KeyRow::new(3, key, 1_000);
         row.insert(&connection).unwrap();
         keys.add(row);
-        for keys in [keys, Keys::recover(&connection, [7; 16]).unwrap()] {
+        for keys in [keys, Keys::recover(&connection, [7; 16], 0).unwrap()] {
             assert_eq!(keys.get(key, 1_000 + LIFETIME - 1), Some(3));
             assert_eq!(keys.get(key, 1_000 + LIFETIME), None);
             assert_eq!(keys.expired(1_000 + LIFETIME - 1, 9), None);
@@ -207,11 +238,11 @@ mod tests {
     fn a_key_that_was_appended_again_outlives_its_first_append() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        let mut keys = Keys::recover(&connection, [7; 16]).unwrap();
+        let mut keys = Keys::recover(&connection, [7; 16], 0).unwrap();
         let key = keys.hash(&ChannelName::from_static("a"), "k");
         keys.add(KeyRow::new(1, key, 0));
         keys.add(KeyRow::new(2, key, LIFETIME));
-        keys.remove_through(1);
+        keys.forget_through(1);
         assert_eq!(keys.get(key, LIFETIME), Some(2));
         assert_eq!(keys.len(), 1);
     }
@@ -220,7 +251,7 @@ mod tests {
     fn a_flipped_bit_is_noticed() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        let keys = Keys::recover(&connection, [7; 16]).unwrap();
+        let keys = Keys::recover(&connection, [7; 16], 0).unwrap();
         let key = keys.hash(&ChannelName::from_static("a"), "k");
         let row = KeyRow::new(3, key, 1_000);
         row.insert(&connection).unwrap();
@@ -232,18 +263,18 @@ mod tests {
         ] {
             let change = format!("SAVEPOINT s; UPDATE keys SET {change}");
             connection.execute_batch(&change).unwrap();
-            assert!(Keys::recover(&connection, [7; 16]).is_err(), "{change}");
+            assert!(Keys::recover(&connection, [7; 16], 0).is_err(), "{change}");
             connection.execute_batch("ROLLBACK TO s").unwrap();
         }
-        assert_eq!(Keys::recover(&connection, [7; 16]).unwrap().len(), 1);
+        assert_eq!(Keys::recover(&connection, [7; 16], 0).unwrap().len(), 1);
     }
 
     #[test]
     fn keys_of_channels_and_stores_differ() {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(SCHEMA).unwrap();
-        let keys = Keys::recover(&connection, [7; 16]).unwrap();
-        let others = Keys::recover(&connection, [8; 16]).unwrap();
+        let keys = Keys::recover(&connection, [7; 16], 0).unwrap();
+        let others = Keys::recover(&connection, [8; 16], 0).unwrap();
         let (a, b) = (ChannelName::from_static("a"), ChannelName::from_static("b"));
         assert_ne!(keys.hash(&a, "k"), keys.hash(&b, "k"));
         assert_ne!(keys.hash(&a, "k"), others.hash(&a, "k"));

@@ -7,6 +7,7 @@ mod closing;
 mod commit;
 mod failing;
 mod head;
+mod pauses;
 mod recovery;
 mod replies;
 mod retention;
@@ -25,13 +26,15 @@ use tidings_hub::{Entry, Retention};
 
 use self::budget::Steps;
 use self::channels::Channels;
-use self::commit::{Commit, Staged, Swept, read, write};
+use self::commit::{Commit, Staged, Swept, Work, read, write};
 use self::head::Head;
+use self::pauses::{Pauses, Reached};
 use self::retention::{Oldest, is_too_large};
 use self::sweep::{Cursor, Sweep, threshold};
 use self::thread::Thread;
 pub(crate) use self::thread::WriterThread;
-use self::upkeep::Pauses;
+use self::turn::most_unswept;
+use self::upkeep::Upkeep;
 use crate::channel_row::ChannelId;
 use crate::clock::Clock;
 use crate::connection::{self, Synchronous};
@@ -90,6 +93,10 @@ struct Broken {
     failure: Failure,
     /// Whether the transaction may be on the disk all the same.
     is_unknown: bool,
+    /// The part of the transaction that failed.
+    work: Work,
+    /// How far the log would have been: the newest removed entry, and the newest one.
+    reached: Reached,
 }
 
 impl Settings {
@@ -127,7 +134,9 @@ impl Writer {
         now: u64,
         work: impl FnOnce(&mut Commit<'_>) -> Outcome<T>,
     ) -> Result<(T, Staged), Broken> {
-        self.begin(sync).map_err(Broken::before)?;
+        let reached = Reached::of(&self.head);
+        self.begin(sync)
+            .map_err(|failure| Broken::before(failure, Work::Frame, reached))?;
         let mut commit = Commit {
             connection: &self.connection,
             index,
@@ -150,12 +159,13 @@ impl Writer {
             }
             Ok(done)
         });
+        let reached = Reached::of(&staged.head);
         let committed = match written {
             Ok(done) => self
                 .execute("COMMIT")
                 .map(|()| done)
-                .map_err(Broken::at_commit),
-            Err(failure) => Err(Broken::before(failure)),
+                .map_err(|failure| Broken::at_commit(failure, reached)),
+            Err(failure) => Err(Broken::before(failure, staged.work, reached)),
         };
         match committed {
             Ok(done) => Ok((done, staged)),
@@ -239,7 +249,10 @@ impl Writer {
             .iter()
             .for_each(|name| self.channels.forget(name));
         if let Some((_, seq)) = staged.expired {
-            self.keys.remove_through(seq);
+            self.keys.forget_through(seq);
+        }
+        if staged.has_deleted_keys {
+            self.keys.note_deleted();
         }
         staged.keys.into_iter().for_each(|row| self.keys.add(row));
         self.head = staged.head;
@@ -265,30 +278,62 @@ impl Writer {
         });
     }
 
-    /// Whether there is work that no append must wait for.
-    fn has_work(&self, settings: &Settings) -> bool {
+    /// Whether there is work of this part that no append must wait for.
+    fn has_work(&self, part: Upkeep, settings: &Settings) -> bool {
+        match part {
+            Upkeep::Removal => {
+                self.may_remove(settings)
+                    && self.head.held() > 1
+                    && is_too_large(settings.retention, &self.head)
+            }
+            Upkeep::Tidy => self.sweep.is_some() || self.has_waste(settings),
+            Upkeep::Keys => self.keys.left().is_some(),
+        }
+    }
+
+    /// Whether removals need not wait for the sweep in progress.
+    fn may_remove(&self, settings: &Settings) -> bool {
+        self.sweep.is_none() || self.head.unswept() < most_unswept(settings)
+    }
+
+    /// Whether something is left that sweeps have found: rows of removed entries, or too many channels.
+    fn has_waste(&self, settings: &Settings) -> bool {
         let limit = settings.retention.remembered_channels;
-        self.sweep.is_some()
-            || self.head.has_waste()
-            || (self.head.held() > 1 && is_too_large(settings.retention, &self.head))
-            || self.head.gone.iter().any(|&count| count > limit)
+        self.head.has_waste() || self.head.gone.iter().any(|&count| count > limit)
+    }
+
+    /// Whether this part of the upkeep has done what it would have done when it got so far.
+    fn has_passed(&self, part: Upkeep, reached: Reached, settings: &Settings) -> bool {
+        match part {
+            Upkeep::Removal => self.head.floor() > reached.floor,
+            Upkeep::Tidy => {
+                let state = &self.head.state;
+                state.swept >= reached.floor
+                    && state.indexed >= reached.last
+                    && !self.has_waste(settings)
+            }
+            Upkeep::Keys => self.keys.left().is_none(),
+        }
     }
 }
 
 impl Broken {
-    fn before(failure: Failure) -> Self {
-        let is_unknown = false;
+    fn before(failure: Failure, work: Work, reached: Reached) -> Self {
         Self {
             failure,
-            is_unknown,
+            is_unknown: false,
+            work,
+            reached,
         }
     }
 
-    fn at_commit(failure: Failure) -> Self {
+    fn at_commit(failure: Failure, reached: Reached) -> Self {
         let is_unknown = !is_full(&failure) && !is_page_damaged(&failure);
         Self {
             failure,
             is_unknown,
+            work: Work::Frame,
+            reached,
         }
     }
 }
@@ -335,6 +380,8 @@ impl fmt::Debug for Writer {
 mod failing_tests;
 #[cfg(test)]
 mod hold_up_tests;
+#[cfg(test)]
+mod pauses_tests;
 #[cfg(test)]
 mod sweep_tests;
 #[cfg(test)]

@@ -167,7 +167,7 @@ impl<'a> Examination<'a> {
 
     fn check_keys(&mut self) -> Outcome<()> {
         // It verifies each of them.
-        Keys::recover(self.connection, self.state.secret)?;
+        Keys::recover(self.connection, self.state.secret, 0)?;
         let mut select = self.connection.prepare("SELECT seq FROM keys")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {

@@ -10,9 +10,10 @@ use super::Settings;
 use super::budget::Budget;
 use super::channels::{ChannelState, Channels};
 use super::head::{Head, Newest};
+use super::pauses::Pauses;
 use super::retention::{Held, Oldest, is_over};
 use super::sweep::Sweep;
-use super::upkeep::{Pauses, Upkeep};
+use super::upkeep::Upkeep;
 use crate::channel_row::{ChannelId, ChannelRow};
 use crate::entry_row::EntryRow;
 use crate::failure::{Failure, Outcome};
@@ -22,6 +23,11 @@ use crate::recent_index::RecentIndex;
 
 /// How many entries a transaction removes, besides two for each append, before it looks at the time.
 const UNTIMED: u64 = 256;
+
+/// How many expired keys a transaction forgets, besides two for each append; and how many one without appends
+/// forgets.
+const KEYS: usize = 64;
+const IDLE_KEYS: usize = 1_024;
 
 /// A transaction that is being written. What the writer knows does not change before it is committed, except
 /// for caches of what is on the disk.
@@ -49,14 +55,27 @@ pub(super) struct Staged {
     pub(super) newest: HashMap<ChannelId, u64>,
     pub(super) keys: Vec<KeyRow>,
     pub(super) keys_by_hash: HashMap<KeyHash, u64>,
-    /// How many of the oldest keys were deleted, and the number of the last one of them.
+    /// How many of the oldest keys are forgotten, and the number of the last one of them.
     pub(super) expired: Option<(usize, u64)>,
+    /// The rows of all keys that are or were forgotten have been deleted.
+    pub(super) has_deleted_keys: bool,
     /// The channels of the entries that were removed.
     pub(super) removed: Vec<ChannelId>,
     pub(super) forgotten: Vec<ChannelName>,
     pub(super) swept: Swept,
     /// The upkeep that was left out, because something that it reads is damaged.
     pub(super) failed: Vec<(Upkeep, Failure)>,
+    /// What is being done.
+    pub(super) work: Work,
+}
+
+/// The part of a transaction in which a failure occurs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    Append,
+    Upkeep(Upkeep),
+    /// The beginning, the row of the state, and the end, which all parts need.
+    Frame,
 }
 
 /// Which sweep a transaction has finished.
@@ -80,10 +99,12 @@ impl Staged {
             keys: Vec::new(),
             keys_by_hash: HashMap::new(),
             expired: None,
+            has_deleted_keys: false,
             removed: Vec::new(),
             forgotten: Vec::new(),
             swept: Swept::None,
             failed: Vec::new(),
+            work: Work::Frame,
         }
     }
 }
@@ -297,15 +318,36 @@ impl Commit<'_> {
         }
     }
 
-    /// Forgets some expired keys: more than the transaction adds with so many appends. Deletes their rows,
-    /// unless a page could not be read.
+    /// Does a part of the transaction, and keeps which one it was if that fails.
+    pub(super) fn within<T>(
+        &mut self,
+        work: Work,
+        part: impl FnOnce(&mut Self) -> Outcome<T>,
+    ) -> Outcome<T> {
+        self.staged.work = work;
+        let done = part(self)?;
+        self.staged.work = Work::Frame;
+        Ok(done)
+    }
+
+    /// Forgets some expired keys, and deletes as many rows of such keys: more than the transaction adds with
+    /// so many appends. During a pause the rows stay, and are deleted later.
     pub(super) fn expire_keys(&mut self, appends: usize) -> Outcome<()> {
-        self.staged.expired = self.keys.expired(self.now, 64 + 2 * appends);
-        match self.staged.expired {
-            // A later deletion takes these rows too.
-            Some(_) if self.pauses.is_paused(Upkeep::Tidy) => Ok(()),
-            Some((_, seq)) => KeyRow::delete_through(self.connection, seq),
-            None => Ok(()),
+        let limit = match appends {
+            0 => IDLE_KEYS,
+            _ => KEYS + 2 * appends,
+        };
+        self.staged.expired = self.keys.expired(self.now, limit);
+        let expired = self.staged.expired.map(|(_, seq)| seq);
+        match expired.or(self.keys.left()) {
+            Some(seq) if !self.pauses.is_paused(Upkeep::Keys) => {
+                self.within(Work::Upkeep(Upkeep::Keys), |commit| {
+                    let deleted = KeyRow::delete_through(commit.connection, seq, limit)?;
+                    commit.staged.has_deleted_keys = deleted < limit;
+                    Ok(())
+                })
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use tidings_hub::{LogError, Place};
 
-use super::commit::write;
+use super::commit::{Work, write};
 use super::replies::Reply;
 use super::thread::{MAX_WAIT, Thread};
-use super::{Broken, Recovered, Writer, is_page_damaged};
+use super::{Broken, Recovered, Writer, is_page_damaged, is_row_damaged};
 use crate::clock;
 use crate::entry_row::EntryRow;
 use crate::failure::{Failure, Outcome};
@@ -28,8 +28,15 @@ impl Thread {
         let Broken {
             failure,
             is_unknown,
+            work,
+            reached,
         } = broken;
-        self.idle_until = clock::now().checked_add(RETRY);
+        let is_page_damaged = is_page_damaged(&failure);
+        // Then the upkeep has not failed, and need not wait.
+        let is_of_append = work == Work::Append && (is_page_damaged || is_row_damaged(&failure));
+        if !is_of_append {
+            self.idle_until = clock::now().checked_add(RETRY);
+        }
         if failure.is_full() {
             tracing::warn!(
                 "there is no room left for the store; it accepts no entries until there is"
@@ -38,8 +45,8 @@ impl Thread {
         } else {
             tracing::warn!(?failure, is_unknown, "the store could not write");
         }
-        if is_page_damaged(&failure) {
-            self.writer.pauses.add_for_page();
+        if is_page_damaged {
+            self.writer.pauses.add(work, reached);
         }
         let failure = self.note_loss(failure);
         let error = if is_unknown {
@@ -54,6 +61,19 @@ impl Thread {
             .into_iter()
             .for_each(|reply| reply.fail(last, &error));
         self.refuse(batch, &error);
+        if is_of_append {
+            self.continue_alone();
+        } else {
+            self.refuse_trims(&error);
+        }
+    }
+
+    /// Does the upkeep that the failure of an append has undone. Otherwise a publisher that tries again and
+    /// again would keep the log from its limits.
+    fn continue_alone(&mut self) {
+        if self.is_due() {
+            self.turn(VecDeque::new());
+        }
     }
 
     /// The error of a failed commit. Stops the store if what was acknowledged before may be missing too;
@@ -67,11 +87,16 @@ impl Thread {
         error
     }
 
-    /// Replies this error to these commands, and to the trims that are being done.
-    pub(super) fn refuse(&mut self, batch: VecDeque<Command>, error: &LogError) {
+    /// Replies this error to the trims that are being done.
+    pub(super) fn refuse_trims(&mut self, error: &LogError) {
         for trim in self.trims.drain(..) {
+            // Nobody may wait any more.
             drop(trim.reply.send(Err(error.clone())));
         }
+    }
+
+    /// Replies this error to these commands.
+    pub(super) fn refuse(&self, batch: VecDeque<Command>, error: &LogError) {
         for command in batch {
             match command {
                 Command::Append { reply, .. } => drop(reply.send(Err(error.clone()))),

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::channels::Channels;
 use super::head::{Head, Newest};
+use super::pauses::Pauses;
 use super::retention::Oldest;
 use super::sweep::Cursor;
-use super::upkeep::Pauses;
 use super::{Recovered, Writer};
 use crate::channel_row::ChannelId;
 use crate::clock::Clock;
@@ -35,7 +35,8 @@ pub(super) fn recover(connection: Connection, state: StoreState) -> Outcome<Reco
     let removed = removed(&connection, &state)?;
     let writer = Writer {
         channels: Channels::default(),
-        keys: Keys::recover(&connection, state.secret)?,
+        // The time never decreases, so what had expired then has expired now.
+        keys: Keys::recover(&connection, state.secret, last.time)?,
         oldest: Oldest::default(),
         must_sweep: !removed.is_empty(),
         removed,

@@ -223,7 +223,7 @@ fn a_sweep_that_was_broken_off_is_done_again_before_channels_are_forgotten() {
                 .unwrap();
             assert!(kept.is_none_or(|kept| kept as u64 >= ends_since));
         }
-        assert!(!bench.writer.has_work(&bench.settings));
+        assert!(!bench.writer.is_busy(&bench.settings));
         assert_eq!(bench.writer.head.gone, [0, remembered]);
         assert!(bench.append(&[event("new")], 9)[0].is_ok());
     }

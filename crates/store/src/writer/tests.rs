@@ -52,6 +52,14 @@ impl Drop for Directory {
     }
 }
 
+impl Writer {
+    /// Whether there is work that no append must wait for.
+    pub(super) fn is_busy(&self, settings: &Settings) -> bool {
+        let mut parts = Upkeep::ALL.into_iter();
+        parts.any(|part| self.has_work(part, settings))
+    }
+}
+
 /// A writer without a thread.
 pub(super) struct Bench {
     pub(super) directory: Directory,
@@ -140,7 +148,7 @@ impl Bench {
 
     /// Does all work that is left.
     pub(super) fn settle(&mut self) {
-        while self.writer.has_work(&self.settings) {
+        while self.writer.is_busy(&self.settings) {
             self.append(&[], u64::MAX);
         }
     }

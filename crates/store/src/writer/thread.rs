@@ -16,6 +16,7 @@ use super::replies::{Reply, Trim};
 use super::retention::expiry;
 use super::sweep::threshold;
 use super::turn::{decide, keep};
+use super::upkeep::Upkeep;
 use super::{Settings, Sync, Writer};
 use crate::clock;
 use crate::lock::StoreLock;
@@ -171,14 +172,15 @@ impl Thread {
         let now = clock::now();
         let until = |at: Instant| at.saturating_duration_since(now);
         let idle = self.idle_until.map_or(Duration::ZERO, until);
-        let rest = self.writer.pauses.until().map_or(idle, until).max(idle);
         let mut wait = self.sync_at.map_or(MAX_WAIT, |at| until(at).max(idle));
         if self.is_awaited() {
             wait = wait.min(idle);
-        } else if self.writer.has_work(&self.settings) {
-            wait = wait.min(rest);
-        } else if let Some(expires) = self.expires_in() {
-            wait = wait.min(expires.max(rest));
+        }
+        for part in Upkeep::ALL {
+            if let Some(due) = self.due_in(part) {
+                let rest = self.writer.pauses.until(part).map_or(idle, until);
+                wait = wait.min(due.max(rest).max(idle));
+            }
         }
         wait
     }
@@ -187,14 +189,24 @@ impl Thread {
     pub(super) fn is_due(&mut self) -> bool {
         let now = clock::now();
         let has_come = |at: Option<Instant>| at.is_none_or(|at| at <= now);
-        if !has_come(self.idle_until) {
-            return false;
+        has_come(self.idle_until)
+            && (self.is_awaited()
+                || self.sync_at.is_some_and(|at| at <= now)
+                || Upkeep::ALL.into_iter().any(|part| {
+                    has_come(self.writer.pauses.until(part))
+                        && self.due_in(part).is_some_and(|due| due.is_zero())
+                }))
+    }
+
+    /// The time until there is work of this part of the upkeep, if that is known.
+    fn due_in(&mut self, part: Upkeep) -> Option<Duration> {
+        if self.writer.has_work(part, &self.settings) {
+            return Some(Duration::ZERO);
         }
-        self.is_awaited()
-            || self.sync_at.is_some_and(|at| at <= now)
-            || (has_come(self.writer.pauses.until())
-                && (self.writer.has_work(&self.settings)
-                    || self.expires_in().is_some_and(|expires| expires.is_zero())))
+        match part {
+            Upkeep::Removal if self.writer.may_remove(&self.settings) => self.expires_in(),
+            Upkeep::Removal | Upkeep::Tidy | Upkeep::Keys => None,
+        }
     }
 
     /// Whether there is work that no pause of the upkeep holds up: a trim that must wait is refused.
@@ -221,7 +233,9 @@ impl Thread {
     /// Commits these commands, and continues the other work.
     pub(super) fn turn(&mut self, mut batch: VecDeque<Command>) {
         if let Err(error) = self.repair() {
-            return self.refuse(batch, &LogError::refused(error));
+            let error = LogError::refused(error);
+            self.refuse_trims(&error);
+            return self.refuse(batch, &error);
         }
         let sync = self.sync_of(&batch);
         let (settings, now) = (self.settings, self.writer.clock.now());

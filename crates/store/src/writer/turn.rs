@@ -7,7 +7,7 @@ use tidings_hub::{Appended, random_epoch};
 
 use super::Settings;
 use super::budget::{Budget, Steps};
-use super::commit::Commit;
+use super::commit::{Commit, Work};
 use super::replies::{Reply, Trim};
 use crate::failure::Outcome;
 use crate::queue::Command;
@@ -28,10 +28,11 @@ pub(super) fn decide(
             Command::Append { draft, reply } => {
                 // The number that a failure refuses.
                 let next = Appended::new(commit.staged.head.last() + 1);
-                let (appended, outcome) = match commit.append(draft) {
-                    Ok(appended) => (appended, Ok(())),
-                    Err(failure) => (Ok(next), Err(failure)),
-                };
+                let (appended, outcome) =
+                    match commit.within(Work::Append, |commit| commit.append(draft)) {
+                        Ok(appended) => (appended, Ok(())),
+                        Err(failure) => (Ok(next), Err(failure)),
+                    };
                 replies.push(Reply::Append(reply, appended));
                 outcome?;
             }

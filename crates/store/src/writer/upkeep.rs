@@ -1,16 +1,14 @@
 //! `Upkeep`: the work besides the appends, which a damaged row must not turn into a failure of the appends.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidings_hub::LogError;
 
 use super::budget::Budget;
-use super::commit::{Commit, Swept, read};
-use super::failing::RETRY;
-use super::is_row_damaged;
+use super::commit::{Commit, Swept, Work, read};
 use super::thread::Thread;
-use super::turn::most_unswept;
+use super::{Settings, Writer, is_row_damaged};
 use crate::StoreError;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
@@ -28,35 +26,12 @@ pub(super) enum Upkeep {
     Removal,
     /// Sweeps, and what follows from them.
     Tidy,
+    /// The deletion of expired keys.
+    Keys,
 }
 
-/// The longest pause after a page of the file could not be read.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-
-/// Until when the upkeep waits that has met damage.
-#[derive(Debug, Default)]
-pub(super) struct Pauses {
-    until: [Option<Instant>; 2],
-    /// How long all of it has waited at last because a page could not be read.
-    page: Duration,
-}
-
-impl Pauses {
-    /// SQLite cannot read a page of the file. Then it commits nothing of the transaction, so the appends
-    /// beside the upkeep fail. Each time, the upkeep waits twice as long.
-    pub(super) fn add_for_page(&mut self) {
-        self.page = (2 * self.page).clamp(RETRY, LONGEST_PAUSE);
-        self.until = [clock::now().checked_add(self.page); 2];
-    }
-
-    pub(super) fn is_paused(&self, upkeep: Upkeep) -> bool {
-        self.until[upkeep as usize].is_some_and(|until| clock::now() < until)
-    }
-
-    /// When the last of it is tried again.
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.until.into_iter().max().flatten()
-    }
+impl Upkeep {
+    pub(super) const ALL: [Self; 3] = [Self::Removal, Self::Tidy, Self::Keys];
 }
 
 impl Commit<'_> {
@@ -67,10 +42,12 @@ impl Commit<'_> {
         }
         // Nothing but this changes: the disk does not.
         let (head, removed) = (self.staged.head.clone(), self.staged.removed.len());
-        match self.remove_old(first, most, budget) {
+        let work = Work::Upkeep(Upkeep::Removal);
+        match self.within(work, |commit| commit.remove_old(first, most, budget)) {
             Err(failure) if is_row_damaged(&failure) => {
                 self.staged.head = head;
                 self.staged.removed.truncate(removed);
+                self.staged.work = Work::Frame;
                 self.staged.failed.push((Upkeep::Removal, failure));
                 Ok(())
             }
@@ -87,12 +64,13 @@ impl Commit<'_> {
         }
         let head = self.staged.head.clone();
         self.execute("SAVEPOINT tidy")?;
-        match self.tidy(budget) {
+        match self.within(Work::Upkeep(Upkeep::Tidy), |commit| commit.tidy(budget)) {
             Err(failure) if is_bearable && is_row_damaged(&failure) => {
                 self.execute("ROLLBACK TO tidy")?;
                 self.staged.head = head;
                 self.staged.forgotten.clear();
                 self.staged.swept = Swept::None;
+                self.staged.work = Work::Frame;
                 self.staged.failed.push((Upkeep::Tidy, failure));
             }
             done => done?,
@@ -106,43 +84,42 @@ impl Commit<'_> {
     }
 }
 
+impl Writer {
+    fn note_success(&mut self, part: Upkeep, settings: &Settings) {
+        self.pauses.note_success(part);
+        let page = self.pauses.reached(part);
+        // A step that ended before it came to the damage says nothing about it.
+        if page.is_some_and(|reached| self.has_passed(part, reached, settings)) {
+            self.pauses.forget_page(part);
+        }
+    }
+}
+
 impl Thread {
     /// The upkeep that has failed waits, and no trim waits for what waits.
     pub(super) fn note_upkeep(&mut self, failed: Vec<(Upkeep, Failure)>) {
-        let pauses = &mut self.writer.pauses;
-        for upkeep in [Upkeep::Removal, Upkeep::Tidy] {
-            let has_failed = failed.iter().any(|(part, _)| *part == upkeep);
-            if !has_failed && !pauses.is_paused(upkeep) {
-                pauses.until[upkeep as usize] = None;
+        for part in Upkeep::ALL {
+            if !failed.iter().any(|(other, _)| *other == part) {
+                self.writer.note_success(part, &self.settings);
             }
         }
+        let pauses = &mut self.writer.pauses;
         let mut error = None;
-        for (upkeep, failure) in failed {
-            let pause = &mut pauses.until[upkeep as usize];
-            // Otherwise this was traced already.
-            if pause.is_none() {
+        for (part, failure) in failed {
+            if pauses.add_for_row(part) {
                 tracing::error!(
                     ?failure,
                     "the store is damaged; it accepts events, but removes none until it is repaired"
                 );
             }
-            *pause = clock::now().checked_add(RETRY);
             error = Some(failure.at(&self.shared.path));
         }
-        if pauses.until().is_none() {
-            pauses.page = Duration::ZERO;
-        }
         let has_stopped = pauses.is_paused(Upkeep::Removal)
-            || (pauses.is_paused(Upkeep::Tidy)
-                && self.writer.sweep.is_some()
-                && self.writer.head.unswept() >= most_unswept(&self.settings));
+            || (pauses.is_paused(Upkeep::Tidy) && !self.writer.may_remove(&self.settings));
         if has_stopped && !self.trims.is_empty() {
             let before = || StoreError::damaged(&self.shared.path, "it was found damaged before");
             let error = LogError::refused(error.unwrap_or_else(before));
-            for trim in self.trims.drain(..) {
-                // Nobody may wait any more.
-                drop(trim.reply.send(Err(error.clone())));
-            }
+            self.refuse_trims(&error);
         }
     }
 
@@ -152,7 +129,7 @@ impl Thread {
         while self.writer.sweep.is_some()
             && !self.is_broken
             && self.idle_until.is_none()
-            && self.writer.pauses.until().is_none()
+            && self.writer.pauses.until(Upkeep::Tidy).is_none()
             && end.is_some_and(|end| clock::now() < end)
         {
             self.turn(VecDeque::new());
