@@ -9,7 +9,7 @@
 )]
 
 #[allow(dead_code, reason = "shared with the tests without a browser")]
-#[path = "../serve/process.rs"]
+#[path = "../support/process.rs"]
 mod process;
 
 use std::env;

@@ -18,8 +18,10 @@ mod lifecycle;
 mod limits;
 mod origin;
 mod problems;
+#[path = "../support/process.rs"]
 mod process;
 mod publish;
+#[path = "../support/raw.rs"]
 mod raw;
 mod restart;
 #[cfg(target_os = "linux")]
