@@ -47,6 +47,10 @@ type Stream<IO> = TokioIo<rewound::Rewound<IoDeadline<IO>>>;
 /// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// How many bytes wait in the kernel for a client that does not read: 128 KiB. Linux would keep up to 4 MiB
+/// for each.
+const MAX_UNSENT_BYTES: u32 = 128 * 1024;
+
 /// The most headers of a request. hyper reserves 64 bytes for each while it parses a head.
 const MAX_HEADERS: usize = 512;
 
@@ -166,7 +170,9 @@ fn with_tcp_options<IO: 'static>(stream: IoDeadline<IO>, user_timeout: Duration)
             if let Err(error) = tcp.get_ref().set_nodelay(true) {
                 tracing::debug!(%error, "the connection takes no TCP_NODELAY: small writes may wait");
             }
-            tcp.tcp_user_timeout(user_timeout).tcp_keep_alive(KEEP_ALIVE)
+            tcp.tcp_user_timeout(user_timeout)
+                .tcp_keep_alive(KEEP_ALIVE)
+                .tcp_max_unsent(MAX_UNSENT_BYTES)
         });
     }
     slot.unwrap_or_else(|| unreachable!("what was taken out was put back"))

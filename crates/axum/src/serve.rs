@@ -56,6 +56,7 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// | read and write deadline, lifetime, drain | yes | yes |
 /// | `TCP_NODELAY`, so that small events leave at once | yes | set it in the listener |
 /// | `TCP_USER_TIMEOUT`, TCP keep-alive | yes | set them in the listener |
+/// | `TCP_NOTSENT_LOWAT`: on Linux, at most 128 KiB wait unsent for a client that does not read | yes | set it in the listener |
 ///
 /// TCP here means each listener whose `Io` is a [`TcpStream`](tokio::net::TcpStream). A listener whose `Io`
 /// wraps one can set these options with socket2 before it wraps it. Remove the file of a Unix socket

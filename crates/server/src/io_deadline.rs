@@ -207,6 +207,29 @@ impl IoDeadline<TcpStream> {
         self
     }
 
+    /// Sets `TCP_NOTSENT_LOWAT`: the most written bytes that wait in the kernel until they can be sent. At
+    /// the limit, writes wait, and the write deadline runs. Default: the system's; on Linux only the
+    /// socket's buffer is a limit, which grows to 4 MiB for a peer that stopped reading.
+    ///
+    /// Sent bytes that the peer has not acknowledged do not count, so the limit does not slow down a peer
+    /// that reads.
+    ///
+    /// Only Linux and Android have this option here; on other systems the call has no effect. If the kernel
+    /// refuses it, the connection works without it, and this is traced.
+    #[must_use]
+    pub fn tcp_max_unsent(self, bytes: u32) -> Self {
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        {
+            let socket = socket2::SockRef::from(&self.io);
+            if let Err(error) = socket.set_tcp_notsent_lowat(bytes) {
+                tracing::debug!(%error, "TCP_NOTSENT_LOWAT cannot be set");
+            }
+        }
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        let _ = bytes;
+        self
+    }
+
     /// Sets TCP keep-alive: after this time without a byte from the peer, the kernel sends probes, and
     /// ends the connection if the peer does not answer them. Default: no probes. Linux sends nine
     /// probes, 75 s apart, or two if [`tcp_user_timeout`](Self::tcp_user_timeout) is shorter than that.

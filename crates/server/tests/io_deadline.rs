@@ -408,6 +408,32 @@ async fn tcp_user_timeout_is_set_and_clamped() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn few_unsent_bytes_wait_for_a_peer_that_does_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let peer = peer.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut stream = IoDeadline::new(stream)
+        .write_deadline(SECOND)
+        .tcp_max_unsent(64 * 1024);
+    let socket = socket2::SockRef::from(stream.get_ref());
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), 64 * 1024);
+    // The kernel takes what the peer's buffer has room for, and not 4 MiB more.
+    let mut written = 0;
+    let piece = [b'x'; 8 * 1024];
+    let error = loop {
+        match stream.write(&piece).await {
+            Ok(count) => written += count,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(written < 2 << 20, "{written}");
+    drop(peer);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn tcp_keep_alive_is_set_and_clamped() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await;

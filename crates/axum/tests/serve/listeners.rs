@@ -183,6 +183,8 @@ async fn a_tapped_tcp_listener_keeps_the_options_of_tcp() {
         socket.tcp_user_timeout().unwrap(),
         Some(Duration::from_secs(30))
     );
+    #[cfg(target_os = "linux")]
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), 128 * 1024);
     server.abort();
 }
 
