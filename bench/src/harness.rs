@@ -47,16 +47,40 @@ pub struct Request {
 /// One process's measurement.
 #[derive(Serialize, Deserialize)]
 pub struct Sample {
-    /// The cost: nanoseconds of CPU time, or bytes of memory.
+    /// The cost: nanoseconds, or bytes of memory.
     pub cost: u64,
-    /// The part of the cost in user mode, in nanoseconds, if known.
+    /// A part of the cost, if known.
     #[serde(default)]
-    pub in_user_mode: Option<u64>,
+    pub part: Option<Part>,
     /// The work done for that cost, such as bytes read.
     pub units: u64,
     /// The result of the work. All contenders of a case must have the same; otherwise they did not do
     /// the same work. `None` for a contender that does other work.
     pub tally: Option<Tally>,
+}
+
+/// A part of a cost in nanoseconds.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub enum Part {
+    /// The part of CPU time in user mode.
+    UserMode(u64),
+    /// The CPU time of the measured program, where the cost is wall time.
+    Program(u64),
+}
+
+impl Part {
+    fn nanos(self) -> u64 {
+        match self {
+            Self::UserMode(nanos) | Self::Program(nanos) => nanos,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::UserMode(_) => "user",
+            Self::Program(_) => "CPU",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +102,7 @@ impl Sample {
         let tally = pass();
         let mut sample = Self {
             cost: 0,
-            in_user_mode: None,
+            part: None,
             units: 0,
             tally,
         };
@@ -97,8 +121,8 @@ impl Sample {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "no sample is that large")]
-    fn in_user_mode_per_unit(&self) -> Option<f64> {
-        Some(self.in_user_mode? as f64 / self.units as f64)
+    fn part_per_unit(&self) -> Option<f64> {
+        Some(self.part?.nanos() as f64 / self.units as f64)
     }
 }
 
@@ -165,8 +189,8 @@ fn compare_contenders(bench: &str, case: &Case, plan: &Plan, core: usize) -> Res
                 },
             )?;
             report.cost_per_unit.push(sample.cost_per_unit());
-            let in_user_mode = sample.in_user_mode_per_unit();
-            report.in_user_mode_per_unit.extend(in_user_mode);
+            report.part_per_unit.extend(sample.part_per_unit());
+            report.part = sample.part.map(Part::label);
             if let Some(tally) = sample.tally {
                 let (first, expected) = *agreed.get_or_insert((contender, tally));
                 if tally != expected {
@@ -264,8 +288,10 @@ struct ContenderReport {
     name: &'static str,
     /// One number for each round.
     cost_per_unit: Vec<f64>,
+    /// The name of the part, if one is known.
+    part: Option<&'static str>,
     /// One number for each round, if known.
-    in_user_mode_per_unit: Vec<f64>,
+    part_per_unit: Vec<f64>,
 }
 
 impl ContenderReport {
@@ -273,7 +299,8 @@ impl ContenderReport {
         Self {
             name,
             cost_per_unit: Vec::new(),
-            in_user_mode_per_unit: Vec::new(),
+            part: None,
+            part_per_unit: Vec::new(),
         }
     }
 }
@@ -355,6 +382,14 @@ impl Report {
         Spread::of(rounds.iter().zip(others).map(|(ns, other)| ns / other))
     }
 
+    /// The same of a part of the cost: how often one contender's fits into the other's.
+    pub fn part_speedup(&self, case: &str, contender: &str, other: &str) -> Option<Spread> {
+        let case = self.case(case)?;
+        let part = |name| Some(&case.contender(name)?.part_per_unit);
+        let (parts, others) = (part(contender)?, part(other)?);
+        Spread::of(parts.iter().zip(others).map(|(ns, other)| other / ns))
+    }
+
     /// The cost of a unit.
     pub fn cost(&self, case: &str, contender: &str) -> Option<Spread> {
         let rounds = self.case(case)?.rounds_of(contender)?;
@@ -398,17 +433,17 @@ impl CaseReport {
 
     fn write_cost(&self, f: &mut fmt::Formatter<'_>, contender: &str) -> fmt::Result {
         let rounds = |report: &ContenderReport| {
-            let in_user_mode = report.in_user_mode_per_unit.iter().copied();
+            let part = Spread::of(report.part_per_unit.iter().copied());
             let cost = Spread::of(report.cost_per_unit.iter().copied())?;
-            Some((cost, Spread::of(in_user_mode)))
+            Some((cost, report.part.zip(part)))
         };
-        let Some((cost, in_user_mode)) = self.contender(contender).and_then(rounds) else {
+        let Some((cost, part)) = self.contender(contender).and_then(rounds) else {
             return write!(f, " |");
         };
         let Spread { median, min, max } = cost;
         write!(f, " {median:.0} ({min:.0}–{max:.0})")?;
-        if let Some(Spread { median, .. }) = in_user_mode {
-            write!(f, ", {median:.0} user")?;
+        if let Some((label, Spread { median, .. })) = part {
+            write!(f, ", {median:.0} {label}")?;
         }
         write!(f, " |")
     }

@@ -11,6 +11,7 @@ mod harness;
 mod hub;
 mod program;
 mod resuming;
+mod serve;
 mod server;
 mod sessions;
 mod store;
@@ -44,6 +45,8 @@ enum Command {
     Hub(Options),
     /// Logs on the disk: the time and the bytes of an event, of a replay, and of an open after a crash
     Store(Options),
+    /// The program `tidings serve` beside nginx with the module Nchan: publications, fan-out and resumes over HTTP
+    Serve(Options),
     /// Takes one sample and prints it; the other commands start it as a process
     #[command(hide = true)]
     Sample {
@@ -53,7 +56,7 @@ enum Command {
     },
     /// Sends a case's events to each client, until its input ends
     #[command(hide = true)]
-    Serve(sessions::Serving),
+    SendEvents(sessions::Serving),
     /// Serves sessions and publishes to them on command, until its input ends
     #[command(hide = true)]
     Broadcast(server::Serving),
@@ -70,7 +73,7 @@ struct Options {
     /// Run everything once and briefly: shows that it works, measures little
     #[arg(long)]
     quick: bool,
-    /// Samples per contender. Default: 7; for server, hub and store 3; with --quick 1, for sessions 3
+    /// Samples per contender. Default: 7; for server, hub, store and serve 3; with --quick 1, for sessions 3
     #[arg(long)]
     rounds: Option<usize>,
     /// Only the cases whose name contains this
@@ -88,6 +91,7 @@ enum Bench {
     Server,
     Hub,
     Store,
+    Serve,
 }
 
 impl Bench {
@@ -98,6 +102,7 @@ impl Bench {
             Self::Server => server::cases(options.quick),
             Self::Hub => hub::cases(options.quick),
             Self::Store => (store::cases(options.quick), Vec::new()),
+            Self::Serve => serve::cases(options.quick),
         };
         cases.retain(|case| case.name.contains(&options.only));
         let mut report = harness::compare(&self.name(), &cases, &options.plan(self))?;
@@ -107,10 +112,11 @@ impl Bench {
             Self::Server => server::targets(&report, options.quick),
             Self::Hub => hub::targets(&report, options.quick),
             Self::Store => store::targets(&report, options.quick),
+            Self::Serve => serve::targets(&report, options.quick),
         };
         report.table = match self {
             Self::Decoder | Self::Sessions => Table::Speedups,
-            Self::Server | Self::Hub | Self::Store => Table::Costs,
+            Self::Server | Self::Hub | Self::Store | Self::Serve => Table::Costs,
         };
         report.notes = notes;
         Ok(report)
@@ -123,6 +129,7 @@ impl Bench {
             Self::Server => server::sample(request),
             Self::Hub => hub::sample(request),
             Self::Store => store::sample(request),
+            Self::Serve => serve::sample(request),
         }
     }
 
@@ -130,14 +137,14 @@ impl Bench {
     fn rounds(self) -> usize {
         match self {
             Self::Decoder | Self::Sessions => 7,
-            Self::Server | Self::Hub | Self::Store => 3,
+            Self::Server | Self::Hub | Self::Store | Self::Serve => 3,
         }
     }
 
     /// The samples that show that a bench works. Those of `sessions` must also reach their targets.
     fn quick_rounds(self) -> usize {
         match self {
-            Self::Decoder | Self::Server | Self::Hub | Self::Store => 1,
+            Self::Decoder | Self::Server | Self::Hub | Self::Store | Self::Serve => 1,
             Self::Sessions => 3,
         }
     }
@@ -189,16 +196,16 @@ fn run(command: Command) -> harness::Result<()> {
             check(&report)?;
         }
         Command::Store(options) => {
-            // An earlier run that was stopped may have left files.
-            store::clean()?;
-            let report = report(Bench::Store, &options);
-            store::clean()?;
-            check(&report?)?;
+            check(&report_in_clean_folder(Bench::Store, &options)?)?;
+        }
+        Command::Serve(options) => {
+            serve::prepare()?;
+            check(&report_in_clean_folder(Bench::Serve, &options)?)?;
         }
         Command::FillStore(filling) => store::fill(&filling)?,
         Command::Broadcast(serving) => server::serve(&serving)?,
         Command::BroadcastHub(serving) => hub::serve(&serving)?,
-        Command::Serve(serving) => sessions::serve(&serving)?,
+        Command::SendEvents(serving) => sessions::serve(&serving)?,
         Command::Sample { bench, request } => {
             let sample = bench.sample(&request)?;
             println!("{}", serde_json::to_string(&sample)?);
@@ -214,6 +221,15 @@ fn report(bench: Bench, options: &Options) -> harness::Result<Report> {
     std::fs::write(&options.out, serde_json::to_vec_pretty(&report)?)?;
     println!("All samples are in {}.", options.out.display());
     Ok(report)
+}
+
+/// The same for a bench that writes files, which are removed.
+fn report_in_clean_folder(bench: Bench, options: &Options) -> harness::Result<Report> {
+    // An earlier run that was stopped may have left files.
+    store::clean()?;
+    let report = report(bench, options);
+    store::clean()?;
+    report
 }
 
 /// Fails if a ratio is so far off that noise cannot explain it.

@@ -126,7 +126,7 @@ pub fn percentile(mut times: Vec<Duration>, percent: usize) -> Result<Duration> 
 pub fn sample(cost: Duration) -> Result<Sample> {
     Ok(Sample {
         cost: u64::try_from(cost.as_nanos())?,
-        in_user_mode: None,
+        part: None,
         units: 1,
         tally: None,
     })

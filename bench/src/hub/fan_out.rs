@@ -12,7 +12,7 @@ use crate::server::scene::{Scene, deliveries};
 
 pub fn sample(request: &Request, row: Row) -> Result<Sample> {
     limits::raise()?;
-    let server = start(request)?;
+    let server = start(request.core, &request.contender)?;
     pin_to(another_core(request.core)?)?;
     let (subscribers, groups) = (row.subscribers, row.groups(request.quick));
     match row.doing {
@@ -24,16 +24,17 @@ pub fn sample(request: &Request, row: Row) -> Result<Sample> {
     }
 }
 
-fn start(request: &Request) -> Result<Server> {
+/// Starts a hub's server on this core.
+pub fn start(core: usize, contender: &str) -> Result<Server> {
     let setting = Setting {
         command: COMMAND,
-        contender: &request.contender,
+        contender,
         // The bare loop has no heartbeat: it is the lower bound.
-        heartbeat: Some(HEARTBEAT).filter(|_| request.contender != BARE),
+        heartbeat: Some(HEARTBEAT).filter(|_| contender != BARE),
         has_ids: true,
         held_bytes: None,
     };
-    Server::start(request.core, setting)
+    Server::start(core, setting)
 }
 
 /// The largest growth of the server's memory when many events are published at once.
@@ -47,7 +48,7 @@ fn memory(server: Server, subscribers: usize, events: u32) -> Result<Sample> {
     let after = scene.server.usage()?;
     Ok(Sample {
         cost: after.peak_bytes.saturating_sub(before.rss_bytes),
-        in_user_mode: None,
+        part: None,
         units: 1,
         tally: Some(Tally {
             events: (subscribers * all) as u64,
@@ -74,7 +75,7 @@ fn latency(server: Server, subscribers: usize, events: usize) -> Result<Sample> 
     let median = times[times.len() / 2];
     Ok(Sample {
         cost: u64::try_from(median.as_nanos())?,
-        in_user_mode: None,
+        part: None,
         units: 1,
         tally: None,
     })

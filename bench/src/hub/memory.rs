@@ -56,7 +56,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
         };
         Ok(Sample {
             cost,
-            in_user_mode: None,
+            part: None,
             units: units as u64,
             tally: None,
         })

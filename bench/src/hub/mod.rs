@@ -3,7 +3,7 @@
 //! As in the server's bench, the server is a process of its own on the measured core, and the load
 //! compares each event that each subscriber receives with the published one.
 
-mod contenders;
+pub mod contenders;
 mod events;
 mod fan_out;
 mod inside;
@@ -14,6 +14,7 @@ mod serving;
 mod stalled;
 mod tape_body;
 
+pub use fan_out::start as start_server;
 pub use serving::serve;
 
 use contenders::{AXUM_SSE, AXUM_SSE_ON_HYPER, BARE, ON_HYPER, SERVE, TAPE_BODY};

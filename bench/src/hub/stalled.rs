@@ -74,7 +74,7 @@ pub fn sample(request: &Request, percentile: Percentile) -> Result<Sample> {
             Percentile::Median => times.median_ns,
             Percentile::P99 => times.p99_ns,
         },
-        in_user_mode: None,
+        part: None,
         units: 1,
         tally: None,
     })

@@ -83,7 +83,7 @@ fn memory(mut server: Server, sessions: usize) -> Result<Sample> {
     let after = scene.server.usage()?;
     Ok(Sample {
         cost: after.rss_bytes.saturating_sub(before.rss_bytes),
-        in_user_mode: None,
+        part: None,
         units: sessions as u64,
         tally: None,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::harness::{Result, Sample, Tally};
+use crate::harness::{Part, Result, Sample, Tally};
 use crate::server::control::Server;
 use crate::server::events;
 use crate::server::load::Load;
@@ -79,7 +79,7 @@ pub fn deliveries(server: Server, sessions: usize, at_once: u32, groups: usize) 
 pub fn cost(before: &Usage, after: &Usage, units: usize, tally: Option<Tally>) -> Sample {
     Sample {
         cost: after.cpu_ns - before.cpu_ns,
-        in_user_mode: Some(after.user_ns - before.user_ns),
+        part: Some(Part::UserMode(after.user_ns - before.user_ns)),
         units: units as u64,
         tally,
     }

@@ -112,7 +112,7 @@ impl AsFd for SessionReader {
 }
 
 /// The first chunk of an HTTP body, and the bytes after it; `None` if it is incomplete.
-fn take_chunk(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
+pub fn take_chunk(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     let Some(end) = find(bytes, b"\r\n") else {
         return Ok(None);
     };
@@ -121,6 +121,6 @@ fn take_chunk(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     Ok(rest.get(..length).zip(rest.get(length + 2..)))
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, wanted)
 }

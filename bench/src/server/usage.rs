@@ -27,28 +27,43 @@ impl Usage {
         let cpu_ns = cpu_ns();
         Ok(Self {
             cpu_ns,
-            user_ns: user_ns()?,
-            rss_bytes: status_bytes("VmRSS:")?,
-            peak_bytes: status_bytes("VmHWM:")?,
+            ..Self::read("self")?
+        })
+    }
+
+    /// The usage of another process, whose CPU time is exact to a tick.
+    pub fn of(process: u32) -> Result<Self> {
+        Self::read(&process.to_string())
+    }
+
+    fn read(process: &str) -> Result<Self> {
+        let (user_ns, kernel_ns) = times(process)?;
+        let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+        Ok(Self {
+            cpu_ns: user_ns + kernel_ns,
+            user_ns,
+            rss_bytes: status_bytes(&status, "VmRSS:")?,
+            peak_bytes: status_bytes(&status, "VmHWM:")?,
         })
     }
 }
 
-fn user_ns() -> Result<u64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name in parentheses may contain anything; user time is the 12th field after it.
-    let fields = stat
-        .rsplit_once(") ")
-        .ok_or("no fields in /proc/self/stat")?
-        .1;
-    let ticks = fields.split(' ').nth(11).ok_or("no user time there")?;
-    Ok(ticks.parse::<u64>()? * TICK_NS)
+/// The times in user and in kernel mode.
+fn times(process: &str) -> Result<(u64, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name in parentheses may contain anything; the times are the 12th and the 13th field after it.
+    let (_, fields) = stat.rsplit_once(") ").ok_or("no fields in /proc/…/stat")?;
+    let mut times = fields.split(' ').skip(11);
+    let mut time = || {
+        let ticks = times.next().ok_or("no time in /proc/…/stat")?;
+        Result::Ok(ticks.parse::<u64>()? * TICK_NS)
+    };
+    Ok((time()?, time()?))
 }
 
-fn status_bytes(field: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
+fn status_bytes(status: &str, field: &str) -> Result<u64> {
     let mut lines = status.lines();
     let line = lines.find_map(|line| line.strip_prefix(field));
-    let kilobytes = line.ok_or_else(|| format!("no {field} in /proc/self/status"))?;
+    let kilobytes = line.ok_or_else(|| format!("no {field} in /proc/…/status"))?;
     Ok(kilobytes.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

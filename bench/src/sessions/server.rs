@@ -30,7 +30,7 @@ impl Server {
     /// Starts it on another core than the measured one, if the machine has one.
     pub fn start(traffic: Traffic, measured: usize, quick: bool) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["serve", &traffic.name()])
+            .args(["send-events", &traffic.name()])
             .arg(another_core(measured)?.to_string())
             .args(quick.then_some("--quick"))
             .stdin(Stdio::piped())

@@ -42,7 +42,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
     drop(log);
     Ok(Sample {
         cost: disk_bytes(&scratch.file())?,
-        in_user_mode: None,
+        part: None,
         units: held as u64,
         tally: None,
     })

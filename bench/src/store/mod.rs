@@ -3,7 +3,7 @@
 //! The costs are wall time, as the disk takes most of it, and the processes are not pinned.
 
 mod disk;
-mod folder;
+pub mod folder;
 mod load;
 mod rate;
 mod reopen;

@@ -83,7 +83,7 @@ impl Rate {
         };
         Ok(Sample {
             cost,
-            in_user_mode: None,
+            part: None,
             units: events as u64,
             tally: None,
         })

@@ -65,7 +65,7 @@ pub fn sample(request: &Request) -> Result<Sample> {
     }
     Ok(Sample {
         cost: u64::try_from(time.as_nanos())?,
-        in_user_mode: None,
+        part: None,
         units: 1,
         tally: None,
     })

@@ -71,7 +71,7 @@ impl Stall {
         };
         Ok(Sample {
             cost: u64::try_from(times[at].as_nanos())?,
-            in_user_mode: None,
+            part: None,
             units: 1,
             tally: None,
         })
