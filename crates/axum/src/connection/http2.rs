@@ -25,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 use super::rewound::Rewound;
-use super::{LONGEST_DEADLINE, MAX_HEADERS, Routes};
+use super::{LONGEST_DEADLINE, Routes};
 
 /// What HTTP/2 counts for each header beside its name and its value, when it compares a head with a limit.
 const HEADER_OVERHEAD: usize = 32;
@@ -73,7 +73,7 @@ where
             deadline: StreamDeadline::new().write_deadline(connections.write_deadline),
             streams: Arc::clone(&streams),
         };
-        let list_limit = connections.max_head_bytes + MAX_HEADERS * HEADER_OVERHEAD;
+        let list_limit = connections.max_head_bytes + connections.max_headers * HEADER_OVERHEAD;
         let connection = Builder::new(executor)
             .timer(TokioTimer::new())
             // A client that is stopped is sent no more than its windows allow, which may all fit into the

@@ -283,6 +283,35 @@ async fn the_largest_head_can_be_set_within_bounds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_number_of_headers_can_be_set_up_to_512() {
+    for (set, headers, status) in [
+        (None, 512, 200),
+        (None, 513, 431),
+        (Some(100), 100, 200),
+        (Some(100), 101, 431),
+        (Some(0), 1, 200),
+        (Some(0), 2, 431),
+        (Some(usize::MAX), 512, 200),
+        (Some(usize::MAX), 513, 431),
+    ] {
+        let app = Router::new().route("/text", axum::routing::get(async || "text"));
+        let server = PipeServer::start(app, |serve| match set {
+            Some(count) => serve.max_headers(count),
+            None => serve,
+        });
+        let mut pipe = server.connect();
+        // The host is one of them.
+        let others = "x: y\r\n".repeat(headers - 1);
+        let head = format!("GET /text HTTP/1.1\r\nhost: test\r\n{others}\r\n");
+        pipe.write_all(head.as_bytes()).await.ok();
+        let (read, is_closed) = read_for(&mut pipe, SECOND).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(read.starts_with(&expected), "{set:?} {headers}: {read:?}");
+        assert_eq!(is_closed, status == 431, "{set:?} {headers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_its_lifetime_and_its_session_cleanly() {
     let (app, count) = app();
     let server = PipeServer::start(app, |serve| serve.max_lifetime(100 * SECOND));
