@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::{map_request, map_response};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tidings::axum::{Drain, SessionOptions};
 use tidings::hub::Hub;
 
 use super::body::{self, Room};
+use super::logging::RequestLog;
+use super::origin::Allowed;
 use super::{
-    Args, batch, channels, end, health, logging, origin, page, problem, publish, subscribe,
+    Args, batch, channels, end, health, limits, origin, page, problem, publish, subscribe,
 };
 
 /// A batch has at most one of so many parts of the retention unconfirmed. Events that are removed before the
@@ -75,8 +79,20 @@ pub(super) fn router(app: App, args: &Args) -> Router {
         .route("/readyz", get(health::is_ready))
         .route("/metrics", get(health::metrics))
         .merge(page::routes())
-        .with_state(app)
-        .layer(map_response(problem::from_response));
-    let routes = origin::guard(routes, args).layer(map_request(body::linger));
-    logging::requests(routes)
+        .with_state(app);
+    let allowed = Arc::new(Allowed::new(args));
+    origin::share(routes, &allowed).layer(from_fn_with_state(allowed, around))
+}
+
+/// What is done before and after each route. It is one middleware and not one for each step, as each would
+/// put a future on the heap and copy the routes under it.
+async fn around(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
+    let log = RequestLog::of(&request);
+    let request = body::linger(request);
+    let response = match allowed.check(&request) {
+        Ok(()) => problem::from_response(next.run(request).await).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    log.write(response.status());
+    limits::close_after_streams(response)
 }

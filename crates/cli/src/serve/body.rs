@@ -119,7 +119,7 @@ fn join(read: Bytes, data: &[u8]) -> Bytes {
 }
 
 /// Makes a request's body one that is [read on](Lingering) if its route does not read it to the end.
-pub(super) async fn linger(request: Request<Body>) -> Request<Body> {
+pub(super) fn linger(request: Request<Body>) -> Request<Body> {
     // A client that waits for permission to send its body sends none.
     let is_waiting = request.headers().contains_key(EXPECT);
     if is_waiting || request.body().is_end_stream() {

@@ -21,6 +21,9 @@ const MAX_BODY: ByteSize = ByteSize::mib(64);
 /// The smallest and the largest `--max-head`.
 const HEADS: (ByteSize, ByteSize) = (ByteSize::kib(1), ByteSize::kib(256));
 
+/// The most headers of a request. hyper would put more on the heap, for each request.
+pub(super) const MAX_HEADERS: usize = 100;
+
 /// The largest event as it is sent, without its ID: that of an entry in a store.
 const MAX_EVENT: usize = 64 << 20;
 
@@ -275,7 +278,7 @@ pub(super) fn address_key(peer: &SocketAddr) -> String {
 
 /// Closes the connection after a stream, and after the refusal of one. A subscriber that kept it open, and
 /// idle, would take the room of publishers.
-pub(super) async fn close_after_streams(mut response: Response) -> Response {
+pub(super) fn close_after_streams(mut response: Response) -> Response {
     let is_without_stream = matches!(
         response.status(),
         StatusCode::NO_CONTENT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -8,10 +8,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::http::{Method, StatusCode, Uri};
+use metrics::counter;
 use tokio::time::{Instant, interval};
 use tracing::Level;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -129,36 +128,46 @@ fn log_panics() {
     }));
 }
 
-/// Logs each request of these routes, by its path alone: a query or a header may hold a secret.
-pub(super) fn requests(routes: Router) -> Router {
-    routes.layer(from_fn(log_request))
+/// A request, until it is logged with its response.
+pub(super) struct RequestLog {
+    method: Method,
+    target: Uri,
+    start: Instant,
 }
 
-async fn log_request(request: Request, next: Next) -> Response {
-    let method = request.method().clone();
-    let target = request.uri().clone();
-    let start = Instant::now();
-    let response = next.run(request).await;
-    let status = response.status();
-    metrics::counter!("tidings_serve_requests_total", "status" => class(status.as_u16()))
-        .increment(1);
-    let ms = start.elapsed().as_millis();
-    if status.is_server_error() {
-        tracing::warn!(%method, path = printable(target.path()), status = status.as_u16(), ms, "a request failed");
-    } else {
-        tracing::debug!(%method, path = printable(target.path()), status = status.as_u16(), ms, "a request");
+impl RequestLog {
+    pub(super) fn of(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            start: Instant::now(),
+        }
     }
-    response
+
+    /// Counts the request, and logs it by its path alone: a query or a header may hold a secret.
+    pub(super) fn write(self, status: StatusCode) {
+        count(status);
+        let Self { method, target, .. } = self;
+        let status_code = status.as_u16();
+        let ms = self.start.elapsed().as_millis();
+        if status.is_server_error() {
+            tracing::warn!(%method, path = printable(target.path()), status = status_code, ms, "a request failed");
+        } else {
+            tracing::debug!(%method, path = printable(target.path()), status = status_code, ms, "a request");
+        }
+    }
 }
 
-fn class(status: u16) -> &'static str {
-    match status {
-        ..200 => "1xx",
-        200..300 => "2xx",
-        300..400 => "3xx",
-        400..500 => "4xx",
-        500.. => "5xx",
-    }
+/// The label is a literal in each case, so that no key is built for a request.
+fn count(status: StatusCode) {
+    let requests = match status.as_u16() {
+        ..200 => counter!("tidings_serve_requests_total", "status" => "1xx"),
+        200..300 => counter!("tidings_serve_requests_total", "status" => "2xx"),
+        300..400 => counter!("tidings_serve_requests_total", "status" => "3xx"),
+        400..500 => counter!("tidings_serve_requests_total", "status" => "4xx"),
+        500.. => counter!("tidings_serve_requests_total", "status" => "5xx"),
+    };
+    requests.increment(1);
 }
 
 /// A path without control characters, of a length that a log can carry.

@@ -33,7 +33,6 @@ use std::process;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::map_response;
 use axum::serve::Listener;
 use tidings::axum::{Drain, Serve, serve, shutdown_signal};
 use tidings::hub::{Feed, FeedError, Hub};
@@ -112,8 +111,7 @@ impl Server {
     }
 
     fn router(&self, args: &Args) -> Router {
-        let routes = app::router(self.app.clone(), args);
-        routes.layer(map_response(limits::close_after_streams))
+        app::router(self.app.clone(), args)
     }
 
     /// Serves until a signal ends it, and then ends in order: the connections, the hub, the store.
@@ -127,6 +125,7 @@ impl Server {
             .read_deadline(limits.request_time)
             .write_deadline(limits.write_deadline)
             .max_head_bytes(limits.max_head_bytes())
+            .max_headers(limits::MAX_HEADERS)
             .max_connections(limits.max_connections)
             .drain_on(end_requested());
         if let Some(max_lifetime) = limits.max_lifetime {

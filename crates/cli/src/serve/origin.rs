@@ -5,17 +5,15 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
     VARY,
 };
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::CorsLayer;
 
@@ -26,30 +24,13 @@ use super::problem::Problem;
 /// How long a browser may remember the answer to a preflight.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
-/// Answers only requests for these hosts and from these origins.
-pub(super) fn guard(routes: Router, args: &Args) -> Router {
-    let allowed = Allowed {
-        names: args
-            .host
-            .iter()
-            .map(|HostName(name)| name.clone())
-            .collect(),
-        address: match &args.listen {
-            Listen::Tcp(address) => Some(address.ip().to_canonical()),
-            Listen::Unix(_) => None,
-        },
-        origins: args
-            .cors_origin
-            .iter()
-            .map(|origin| origin.0.clone())
-            .collect(),
-    };
-    let routes = if allowed.origins.is_empty() {
+/// Lets pages of the listed origins use the routes.
+pub(super) fn share(routes: Router, allowed: &Allowed) -> Router {
+    if allowed.origins.is_empty() {
         routes
     } else {
         routes.layer(cors(&allowed.origins))
-    };
-    routes.layer(from_fn_with_state(Arc::new(allowed), check))
+    }
 }
 
 /// Answers preflights, and lets pages of these origins read the answers.
@@ -77,9 +58,20 @@ fn cors(origins: &HashSet<String>) -> CorsLayer {
         .max_age(PREFLIGHT_AGE)
 }
 
+/// The answer to a foreign request.
+#[derive(Debug)]
+pub(super) struct Refusal(Problem);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        // A cache must not answer one origin with what another has received.
+        ([(VARY, "origin")], self.0).into_response()
+    }
+}
+
 /// The hosts and origins that the server answers.
 #[derive(Debug)]
-struct Allowed {
+pub(super) struct Allowed {
     /// Beside `localhost`, in lower case.
     names: HashSet<String>,
     /// The bound address; `None` for a Unix socket.
@@ -87,16 +79,27 @@ struct Allowed {
     origins: HashSet<String>,
 }
 
-async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
-    match allowed.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        // A cache must not answer one origin with what another has received.
-        Err(problem) => ([(VARY, "origin")], problem).into_response(),
-    }
-}
-
 impl Allowed {
-    fn check(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(super) fn new(args: &Args) -> Self {
+        let names = args.host.iter().map(|HostName(name)| name.clone());
+        let origins = args.cors_origin.iter().map(|origin| origin.0.clone());
+        Self {
+            names: names.collect(),
+            address: match &args.listen {
+                Listen::Tcp(address) => Some(address.ip().to_canonical()),
+                Listen::Unix(_) => None,
+            },
+            origins: origins.collect(),
+        }
+    }
+
+    /// Refuses a request for another host or from another origin.
+    pub(super) fn check(&self, request: &Request) -> Result<(), Refusal> {
+        let checked = self.check_head(request.uri(), request.headers());
+        checked.map_err(Refusal)
+    }
+
+    fn check_head(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let host = self.check_host(target, headers)?;
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
@@ -324,7 +327,7 @@ mod tests {
         headers.for_each(|(name, value)| {
             map.append(name, value);
         });
-        let checked = allowed.check(&target.parse().unwrap(), &map);
+        let checked = allowed.check_head(&target.parse().unwrap(), &map);
         checked.map_or_else(|problem| problem.code, |()| "ok")
     }
 
