@@ -143,7 +143,8 @@ fn nginx(dir: &Path, port: u16) -> Child {
          http {{\naccess_log off;\n{temporary}{site}}}\n"
     );
     fs::write(dir.join("nginx.conf"), main).unwrap();
-    let mut command = Command::new("nginx");
+    // Its folder is not in each user's PATH.
+    let mut command = Command::new("/usr/sbin/nginx");
     command
         .args(["-e", "stderr", "-c"])
         .arg(dir.join("nginx.conf"));
