@@ -45,7 +45,7 @@ enum Command {
     Hub(Options),
     /// Logs on the disk: the time and the bytes of an event, of a replay, and of an open after a crash
     Store(Options),
-    /// The program `tidings serve` beside nginx with the module Nchan: publications, fan-out and resumes over HTTP
+    /// The program `tidings serve` beside nginx with Nchan: publications, fan-out and resumes over HTTP
     Serve(Options),
     /// Takes one sample and prints it; the other commands start it as a process
     #[command(hide = true)]

@@ -188,8 +188,8 @@ impl<L: Listener> Serve<L> {
         self
     }
 
-    /// Sets the maximum number of headers of a request over HTTP/1.1. Default, and at most: 512. A request with
-    /// more is answered 431, and the connection is closed.
+    /// Sets the maximum number of headers of a request over HTTP/1.1. Default, and at most: 512. A request
+    /// with more is answered 431, and the connection is closed.
     ///
     /// With 100 or fewer, the server needs no memory from the heap to parse a head. That saves about 5 % of a
     /// small request.

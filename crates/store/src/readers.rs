@@ -71,7 +71,7 @@ impl Readers {
         let this = thread::current().id();
         for thread in self.0.close() {
             if thread.thread().id() != this && thread.join().is_err() {
-                tracing::error!("a reader of the store {} failed", self.0.path.display());
+                tracing::error!(path = %self.0.path.display(), "a reader of the store failed");
             }
         }
     }
@@ -91,7 +91,7 @@ impl Readers {
         } else if state.readers < MAX_READERS
             && let Err(error) = self.0.start(&mut state, None)
         {
-            tracing::warn!("no more readers of {}: {error}", self.0.path.display());
+            tracing::warn!(%error, path = %self.0.path.display(), "the store cannot have more readers");
         }
         Ok(())
     }
@@ -136,12 +136,12 @@ impl Pool {
                 while let Some(job) = self.next() {
                     // What fails is the question; its reply is dropped.
                     if catch_unwind(AssertUnwindSafe(|| job(&connection))).is_err() {
-                        tracing::error!("a question to {} failed", self.path.display());
+                        tracing::error!(path = %self.path.display(), "a question to the store failed");
                     }
                 }
             }
             Err(error) => {
-                tracing::warn!("one reader fewer: {error}");
+                tracing::warn!(%error, "the store has one reader fewer");
                 let mut state = self.lock();
                 state.readers -= 1;
                 // Otherwise the system keeps what belongs to the thread until it is joined.

@@ -115,8 +115,8 @@ impl Trace {
     }
 }
 
-/// The number after the last ` = `; `None` if the thread has ended before. Then strace writes `?`, or an error
-/// without a name.
+/// The number after the last ` = `; `None` if the thread has ended before. Then strace writes `?`, or an
+/// error without a name.
 fn result(text: &[u8]) -> Option<i64> {
     let at = text.windows(3).rposition(|window| window == b" = ")?;
     let number = &text[at + 3..];

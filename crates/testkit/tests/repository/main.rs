@@ -9,6 +9,7 @@ mod features;
 mod files;
 mod language;
 mod markdown;
+mod operating;
 mod paths;
 mod repo;
 mod wake_ups;
