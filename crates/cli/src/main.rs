@@ -1,5 +1,6 @@
 //! The `tidings` command: a server of event channels, its clients, and a demo.
 
+mod credential;
 mod demo;
 mod listen;
 mod output;
@@ -7,6 +8,7 @@ mod publish;
 mod serve;
 mod store;
 mod target;
+mod tokens;
 
 use std::error::Error;
 use std::io;
@@ -29,6 +31,8 @@ enum Command {
     Publish(publish::Args),
     Listen(listen::Args),
     Store(store::Args),
+    Token(tokens::TokenArgs),
+    Key(tokens::KeyArgs),
     Demo(demo::Args),
 }
 
@@ -56,11 +60,19 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    #[cfg(unix)]
+    if let Command::Publish(publish::Args { target, .. })
+    | Command::Listen(listen::Args { target, .. }) = &cli.command
+    {
+        target.credential.hide_token()?;
+    }
     match cli.command {
         Command::Serve(args) => serve::run(*args).await,
         Command::Publish(args) => publish::run(args).await,
         Command::Listen(args) => listen::run(args).await,
         Command::Store(args) => store::run(args).await,
+        Command::Token(args) => tokens::issue_token(args),
+        Command::Key(args) => tokens::make_key(args),
         Command::Demo(args) => demo::run(args).await,
     }
 }

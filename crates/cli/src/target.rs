@@ -9,6 +9,8 @@ use tidings::client::http::Uri;
 use tidings::client::{self, IntoUrl, SseClient};
 use tidings::hyper::DirectTransport;
 
+use crate::credential::CredentialArgs;
+
 /// The most characters of a refusal that is no problem document.
 const MAX_REFUSAL: usize = 200;
 
@@ -26,6 +28,9 @@ pub(crate) struct Target {
     #[cfg(unix)]
     #[arg(long, value_name = "PATH")]
     unix_socket: Option<std::path::PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) credential: CredentialArgs,
 }
 
 impl Target {

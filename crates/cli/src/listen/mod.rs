@@ -28,7 +28,7 @@ const RESPONSE_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
+    pub(crate) target: Target,
 
     /// Prints each event as a line of JSON: `{"id":…,"event":…,"data":…}`, with `channel` if the ID names it,
     /// and with `gap` if it reports lost events.
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let printer = Printer::new(Form::of(args.json));
-    let opened = request(args).open().await;
+    let opened = request(args)?.open().await;
     let mut session = opened.map_err(|error| failure(&error))?;
     loop {
         let next = session.try_next().await;
@@ -81,11 +81,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn request(args: Args) -> RequestBuilder {
+fn request(args: Args) -> Result<RequestBuilder, String> {
     let Args { target, .. } = &args;
     let notes = Notes::default();
     let client = target
-        .client()
+        .credential
+        .authorize(target.client())?
         .reconnect(Reconnect::persistent())
         .connect_timeout(CONNECT_TIME)
         .response_timeout(RESPONSE_TIME)
@@ -108,5 +109,5 @@ fn request(args: Args) -> RequestBuilder {
     if let Some(last) = args.last {
         request = request.query("last", last.to_string());
     }
-    request
+    Ok(request)
 }

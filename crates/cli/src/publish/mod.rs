@@ -23,7 +23,7 @@ use publisher::Publisher;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
+    pub(crate) target: Target,
 
     /// The data of the event. Without it, each line of standard input is an event; an empty one too. Write
     /// data that begins with a hyphen and is no number after `--`.
@@ -75,7 +75,7 @@ fn random_key() -> String {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let publisher = Publisher::new(&args.target, args.event, args.timeout);
+    let publisher = Publisher::new(&args.target, args.event, args.timeout)?;
     let random = random_key();
     if let Some(data) = args.data {
         let key = args.key.unwrap_or(random);

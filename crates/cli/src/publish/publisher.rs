@@ -48,20 +48,28 @@ struct Failed {
 }
 
 impl Publisher {
-    pub(super) fn new(target: &Target, event: Option<String>, timeout: Duration) -> Self {
+    /// A publisher to this server.
+    ///
+    /// # Errors
+    /// The token of the target cannot be read or sent.
+    pub(super) fn new(
+        target: &Target,
+        event: Option<String>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let kept = target.is_plain_tcp().then(Kept::default);
         let client = match &kept {
             Some(kept) => SseClient::over(KeptTransport::new(target, kept)),
             None => target.client(),
         };
-        Self {
-            client,
+        Ok(Self {
+            client: target.credential.authorize(client)?,
             kept,
             url: target.url.clone(),
             event,
             attempt_time: ATTEMPT_TIME,
             timeout,
-        }
+        })
     }
 
     /// Sends the event until it is confirmed, and returns its ID.
@@ -202,7 +210,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let target = Flags::parse_from(["test", &url]).target;
-        let mut publisher = Publisher::new(&target, None, Duration::from_secs(30));
+        let mut publisher = Publisher::new(&target, None, Duration::from_secs(30)).unwrap();
         publisher.attempt_time = Duration::from_millis(200);
         let server = async {
             let _silent = listener.accept().await.unwrap();

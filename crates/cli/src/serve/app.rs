@@ -15,8 +15,9 @@ use super::body::{self, Room};
 use super::logging::RequestLog;
 use super::origin::Allowed;
 use super::{
-    Args, batch, channels, end, health, limits, origin, page, problem, publish, subscribe,
+    Args, auth, batch, channels, end, health, limits, origin, page, problem, publish, subscribe,
 };
+use crate::tokens::Auth;
 
 /// A batch has at most one of so many parts of the retention unconfirmed. Events that are removed before the
 /// hub has read them are never confirmed, and other publishers need room too.
@@ -30,6 +31,8 @@ pub(super) struct App(Arc<Shared>);
 pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) drain: Drain,
+    /// The check of tokens. `None`: everyone may do everything.
+    pub(super) auth: Option<Auth>,
     /// The options of each subscriber's session.
     pub(super) session: SessionOptions,
     pub(super) max_body: usize,
@@ -43,11 +46,12 @@ pub(super) struct Shared {
 }
 
 impl App {
-    pub(super) fn new(hub: Hub, drain: Drain, args: &Args) -> Self {
+    pub(super) fn new(hub: Hub, drain: Drain, auth: Option<Auth>, args: &Args) -> Self {
         let limits = &args.limits;
         Self(Arc::new(Shared {
             hub,
             drain,
+            auth,
             session: limits.session(),
             max_body: limits.max_body_bytes(),
             bodies: Room::new(limits.max_bodies_bytes()),
@@ -67,19 +71,22 @@ impl std::ops::Deref for App {
     }
 }
 
-pub(super) fn router(app: App, args: &Args) -> Router {
+pub(super) fn router(app: &App, args: &Args) -> Router {
     let channel = get(subscribe::to_channel)
         .post(publish::publish)
         .delete(end::end);
-    let routes = Router::new()
+    let mut routes = Router::new()
         .route("/channels", get(channels::list).post(batch::publish))
         .route("/channels/{*name}", channel)
         .route("/events", get(subscribe::to_channels))
         .route("/healthz", get(health::is_alive))
         .route("/readyz", get(health::is_ready))
         .route("/metrics", get(health::metrics))
-        .merge(page::routes())
-        .with_state(app);
+        .merge(page::routes());
+    if app.auth.is_some() {
+        routes = routes.merge(auth::routes());
+    }
+    let routes = auth::gate(routes.with_state(app.clone()), app);
     let allowed = Arc::new(Allowed::new(args));
     origin::share(routes, &allowed).layer(from_fn_with_state(allowed, around))
 }

@@ -1,14 +1,17 @@
 //! `Args`: the flags of `tidings serve`. Each may also be given by an environment variable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 
+use super::auth;
 use super::limits::LimitArgs;
 use super::listen::{Listen, SocketMode};
 use super::log::LogArgs;
 use super::logging::LogLevel;
 use super::origin::{CorsOrigin, HostName};
+use crate::tokens::Auth;
 
 /// Runs a server of event channels: publish with POST, subscribe with GET.
 #[derive(Debug, clap::Args)]
@@ -32,6 +35,20 @@ pub(crate) struct Args {
     /// Fills some channels, so that there is something to receive.
     #[arg(long, env = "TIDINGS_DEMO", value_parser = BoolishValueParser::new())]
     pub(super) demo: bool,
+
+    /// Requires tokens that a key in this file has signed: a JWK, a JWK set, or a PEM.
+    #[arg(long, env = "TIDINGS_TOKEN_KEY", value_name = "FILE")]
+    pub(super) token_key: Option<PathBuf>,
+
+    /// The audience that each token must name, in its claim `aud`. Without this flag, tokens that name one
+    /// are refused.
+    #[arg(
+        long,
+        env = "TIDINGS_TOKEN_AUDIENCE",
+        value_name = "NAME",
+        requires = "token_key"
+    )]
+    pub(super) token_audience: Option<String>,
 
     /// Listens on an address that other machines reach, although everyone there may publish and subscribe.
     #[arg(long, env = "TIDINGS_INSECURE", value_parser = BoolishValueParser::new())]
@@ -76,14 +93,20 @@ impl Args {
         self.limits.check()
     }
 
+    /// The check of tokens; `None` without keys.
+    pub(super) fn auth(&self) -> Result<Option<Auth>, String> {
+        let open = |path: &PathBuf| auth::open(path, self.token_audience.as_deref());
+        self.token_key.as_ref().map(open).transpose()
+    }
+
     /// Refuses an address that other machines reach.
     fn refuse_strangers(&self) -> Result<(), String> {
-        if self.insecure || self.listen.is_local() {
+        if self.insecure || self.token_key.is_some() || self.listen.is_local() {
             return Ok(());
         }
         Err(format!(
             "{} can be reached from other machines, and everyone there could publish and subscribe; \
-             listen on a loopback address or a Unix socket, or accept it with --insecure",
+             listen on a loopback address or a Unix socket, require tokens with --token-key, or accept it with --insecure",
             self.listen
         ))
     }

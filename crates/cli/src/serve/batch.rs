@@ -11,9 +11,10 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings::Event;
-use tidings::hub::{PublishReceipt, Receipt};
+use tidings::hub::{ChannelName, PublishReceipt, Receipt};
 
 use super::app::App;
+use super::auth::Caller;
 use super::problem::Problem;
 use super::publish::event_name;
 use super::{body, limits, name};
@@ -66,6 +67,7 @@ fn is_false(value: &bool) -> bool {
 /// Publishes each line in order. A line that fails does not stop the others.
 pub(super) async fn publish(
     State(app): State<App>,
+    caller: Caller,
     request: Request<Body>,
 ) -> Result<impl IntoResponse, Problem> {
     let (parts, body) = request.into_parts();
@@ -80,6 +82,7 @@ pub(super) async fn publish(
         let detail = format!("a batch has at most {MAX_LINES} lines");
         return Err(Problem::too_large(detail));
     }
+    check_lines(&caller, &lines)?;
     let mut answers = Vec::new();
     let mut group = Group::default();
     for line in lines {
@@ -130,6 +133,24 @@ impl Group {
 
 fn cost(line: &Result<Publication, Problem>) -> u64 {
     line.as_ref().map_or(0, |line| line.cost)
+}
+
+/// Refuses the batch if the token does not allow one of its lines, before any of it is stored.
+fn check_lines(caller: &Caller, lines: &[&[u8]]) -> Result<(), Problem> {
+    if caller.access().is_none() {
+        return Ok(());
+    }
+    for (at, line) in lines.iter().enumerate() {
+        // A line that is wrong in another way is answered by itself.
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
+            continue;
+        };
+        if let Ok(name) = ChannelName::new(&line.channel) {
+            let checked = caller.check_publish(&name);
+            checked.map_err(|problem| problem.of_line(at + 1))?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a body that is not meant as a batch, such as that of a form on a foreign page.

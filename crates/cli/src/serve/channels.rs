@@ -9,7 +9,9 @@ use serde::Serialize;
 use tidings::hub::{ChannelName, ChannelState, ChannelStatus};
 
 use super::app::App;
+use super::auth::Caller;
 use super::end::unknown;
+use super::listed::Listed;
 use super::problem::Problem;
 use super::{name, query};
 
@@ -62,15 +64,23 @@ pub(super) async fn state(app: &App, name: &ChannelName) -> Result<impl IntoResp
 }
 
 /// A page of the channels, in the order of their names.
-pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<impl IntoResponse, Problem> {
     let after = query::last(uri.query(), "after");
     let after = after.map(|after| name::parse(&app, &after)).transpose()?;
     let limit = query::last(uri.query(), "limit");
     let limit = limit.map_or(Ok(DEFAULT_LIMIT), |limit| parse_limit(&limit))?;
-    let page = app.hub.channels(after.as_ref(), limit).await?;
+    let listed = Listed {
+        hub: &app.hub,
+        patterns: caller.listed(),
+    };
+    let page = listed.page(after.as_ref(), limit).await?;
     let last = page.last().filter(|_| page.len() == limit);
     let next = match last {
-        Some(last) if !app.hub.channels(Some(&last.name), 1).await?.is_empty() => {
+        Some(last) if !listed.page(Some(&last.name), 1).await?.is_empty() => {
             Some(last.name.to_string())
         }
         _ => None,

@@ -9,6 +9,7 @@ use tidings::hub::{Channel, ChannelStatus, PublishErrorKind};
 use tidings::proto::Position;
 
 use super::app::App;
+use super::auth::Caller;
 use super::body;
 use super::name::Name;
 use super::problem::Problem;
@@ -18,8 +19,10 @@ use super::publish::{Fields, Published};
 pub(super) async fn end(
     State(app): State<App>,
     Name(name): Name,
+    caller: Caller,
     request: Request<Body>,
 ) -> Result<Json<Published>, Problem> {
+    caller.check_publish(&name)?;
     let (parts, body) = request.into_parts();
     let fields = Fields::of(&parts)?;
     let words = body::read_text(&app, &parts.headers, body).await?;

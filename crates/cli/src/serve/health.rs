@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 use super::app::App;
+use super::auth::Caller;
 use super::logging;
 use super::problem::Problem;
 
@@ -67,7 +68,11 @@ pub(super) async fn is_ready(State(app): State<App>) -> impl IntoResponse {
     ([(CACHE_CONTROL, "no-store")], "ready\n").into_response()
 }
 
-pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn metrics(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<impl IntoResponse, Problem> {
+    caller.check_metrics()?;
     #[expect(clippy::cast_precision_loss, reason = "there are fewer connections")]
     let connections = app.drain.open_connections() as f64;
     metrics::gauge!("tidings_serve_connections").set(connections);
@@ -77,7 +82,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
         (CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"),
         (CACHE_CONTROL, "no-store"),
     ];
-    (headers, text.unwrap_or_default())
+    Ok((headers, text.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -99,7 +104,7 @@ mod tests {
     async fn a_server_that_drains_is_alive_and_not_ready() {
         let args = Flags::parse_from(["test"]).args;
         let drain = Drain::new();
-        let app = App::new(Hub::in_memory(), drain.clone(), &args);
+        let app = App::new(Hub::in_memory(), drain.clone(), None, &args);
         let status = async || is_ready(State(app.clone())).await.into_response().status();
         assert_eq!(status().await, StatusCode::OK);
         drain.start();

@@ -69,7 +69,7 @@ pub(super) async fn listen_on(address: SocketAddr) -> Result<TcpListener, String
 }
 
 /// What the server prints when it listens: its address, and how to publish and to listen.
-pub(super) fn greeting(listen: &Listen) -> String {
+pub(super) fn greeting(listen: &Listen, needs_token: bool) -> String {
     let (listening, curl) = match listen {
         Listen::Tcp(address) => {
             let reachable = SocketAddr::new(reachable(address.ip()), address.port());
@@ -83,10 +83,15 @@ pub(super) fn greeting(listen: &Listen) -> String {
             ),
         ),
     };
+    let token = if needs_token {
+        "-H \"Authorization: Bearer $TIDINGS_TOKEN\" "
+    } else {
+        ""
+    };
     format!(
         "listening on {listening}\n\
-         publish: curl -d 'hello' {curl}/channels/news\n\
-         listen:  curl -N {curl}/channels/news\n"
+         publish: curl -d 'hello' {token}{curl}/channels/news\n\
+         listen:  curl -N {token}{curl}/channels/news\n"
     )
 }
 
@@ -153,13 +158,19 @@ mod tests {
 
     #[test]
     fn the_greeting_has_commands_that_a_shell_takes() {
-        let all = greeting(&"0.0.0.0:80".parse().unwrap());
+        let all = greeting(&"0.0.0.0:80".parse().unwrap(), false);
         assert!(all.starts_with("listening on http://0.0.0.0:80\n"), "{all}");
         assert!(
             all.contains("curl -d 'hello' http://127.0.0.1:80/channels/news\n"),
             "{all}"
         );
-        let unix = greeting(&"unix:/tmp/it's".parse().unwrap());
+        let guarded = greeting(&"127.0.0.1:80".parse().unwrap(), true);
+        let token = "-H \"Authorization: Bearer $TIDINGS_TOKEN\"";
+        for command in ["curl -d 'hello'", "curl -N"] {
+            let line = format!("{command} {token} http://127.0.0.1:80/channels/news\n");
+            assert!(guarded.contains(&line), "{guarded}");
+        }
+        let unix = greeting(&"unix:/tmp/it's".parse().unwrap(), false);
         let curl = r"curl -N --unix-socket '/tmp/it'\''s' http://localhost/channels/news";
         assert!(unix.contains(curl), "{unix}");
     }

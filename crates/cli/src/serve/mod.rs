@@ -3,12 +3,14 @@
 mod accept;
 mod app;
 mod args;
+mod auth;
 mod batch;
 mod body;
 mod channels;
 mod end;
 mod health;
 mod limits;
+mod listed;
 mod listen;
 mod log;
 mod logging;
@@ -19,6 +21,7 @@ mod page;
 mod problem;
 mod publish;
 mod query;
+mod reload;
 mod samples;
 #[cfg(unix)]
 mod socket_file;
@@ -39,6 +42,8 @@ use tidings::hub::{Feed, FeedError, Hub};
 use tidings::store::StoreLog;
 use tokio::time::timeout;
 
+use crate::tokens::Auth;
+
 pub(crate) use args::Args;
 
 use app::App;
@@ -55,12 +60,13 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     health::record_metrics()?;
     let allowed = open_files::allow(args.limits.max_connections);
     args.limits.fit(allowed);
+    let auth = args.auth()?;
     // Before the store is opened: a port that is taken must not cost a new file.
     match &args.listen {
         Listen::Tcp(address) => {
             let listener = listen::listen_on(*address).await?;
             let bound = Listen::Tcp(listener.local_addr()?);
-            let server = Server::open(&args, &bound)?;
+            let server = Server::open(&args, &bound, auth)?;
             let serve = serve(listener, server.router(&args))
                 .max_connections_per_key(args.limits.max_connections_per_address, |peer| {
                     Some(limits::address_key(peer))
@@ -71,7 +77,7 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         Listen::Unix(path) => {
             let (file, listener) = socket_file::SocketFile::listen(path, args.socket_mode).await?;
             let ended = async {
-                let server = Server::open(&args, &args.listen)?;
+                let server = Server::open(&args, &args.listen, auth)?;
                 let serve = serve(listener, server.router(&args));
                 server.run(serve, &args).await
             };
@@ -94,24 +100,25 @@ struct Server {
 }
 
 impl Server {
-    fn open(args: &Args, bound: &Listen) -> Result<Self, Box<dyn Error>> {
+    fn open(args: &Args, bound: &Listen, auth: Option<Auth>) -> Result<Self, Box<dyn Error>> {
         let limits = &args.limits;
         let (hub, store) = args
             .log
             .open(limits.hub(), limits.remembered_channels, args.demo)?;
         let drain = Drain::new().deadline(args.drain);
-        let app = App::new(hub.clone(), drain.clone(), args);
+        let app = App::new(hub.clone(), drain.clone(), auth, args);
+        reload::on_hangup(&app, args)?;
         Ok(Self {
             hub,
             store,
             drain,
             app,
-            greeting: listen::greeting(bound),
+            greeting: listen::greeting(bound, args.token_key.is_some()),
         })
     }
 
     fn router(&self, args: &Args) -> Router {
-        app::router(self.app.clone(), args)
+        app::router(&self.app, args)
     }
 
     /// Serves until a signal ends it, and then ends in order: the connections, the hub, the store.

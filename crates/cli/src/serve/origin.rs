@@ -10,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER,
-    VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -50,10 +50,11 @@ fn cors(origins: &HashSet<String>) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(
             headers
-                .chain([CONTENT_TYPE, CACHE_CONTROL])
+                .chain([AUTHORIZATION, CONTENT_TYPE, CACHE_CONTROL])
                 .collect::<Vec<_>>(),
         )
-        .expose_headers([RETRY_AFTER])
+        .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE])
+        .allow_credentials(true)
         .allow_private_network(true)
         .max_age(PREFLIGHT_AGE)
 }

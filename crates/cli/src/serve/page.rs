@@ -31,13 +31,18 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 7] = [
+const FILES: [File; 8] = [
     file!("/", "index.html", "text/html; charset=utf-8"),
     file!("/page.css", "page.css", "text/css; charset=utf-8"),
     file!("/page.js", "page.js", "text/javascript; charset=utf-8"),
     file!(
         "/channels.js",
         "channels.js",
+        "text/javascript; charset=utf-8"
+    ),
+    file!(
+        "/session.js",
+        "session.js",
         "text/javascript; charset=utf-8"
     ),
     file!("/stream.js", "stream.js", "text/javascript; charset=utf-8"),
@@ -57,6 +62,11 @@ pub(super) fn routes() -> Router<App> {
             get(async move |headers: HeaderMap| file.response(&tag, &headers)),
         )
     })
+}
+
+/// Whether the page has a file at this path.
+pub(super) fn is_file(path: &str) -> bool {
+    FILES.iter().any(|file| file.path == path)
 }
 
 impl File {

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::to_bytes;
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tidings::hub::{LogError, LogErrorKind, PublishError, PublishErrorKind};
@@ -42,6 +45,9 @@ pub(super) struct Problem {
     /// The header `Retry-After`, in seconds.
     #[serde(skip)]
     retry_after: Option<u32>,
+    /// The header `WWW-Authenticate`.
+    #[serde(skip)]
+    challenge: Option<&'static str>,
 }
 
 impl Problem {
@@ -52,6 +58,7 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after: None,
+            challenge: None,
         }
     }
 
@@ -60,9 +67,37 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
+    /// A request without a valid token.
+    pub(super) fn unauthorized(
+        code: &'static str,
+        detail: impl Into<String>,
+        challenge: &'static str,
+    ) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, code, detail);
+        Self {
+            challenge: Some(challenge),
+            ..problem
+        }
+    }
+
+    /// A request that its token does not allow.
+    pub(super) fn not_granted(detail: impl Into<String>) -> Self {
+        let problem = Self::new(StatusCode::FORBIDDEN, "insufficient-scope", detail);
+        Self {
+            challenge: Some("Bearer error=\"insufficient_scope\""),
+            ..problem
+        }
+    }
+
     /// A body, or an event, that is larger than the server accepts.
     pub(super) fn too_large(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    }
+
+    /// The problem of one line of a batch, counted from 1.
+    pub(super) fn of_line(mut self, number: usize) -> Self {
+        self.detail = format!("event {number} of the batch: {}", self.detail);
+        self
     }
 
     /// Tells the client to repeat the request after so many seconds.
@@ -177,7 +212,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
+        let (retry_after, challenge) = (self.retry_after, self.challenge);
         let headers = [
             (CONTENT_TYPE, PROBLEM_JSON),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -185,6 +220,10 @@ impl IntoResponse for Problem {
         let mut response = (status, headers, Json(self)).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         response
     }

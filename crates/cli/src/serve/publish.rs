@@ -13,6 +13,7 @@ use tidings::hub::{Publish, Receipt};
 use tidings::{Event, EventName};
 
 use super::app::App;
+use super::auth::Caller;
 use super::name::Name;
 use super::problem::Problem;
 use super::{body, query};
@@ -33,8 +34,10 @@ pub(super) struct Published {
 pub(super) async fn publish(
     State(app): State<App>,
     Name(name): Name,
+    caller: Caller,
     request: Request<Body>,
 ) -> Result<(StatusCode, Json<Published>), Problem> {
+    caller.check_publish(&name)?;
     let (parts, body) = request.into_parts();
     let fields = Fields::of(&parts)?;
     let data = body::read_text(&app, &parts.headers, body).await?;

@@ -1,5 +1,6 @@
 //! `Start`: where a subscriber without an ID begins, by the parameters `from` and `last`.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
@@ -10,6 +11,7 @@ use tidings::proto::Position;
 
 use super::problem::Problem;
 use super::query;
+use crate::tokens::Access;
 
 /// The most events that `last` selects.
 const MAX_LAST: usize = 1_000;
@@ -42,7 +44,9 @@ impl Start {
     }
 
     /// The feed that begins there, for a client that sends no ID.
-    pub(super) fn of(self, subscription: Subscription) -> Started {
+    ///
+    /// The feed keeps the access of its client in use, so that a revocation reaches it.
+    pub(super) fn of(self, subscription: Subscription, access: Option<Arc<Access>>) -> Started {
         let (subscription, after) = match self {
             // Without a start in the subscription, a client whose next event is removed continues with the
             // oldest one, which loses less.
@@ -55,6 +59,7 @@ impl Start {
         Started {
             subscription,
             after,
+            _access: access,
         }
     }
 }
@@ -108,6 +113,7 @@ fn invalid(detail: impl Into<String>) -> Problem {
 pub(super) struct Started {
     subscription: Subscription,
     after: Option<EventId>,
+    _access: Option<Arc<Access>>,
 }
 
 impl Feed for Started {

@@ -9,6 +9,7 @@ use tidings::hub::{Pattern, Subscription};
 
 use super::accept::prefers_json;
 use super::app::App;
+use super::auth::Caller;
 use super::channels;
 use super::name::{self, Name};
 use super::problem::Problem;
@@ -19,13 +20,17 @@ use super::start::Start;
 pub(super) async fn to_channel(
     State(app): State<App>,
     Name(name): Name,
+    caller: Caller,
     request: SseRequest,
 ) -> Response {
-    let mut response = if prefers_json(&request.parts().headers) {
+    let mut response = if let Err(problem) = caller.check_subscribe(&name.clone().into()) {
+        problem.into_response()
+    } else if prefers_json(&request.parts().headers) {
         channels::state(&app, &name).await.into_response()
     } else {
         let subscription = app.hub.subscribe(&name);
-        answer(&app, request, subscription).await.into_response()
+        let answer = answer(&app, &caller, request, subscription);
+        answer.await.into_response()
     };
     let accept = HeaderValue::from_static("accept");
     response.headers_mut().append(VARY, accept);
@@ -35,14 +40,19 @@ pub(super) async fn to_channel(
 /// One stream of several channels. Each ID names the channel of its event.
 pub(super) async fn to_channels(
     State(app): State<App>,
+    caller: Caller,
     request: SseRequest,
 ) -> Result<Response, Problem> {
     let patterns = patterns(&app, request.parts().uri.query())?;
+    for pattern in &patterns {
+        caller.check_subscribe(pattern)?;
+    }
     let subscription = app.hub.subscribe_all(patterns).name_channels();
-    answer(&app, request, subscription).await
+    answer(&app, &caller, request, subscription).await
 }
 
-fn patterns(app: &App, query: Option<&str>) -> Result<Vec<Pattern>, Problem> {
+/// The channels and patterns in the query.
+pub(super) fn patterns(app: &App, query: Option<&str>) -> Result<Vec<Pattern>, Problem> {
     let max = app.max_channels;
     let names = query::all(query, "channel");
     let patterns = names.map(|text| name::parse_pattern(app, &text));
@@ -61,6 +71,7 @@ fn patterns(app: &App, query: Option<&str>) -> Result<Vec<Pattern>, Problem> {
 
 async fn answer(
     app: &App,
+    caller: &Caller,
     request: SseRequest,
     subscription: Subscription,
 ) -> Result<Response, Problem> {
@@ -71,5 +82,7 @@ async fn answer(
         None => start?,
     };
     let request = request.options(app.session.clone());
-    Ok(request.forward(start.of(subscription)).await)
+    let subscription = caller.limit(subscription);
+    let feed = start.of(subscription, caller.access().cloned());
+    Ok(request.forward(feed).await)
 }

@@ -1,4 +1,4 @@
-//! `tidings publish`, `tidings listen` and `tidings store`, as a user runs them.
+//! `tidings publish`, `listen`, `store`, `key` and `token`, as a user runs them.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod listen;
@@ -6,3 +6,4 @@ mod program;
 mod publish;
 mod scripted_server;
 mod store;
+mod tokens;

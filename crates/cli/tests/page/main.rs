@@ -31,8 +31,18 @@ static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn the_modules_decode_streams_and_format_json() {
+    run_module("modules.mjs");
+}
+
+#[test]
+fn the_form_for_a_token_keeps_none() {
+    run_module("session.mjs");
+}
+
+/// Runs a test without a browser.
+fn run_module(name: &str) {
     let mut command = Command::new("node");
-    command.arg(file("modules.mjs"));
+    command.arg(file(name));
     let status = command.status().expect("node, by scripts/test needs");
     assert!(status.success(), "{status}");
 }

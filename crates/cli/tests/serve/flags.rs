@@ -115,6 +115,8 @@ fn each_flag_is_in_the_help_with_its_variable_and_its_default() {
             "host",
             "cors-origin",
             "replace-oldest",
+            "token-key",
+            "token-audience",
             "store",
         ];
         let has_default = flag.contains("[default: ");
@@ -165,7 +167,7 @@ fn the_documentation_lists_each_flag_with_its_default() {
         // What a flag without a default does is a word of the documentation.
         let expected = help[name].as_deref().unwrap_or_else(|| match &**name {
             "demo" | "insecure" | "replace-oldest" => "off",
-            "host" | "cors-origin" => "none",
+            "host" | "cors-origin" | "token-key" | "token-audience" => "none",
             "store" => "inmemory",
             other => panic!("--{other} has no default"),
         });

@@ -10,10 +10,12 @@
 
 mod batch;
 mod channels;
+mod credentials;
 mod end;
 mod flags;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod guarded;
 mod lifecycle;
 mod limits;
 mod origin;
@@ -24,9 +26,13 @@ mod publish;
 #[path = "../support/raw.rs"]
 mod raw;
 mod restart;
+mod rights;
 #[cfg(target_os = "linux")]
 mod slow_disk;
 mod stream;
 mod subscribe;
+mod tickets;
+mod token_lives;
+mod tokens;
 mod unix;
 mod unread_log;

@@ -40,10 +40,14 @@ pub(crate) fn tidings(args: &[&str]) -> Command {
 #[allow(dead_code, reason = "for the tests of flags")]
 pub(crate) fn serve_to_the_end(args: &[&str]) -> Output {
     let mut command = tidings(&["serve"]);
-    command
-        .args(args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(args);
+    run_to_the_end(command)
+}
+
+/// Runs a command that must end by itself.
+#[allow(dead_code, reason = "for the tests of flags and of clients")]
+pub(crate) fn run_to_the_end(mut command: Command) -> Output {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = Killed(command.spawn().unwrap());
     let (mut stdout, mut stderr) = (
         child.0.stdout.take().unwrap(),
@@ -59,7 +63,7 @@ pub(crate) fn serve_to_the_end(args: &[&str]) -> Output {
         stderr.read_to_end(&mut bytes).unwrap();
         bytes
     });
-    let status = wait(&mut child.0, LIMIT).expect("the server does not end");
+    let status = wait(&mut child.0, LIMIT).expect("the program does not end");
     Output {
         status,
         stdout: reads.join().unwrap(),

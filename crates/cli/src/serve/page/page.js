@@ -3,6 +3,7 @@
 
 import { AT_ONCE, readChannels } from "./channels.js";
 import { pretty } from "./json.js";
+import "./session.js";
 import { follow, problem } from "./stream.js";
 
 /** How many events the page keeps, and how many characters of their data. Older ones are removed. */

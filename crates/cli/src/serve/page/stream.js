@@ -121,8 +121,9 @@ export function follow(url, on) {
   };
 }
 
-/** The detail of a problem document, or the status. */
+/** The detail of a problem document, or the status. `session.js` asks for a token after a 401. */
 export async function problem(response) {
+  if (response.status === 401) globalThis.dispatchEvent?.(new Event("tidings-unauthorized"));
   const document = await response.json().catch(() => ({}));
   return document.detail || document.title || `The server answered ${response.status}.`;
 }

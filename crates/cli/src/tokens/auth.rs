@@ -1,0 +1,154 @@
+//! `Auth`: the check of tokens and tickets, by keys that can be replaced.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use tidings::hub::Pattern;
+
+use super::MAX_TOKEN_BYTES;
+use super::access::Access;
+use super::cache::Cache;
+use super::invalid_token::InvalidToken;
+use super::key::sha256;
+use super::key_set::KeySet;
+use super::ticket::{InvalidTicket, MAX_TICKET_BYTES, Ticket, TicketKey};
+use super::used_tickets::UsedTickets;
+use super::verify::verify;
+
+/// Checks tokens and tickets by keys that can be replaced.
+#[derive(Debug)]
+pub(crate) struct Auth {
+    /// The audience that `aud` must name. `None`: the token must have none.
+    audience: Option<String>,
+    state: Mutex<State>,
+    /// Signs tickets while the keys have no secret.
+    own_ticket_key: TicketKey,
+}
+
+#[derive(Debug)]
+struct State {
+    keys: Arc<KeySet>,
+    ticket_key: TicketKey,
+    cache: Cache,
+    used: UsedTickets,
+}
+
+/// Why no ticket was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoTicket {
+    /// The token does not allow to subscribe to all these channels.
+    NotGranted(Pattern),
+    /// The ticket would be too long for a URL.
+    TooLong,
+}
+
+impl Auth {
+    pub(crate) fn new(keys: KeySet, audience: Option<String>) -> Self {
+        let own_ticket_key = TicketKey::random();
+        let state = State {
+            ticket_key: ticket_key(&keys, &own_ticket_key),
+            keys: Arc::new(keys),
+            cache: Cache::default(),
+            used: UsedTickets::default(),
+        };
+        Self {
+            audience,
+            state: Mutex::new(state),
+            own_ticket_key,
+        }
+    }
+
+    /// The rights of this token.
+    ///
+    /// # Errors
+    /// Why the token is refused.
+    pub(crate) fn authenticate(
+        &self,
+        token: &str,
+        now: SystemTime,
+    ) -> Result<Arc<Access>, InvalidToken> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(InvalidToken::TooLong);
+        }
+        let hash = sha256(digest(&SHA256, token.as_bytes()));
+        loop {
+            let state = self.lock();
+            if let Some(access) = state.cache.get(&hash) {
+                return access.check_time(now).map(|()| access);
+            }
+            let keys = Arc::clone(&state.keys);
+            drop(state);
+            let verified = verify(token, &keys, self.audience.as_deref())?;
+            verified.claims.check_time(now)?;
+            let mut state = self.lock();
+            // Otherwise the keys were replaced meanwhile, and the new ones may lack that of the token.
+            if Arc::ptr_eq(&keys, &state.keys) {
+                let access = Access::new(verified.claims, verified.signer);
+                return Ok(state.cache.insert(hash, access));
+            }
+        }
+    }
+
+    /// A ticket that opens one stream of these channels, or of some of them.
+    ///
+    /// # Errors
+    /// [`NoTicket`] if the holder may not subscribe to all of them, or if they are too many.
+    pub(crate) fn issue_ticket(
+        &self,
+        access: &Access,
+        channels: Vec<Pattern>,
+        now: SystemTime,
+    ) -> Result<String, NoTicket> {
+        let denied = channels
+            .iter()
+            .find(|channel| !access.may_subscribe(channel));
+        if let Some(denied) = denied {
+            return Err(NoTicket::NotGranted(denied.clone()));
+        }
+        let ticket = Ticket::new(channels, access.signer().clone(), access.expires(), now);
+        let text = self.lock().ticket_key.sign(&ticket);
+        if text.len() > MAX_TICKET_BYTES {
+            return Err(NoTicket::TooLong);
+        }
+        Ok(text)
+    }
+
+    /// Uses the ticket, and returns its rights. A second use is refused.
+    ///
+    /// # Errors
+    /// Why the ticket is refused.
+    pub(crate) fn redeem(&self, text: &str, now: SystemTime) -> Result<Arc<Access>, InvalidTicket> {
+        let mut state = self.lock();
+        let ticket = state.ticket_key.verify(text, now)?;
+        if !state.keys.accepts(&ticket.signer) {
+            return Err(InvalidTicket::UnknownKey);
+        }
+        state.used.mark(ticket.id, now)?;
+        let access = Access::new(ticket.claims(), ticket.signer);
+        // Kept, so that its stream ends when the key of its token is gone.
+        let hash = sha256(digest(&SHA256, text.as_bytes()));
+        Ok(state.cache.insert(hash, access))
+    }
+
+    /// Replaces the keys. Tokens of keys that are gone are refused from now on, and their streams end; all
+    /// others go on.
+    pub(crate) fn replace(&self, keys: KeySet) {
+        let mut state = self.lock();
+        state.cache.revoke_unless_accepted(&keys);
+        state.ticket_key = ticket_key(&keys, &self.own_ticket_key);
+        state.keys = Arc::new(keys);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ticket_key(keys: &KeySet, own: &TicketKey) -> TicketKey {
+    keys.first_secret()
+        .map_or_else(|| own.clone(), TicketKey::derive)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tidings::hub::{ChannelName, Hub};
+
+use super::super::key::Key;
+use super::super::testing::{
+    EDDSA_PRIVATE, ES256_PRIVATE, NOW, SECRET, at, secret_key, set, token,
+};
+use super::*;
+
+const OTHER: &[u8] = b"another secret of 32 bytes, or more";
+
+fn key(id: &str, secret: &[u8]) -> Key {
+    Key::secret(Some(id.into()), secret).unwrap()
+}
+
+fn claims() -> Value {
+    // The grant knows the real time.
+    json!({"exp": 4_000_000_000_u64, "subscribe": ["news/*", "chat"], "publish": ["chat"]})
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts
+        .iter()
+        .map(|text| Pattern::new(text).unwrap())
+        .collect()
+}
+
+fn auth(keys: impl IntoIterator<Item = Key>) -> Auth {
+    Auth::new(set(keys), None)
+}
+
+fn is_revoked(access: &Access) -> bool {
+    !access.may_subscribe(&Pattern::from_static("chat"))
+}
+
+#[test]
+fn a_token_allows_what_its_claims_name() {
+    let auth = auth([secret_key(None)]);
+    let access = auth.authenticate(&token(&secret_key(None), &claims()), at(NOW));
+    let access = access.unwrap();
+    let publishes = |name: &str| access.may_publish(&ChannelName::new(name).unwrap());
+    assert!(publishes("chat"));
+    for name in ["chat/a", "Chat", "cha", "chatt", "news/a"] {
+        assert!(!publishes(name), "{name}");
+    }
+    let subscribes = |text: &str| access.may_subscribe(&Pattern::new(text).unwrap());
+    for text in ["chat", "news/a", "news/a/b", "news/*", "news/a/*"] {
+        assert!(subscribes(text), "{text}");
+    }
+    for text in ["chat/*", "news", "newsx", "news.a", "News/a"] {
+        assert!(!subscribes(text), "{text}");
+    }
+    assert!(!access.may_read_metrics());
+}
+
+#[test]
+fn all_requests_with_a_token_share_its_grant() {
+    let auth = auth([secret_key(None)]);
+    let text = token(&secret_key(None), &claims());
+    let first = auth.authenticate(&text, at(NOW)).unwrap();
+    let second = auth.authenticate(&text, at(NOW)).unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    first.grant().revoke();
+    assert!(is_revoked(&second));
+}
+
+#[test]
+fn a_known_token_expires_too() {
+    let auth = auth([secret_key(None)]);
+    let text = token(&secret_key(None), &json!({"exp": NOW + 10, "nbf": NOW}));
+    assert!(auth.authenticate(&text, at(NOW + 9)).is_ok());
+    let refused = |time| auth.authenticate(&text, at(time)).unwrap_err();
+    assert_eq!(refused(NOW + 10), InvalidToken::Expired);
+    assert_eq!(refused(NOW - 1), InvalidToken::NotYetValid);
+    assert!(auth.authenticate(&text, at(NOW + 9)).is_ok());
+}
+
+#[test]
+fn a_key_that_is_gone_revokes_its_tokens_and_no_others() {
+    let auth = auth([key("a", SECRET), key("b", OTHER)]);
+    let (of_a, of_b) = (
+        token(&key("a", SECRET), &claims()),
+        token(&key("b", OTHER), &claims()),
+    );
+    let a = auth.authenticate(&of_a, at(NOW)).unwrap();
+    let b = auth.authenticate(&of_b, at(NOW)).unwrap();
+    auth.replace(set([key("b", OTHER), key("c", SECRET)]));
+    assert!(is_revoked(&a));
+    assert!(!is_revoked(&b));
+    let refused = auth.authenticate(&of_a, at(NOW)).unwrap_err();
+    assert_eq!(refused, InvalidToken::UnknownKey);
+    let same = auth.authenticate(&of_b, at(NOW)).unwrap();
+    assert!(Arc::ptr_eq(&same, &b));
+    // The key comes back: its tokens are valid again, and a revoked access stays revoked.
+    auth.replace(set([key("a", SECRET)]));
+    assert!(!is_revoked(&auth.authenticate(&of_a, at(NOW)).unwrap()));
+    assert!(is_revoked(&a) && is_revoked(&b));
+}
+
+#[test]
+fn another_key_under_the_same_kid_revokes_too() {
+    let auth = auth([key("a", SECRET)]);
+    let text = token(&key("a", SECRET), &claims());
+    let access = auth.authenticate(&text, at(NOW)).unwrap();
+    auth.replace(set([key("a", OTHER)]));
+    assert!(is_revoked(&access));
+    let refused = auth.authenticate(&text, at(NOW)).unwrap_err();
+    assert_eq!(refused, InvalidToken::Signature);
+}
+
+#[test]
+fn a_ticket_opens_one_stream_of_its_channels() {
+    let auth = auth([secret_key(None)]);
+    let access = auth.authenticate(&token(&secret_key(None), &claims()), at(NOW));
+    let access = access.unwrap();
+    let ticket = auth.issue_ticket(&access, patterns(&["news/a/*", "chat"]), at(NOW));
+    let ticket = ticket.unwrap();
+    let opened = auth.redeem(&ticket, at(NOW + 29)).unwrap();
+    for (text, expected) in [("news/a/b", true), ("chat", true), ("news/b", false)] {
+        assert_eq!(opened.may_subscribe(&Pattern::new(text).unwrap()), expected);
+    }
+    assert!(!opened.may_publish(&ChannelName::from_static("chat")));
+    assert!(!opened.may_read_metrics());
+    assert_eq!(opened.expires(), access.expires());
+    for time in [NOW, NOW + 29] {
+        let refused = auth.redeem(&ticket, at(time)).unwrap_err();
+        assert_eq!(refused, InvalidTicket::Used);
+    }
+    let refused = auth.redeem(&ticket, at(NOW + 31)).unwrap_err();
+    assert_eq!(refused, InvalidTicket::Expired);
+}
+
+#[test]
+fn a_ticket_for_more_than_the_token_is_not_made() {
+    let auth = auth([secret_key(None)]);
+    let access = auth.authenticate(&token(&secret_key(None), &claims()), at(NOW));
+    let access = access.unwrap();
+    for denied in ["news", "other", "chat/*"] {
+        let made = auth.issue_ticket(&access, patterns(&["chat", denied]), at(NOW));
+        let denied = Pattern::new(denied).unwrap();
+        assert_eq!(made, Err(NoTicket::NotGranted(denied)));
+    }
+    let long: Vec<_> = (0..64)
+        .map(|number| Pattern::new(format!("news/{}{number}", "x".repeat(200))).unwrap())
+        .collect();
+    assert_eq!(
+        auth.issue_ticket(&access, long, at(NOW)),
+        Err(NoTicket::TooLong)
+    );
+}
+
+#[test]
+fn a_ticket_is_no_token_and_a_token_no_ticket() {
+    let auth = auth([secret_key(None)]);
+    let text = token(&secret_key(None), &claims());
+    let access = auth.authenticate(&text, at(NOW)).unwrap();
+    let ticket = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
+    let ticket = ticket.unwrap();
+    let as_token = auth.authenticate(&ticket, at(NOW)).unwrap_err();
+    assert_eq!(as_token, InvalidToken::Malformed);
+    // With a header in front of it, it has the form of a token.
+    for header in [text.split('.').next().unwrap(), ""] {
+        let framed = format!("{header}.{ticket}");
+        assert!(auth.authenticate(&framed, at(NOW)).is_err());
+    }
+    let as_ticket = auth.redeem(&text, at(NOW)).unwrap_err();
+    assert_eq!(as_ticket, InvalidTicket::Malformed);
+    let (_, rest) = text.split_once('.').unwrap();
+    for parts in [rest, &text[..text.rfind('.').unwrap()]] {
+        assert!(auth.redeem(parts, at(NOW)).is_err());
+    }
+    assert!(auth.redeem(&ticket, at(NOW)).is_ok());
+}
+
+#[test]
+fn a_ticket_of_a_key_that_is_gone_is_refused_and_its_stream_ends() {
+    let auth = auth([key("z", OTHER), key("a", SECRET)]);
+    let access = auth.authenticate(&token(&key("a", SECRET), &claims()), at(NOW));
+    let access = access.unwrap();
+    let ticket = || {
+        let made = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
+        made.unwrap()
+    };
+    let (open, kept) = (ticket(), ticket());
+    let stream = auth.redeem(&open, at(NOW)).unwrap();
+    auth.replace(set([key("z", OTHER)]));
+    assert!(is_revoked(&stream));
+    let refused = auth.redeem(&kept, at(NOW)).unwrap_err();
+    assert_eq!(refused, InvalidTicket::UnknownKey);
+}
+
+#[test]
+fn a_ticket_is_of_every_server_with_the_same_secret_and_of_one_without() {
+    let issue = |auth: &Auth, key: &Key| {
+        let access = auth.authenticate(&token(key, &claims()), at(NOW)).unwrap();
+        let made = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
+        made.unwrap()
+    };
+    let [one, two] = [auth([secret_key(None)]), auth([secret_key(None)])];
+    assert!(two.redeem(&issue(&one, &secret_key(None)), at(NOW)).is_ok());
+    for pem in [ES256_PRIVATE, EDDSA_PRIVATE] {
+        let key = super::super::pem::parse(pem).unwrap();
+        let [one, two] = [auth([key.clone()]), auth([key.clone()])];
+        let ticket = issue(&one, &key);
+        let refused = two.redeem(&ticket, at(NOW)).unwrap_err();
+        assert_eq!(refused, InvalidTicket::Signature);
+        one.replace(set([key]));
+        assert!(one.redeem(&ticket, at(NOW)).is_ok());
+    }
+}
+
+#[test]
+fn an_unused_access_is_forgotten_and_a_used_one_is_kept() {
+    let mut cache = Cache::with_max_idle(10);
+    let keys = set([secret_key(None)]);
+    let access = |number: u64| {
+        let text = token(&secret_key(None), &json!({"exp": NOW + number}));
+        let verified = verify(&text, &keys, None).unwrap();
+        Access::new(verified.claims, verified.signer)
+    };
+    let hash = |number: u64| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_le_bytes());
+        hash
+    };
+    let used: Vec<_> = (0..50)
+        .map(|number| cache.insert(hash(number), access(number)))
+        .collect();
+    for number in 50..1_000 {
+        cache.insert(hash(number), access(number));
+    }
+    let kept = (0..1_000).filter(|number| cache.get(&hash(*number)).is_some());
+    let kept: Vec<_> = kept.collect();
+    assert!(kept.len() <= 10 + 2 * used.len(), "{}", kept.len());
+    for (number, access) in (0..).zip(&used) {
+        assert!(Arc::ptr_eq(access, &cache.get(&hash(number)).unwrap()));
+    }
+    drop(used);
+    (1_000..2_000).for_each(|number| drop(cache.insert(hash(number), access(number))));
+    let kept = (0..2_000).filter(|number| cache.get(&hash(*number)).is_some());
+    assert!(kept.count() <= 120);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_is_replaced() {
+    let auth = auth([secret_key(Some("a"))]);
+    let text = token(&secret_key(Some("a")), &claims());
+    let access = auth.authenticate(&text, at(NOW)).unwrap();
+    let hub = Hub::in_memory();
+    let mut stream = hub
+        .subscribe("chat")
+        .grant(access.grant())
+        .resume_after(None);
+    let waits = stream.next().now_or_never();
+    assert!(waits.is_none());
+    auth.replace(set([key("a", OTHER)]));
+    let next = tidings_testkit::timeout::timeout(Duration::from_secs(60), stream.next());
+    let events = next.await.unwrap().unwrap().unwrap().to_events();
+    assert_eq!(events[0].event_type(), "closed");
+    assert_eq!(events[0].text(), r#"{"reason":"revoked"}"#);
+}
+
+#[test]
+fn debug_shows_neither_token_nor_secret() {
+    let auth = auth([secret_key(None)]);
+    let text = token(&secret_key(None), &claims());
+    let access = auth.authenticate(&text, at(NOW)).unwrap();
+    let ticket = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
+    let ticket = ticket.unwrap();
+    let opened = auth.redeem(&ticket, at(NOW)).unwrap();
+    let shown = format!("{auth:?} {access:?} {opened:?} {:#?}", secret_key(None));
+    let secret = String::from_utf8(SECRET.to_vec()).unwrap();
+    let bytes = format!("{SECRET:?}");
+    let fingerprint = format!("{:?}", secret_key(None).fingerprint());
+    for hidden in [&secret, &bytes, &fingerprint, &text, &ticket] {
+        assert!(!shown.contains(hidden.trim_matches(['[', ']'])), "{shown}");
+    }
+}

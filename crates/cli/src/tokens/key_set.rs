@@ -1,0 +1,341 @@
+//! `KeySet`: the keys that a server accepts, found by the `kid` of a token.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::jwk::Jwk;
+use super::key::{Fingerprint, Key, PEM_BEGIN};
+use super::pem;
+
+/// The most keys of a set.
+const MAX_KEYS: usize = 100;
+
+/// One key or several keys of different `kid`s.
+#[derive(Debug, Clone)]
+pub(crate) struct KeySet {
+    /// At least one. If there are several, each has an ID of its own.
+    keys: Vec<Key>,
+}
+
+/// Which key has signed a token.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Signer {
+    /// The `kid` of the token.
+    pub(super) key_id: Option<String>,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// Shows no hash of a secret.
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a set has no key for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoKey {
+    /// The token names no key, and the set has several.
+    Unnamed,
+    /// The set has no key of this `kid`.
+    Unknown,
+}
+
+impl KeySet {
+    /// The keys in the text of a file: a JWK, a JWK set, or a PEM.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim_start_matches('\u{feff}').trim();
+        if text.contains(PEM_BEGIN) && !text.starts_with('{') {
+            return pem::parse(text).map(|key| Self { keys: vec![key] });
+        }
+        let expected = "expected a JWK, a JWK set, or a PEM of a key";
+        let value: Value = serde_json::from_str(text).map_err(|_| expected)?;
+        let keys = match value.get("keys") {
+            Some(Value::Array(keys)) => keys.as_slice(),
+            Some(_) => return Err("`keys` is a list of JWKs".into()),
+            None if value.get("kty").is_some() => std::slice::from_ref(&value),
+            None => return Err(expected.into()),
+        };
+        let is_set = value.get("keys").is_some();
+        let keys = keys.iter().enumerate().map(|(at, key)| {
+            let named = |error| {
+                if is_set {
+                    format!("key {}: {error}", at + 1)
+                } else {
+                    error
+                }
+            };
+            parse_jwk(key).map_err(named)
+        });
+        Self::new(keys.take(MAX_KEYS + 1).collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn new(keys: Vec<Key>) -> Result<Self, String> {
+        if keys.is_empty() {
+            return Err("the set has no key".into());
+        }
+        if keys.len() > MAX_KEYS {
+            return Err(format!("a set has at most {MAX_KEYS} keys"));
+        }
+        if keys.len() > 1 {
+            let mut ids = HashSet::new();
+            for (at, key) in keys.iter().enumerate() {
+                let number = at + 1;
+                let id = key.id().ok_or_else(|| {
+                    format!("key {number} has no `kid`; each key of several needs one")
+                })?;
+                if !ids.insert(id) {
+                    return Err(format!("key {number} has the `kid` of another key"));
+                }
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// The key of a token with this `kid`. A key without an ID, which is the only one, has every token.
+    pub(super) fn find(&self, key_id: Option<&str>) -> Result<&Key, NoKey> {
+        if let [only] = self.keys.as_slice()
+            && (only.id().is_none() || key_id.is_none())
+        {
+            return Ok(only);
+        }
+        let id = key_id.ok_or(NoKey::Unnamed)?;
+        let mut keys = self.keys.iter();
+        keys.find(|key| key.id() == Some(id)).ok_or(NoKey::Unknown)
+    }
+
+    /// Whether tokens of this signer would be accepted.
+    pub(super) fn accepts(&self, signer: &Signer) -> bool {
+        let key = self.find(signer.key_id.as_deref());
+        key.is_ok_and(|key| *key.fingerprint() == signer.fingerprint)
+    }
+
+    /// The first secret of the set.
+    pub(super) fn first_secret(&self) -> Option<&[u8]> {
+        self.keys.iter().find_map(Key::as_secret)
+    }
+
+    /// Whether somebody who reads the file can sign tokens.
+    pub(super) fn can_sign(&self) -> bool {
+        self.keys.iter().any(|key| key.signing().is_some())
+    }
+
+    /// The key that signs new tokens: the one with this ID, or the only one that can sign.
+    pub(super) fn to_sign(&self, key_id: Option<&str>) -> Result<&Key, String> {
+        if let Some(id) = key_id {
+            let key = self.find(Some(id));
+            let key = key.map_err(|_| "the file has no key of this ID".to_owned())?;
+            return match key.signing() {
+                Some(_) => Ok(key),
+                None => Err("the key of this ID is a public key, which signs nothing".into()),
+            };
+        }
+        let mut keys = self.keys.iter().filter(|key| key.signing().is_some());
+        match (keys.next(), keys.next()) {
+            (Some(key), None) => Ok(key),
+            (None, _) => Err("the file has only public keys, which sign nothing".into()),
+            (Some(_), Some(_)) => {
+                Err("the file has several keys that can sign; name one with --kid".into())
+            }
+        }
+    }
+}
+
+fn parse_jwk(value: &Value) -> Result<Key, String> {
+    let jwk = Jwk::deserialize(value).map_err(|_| "a member of the JWK is no text")?;
+    jwk.to_key()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::algorithm::Algorithm;
+    use super::super::testing::{EDDSA_PRIVATE, EDDSA_PUBLIC, ES256_PRIVATE, ES256_PUBLIC};
+    use super::*;
+
+    const SECRET: &str = r#"{"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
+    /// The keys of the files, as `openssl pkey -text` shows them.
+    const ES256: &str = r#"{"kty":"EC","crv":"P-256","x":"jpvgyP7x2W4vd0DvjuIH9WyiyCADVdHQq5pyLx5lI9k","y":"J9mZMr68LBIsFgssmyvxsu-2V3k__Kbj_5h_mJTheEY"}"#;
+    const ES256_D: &str = "amoKTkx-Btn--GWp-oaOIWjXcxxcnVpndqdxAhXgYY4";
+    const EDDSA: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"0HgaNfFczxgfsc2N-BkpO6FAwaxOlI5dsg9zqRIvWgY"}"#;
+
+    fn with(jwk: &str, member: &str) -> String {
+        format!("{},{member}}}", &jwk[..jwk.len() - 1])
+    }
+
+    #[track_caller]
+    fn check(text: &str, algorithm: Algorithm, can_sign: bool) -> Fingerprint {
+        let keys = KeySet::parse(text).unwrap();
+        let key = keys.find(None).unwrap();
+        assert_eq!((key.algorithm(), keys.can_sign()), (algorithm, can_sign));
+        *key.fingerprint()
+    }
+
+    #[track_caller]
+    fn refused(text: &str, reason: &str) {
+        let error = KeySet::parse(text).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+    }
+
+    #[test]
+    fn a_key_is_the_same_as_a_jwk_a_set_and_a_pem() {
+        check(SECRET, Algorithm::Hs256, true);
+        let same = [
+            check(ES256, Algorithm::Es256, false),
+            check(
+                &format!("\u{feff} {{\"keys\":[{ES256}]}}\n"),
+                Algorithm::Es256,
+                false,
+            ),
+            check(
+                &with(ES256, &format!(r#""d":"{ES256_D}""#)),
+                Algorithm::Es256,
+                true,
+            ),
+            check(ES256_PUBLIC, Algorithm::Es256, false),
+            check(ES256_PRIVATE, Algorithm::Es256, true),
+            check(&ES256_PUBLIC.replace('\n', "\r\n"), Algorithm::Es256, false),
+        ];
+        assert!(same.iter().all(|fingerprint| *fingerprint == same[0]));
+        let same = [
+            check(EDDSA, Algorithm::EdDsa, false),
+            check(EDDSA_PUBLIC, Algorithm::EdDsa, false),
+            check(EDDSA_PRIVATE, Algorithm::EdDsa, true),
+        ];
+        assert!(same.iter().all(|fingerprint| *fingerprint == same[0]));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for text in [
+            "",
+            " ",
+            "secret",
+            "{}",
+            "[]",
+            "null",
+            "{\"keys\"",
+            "0123456789abcdef0123456789abcdef",
+        ] {
+            refused(text, "expected a JWK, a JWK set, or a PEM");
+        }
+        refused(r#"{"keys":{}}"#, "`keys` is a list");
+        refused(r#"{"keys":[]}"#, "no key");
+        refused(r#"{"keys":[1]}"#, "key 1: ");
+        refused(r#"{"kty":1}"#, "no text");
+        refused(r#"{"kty":""}"#, "`kty` is missing");
+        refused(r#"{"keys":[{}]}"#, "`kty` is missing");
+    }
+
+    #[test]
+    fn unknown_types_and_algorithms_are_refused_by_name() {
+        refused(r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "the type `RSA`");
+        refused(r#"{"kty":"AKP"}"#, "the type `AKP`");
+        refused(r#"{"kty":"EC","crv":"P-384"}"#, "the curve `P-384`");
+        refused(r#"{"kty":"EC","crv":"secp256k1"}"#, "the curve `secp256k1`");
+        refused(r#"{"kty":"OKP","crv":"X25519"}"#, "the curve `X25519`");
+        refused(r#"{"kty":"OKP"}"#, "the curve ``");
+        refused(&with(SECRET, r#""alg":"HS512""#), "`HS512`");
+        refused(&with(SECRET, r#""alg":"none""#), "`none`");
+        refused(&with(ES256, r#""alg":"HS256""#), "`HS256`");
+        refused(&with(EDDSA, r#""alg":"ES256""#), "`ES256`");
+        refused(&with(ES256, r#""use":"enc""#), "`enc`");
+        refused(include_str!("../../tests/keys/rsa-public.pem"), "RSA");
+        refused(include_str!("../../tests/keys/rsa-private.pem"), "RSA");
+        refused(include_str!("../../tests/keys/p384-public.pem"), "P-256");
+        refused(
+            include_str!("../../tests/keys/ec-sec1.pem"),
+            "openssl pkcs8",
+        );
+        refused(
+            include_str!("../../tests/keys/ec-encrypted.pem"),
+            "encrypted",
+        );
+        refused("-----BEGIN CERTIFICATE-----\n", "certificate");
+        refused("-----BEGIN OPENSSH PRIVATE KEY-----\n", "PUBLIC KEY");
+        refused(
+            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+            "not valid",
+        );
+        refused(&format!("{ES256_PUBLIC}{EDDSA_PUBLIC}"), "several");
+    }
+
+    #[test]
+    fn a_secret_is_long_and_no_pem() {
+        refused(r#"{"kty":"oct"}"#, "`k` is missing");
+        refused(r#"{"kty":"oct","k":""}"#, "at least 32 bytes, not 0");
+        refused(
+            r#"{"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZQ"}"#,
+            "not 31",
+        );
+        refused(r#"{"kty":"oct","k":"not base64!"}"#, "`k` is not base64url");
+        refused(&SECRET.replace("ZWY", "ZWY="), "`k` is not base64url");
+        for pem in [ES256_PUBLIC.to_owned(), format!("\n{EDDSA_PUBLIC}")] {
+            let k = super::super::jwk::encode(pem.as_bytes());
+            refused(&format!(r#"{{"kty":"oct","k":"{k}"}}"#), "PEM is no secret");
+        }
+    }
+
+    #[test]
+    fn a_point_that_is_not_on_the_curve_is_refused() {
+        refused(&ES256.replace("\"x\":\"j", "\"x\":\"k"), "no point");
+        refused(&ES256.replace("\"y\":\"", "\"z\":\""), "`y` is missing");
+        refused(&ES256.replace("J9mZMr", "Mr"), "`y` has 32 bytes");
+        refused(&EDDSA.replace("0HgaNf", "Nf"), "Ed25519");
+        let foreign = with(
+            ES256,
+            &format!(r#""d":"{}""#, ES256_D.replace("amoK", "bmoK")),
+        );
+        refused(&foreign, "does not fit");
+        refused(&with(EDDSA, &format!(r#""d":"{ES256_D}""#)), "does not fit");
+    }
+
+    #[test]
+    fn each_key_of_several_has_an_id_of_its_own() {
+        let keys = |members: [&str; 2]| {
+            let [a, b] = [with(SECRET, members[0]), with(ES256, members[1])];
+            format!(r#"{{"keys":[{a},{b}]}}"#)
+        };
+        let set = KeySet::parse(&keys([r#""kid":"a""#, r#""kid":"b""#])).unwrap();
+        assert_eq!(set.find(Some("a")).unwrap().algorithm(), Algorithm::Hs256);
+        assert_eq!(set.find(Some("b")).unwrap().algorithm(), Algorithm::Es256);
+        assert_eq!(set.find(Some("c")).unwrap_err(), NoKey::Unknown);
+        assert_eq!(set.find(None).unwrap_err(), NoKey::Unnamed);
+        refused(
+            &keys([r#""kid":"a""#, r#""kid":"a""#]),
+            "key 2 has the `kid` of another",
+        );
+        refused(
+            &keys([r#""kid":"a""#, r#""x5t":"a""#]),
+            "key 2 has no `kid`",
+        );
+        refused(
+            &keys([r#""x5t":"a""#, r#""kid":"a""#]),
+            "key 1 has no `kid`",
+        );
+        let many = vec![SECRET; MAX_KEYS + 1].join(",");
+        refused(&format!(r#"{{"keys":[{many}]}}"#), "at most 100 keys");
+    }
+
+    #[test]
+    fn no_error_and_no_debug_shows_a_key() {
+        let secret = with(SECRET, r#""use":"MDEy-shown""#);
+        let error = KeySet::parse(&secret).unwrap_err();
+        assert!(!error.contains("NTY3ODlh"), "{error}");
+        let broken = SECRET.replace("\"oct\"", "\"oct").replace("MDEy", "SECRET");
+        let error = KeySet::parse(&broken).unwrap_err();
+        assert!(!error.contains("SECRET"), "{error}");
+        let private = with(ES256, &format!(r#""d":"{ES256_D}""#));
+        let jwk: Jwk = serde_json::from_str(&private).unwrap();
+        let shown = format!("{jwk:?} {:?}", KeySet::parse(&private).unwrap());
+        assert!(
+            !shown.contains(ES256_D) && !shown.contains("106, 106, 10"),
+            "{shown}"
+        );
+    }
+}

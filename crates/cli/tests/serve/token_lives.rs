@@ -1,0 +1,150 @@
+//! The end of tokens and keys while streams are open, and the log, which shows none of them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+use tidings_testkit::temp_dir::TempDir;
+use tidings_testkit::timeout::timeout;
+
+use crate::guarded::{Guarded, SECRETS, base64url, key_set, now, signed, token};
+use crate::process::{LIMIT, Server};
+use crate::raw::{get, request};
+use crate::stream::{assert_end, client, next, open_request};
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let guarded = Guarded::start(&[]);
+    // On a busy machine, a token can expire before its stream opens.
+    for seconds in [3, 10, 40] {
+        let token = signed("a", &json!({"exp": now() + seconds, "subscribe": ["a"]}));
+        let request = client()
+            .get(guarded.server.url("/channels/a"))
+            .bearer(&token);
+        let Ok(mut session) = timeout(LIMIT, request.open()).await.unwrap() else {
+            continue;
+        };
+        let closed = next(&mut session).await;
+        assert_eq!(
+            (closed.event_type(), closed.text()),
+            ("closed", r#"{"reason":"expired"}"#)
+        );
+        assert_end(&mut session).await;
+        let answer = guarded.send("GET", "/channels/a", &token, "");
+        answer.assert_problem(401, "invalid-token");
+        assert!(
+            answer.json()["detail"]
+                .as_str()
+                .unwrap()
+                .contains("expired")
+        );
+        return;
+    }
+    panic!("no stream could be opened");
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
+    let guarded = Guarded::start(&[]);
+    let claims = json!({"exp": now() + 3_600, "subscribe": ["c"], "publish": ["c"]});
+    let (of_a, of_b) = (signed("a", &claims), signed("b", &claims));
+    let mut a = guarded.open("/channels/c", &of_a).await;
+    let mut second = guarded.open("/events?channel=c", &of_a).await;
+    let mut b = guarded.open("/channels/c", &of_b).await;
+    for broken in ["", "nonsense", r#"{"keys":[]}"#, r#"{"kty":"RSA"}"#] {
+        guarded.reload(broken);
+    }
+    // A signal that arrives during a reload may be merged with the next one.
+    guarded.logged("stay as they were", 1).await;
+    assert_eq!(guarded.send("POST", "/channels/c", &of_a, "1").status, 201);
+    for session in [&mut a, &mut second, &mut b] {
+        assert_eq!(next(session).await.text(), "1");
+    }
+    guarded.reload(&key_set(&["b"]));
+    guarded.logged("keys of tokens are replaced", 1).await;
+    for session in [&mut a, &mut second] {
+        let closed = next(session).await;
+        assert_eq!(
+            (closed.event_type(), closed.text()),
+            ("closed", r#"{"reason":"revoked"}"#)
+        );
+        assert_end(session).await;
+    }
+    guarded
+        .send("POST", "/channels/c", &of_a, "2")
+        .assert_problem(401, "invalid-token");
+    assert_eq!(guarded.send("POST", "/channels/c", &of_b, "2").status, 201);
+    assert_eq!(next(&mut b).await.text(), "2");
+    guarded.reload(&key_set(&["a", "b"]));
+    guarded.logged("keys of tokens are replaced", 2).await;
+    assert_eq!(guarded.send("POST", "/channels/c", &of_a, "3").status, 201);
+    assert_eq!(next(&mut b).await.text(), "3");
+}
+
+#[tokio::test]
+async fn no_log_contains_a_token_a_ticket_or_a_key() {
+    let mut guarded = Guarded::start(&["--log-level", "debug"]);
+    let token = token(&["a"], &["a"]);
+    let session = guarded.open("/channels/a", &token).await;
+    assert_eq!(guarded.send("POST", "/channels/a", &token, "x").status, 201);
+    let broken = token.clone() + "x";
+    guarded
+        .send("POST", "/channels/a", &broken, "x")
+        .assert_problem(401, "invalid-token");
+    let cookie = format!("Cookie: tidings-token={token}");
+    request(
+        guarded.server.address(),
+        "POST",
+        "/channels/a",
+        &[&cookie],
+        "x",
+    );
+    guarded.send("GET", &format!("/channels/a?token={token}"), &token, "");
+    let ticket = guarded
+        .send("POST", "/tickets?channel=a", &token, "")
+        .json();
+    let ticket = ticket["ticket"].as_str().unwrap().to_owned();
+    let stream = format!("/channels/a?ticket={ticket}");
+    let by_ticket = open_request(client().get(guarded.server.url(&stream))).await;
+    get(guarded.server.address(), &stream).assert_problem(401, "invalid-token");
+    guarded.reload(&key_set(&["b"]).replace("\"oct\"", "\"odd\""));
+    guarded.logged("stay as they were", 1).await;
+    drop((session, by_ticket));
+    guarded.server.signal("TERM");
+    guarded.server.wait(LIMIT);
+    let log = guarded.server.log();
+    assert!(log.contains("a request"), "{log}");
+    let mut hidden = vec![
+        token.rsplit('.').next().unwrap(),
+        ticket.rsplit('.').next().unwrap(),
+    ];
+    hidden.extend(token.split('.').skip(1));
+    hidden.push(&ticket[..40]);
+    let secrets = SECRETS.map(|(_, secret)| base64url(secret));
+    hidden.extend(secrets.iter().map(String::as_str));
+    for text in hidden {
+        assert!(!log.contains(text), "{text}: {log}");
+    }
+}
+
+#[test]
+fn a_secret_that_everyone_reads_is_logged() {
+    let dir = TempDir::in_memory();
+    let keys = dir.join("keys");
+    fs::write(&keys, key_set(&["a"])).unwrap();
+    for (mode, is_logged) in [(0o644, true), (0o600, false)] {
+        fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
+        let server = Server::start(&["--token-key", keys.to_str().unwrap()]);
+        // The log is complete once it has another line.
+        get(server.address(), "/healthz");
+        let mut server = server;
+        server.signal("TERM");
+        server.wait(LIMIT);
+        assert_eq!(
+            server.log().contains("chmod 600"),
+            is_logged,
+            "{}",
+            server.log()
+        );
+    }
+}
