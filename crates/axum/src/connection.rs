@@ -2,8 +2,11 @@
 
 #[cfg(feature = "http2")]
 mod beginning;
+#[cfg(feature = "tls")]
+mod handshake;
 #[cfg(feature = "http2")]
 mod http2;
+mod maybe_tls;
 mod request_body;
 #[cfg(feature = "http2")]
 mod rewound;
@@ -12,11 +15,13 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
+#[cfg(feature = "tls")]
+use std::io;
 #[cfg(feature = "http2")]
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-#[cfg(feature = "http2")]
+#[cfg(any(feature = "http2", feature = "tls"))]
 use std::task::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -32,17 +37,30 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidings_server::{ConnectionLifetime, Drain, IoDeadline, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+#[cfg(feature = "http2")]
+use tokio::time::Sleep;
+#[cfg(all(feature = "http2", feature = "tls"))]
+use tokio::time::sleep;
 use tokio::time::sleep_until;
 
+#[cfg(feature = "tls")]
+pub(crate) use self::handshake::handshake;
+use self::maybe_tls::MaybeTls;
 use self::request_body::with_read_deadline;
-use crate::connection_limits::ConnectionPermit;
-
-/// A TLS session belongs between the two, in the connection's task: over the deadlines, which must see the
-/// socket, and after the accept, which must not wait for a handshake.
-#[cfg(not(feature = "http2"))]
-type Stream<IO> = TokioIo<IoDeadline<IO>>;
 #[cfg(feature = "http2")]
-type Stream<IO> = TokioIo<rewound::Rewound<IoDeadline<IO>>>;
+use self::rewound::Rewound;
+use crate::connection_limits::ConnectionPermit;
+#[cfg(feature = "tls")]
+use crate::tls::{OverTls, Tls};
+
+#[cfg(not(feature = "http2"))]
+type Stream<IO> = TokioIo<MaybeTls<IO>>;
+#[cfg(feature = "http2")]
+type Stream<IO> = TokioIo<Rewound<MaybeTls<IO>>>;
+
+/// A TLS handshake. It returns the connection that speaks HTTP.
+#[cfg(feature = "tls")]
+type Handshake<IO, A> = Pin<Box<dyn Future<Output = io::Result<Connection<IO, A>>> + Send>>;
 
 /// How long a client may be silent before the kernel probes whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
@@ -68,6 +86,8 @@ pub(crate) struct Connections {
     pub(crate) max_head_bytes: usize,
     pub(crate) max_headers: usize,
     pub(crate) protocol: Protocol,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,20 +160,54 @@ impl Connections {
             peer,
             outgoing: stream.outgoing().clone(),
             lifetime,
+            #[cfg(feature = "tls")]
+            is_over_tls: self.tls.is_some(),
         };
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Connection::Handshake(self.handshake(tls, stream, service));
+        }
         match self.protocol {
-            #[cfg(not(feature = "http2"))]
-            Protocol::Http1 => Connection::http1(TokioIo::new(stream), service),
-            #[cfg(feature = "http2")]
-            Protocol::Http1 => {
-                let stream = rewound::Rewound::new(Vec::new(), stream);
-                Connection::http1(TokioIo::new(stream), service)
-            }
+            Protocol::Http1 => Connection::http1(MaybeTls::Plain(stream), service),
             #[cfg(feature = "http2")]
             Protocol::Any => {
                 Connection::Beginning(Box::new(beginning::Beginning::new(stream, service)))
             }
         }
+    }
+
+    /// The handshake runs in the connection's task, because the next accept must not wait for it.
+    #[cfg(feature = "tls")]
+    fn handshake<IO, A>(
+        &self,
+        tls: &Tls,
+        stream: IoDeadline<IO>,
+        routes: Routes<A>,
+    ) -> Handshake<IO, A>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        A: Clone + Send + Sync + 'static,
+    {
+        let config = match self.protocol {
+            Protocol::Http1 => tls.http1(),
+            #[cfg(feature = "http2")]
+            Protocol::Any => tls.any(),
+        };
+        let limit = self.read_limit();
+        #[cfg(feature = "http2")]
+        let first_request = Box::pin(sleep(limit.unwrap_or(LONGEST_DEADLINE)));
+        Box::pin(async move {
+            let stream = handshake(stream, config, limit).await?;
+            #[cfg(feature = "http2")]
+            let is_http2 = crate::tls::is_http2(stream.get_ref().1);
+            let stream = MaybeTls::Tls(Box::new(stream));
+            #[cfg(feature = "http2")]
+            if is_http2 {
+                let stream = Rewound::new(Vec::new(), stream);
+                return Ok(Connection::http2(stream, routes, first_request));
+            }
+            Ok(Connection::http1(stream, routes))
+        })
     }
 
     /// How long the server waits for a client that sends a request; `None` for ever.
@@ -187,6 +241,8 @@ struct Routes<A> {
     peer: A,
     outgoing: Outgoing,
     lifetime: Option<ConnectionLifetime>,
+    #[cfg(feature = "tls")]
+    is_over_tls: bool,
 }
 
 impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> {
@@ -205,13 +261,17 @@ impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> 
         if let Some(lifetime) = self.lifetime {
             extensions.insert(lifetime);
         }
+        #[cfg(feature = "tls")]
+        if self.is_over_tls {
+            extensions.insert(OverTls);
+        }
         let mut router = self.connections.router.clone();
         Box::pin(tower_service::Service::call(&mut router, request))
     }
 }
 
 #[cfg_attr(
-    feature = "http2",
+    any(feature = "http2", feature = "tls"),
     allow(clippy::large_enum_variant, reason = "the large one is the usual one")
 )]
 enum Connection<IO, A>
@@ -220,12 +280,14 @@ where
     A: Clone + Send + Sync + 'static,
 {
     Http1(http1::UpgradeableConnection<Stream<IO>, Routes<A>>),
+    #[cfg(feature = "tls")]
+    Handshake(Handshake<IO, A>),
     #[cfg(feature = "http2")]
     Beginning(Box<beginning::Beginning<IO, A>>),
     #[cfg(feature = "http2")]
     Http2(Box<http2::Http2Connection<IO, A>>),
     /// Closed before its client had shown its version.
-    #[cfg(feature = "http2")]
+    #[cfg(any(feature = "http2", feature = "tls"))]
     Closed,
 }
 
@@ -234,30 +296,49 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    fn http1(stream: Stream<IO>, service: Routes<A>) -> Self {
+    fn http1(stream: MaybeTls<IO>, routes: Routes<A>) -> Self {
+        #[cfg(feature = "http2")]
+        let stream = Rewound::new(Vec::new(), stream);
+        Self::http1_over(TokioIo::new(stream), routes)
+    }
+
+    fn http1_over(stream: Stream<IO>, routes: Routes<A>) -> Self {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // Also limits how long a connection waits for its next request.
-            .header_read_timeout(service.connections.read_limit())
-            .max_header_size(service.connections.max_head_bytes)
-            .max_headers(service.connections.max_headers)
-            .serve_connection(stream, service);
+            .header_read_timeout(routes.connections.read_limit())
+            .max_header_size(routes.connections.max_head_bytes)
+            .max_headers(routes.connections.max_headers)
+            .serve_connection(stream, routes);
         Self::Http1(connection.with_upgrades())
+    }
+
+    /// `timer` limits how long the client may take to send its first request.
+    #[cfg(feature = "http2")]
+    fn http2(stream: Rewound<MaybeTls<IO>>, routes: Routes<A>, timer: Pin<Box<Sleep>>) -> Self {
+        let connection = http2::Http2Connection::new(stream, routes, timer);
+        Self::Http2(Box::new(connection))
     }
 
     fn graceful_shutdown(&mut self) {
         match self {
             Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
+            #[cfg(feature = "tls")]
+            Self::Handshake(_) => *self = Self::Closed,
             #[cfg(feature = "http2")]
             Self::Beginning(_) => *self = Self::Closed,
             #[cfg(feature = "http2")]
             Self::Http2(connection) => connection.graceful_shutdown(),
-            #[cfg(feature = "http2")]
+            #[cfg(any(feature = "http2", feature = "tls"))]
             Self::Closed => {}
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::BoxError>> {
+        #[cfg(feature = "tls")]
+        if let Self::Handshake(handshake) = self {
+            *self = ready!(handshake.as_mut().poll(cx))?;
+        }
         #[cfg(feature = "http2")]
         if let Self::Beginning(beginning) = self {
             let version = ready!(beginning.poll_version(cx))?;
@@ -269,9 +350,11 @@ where
             Self::Http1(connection) => Pin::new(connection).poll(cx).map_err(Into::into),
             #[cfg(feature = "http2")]
             Self::Http2(connection) => connection.poll(cx),
+            #[cfg(feature = "tls")]
+            Self::Handshake(_) => unreachable!("its handshake is over"),
             #[cfg(feature = "http2")]
             Self::Beginning(_) => unreachable!("its version is known"),
-            #[cfg(feature = "http2")]
+            #[cfg(any(feature = "http2", feature = "tls"))]
             Self::Closed => Poll::Ready(Ok(())),
         }
     }

@@ -2,22 +2,23 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use metrics::counter;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How long the client of a refused connection has to send its request and to read the answer: 1 s.
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
+use crate::connection::Connections;
+#[cfg(feature = "tls")]
+use crate::connection::handshake;
+use crate::short_answer::{ANSWER_TIME, answer};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// The most refused connections that are answered at one time. Others are closed at once.
 const MAX_REFUSALS: usize = 128;
-
-/// The most bytes of a request that are read before its connection is closed.
-const MAX_READ: usize = 64 * 1024;
 
 /// The least `Retry-After` of a refusal, in seconds. Each has a random one, up to twice this, so that the
 /// clients do not all return at the same time.
@@ -127,8 +128,13 @@ pub(crate) struct Refusals(JoinSet<()>);
 
 impl Refusals {
     /// Answers 503 and closes the connection, or only closes it while too many others are answered.
-    pub(crate) fn refuse<IO>(&mut self, io: IO, peer: &impl fmt::Debug, limit: LimitReached)
-    where
+    pub(crate) fn refuse<IO>(
+        &mut self,
+        io: IO,
+        peer: &impl fmt::Debug,
+        limit: LimitReached,
+        connections: &Connections,
+    ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limit = match limit {
@@ -139,29 +145,36 @@ impl Refusals {
         tracing::debug!(?peer, limit, "too many connections are open");
         while self.0.try_join_next().is_some() {}
         if self.0.len() < MAX_REFUSALS {
+            let refused = refuse(io, connections);
             self.0.spawn(async {
                 // A client that takes longer, or that has left, gets no answer.
-                timeout(REFUSAL_TIME, answer(io)).await.ok();
+                timeout(ANSWER_TIME, refused).await.ok();
             });
         }
     }
 }
 
-async fn answer<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) -> std::io::Result<()> {
-    // Only after a part of the request: many clients take an earlier answer for an error.
-    let mut buffer = [0; 1024];
-    let mut read = io.read(&mut buffer).await?;
-    let answer = refusal(&buffer[..read]);
-    io.write_all(answer.as_bytes()).await?;
-    io.shutdown().await?;
-    // The kernel resets a connection that is closed with unread bytes, and its client may lose the answer.
-    while read < MAX_READ {
-        match io.read(&mut buffer).await? {
-            0 => break,
-            more => read += more,
+/// Over TLS, its handshake is a part of the answer.
+#[cfg(feature = "tls")]
+fn refuse<IO>(io: IO, connections: &Connections) -> impl Future<Output = io::Result<()>> + use<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let config = connections.tls.as_ref().map(Tls::http1);
+    async {
+        match config {
+            Some(config) => answer(handshake(io, config, None).await?, refusal).await,
+            None => answer(io, refusal).await,
         }
     }
-    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn refuse<IO>(io: IO, _: &Connections) -> impl Future<Output = io::Result<()>> + use<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    answer(io, refusal)
 }
 
 /// The answer to a request that begins like this.

@@ -102,6 +102,7 @@
 //! * `compression`: `SessionOptions::compression`.
 //! * `http2`: `Serve::http2`.
 //! * `json`: `Sender::send_json` and `Sender::send_typed`.
+//! * `tls`: `Serve::tls`, with rustls. It needs a C compiler, for ring.
 
 mod connection;
 mod connection_limits;
@@ -109,13 +110,18 @@ mod extract;
 mod handler;
 mod router;
 mod serve;
+mod short_answer;
 mod signal;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use extract::SseRequest;
 pub use handler::{Sse, SseHandler, sse};
 pub use router::RouterExt;
 pub use serve::{Serve, ServeFuture, serve};
 pub use signal::shutdown_signal;
+#[cfg(feature = "tls")]
+pub use tls::{OverTls, Tls, TlsError};
 
 #[doc(no_inline)]
 pub use tidings_proto::{

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 use crate::connection::{Connections, MAX_HEADERS, Protocol};
 use crate::connection_limits::{ConnectionLimits, Refusals};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// How long the server waits, after it has cut its connections, until they are dropped: 100 ms. A handler
 /// that blocks its thread takes longer, and is left to the runtime.
@@ -48,8 +50,9 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
 /// too many open files, and accept again after 1 s; open connections continue meanwhile. `accept` is
 /// cancelled only when the server drains, so it need not be cancel safe. It is called for one connection at
-/// a time, so a slow step in it, such as a TLS handshake, delays all other clients. If it panics, so does the
-/// server, and all connections are cut.
+/// a time, so a slow step in it, such as a TLS handshake, delays all other clients; with the feature `tls`
+/// the server does the handshakes itself, beside each other. If it panics, so does the server, and all
+/// connections are cut.
 ///
 /// | setting | TCP | other connections |
 /// | --- | --- | --- |
@@ -77,6 +80,8 @@ where
             max_head_bytes: 32 * 1024,
             max_headers: MAX_HEADERS,
             protocol: Protocol::Http1,
+            #[cfg(feature = "tls")]
+            tls: None,
         },
         limits: ConnectionLimits::default(),
         signal: None,
@@ -141,8 +146,9 @@ impl<L: Listener> Serve<L> {
     ///
     /// | waits for | counts from | at the limit |
     /// | --- | --- | --- |
+    /// | a TLS handshake, however slowly the client sends | the connection's start | the connection is closed |
     /// | the first request | the connection's start | the connection is closed |
-    /// | the head of a request, over HTTP/1.1 | the connection's start or the previous response, however slowly the client sends | the connection is closed |
+    /// | the head of a request, over HTTP/1.1 | the connection's start, its TLS handshake or the previous response, however slowly the client sends | the connection is closed |
     /// | the body of a request, while a handler reads it | its latest byte | the handler receives an error of the kind `TimedOut`; the extractors of axum answer 400 |
     /// | the next stream, over HTTP/2 | the end of the last stream | the connection is closed with GOAWAY |
     ///
@@ -204,7 +210,8 @@ impl<L: Listener> Serve<L> {
     /// A connection over the limit is answered 503 with `Retry-After`, a random time from 5 s to 10 s, when
     /// its client sends a request within 1 s; then it is closed. A GET whose `Accept` names
     /// `text/event-stream` is asked to [come back later](tidings_server#come-back-later) instead. At most 128 such connections are open beside
-    /// the others, for at most 1 s each. Further ones are closed at once. The metric
+    /// the others, for at most 1 s each. Further ones are closed at once. Over TLS the answer is encrypted,
+    /// and its handshake takes a part of the 1 s. The metric
     /// `tidings_axum_connections_refused_total` counts all of them, with the label `limit`: `total` or `key`.
     ///
     /// A connection that leaves HTTP by an upgrade counts no more.
@@ -242,8 +249,10 @@ impl<L: Listener> Serve<L> {
         self
     }
 
-    /// Whether the server also accepts HTTP/2 from clients that begin with it, without TLS. Default:
-    /// `false`. An HTTP/1.1 client costs the same with it.
+    /// Whether the server also accepts HTTP/2. Default: `false`. An HTTP/1.1 client costs the same with it.
+    ///
+    /// Over TLS, the server prefers it in the handshake, and a client that names no protocol there speaks
+    /// HTTP/1.1. Without TLS, a client speaks it by beginning with it.
     ///
     /// The write deadline holds for the connection as a whole, and for each stream: a stream that its client
     /// does not read is reset, and the others continue. A client that sends nothing for that long receives a
@@ -258,6 +267,24 @@ impl<L: Listener> Serve<L> {
         } else {
             Protocol::Http1
         };
+        self
+    }
+}
+
+#[cfg(feature = "tls")]
+impl<L: Listener> Serve<L> {
+    /// Serves HTTPS with this certificate: each connection begins with a TLS handshake. Default: no TLS.
+    ///
+    /// The handshakes run beside each other, under the [`read_deadline`](Self::read_deadline) and the limits
+    /// of connections. A drain cuts the connections that are still in their handshake. A handshake that fails
+    /// is traced on the level `DEBUG`.
+    ///
+    /// Handlers find [`OverTls`](crate::OverTls) in the extensions of their requests. A client that speaks
+    /// HTTP without TLS is answered 400, and its connection is closed.
+    ///
+    /// The end of each connection is told by a `close_notify` of TLS, unless the connection is cut.
+    pub fn tls(mut self, tls: &Tls) -> Self {
+        self.connections.tls = Some(tls.clone());
         self
     }
 }
@@ -367,7 +394,7 @@ where
                 Ok(permit) => {
                     tasks.spawn(connections.serve(io, peer, permit));
                 }
-                Err(limit) => self.refusals.refuse(io, &peer, limit),
+                Err(limit) => self.refusals.refuse(io, &peer, limit, connections),
             }
         }
     }

@@ -72,7 +72,7 @@
 //! | feature | default | content | crates |
 //! | --- | --- | --- | --- |
 //! | `client` | yes | [`client()`] and the modules [`mod@client`] and `hyper`: the client over HTTP/1.1 | 40 |
-//! | `tls` | yes | `client` opens `https` URLs, and trusts the certificates that the platform trusts | +14 |
+//! | `tls` | yes | `client` opens `https` URLs, and trusts the certificates that the platform trusts; the server of `axum` serves HTTPS, if you set `Serve::tls` | +14 |
 //! | `axum` | yes | the module [`mod@axum`]: event streams as routes, and a server to run them; implies `server` | 54 |
 //! | `hub` | yes | the module [`mod@hub`]: publish once, and each subscriber receives every event in order, or a gap that reports the loss | 35 |
 //! | `json` | yes | events to and from JSON, and a serde enum as a protocol; implies `serde` | 19 |

@@ -10,7 +10,7 @@ use tidings_server::IoDeadline;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::http2::Http2Connection;
+use super::maybe_tls::MaybeTls;
 use super::rewound::Rewound;
 use super::{Connection, LONGEST_DEADLINE, Routes};
 
@@ -82,13 +82,10 @@ where
 
     /// The same connection, from its first byte on.
     pub(super) fn speak(self, version: Version) -> Connection<IO, A> {
-        let stream = Rewound::new(self.first, self.stream);
+        let stream = Rewound::new(self.first, MaybeTls::Plain(self.stream));
         match version {
-            Version::Http1 => Connection::http1(TokioIo::new(stream), self.routes),
-            Version::Http2 => {
-                let connection = Http2Connection::new(stream, self.routes, self.timer);
-                Connection::Http2(Box::new(connection))
-            }
+            Version::Http1 => Connection::http1_over(TokioIo::new(stream), self.routes),
+            Version::Http2 => Connection::http2(stream, self.routes, self.timer),
         }
     }
 }

@@ -20,17 +20,36 @@ use hyper::rt::Executor;
 use hyper::server::conn::http2::{Builder, Connection};
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidings_server::{IoDeadline, StreamBody, StreamDeadline};
+use tidings_server::{StreamBody, StreamDeadline};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
+use super::maybe_tls::MaybeTls;
 use super::rewound::Rewound;
 use super::{LONGEST_DEADLINE, Routes};
+
+/// The most open streams of a connection. Further ones are refused until one ends.
+const MAX_STREAMS: u32 = 200;
+
+/// The most bytes of a stream's response that wait in hyper for a client that does not read: 12.5 MiB for
+/// all streams of a connection together.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+
+/// The most bytes of request bodies that a connection holds for handlers that do not read them.
+const RECEIVE_WINDOW: u32 = 1024 * 1024;
+
+/// The most streams that a client may open and reset before the server has looked at them. A client with
+/// more receives GOAWAY.
+const MAX_PENDING_RESETS: usize = 20;
+
+/// The most streams, in a connection's life, that the client makes the server reset by wrong frames. A client
+/// with more receives GOAWAY.
+const MAX_WRONG_STREAMS: usize = 1024;
 
 /// What HTTP/2 counts for each header beside its name and its value, when it compares a head with a limit.
 const HEADER_OVERHEAD: usize = 32;
 
-type Http2<IO, A> = Connection<TokioIo<Rewound<IoDeadline<IO>>>, Http2Routes<A>, StreamExecutor>;
+type Http2<IO, A> = Connection<TokioIo<Rewound<MaybeTls<IO>>>, Http2Routes<A>, StreamExecutor>;
 
 pub(super) struct Http2Connection<IO, A>
 where
@@ -61,7 +80,7 @@ where
 {
     /// `timer` limits how long the client may take to send its first request.
     pub(super) fn new(
-        stream: Rewound<IoDeadline<IO>>,
+        stream: Rewound<MaybeTls<IO>>,
         routes: Routes<A>,
         timer: Pin<Box<Sleep>>,
     ) -> Self {
@@ -80,6 +99,13 @@ where
             // socket's buffer. Then no write waits, and only an unanswered PING reveals the client.
             .keep_alive_interval(deadline)
             .keep_alive_timeout(deadline)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .initial_stream_window_size(RECEIVE_WINDOW)
+            .initial_connection_window_size(RECEIVE_WINDOW)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_WRONG_STREAMS)
+            // Also limits the frames of a head: a client that continues it without end receives GOAWAY.
             .max_header_list_size(u32::try_from(list_limit).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), Http2Routes(routes));
         Self {
