@@ -1,5 +1,6 @@
 //! The `tidings` command: a server of event channels, its clients, and a demo.
 
+mod cacert;
 mod credential;
 mod demo;
 mod listen;

@@ -9,6 +9,7 @@ use tidings::client::http::Uri;
 use tidings::client::{self, IntoUrl, SseClient};
 use tidings::hyper::DirectTransport;
 
+use crate::cacert::CaCertificates;
 use crate::credential::CredentialArgs;
 
 /// The most characters of a refusal that is no problem document.
@@ -29,6 +30,12 @@ pub(crate) struct Target {
     #[arg(long, value_name = "PATH")]
     unix_socket: Option<std::path::PathBuf>,
 
+    /// Also trusts the certificates in this PEM file, for `https` URLs: of an own authority, or a
+    /// self-signed one of the server.
+    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(unix, arg(conflicts_with = "unix_socket"))]
+    cacert: Option<CaCertificates>,
+
     #[command(flatten)]
     pub(crate) credential: CredentialArgs,
 }
@@ -45,7 +52,10 @@ impl Target {
         if let Some(path) = self.unix_socket.clone() {
             return DirectTransport::over(move |_| tokio::net::UnixStream::connect(path.clone()));
         }
-        let transport = DirectTransport::new();
+        let mut transport = DirectTransport::new();
+        if let Some(certificates) = &self.cacert {
+            transport = certificates.trusted_by(transport);
+        }
         if is_loopback(&self.url) {
             // A proxy would reach itself.
             transport.no_proxy()

@@ -95,11 +95,12 @@ pub(super) fn router(app: &App, args: &Args) -> Router {
 /// put a future on the heap and copy the routes under it.
 async fn around(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
     let log = RequestLog::of(&request);
+    let version = request.version();
     let request = body::linger(request);
     let response = match allowed.check(&request) {
         Ok(()) => problem::from_response(next.run(request).await).await,
         Err(refusal) => refusal.into_response(),
     };
     log.write(response.status());
-    limits::close_after_streams(response)
+    limits::close_after_streams(response, version)
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 
 use super::auth;
+use super::https::TlsArgs;
 use super::limits::LimitArgs;
-use super::listen::{Listen, SocketMode};
+use super::listen::{self, Https, Listen, SocketMode};
 use super::log::LogArgs;
 use super::logging::LogLevel;
 use super::origin::{CorsOrigin, HostName};
@@ -50,6 +51,14 @@ pub(crate) struct Args {
     )]
     pub(super) token_audience: Option<String>,
 
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+
+    /// Checks the flags and the files that they name, prints what the server would do, and ends: with exit
+    /// code 0, or with 2 if the server would not start. Binds no address, and writes nothing.
+    #[arg(long, env = "TIDINGS_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
+    pub(super) check_config: bool,
+
     /// Listens on an address that other machines reach, although everyone there may publish and subscribe.
     #[arg(long, env = "TIDINGS_INSECURE", value_parser = BoolishValueParser::new())]
     pub(super) insecure: bool,
@@ -90,13 +99,35 @@ impl Args {
     /// Refuses flags that cannot be used together, or only with `--insecure`.
     pub(super) fn check(&self) -> Result<(), String> {
         self.refuse_strangers()?;
+        self.refuse_tls_on_a_socket()?;
         self.limits.check()
+    }
+
+    /// Refuses HTTPS on a Unix socket: no client speaks it there.
+    fn refuse_tls_on_a_socket(&self) -> Result<(), String> {
+        match (&self.listen, self.tls.files()) {
+            (Listen::Unix(_), Some(_)) => Err(
+                "a Unix socket needs no TLS: leave out --tls-cert and --tls-key, or listen on an address"
+                    .into(),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// The check of tokens; `None` without keys.
     pub(super) fn auth(&self) -> Result<Option<Auth>, String> {
         let open = |path: &PathBuf| auth::open(path, self.token_audience.as_deref());
         self.token_key.as_ref().map(open).transpose()
+    }
+
+    /// What the server prints when it listens there.
+    pub(super) fn greeting(&self, bound: &Listen) -> String {
+        let files = self.tls.files();
+        let https = files.as_ref().map(|files| Https {
+            certificate: files.certificate(),
+            name: self.host.first().map(HostName::as_str),
+        });
+        listen::greeting(bound, self.token_key.is_some(), https)
     }
 
     /// Refuses an address that other machines reach.

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
-use axum::http::StatusCode;
 use axum::http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Version};
 use axum::response::Response;
 use bytesize::ByteSize;
 use clap::builder::BoolishValueParser;
@@ -278,7 +278,12 @@ pub(super) fn address_key(peer: &SocketAddr) -> String {
 
 /// Closes the connection after a stream, and after the refusal of one. A subscriber that kept it open, and
 /// idle, would take the room of publishers.
-pub(super) fn close_after_streams(mut response: Response) -> Response {
+///
+/// Over HTTP/2 a connection is shared by many streams, and a header cannot close it.
+pub(super) fn close_after_streams(mut response: Response, version: Version) -> Response {
+    if version == Version::HTTP_2 {
+        return response;
+    }
     let is_without_stream = matches!(
         response.status(),
         StatusCode::NO_CONTENT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tokio::net::TcpListener;
@@ -68,14 +68,48 @@ pub(super) async fn listen_on(address: SocketAddr) -> Result<TcpListener, String
     })
 }
 
+/// The certificate of a server that speaks HTTPS, and a name by which clients reach it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Https<'a> {
+    pub(super) certificate: &'a Path,
+    pub(super) name: Option<&'a str>,
+}
+
+impl Https<'_> {
+    /// The host of a URL that this machine reaches, and that is likely in the certificate.
+    fn host(&self, bound: IpAddr) -> String {
+        let local = || "localhost".to_owned();
+        match bound {
+            IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => local(),
+            bound => match self.name {
+                Some(name) => name.to_owned(),
+                None if bound.is_unspecified() => local(),
+                None => SocketAddr::new(bound, 0)
+                    .to_string()
+                    .trim_end_matches(":0")
+                    .to_owned(),
+            },
+        }
+    }
+}
+
 /// What the server prints when it listens: its address, and how to publish and to listen.
-pub(super) fn greeting(listen: &Listen, needs_token: bool) -> String {
-    let (listening, curl) = match listen {
-        Listen::Tcp(address) => {
+pub(super) fn greeting(listen: &Listen, needs_token: bool, https: Option<Https<'_>>) -> String {
+    let (listening, curl) = match (listen, https) {
+        (Listen::Tcp(address), Some(https)) => {
+            // curl then also trusts a certificate that it has issued itself.
+            let certificate = quoted(&https.certificate.display().to_string());
+            let (host, port) = (https.host(address.ip()), address.port());
+            (
+                format!("https://{address}"),
+                format!("--cacert {certificate} https://{host}:{port}"),
+            )
+        }
+        (Listen::Tcp(address), None) => {
             let reachable = SocketAddr::new(reachable(address.ip()), address.port());
             (format!("http://{address}"), format!("http://{reachable}"))
         }
-        Listen::Unix(path) => (
+        (Listen::Unix(path), _) => (
             listen.to_string(),
             format!(
                 "--unix-socket {} http://localhost",
@@ -105,7 +139,7 @@ fn reachable(bound: IpAddr) -> IpAddr {
 }
 
 /// A path as a shell takes it.
-fn quoted(path: &str) -> String {
+pub(super) fn quoted(path: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
     if path.bytes().all(is_plain) {
         path.to_owned()
@@ -157,20 +191,42 @@ mod tests {
     }
 
     #[test]
+    fn the_greeting_of_https_names_a_host_of_the_certificate() {
+        for (bound, name, expected) in [
+            ("127.0.0.1:1", None, "localhost:1"),
+            ("127.0.0.1:1", Some("events.example"), "localhost:1"),
+            ("[::1]:1", None, "localhost:1"),
+            ("0.0.0.0:1", None, "localhost:1"),
+            ("0.0.0.0:1", Some("events.example"), "events.example:1"),
+            ("10.0.0.7:1", None, "10.0.0.7:1"),
+            ("[fe80::1]:1", None, "[fe80::1]:1"),
+        ] {
+            let https = Https {
+                certificate: Path::new("my cert.pem"),
+                name,
+            };
+            let printed = greeting(&bound.parse().unwrap(), false, Some(https));
+            let curl = format!("curl -N --cacert 'my cert.pem' https://{expected}/channels/news\n");
+            assert!(printed.starts_with(&format!("listening on https://{bound}\n")));
+            assert!(printed.ends_with(&curl), "{printed}");
+        }
+    }
+
+    #[test]
     fn the_greeting_has_commands_that_a_shell_takes() {
-        let all = greeting(&"0.0.0.0:80".parse().unwrap(), false);
+        let all = greeting(&"0.0.0.0:80".parse().unwrap(), false, None);
         assert!(all.starts_with("listening on http://0.0.0.0:80\n"), "{all}");
         assert!(
             all.contains("curl -d 'hello' http://127.0.0.1:80/channels/news\n"),
             "{all}"
         );
-        let guarded = greeting(&"127.0.0.1:80".parse().unwrap(), true);
+        let guarded = greeting(&"127.0.0.1:80".parse().unwrap(), true, None);
         let token = "-H \"Authorization: Bearer $TIDINGS_TOKEN\"";
         for command in ["curl -d 'hello'", "curl -N"] {
             let line = format!("{command} {token} http://127.0.0.1:80/channels/news\n");
             assert!(guarded.contains(&line), "{guarded}");
         }
-        let unix = greeting(&"unix:/tmp/it's".parse().unwrap(), false);
+        let unix = greeting(&"unix:/tmp/it's".parse().unwrap(), false, None);
         let curl = r"curl -N --unix-socket '/tmp/it'\''s' http://localhost/channels/news";
         assert!(unix.contains(curl), "{unix}");
     }

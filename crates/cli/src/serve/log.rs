@@ -1,6 +1,6 @@
 //! `LogArgs`: where the hub keeps its events, and for how long.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,6 +43,11 @@ const DEMO_AGE: Duration = Duration::from_secs(15 * 60);
 const DEMO_REMEMBERED_CHANNELS: u64 = 50;
 
 impl LogArgs {
+    /// The file of the events; `None` if they are in memory.
+    pub(super) fn store(&self) -> Option<&Path> {
+        self.store.as_ref().map(|StoreFile(path)| &**path)
+    }
+
     /// The hub, and the store under it.
     pub(super) fn open(
         &self,

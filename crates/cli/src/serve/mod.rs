@@ -7,8 +7,10 @@ mod auth;
 mod batch;
 mod body;
 mod channels;
+mod check_config;
 mod end;
 mod health;
+mod https;
 mod limits;
 mod listed;
 mod listen;
@@ -37,7 +39,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use tidings::axum::{Drain, Serve, serve, shutdown_signal};
+use tidings::axum::{Drain, Serve, Tls, serve, shutdown_signal};
 use tidings::hub::{Feed, FeedError, Hub};
 use tidings::store::StoreLog;
 use tokio::time::timeout;
@@ -54,30 +56,38 @@ const END_TIME: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     if let Err(message) = args.check() {
-        clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n").exit();
+        refuse(message);
+    }
+    if args.check_config {
+        let report = check_config::check(&args).unwrap_or_else(|message| refuse(message));
+        return Ok(io::stdout().lock().write_all(report.as_bytes())?);
     }
     let _log = logging::start(args.log_level);
     health::record_metrics()?;
     let allowed = open_files::allow(args.limits.max_connections);
     args.limits.fit(allowed);
     let auth = args.auth()?;
+    let tls = args.tls.files().map(|files| files.open()).transpose()?;
     // Before the store is opened: a port that is taken must not cost a new file.
     match &args.listen {
         Listen::Tcp(address) => {
             let listener = listen::listen_on(*address).await?;
             let bound = Listen::Tcp(listener.local_addr()?);
-            let server = Server::open(&args, &bound, auth)?;
-            let serve = serve(listener, server.router(&args))
+            let server = Server::open(&args, &bound, auth, tls.as_ref())?;
+            let mut serve = serve(listener, server.router(&args))
                 .max_connections_per_key(args.limits.max_connections_per_address, |peer| {
                     Some(limits::address_key(peer))
                 });
+            if let Some(tls) = &tls {
+                serve = serve.tls(tls).http2(true);
+            }
             server.run(serve, &args).await
         }
         #[cfg(unix)]
         Listen::Unix(path) => {
             let (file, listener) = socket_file::SocketFile::listen(path, args.socket_mode).await?;
             let ended = async {
-                let server = Server::open(&args, &args.listen, auth)?;
+                let server = Server::open(&args, &args.listen, auth, None)?;
                 let serve = serve(listener, server.router(&args));
                 server.run(serve, &args).await
             };
@@ -90,6 +100,11 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
+/// Ends the program, as for a wrong flag.
+fn refuse(message: String) -> ! {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n").exit()
+}
+
 /// What the server consists of, beside its listener.
 struct Server {
     hub: Hub,
@@ -100,20 +115,25 @@ struct Server {
 }
 
 impl Server {
-    fn open(args: &Args, bound: &Listen, auth: Option<Auth>) -> Result<Self, Box<dyn Error>> {
+    fn open(
+        args: &Args,
+        bound: &Listen,
+        auth: Option<Auth>,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Box<dyn Error>> {
         let limits = &args.limits;
         let (hub, store) = args
             .log
             .open(limits.hub(), limits.remembered_channels, args.demo)?;
         let drain = Drain::new().deadline(args.drain);
         let app = App::new(hub.clone(), drain.clone(), auth, args);
-        reload::on_hangup(&app, args)?;
+        reload::on_hangup(&app, tls, args)?;
         Ok(Self {
             hub,
             store,
             drain,
             app,
-            greeting: listen::greeting(bound, args.token_key.is_some()),
+            greeting: args.greeting(bound),
         })
     }
 

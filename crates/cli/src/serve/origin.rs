@@ -13,7 +13,7 @@ use axum::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
     RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::CorsLayer;
 
@@ -96,12 +96,17 @@ impl Allowed {
 
     /// Refuses a request for another host or from another origin.
     pub(super) fn check(&self, request: &Request) -> Result<(), Refusal> {
-        let checked = self.check_head(request.uri(), request.headers());
+        let checked = self.check_head(request.version(), request.uri(), request.headers());
         checked.map_err(Refusal)
     }
 
-    fn check_head(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-        let host = self.check_host(target, headers)?;
+    fn check_head(
+        &self,
+        version: Version,
+        target: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), Problem> {
+        let host = self.check_host(version, target, headers)?;
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (None, _) if is_of_other_site(target, headers) => {}
@@ -117,11 +122,20 @@ impl Allowed {
     }
 
     /// The host that the request is for.
-    fn check_host(&self, target: &Uri, headers: &HeaderMap) -> Result<Authority, Problem> {
+    fn check_host(
+        &self,
+        version: Version,
+        target: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Authority, Problem> {
         let invalid = |detail| Problem::new(StatusCode::BAD_REQUEST, "invalid-host", detail);
         let mut hosts = headers.get_all(HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => host,
+            (Some(host), None) => host.to_str().ok(),
+            // `:authority` takes its place.
+            (None, _) if version == Version::HTTP_2 && target.authority().is_some() => {
+                target.authority().map(AsRef::as_ref)
+            }
             (None, _) => return Err(invalid("the request has no Host header")),
             _ => return Err(invalid("the request has several Host headers")),
         };
@@ -132,7 +146,7 @@ impl Allowed {
                 "the server has another name; add a name by which clients reach it with --host",
             )
         };
-        let host = host.to_str().ok().and_then(Authority::parse);
+        let host = host.and_then(Authority::parse);
         let host = host
             .filter(|host| self.is_known(host))
             .ok_or_else(foreign)?;
@@ -173,7 +187,7 @@ impl Allowed {
         };
         let default_port = match scheme {
             "http" => 80,
-            // Behind a proxy that speaks TLS.
+            // Of this server, or of a proxy that speaks TLS.
             "https" => 443,
             _ => return false,
         };
@@ -245,6 +259,12 @@ impl Host {
 /// A `--host`: a name or an address, without a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostName(String);
+
+impl HostName {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl std::str::FromStr for HostName {
     type Err = String;
@@ -328,7 +348,7 @@ mod tests {
         headers.for_each(|(name, value)| {
             map.append(name, value);
         });
-        let checked = allowed.check_head(&target.parse().unwrap(), &map);
+        let checked = allowed.check_head(Version::HTTP_11, &target.parse().unwrap(), &map);
         checked.map_or_else(|problem| problem.code, |()| "ok")
     }
 
@@ -417,6 +437,23 @@ mod tests {
                 code(&allowed, target, headers),
                 expected,
                 "{target} {headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn over_http_2_the_target_names_the_host() {
+        let allowed = allowed(Some("127.0.0.1"));
+        let none = HeaderMap::new();
+        for (target, expected) in [
+            ("https://localhost:8443/", "ok"),
+            ("https://evil.example/", "foreign-host"),
+            ("/", "invalid-host"),
+        ] {
+            let checked = allowed.check_head(Version::HTTP_2, &target.parse().unwrap(), &none);
+            assert_eq!(
+                checked.map_or_else(|problem| problem.code, |()| "ok"),
+                expected
             );
         }
     }

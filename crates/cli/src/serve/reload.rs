@@ -2,43 +2,65 @@
 
 use std::io;
 
+use tidings::axum::Tls;
+
 use super::Args;
 use super::app::App;
 
-/// Reads the keys of tokens again, at each SIGHUP from now on. A broken file changes nothing.
+/// Reads the keys of tokens and the certificate again, at each SIGHUP from now on. A broken file changes
+/// nothing.
 #[cfg(unix)]
-pub(super) fn on_hangup(app: &App, args: &Args) -> io::Result<()> {
+pub(super) fn on_hangup(app: &App, tls: Option<&Tls>, args: &Args) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     use tokio::task::spawn_blocking;
 
-    let Some(path) = &args.token_key else {
-        return Ok(());
+    let files = Files {
+        keys: app.auth.as_ref().and(args.token_key.clone()),
+        certificate: tls.cloned().zip(args.tls.files()),
     };
+    if files.keys.is_none() && files.certificate.is_none() {
+        return Ok(());
+    }
     let mut hangups = signal(SignalKind::hangup())?;
-    let (app, path) = (app.clone(), path.clone());
+    let app = app.clone();
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            let (app, path) = (app.clone(), path.clone());
-            let reload = spawn_blocking(move || reload_keys(&app, &path));
+            let (app, files) = (app.clone(), files.clone());
+            let reload = spawn_blocking(move || files.reload(&app));
             reload.await.unwrap_or_default();
         }
     });
     Ok(())
 }
 
+/// The files that are read again.
 #[cfg(unix)]
-fn reload_keys(app: &App, path: &std::path::Path) {
-    let Some(auth) = &app.auth else {
-        return;
-    };
-    match super::auth::reload(auth, path) {
-        Ok(()) => tracing::info!("the keys of tokens are replaced"),
-        Err(error) => tracing::error!(error, "the keys of tokens stay as they were"),
+#[derive(Clone)]
+struct Files {
+    keys: Option<std::path::PathBuf>,
+    certificate: Option<(Tls, super::https::CertificateFiles)>,
+}
+
+#[cfg(unix)]
+impl Files {
+    fn reload(&self, app: &App) {
+        if let (Some(auth), Some(path)) = (&app.auth, &self.keys) {
+            match super::auth::reload(auth, path) {
+                Ok(()) => tracing::info!("the keys of tokens are replaced"),
+                Err(error) => tracing::error!(error, "the keys of tokens stay as they were"),
+            }
+        }
+        if let Some((tls, files)) = &self.certificate {
+            match files.reload(tls) {
+                Ok(()) => tracing::info!("the certificate is replaced"),
+                Err(error) => tracing::error!(error, "the certificate stays as it was"),
+            }
+        }
     }
 }
 
 /// This platform has no SIGHUP.
 #[cfg(not(unix))]
-pub(super) fn on_hangup(_: &App, _: &Args) -> io::Result<()> {
+pub(super) fn on_hangup(_: &App, _: Option<&Tls>, _: &Args) -> io::Result<()> {
     Ok(())
 }

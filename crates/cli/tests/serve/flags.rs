@@ -118,6 +118,9 @@ fn each_flag_is_in_the_help_with_its_variable_and_its_default() {
             "token-key",
             "token-audience",
             "store",
+            "tls-cert",
+            "tls-key",
+            "check-config",
         ];
         let has_default = flag.contains("[default: ");
         assert_eq!(has_default, !has_none.contains(&name), "{flag}");
@@ -166,8 +169,10 @@ fn the_documentation_lists_each_flag_with_its_default() {
     for (name, documented) in &documented {
         // What a flag without a default does is a word of the documentation.
         let expected = help[name].as_deref().unwrap_or_else(|| match &**name {
-            "demo" | "insecure" | "replace-oldest" => "off",
-            "host" | "cors-origin" | "token-key" | "token-audience" => "none",
+            "demo" | "insecure" | "replace-oldest" | "check-config" => "off",
+            "host" | "cors-origin" | "tls-cert" | "tls-key" | "token-audience" | "token-key" => {
+                "none"
+            }
             "store" => "inmemory",
             other => panic!("--{other} has no default"),
         });

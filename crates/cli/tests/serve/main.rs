@@ -32,6 +32,7 @@ mod slow_disk;
 mod stream;
 mod subscribe;
 mod tickets;
+mod tls;
 mod token_lives;
 mod tokens;
 mod unix;

@@ -128,8 +128,9 @@ impl Server {
 
     /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
-        let address = self.listening.strip_prefix("http://");
-        address.expect("a TCP address").parse().unwrap()
+        let (scheme, address) = self.listening.split_once("://").expect("a TCP address");
+        assert!(["http", "https"].contains(&scheme), "{scheme}");
+        address.parse().unwrap()
     }
 
     /// The URL of this path, which begins with `/`.

@@ -15,8 +15,8 @@ const SHOWN_NAME: &str = "tidings-signed-in";
 /// The longest token that fits into a cookie, in bytes: a browser ignores a cookie over 4,096.
 pub(super) const MAX_COOKIE_TOKEN: usize = 4_000;
 
-/// Whether the browser speaks TLS: to a proxy that says so, or by the address of its page.
-pub(super) fn is_secure(headers: &HeaderMap) -> bool {
+/// Whether the browser speaks TLS: to this server, to a proxy that says so, or by the address of its page.
+pub(super) fn is_secure(headers: &HeaderMap, is_over_tls: bool) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_https = |value: &str| value.trim().trim_matches('"').eq_ignore_ascii_case("https");
     let by_proxy = text("x-forwarded-proto")
@@ -28,13 +28,14 @@ pub(super) fn is_secure(headers: &HeaderMap) -> bool {
         pairs.any(|(name, value)| name.trim().eq_ignore_ascii_case("proto") && is_https(value))
     });
     let by_page = text(ORIGIN.as_str()).is_some_and(|origin| origin.starts_with("https://"));
-    by_proxy || by_forwarded || by_page
+    is_over_tls || by_proxy || by_forwarded || by_page
 }
 
 /// The token in the cookie of the request.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn token(headers: &HeaderMap, is_over_tls: bool) -> Option<&str> {
     // A page of a neighbouring host, or one without TLS, can set the plain one only.
-    find(headers, SECURE_NAME).or_else(|| find(headers, NAME).filter(|_| !is_secure(headers)))
+    find(headers, SECURE_NAME)
+        .or_else(|| find(headers, NAME).filter(|_| !is_secure(headers, is_over_tls)))
 }
 
 fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -127,7 +128,7 @@ mod tests {
                 Some("x"),
             ),
         ] {
-            assert_eq!(token(&headers(lines)), expected, "{lines:?}");
+            assert_eq!(token(&headers(lines), false), expected, "{lines:?}");
         }
     }
 
@@ -145,11 +146,20 @@ mod tests {
             ("host", "https", false),
         ] {
             assert_eq!(
-                is_secure(&headers(&[(name, value)])),
+                is_secure(&headers(&[(name, value)]), false),
                 expected,
                 "{name} {value}"
             );
         }
+    }
+
+    #[test]
+    fn over_tls_the_plain_cookie_does_not_count() {
+        let plain = headers(&[("cookie", "tidings-token=x")]);
+        assert_eq!(token(&plain, true), None);
+        assert!(is_secure(&plain, true));
+        let secure = headers(&[("cookie", "__Host-tidings-token=x")]);
+        assert_eq!(token(&secure, true), Some("x"));
     }
 
     #[test]

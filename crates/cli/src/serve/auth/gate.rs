@@ -7,6 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tidings::axum::OverTls;
 
 use super::super::accept::prefers_json;
 use super::super::app::App;
@@ -52,6 +53,7 @@ fn admit(auth: &Auth, request: &Request) -> Result<Arc<Access>, Problem> {
             return Err(Problem::invalid("token-in-url", detail));
         }
     }
+    let is_over_tls = request.extensions().get::<OverTls>().is_some();
     match (bearer(request.headers())?, query::last(query, "ticket")) {
         (Some(_), Some(_)) => {
             let detail = "the request has a token and a ticket; send one of them";
@@ -65,7 +67,7 @@ fn admit(auth: &Auth, request: &Request) -> Result<Arc<Access>, Problem> {
             }
             auth.redeem(&ticket, now()).map_err(of_ticket)
         }
-        (None, None) => match cookie::token(request.headers()) {
+        (None, None) => match cookie::token(request.headers(), is_over_tls) {
             Some(token) => authenticate(auth, token),
             None => Err(missing()),
         },

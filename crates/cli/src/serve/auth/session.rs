@@ -1,8 +1,10 @@
 //! `/session`: a token becomes a cookie of the page, and is removed from it.
 
+use axum::Extension;
 use axum::http::header::{CACHE_CONTROL, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse};
+use tidings::axum::OverTls;
 
 use super::super::problem::Problem;
 use super::caller::Caller;
@@ -10,7 +12,11 @@ use super::cookie::{self, MAX_COOKIE_TOKEN};
 use super::{gate, now};
 
 /// Sets the cookie, until the token expires. Only a token in the header becomes a cookie.
-pub(super) async fn open(caller: Caller, headers: HeaderMap) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn open(
+    caller: Caller,
+    over_tls: Option<Extension<OverTls>>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
     let (Some(token), Some(access)) = (gate::bearer(&headers)?, caller.access()) else {
         return Err(gate::missing());
     };
@@ -21,7 +27,11 @@ pub(super) async fn open(caller: Caller, headers: HeaderMap) -> Result<impl Into
         return Err(Problem::invalid("token-too-large", detail));
     }
     let left = access.expires().duration_since(now()).unwrap_or_default();
-    let cookie = cookie::set(token, left.as_secs(), cookie::is_secure(&headers));
+    let cookie = cookie::set(
+        token,
+        left.as_secs(),
+        cookie::is_secure(&headers, over_tls.is_some()),
+    );
     let cookie = cookie.ok_or_else(gate::missing)?;
     let headers = AppendHeaders(cookie.map(|cookie| (SET_COOKIE, cookie)));
     Ok((
