@@ -1,7 +1,9 @@
 //! nginx and Caddy in front of a server: streams, reconnections, limits and restarts pass through them.
 
+use std::path::Path;
+
 use crate::curl::{Stream, body_of, publish, request};
-use crate::process::LIMIT;
+use crate::process::{LIMIT, tidings};
 use crate::proxy::{Kind, Proxy};
 
 const NEWS: &str = "/channels/news";
@@ -146,4 +148,69 @@ fn nginx_compresses_nothing() {
 #[test]
 fn caddy_compresses_nothing() {
     nothing_is_compressed(Kind::Caddy);
+}
+
+/// The output of the program with these arguments, in this folder.
+fn output(dir: &Path, args: &[&str]) -> String {
+    let output = tidings(args).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn each_client_has_a_token_of_its_own(kind: Kind) {
+    let proxy = Proxy::start(kind);
+    let dir = proxy.dir();
+    let public = dir.join("tokens.jwk");
+    let key = [
+        "key",
+        "issuer.jwk",
+        "--algorithm",
+        "ES256",
+        "--public",
+        "tokens.jwk",
+    ];
+    output(dir, &key);
+    let _server = proxy.serve_with(&["--token-key", public.to_str().unwrap()]);
+    let token = |rights: &[&str]| {
+        let token = output(dir, &[&["token", "--key", "issuer.jwk"], rights].concat());
+        format!("Authorization: Bearer {token}")
+    };
+    let reader = token(&["--subscribe", "news"]);
+    let publisher = token(&["--publish", "news"]);
+    let monitoring = token(&["--metrics"]);
+    let as_holder = |token: &str, path: &str, args: &[&str]| {
+        let args = [args, &["--header", token]].concat();
+        request(&proxy, path, &args).status().to_owned()
+    };
+    let post = ["--data-binary", "hello"];
+    assert_eq!(as_holder(&publisher, NEWS, &post), "201");
+    assert_eq!(as_holder(&reader, NEWS, &post), "403");
+    assert_eq!(as_holder(&publisher, "/metrics", &[]), "403");
+    assert_eq!(as_holder(&monitoring, "/metrics", &[]), "200");
+    request(&proxy, NEWS, &post).assert_status("401");
+    let from = format!("{NEWS}?from=earliest");
+    let mut stream = Stream::open(&proxy, &from, &["--header", &reader]);
+    assert_eq!(stream.next("data: "), "hello");
+    // The server knows that the page speaks TLS.
+    let session = request(
+        &proxy,
+        "/session",
+        &["--request", "POST", "--header", &reader],
+    );
+    session.assert_status("204");
+    assert!(
+        session.head.contains("set-cookie: __host-"),
+        "{}",
+        session.head
+    );
+}
+
+#[test]
+fn behind_nginx_each_client_has_a_token_of_its_own() {
+    each_client_has_a_token_of_its_own(Kind::Nginx);
+}
+
+#[test]
+fn behind_caddy_each_client_has_a_token_of_its_own() {
+    each_client_has_a_token_of_its_own(Kind::Caddy);
 }

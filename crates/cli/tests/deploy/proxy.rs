@@ -57,8 +57,14 @@ impl Proxy {
 
     /// Starts a server behind the proxy.
     pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts a server with these flags behind the proxy.
+    pub(crate) fn serve_with(&self, flags: &[&str]) -> Server {
         let mut command = tidings(&["serve", "--host", HOST, "--socket-mode", "0666"]);
         command
+            .args(flags)
             .arg("--listen")
             .arg(format!("unix:{}", socket(&self.dir)))
             .arg("--store")
