@@ -1,4 +1,4 @@
-// What a person does and sees on the page, in Chromium. `node browser.mjs SCENARIO URL` runs in the folder of the
+// What a person does and sees on the page, in Chromium. `node browser.mjs SCENARIO URL INPUT` runs in the folder of the
 // npm packages. It asks for the server with the lines `kill` and `start ARGUMENT…`, and gets a line when it is done.
 
 import assert from "node:assert/strict";
@@ -12,7 +12,7 @@ const require = createRequire(join(process.cwd(), "package.json"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const [scenario, base] = process.argv.slice(2);
+const [scenario, base, input] = process.argv.slice(2);
 
 /** A busy machine needs this long for what takes milliseconds. */
 const LIMIT = 60_000;
@@ -335,6 +335,45 @@ const scenarios = {
     await page.find("#publish").waitFor({ state: "hidden" });
     await page.find("h1 a").click();
     await page.find("#welcome").waitFor();
+    await page.close();
+  },
+
+  async token(browser) {
+    const token = input;
+    const secret = token.split(".").at(-1);
+    const page = await Page.open(browser, {}, "#news");
+    await page.find("#sign-in").waitFor();
+    await check(page, "the form for a token");
+    await page.find("#token").fill("nonsense");
+    await page.find("#token").press("Enter");
+    await page.shows("#sign-in-result", "token");
+    assert.equal(await page.find("#token").inputValue(), "");
+    await page.find("#token").fill(token);
+    await page.find("#token").press("Enter");
+    await page.isIn("live");
+    await page.find("#data").fill("hello");
+    await page.find("#data").press("Control+Enter");
+    await page.row("hello").waitFor();
+    await page.tab.reload();
+    await page.row("hello").waitFor();
+    await page.shows("#channels", "news");
+    // Nothing that a script can read has the token.
+    const kept = await page.tab.evaluate(() => [
+      document.cookie,
+      JSON.stringify({ ...localStorage, ...sessionStorage }),
+      location.href,
+      document.documentElement.outerHTML,
+      ...performance.getEntries().map((entry) => entry.name),
+    ]);
+    assert.ok(kept.every((text) => !text.includes(secret)));
+    // The token does not allow this channel.
+    await page.select("private");
+    await page.isIn("refused");
+    await page.select("news");
+    await page.isIn("live");
+    await page.find("#sign-out").click();
+    await page.find("#sign-in").waitFor();
+    assert.equal(await page.tab.evaluate(() => document.cookie), "");
     await page.close();
   },
 

@@ -22,6 +22,7 @@ use std::thread;
 use std::time::Duration;
 
 use process::{Server, tidings};
+use tidings_testkit::temp_dir::TempDir;
 
 /// How long a scenario may be silent.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -78,6 +79,24 @@ fn the_end_of_a_channel_and_a_refusal_are_shown() {
 }
 
 #[test]
+fn a_token_opens_the_page_and_no_script_can_read_it() {
+    let dir = TempDir::new();
+    let key = dir.join("key.jwk");
+    let key = key.to_str().unwrap();
+    output(&["key", key]);
+    let rights = ["--subscribe", "news", "--publish", "news"];
+    let token = output(&[&["token", "--key", key], &rights[..]].concat());
+    run_with("token", &["--token-key", key], &token);
+}
+
+/// The output of the program with these arguments.
+fn output(args: &[&str]) -> String {
+    let output = tidings(args).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
 fn hostile_text_is_only_text() {
     run("hostile_text", &[]);
 }
@@ -119,10 +138,15 @@ fn file(name: &str) -> PathBuf {
 
 /// Runs a scenario with a server that has these arguments.
 fn run(scenario: &str, args: &[&str]) {
+    run_with(scenario, args, "");
+}
+
+/// The same, for a scenario that needs an input.
+fn run_with(scenario: &str, args: &[&str], input: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut server = Server::start(args);
     let address = server.address().to_string();
-    let mut browser = Browser::start(scenario, server.listening());
+    let mut browser = Browser::start(scenario, server.listening(), input);
     while let Some(request) = browser.next() {
         let mut words = request.split(' ');
         match words.next() {
@@ -148,13 +172,13 @@ struct Browser {
 }
 
 impl Browser {
-    fn start(scenario: &str, url: &str) -> Self {
+    fn start(scenario: &str, url: &str, input: &str) -> Self {
         let packages = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/node");
         let mut command = Command::new("node");
         command
             .current_dir(env::var_os("TIDINGS_TEST_NODE").unwrap_or(packages.into()))
             .arg(file("browser.mjs"))
-            .args([scenario, url])
+            .args([scenario, url, input])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut node = command
