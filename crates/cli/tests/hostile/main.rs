@@ -15,6 +15,7 @@ mod churn;
 mod crowd;
 mod ended_channels;
 mod half_closed;
+mod http2;
 mod names;
 #[allow(dead_code, reason = "shared with tests that use all of it")]
 #[path = "../support/process.rs"]
