@@ -7,6 +7,7 @@ use tidings::hub::{ChannelName, Grant, Pattern};
 use super::claims::Claims;
 use super::invalid_token::InvalidToken;
 use super::key_set::Signer;
+use super::ticket::{Ticket, TicketKeyId};
 
 /// The rights of a token. All requests with one token share them, so that one revocation ends all of its
 /// streams.
@@ -15,6 +16,8 @@ pub(crate) struct Access {
     claims: Claims,
     grant: Grant,
     signer: Signer,
+    /// The key that has signed the ticket; `None` for a token.
+    ticket_key: Option<TicketKeyId>,
 }
 
 impl Access {
@@ -26,6 +29,15 @@ impl Access {
             claims,
             grant,
             signer,
+            ticket_key: None,
+        }
+    }
+
+    /// The rights of a ticket that this key has signed.
+    pub(super) fn of_ticket(ticket: Ticket, key: TicketKeyId) -> Self {
+        Self {
+            ticket_key: Some(key),
+            ..Self::new(ticket.claims(), ticket.signer)
         }
     }
 
@@ -64,5 +76,9 @@ impl Access {
 
     pub(super) fn signer(&self) -> &Signer {
         &self.signer
+    }
+
+    pub(super) fn ticket_key(&self) -> Option<&TicketKeyId> {
+        self.ticket_key.as_ref()
     }
 }

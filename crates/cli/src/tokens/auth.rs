@@ -1,5 +1,6 @@
 //! `Auth`: the check of tokens and tickets, by keys that can be replaced.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -46,8 +47,9 @@ pub(crate) enum NoTicket {
 impl Auth {
     pub(crate) fn new(keys: KeySet, audience: Option<String>) -> Self {
         let own_ticket_key = TicketKey::random();
+        let ticket_key = ticket_keys(&keys, audience.as_deref()).next();
         let state = State {
-            ticket_key: ticket_key(&keys, &own_ticket_key),
+            ticket_key: ticket_key.unwrap_or_else(|| own_ticket_key.clone()),
             keys: Arc::new(keys),
             cache: Cache::default(),
             used: UsedTickets::default(),
@@ -125,7 +127,7 @@ impl Auth {
             return Err(InvalidTicket::UnknownKey);
         }
         state.used.mark(ticket.id, now)?;
-        let access = Access::new(ticket.claims(), ticket.signer);
+        let access = Access::of_ticket(ticket, state.ticket_key.id());
         // Kept, so that its stream ends when the key of its token is gone.
         let hash = sha256(digest(&SHA256, text.as_bytes()));
         Ok(state.cache.insert(hash, access))
@@ -134,9 +136,16 @@ impl Auth {
     /// Replaces the keys. Tokens of keys that are gone are refused from now on, and their streams end; all
     /// others go on.
     pub(crate) fn replace(&self, keys: KeySet) {
+        let own = &self.own_ticket_key;
+        let ticket_keys: Vec<_> = ticket_keys(&keys, self.audience.as_deref()).collect();
+        // Whoever has a secret can make tickets in the name of every key, so their streams end with it.
+        let mut ids: HashSet<_> = ticket_keys.iter().map(TicketKey::id).collect();
+        ids.insert(own.id());
         let mut state = self.lock();
-        state.cache.revoke_unless_accepted(&keys);
-        state.ticket_key = ticket_key(&keys, &self.own_ticket_key);
+        state.cache.revoke_unless(|access| {
+            keys.accepts(access.signer()) && access.ticket_key().is_none_or(|key| ids.contains(key))
+        });
+        state.ticket_key = ticket_keys.first().unwrap_or(own).clone();
         state.keys = Arc::new(keys);
     }
 
@@ -145,9 +154,10 @@ impl Auth {
     }
 }
 
-fn ticket_key(keys: &KeySet, own: &TicketKey) -> TicketKey {
-    keys.first_secret()
-        .map_or_else(|| own.clone(), TicketKey::derive)
+/// The keys of tickets of these secrets. The first one signs.
+fn ticket_keys(keys: &KeySet, audience: Option<&str>) -> impl Iterator<Item = TicketKey> {
+    keys.secrets()
+        .map(move |secret| TicketKey::derive(secret, audience))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::access::Access;
-use super::key_set::KeySet;
 
 /// How many accesses that nobody uses are kept. The ones in use are as many as the connections at most.
 const MAX_IDLE: usize = 10_000;
@@ -57,14 +56,14 @@ impl Cache {
         self.limit = self.max_idle + 2 * self.entries.len();
     }
 
-    /// Revokes and forgets the accesses that these keys do not accept. Their streams end.
-    pub(super) fn revoke_unless_accepted(&mut self, keys: &KeySet) {
+    /// Revokes and forgets the accesses that are not accepted any more. Their streams end.
+    pub(super) fn revoke_unless(&mut self, is_accepted: impl Fn(&Access) -> bool) {
         self.entries.retain(|_, access| {
-            let is_accepted = keys.accepts(access.signer());
-            if !is_accepted {
+            let is_kept = is_accepted(access);
+            if !is_kept {
                 access.grant().revoke();
             }
-            is_accepted
+            is_kept
         });
     }
 }

@@ -115,9 +115,9 @@ impl KeySet {
         key.is_ok_and(|key| *key.fingerprint() == signer.fingerprint)
     }
 
-    /// The first secret of the set.
-    pub(super) fn first_secret(&self) -> Option<&[u8]> {
-        self.keys.iter().find_map(Key::as_secret)
+    /// The secrets of the set, in its order.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().filter_map(Key::as_secret)
     }
 
     /// Whether somebody who reads the file can sign tokens.

@@ -155,6 +155,9 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Distinguishes the keys of tickets, without revealing them.
+pub(super) type TicketKeyId = [u8; 32];
+
 /// The key that signs and verifies tickets.
 #[derive(Clone)]
 pub(super) struct TicketKey(hmac::Key);
@@ -167,10 +170,21 @@ impl fmt::Debug for TicketKey {
 }
 
 impl TicketKey {
-    /// The same key in each process that has this secret.
-    pub(super) fn derive(secret: &[u8]) -> Self {
-        let derived = hmac::sign(&hmac::Key::new(HMAC_SHA256, secret), LABEL);
-        Self(hmac::Key::new(HMAC_SHA256, derived.as_ref()))
+    /// The same key in each process that has this secret and this audience: a token of one audience must not
+    /// become a ticket for another.
+    pub(super) fn derive(secret: &[u8], audience: Option<&str>) -> Self {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(HMAC_SHA256, secret));
+        context.update(LABEL);
+        if let Some(audience) = audience {
+            context.update(&[0]);
+            context.update(audience.as_bytes());
+        }
+        Self(hmac::Key::new(HMAC_SHA256, context.sign().as_ref()))
+    }
+
+    pub(super) fn id(&self) -> TicketKeyId {
+        let id = hmac::sign(&self.0, b"id").as_ref().try_into();
+        id.unwrap_or_else(|_| unreachable!("an HMAC of SHA-256 has 32 bytes"))
     }
 
     /// A key of this process alone.
@@ -233,13 +247,14 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, seconds: f64, expected: Result<(), InvalidTicket>) {
-        let read = TicketKey::derive(SECRET).verify(text, now() + Duration::from_secs_f64(seconds));
+        let read =
+            TicketKey::derive(SECRET, None).verify(text, now() + Duration::from_secs_f64(seconds));
         assert_eq!(read.map(drop), expected, "{text} {seconds}");
     }
 
     #[test]
     fn a_ticket_is_read_back_for_30_seconds_and_not_longer_than_its_token() {
-        let key = TicketKey::derive(SECRET);
+        let key = TicketKey::derive(SECRET, None);
         let long = ticket(3_600);
         let text = key.sign(&long);
         assert_eq!(key.verify(&text, now()), Ok(long));
@@ -258,17 +273,17 @@ mod tests {
 
     #[test]
     fn a_changed_ticket_is_refused_at_every_byte() {
-        let text = TicketKey::derive(SECRET).sign(&ticket(60));
+        let text = TicketKey::derive(SECRET, None).sign(&ticket(60));
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
-            let read = TicketKey::derive(SECRET).verify(&changed, now());
+            let read = TicketKey::derive(SECRET, None).verify(&changed, now());
             assert!(read.is_err(), "{at}");
         }
         for end in 0..text.len() {
             assert!(
-                TicketKey::derive(SECRET)
+                TicketKey::derive(SECRET, None)
                     .verify(&text[..end], now())
                     .is_err()
             );
@@ -277,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_ticket_of_another_key_is_refused() {
-        let other = TicketKey::derive(b"another secret of 32 or more bytes");
+        let other = TicketKey::derive(b"another secret of 32 or more bytes", None);
         check(&other.sign(&ticket(60)), 0.0, Err(InvalidTicket::Signature));
         let random = TicketKey::random().sign(&ticket(60));
         check(&random, 0.0, Err(InvalidTicket::Signature));
@@ -293,7 +308,7 @@ mod tests {
             check(text, 0.0, Err(InvalidTicket::Malformed));
         }
         check(".", 0.0, Err(InvalidTicket::Signature));
-        let key = TicketKey::derive(SECRET);
+        let key = TicketKey::derive(SECRET, None);
         for json in [
             "",
             "{}",
@@ -309,7 +324,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let shown = format!("{:?}", TicketKey::derive(SECRET));
+        let shown = format!("{:?}", TicketKey::derive(SECRET, None));
         assert_eq!(shown, "TicketKey(..)");
     }
 }

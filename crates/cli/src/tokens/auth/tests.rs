@@ -193,6 +193,48 @@ fn a_ticket_of_a_key_that_is_gone_is_refused_and_its_stream_ends() {
 }
 
 #[test]
+fn a_ticket_is_only_for_the_audience_of_its_server() {
+    let audiences = [None, Some("a"), Some("b")];
+    let auths =
+        audiences.map(|audience| Auth::new(set([secret_key(None)]), audience.map(str::to_owned)));
+    for (issuer, audience) in auths.iter().zip(audiences) {
+        let mut claims = claims();
+        if let Some(audience) = audience {
+            claims["aud"] = json!(audience);
+        }
+        let access = issuer.authenticate(&token(&secret_key(None), &claims), at(NOW));
+        let made = issuer.issue_ticket(&access.unwrap(), patterns(&["chat"]), at(NOW));
+        let ticket = made.unwrap();
+        for (auth, other) in auths.iter().zip(audiences) {
+            let read = auth.redeem(&ticket, at(NOW)).map(drop);
+            let expected = if audience == other {
+                Ok(())
+            } else {
+                Err(InvalidTicket::Signature)
+            };
+            assert_eq!(read, expected, "{audience:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn the_stream_of_a_ticket_ends_when_the_secret_that_signed_it_is_gone() {
+    // Whoever has the secret can make tickets in the name of every key.
+    let public = || Key::secret(Some("other".into()), OTHER).unwrap();
+    let auth = auth([key("h", SECRET), public()]);
+    let access = auth
+        .authenticate(&token(&public(), &claims()), at(NOW))
+        .unwrap();
+    let made = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
+    let opened = auth.redeem(&made.unwrap(), at(NOW)).unwrap();
+    // Another secret signs from now on, and the first one is still there.
+    auth.replace(set([public(), key("h", SECRET)]));
+    assert!(!is_revoked(&opened) && !is_revoked(&access));
+    auth.replace(set([public()]));
+    assert!(is_revoked(&opened) && !is_revoked(&access));
+}
+
+#[test]
 fn a_ticket_is_of_every_server_with_the_same_secret_and_of_one_without() {
     let issue = |auth: &Auth, key: &Key| {
         let access = auth.authenticate(&token(key, &claims()), at(NOW)).unwrap();
