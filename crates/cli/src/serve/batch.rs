@@ -82,6 +82,7 @@ pub(super) async fn publish(
         let detail = format!("a batch has at most {MAX_LINES} lines");
         return Err(Problem::too_large(detail));
     }
+    caller.check_valid()?;
     check_lines(&caller, &lines)?;
     let mut answers = Vec::new();
     let mut group = Group::default();

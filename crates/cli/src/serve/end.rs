@@ -26,6 +26,7 @@ pub(super) async fn end(
     let (parts, body) = request.into_parts();
     let fields = Fields::of(&parts)?;
     let words = body::read_text(&app, &parts.headers, body).await?;
+    caller.check_valid()?;
     // An event without data can have a name, so the name alone asks for last words too.
     let has_words = !words.is_empty() || fields.name.is_some();
     let words = has_words.then(|| fields.event(words));

@@ -41,6 +41,7 @@ pub(super) async fn publish(
     let (parts, body) = request.into_parts();
     let fields = Fields::of(&parts)?;
     let data = body::read_text(&app, &parts.headers, body).await?;
+    caller.check_valid()?;
     let publish = app.hub.publish(name, fields.event(data));
     let receipt = fields.with_key(publish).receipt().await?;
     Ok(answer(&receipt))

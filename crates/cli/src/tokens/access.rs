@@ -1,5 +1,6 @@
 //! `Access`: the rights of a token or a ticket.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tidings::hub::{ChannelName, Grant, Pattern};
@@ -18,6 +19,7 @@ pub(crate) struct Access {
     signer: Signer,
     /// The key that has signed the ticket; `None` for a token.
     ticket_key: Option<TicketKeyId>,
+    is_revoked: AtomicBool,
 }
 
 impl Access {
@@ -30,6 +32,7 @@ impl Access {
             grant,
             signer,
             ticket_key: None,
+            is_revoked: AtomicBool::new(false),
         }
     }
 
@@ -68,6 +71,23 @@ impl Access {
 
     pub(crate) fn expires(&self) -> SystemTime {
         self.claims.expires
+    }
+
+    /// Ends its streams, and refuses the requests that are being received.
+    pub(super) fn revoke(&self) {
+        self.is_revoked.store(true, Ordering::Relaxed);
+        self.grant.revoke();
+    }
+
+    /// Whether it is still valid at this time.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) fn check(&self, now: SystemTime) -> Result<(), InvalidToken> {
+        if self.is_revoked.load(Ordering::Relaxed) {
+            return Err(InvalidToken::UnknownKey);
+        }
+        self.check_time(now)
     }
 
     pub(super) fn check_time(&self, now: SystemTime) -> Result<(), InvalidToken> {

@@ -61,7 +61,7 @@ impl Cache {
         self.entries.retain(|_, access| {
             let is_kept = is_accepted(access);
             if !is_kept {
-                access.grant().revoke();
+                access.revoke();
             }
             is_kept
         });

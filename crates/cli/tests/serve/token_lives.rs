@@ -1,6 +1,7 @@
 //! The end of tokens and keys while streams are open, and the log, which shows none of them.
 
 use std::fs;
+use std::io::{BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use tidings_testkit::timeout::timeout;
 
 use crate::guarded::{Guarded, SECRETS, base64url, key_set, now, signed, token};
 use crate::process::{LIMIT, Server};
-use crate::raw::{get, request};
+use crate::raw::{connect, get, read, request};
 use crate::stream::{assert_end, client, next, open_request};
 
 #[tokio::test]
@@ -79,6 +80,49 @@ async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
     guarded.logged("keys of tokens are replaced", 2).await;
     assert_eq!(guarded.send("POST", "/channels/c", &of_a, "3").status, 201);
     assert_eq!(next(&mut b).await.text(), "3");
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_after_its_key_is_gone_changes_nothing() {
+    let guarded = Guarded::start(&[]);
+    let address = guarded.server.address();
+    let token = token(&["a"], &["a"]);
+    assert_eq!(guarded.send("POST", "/channels/a", &token, "x").status, 201);
+    let line = r#"{"channel":"a","data":"late"}"#;
+    let started: Vec<_> = [
+        ("POST", "/channels/a", "late"),
+        ("DELETE", "/channels/a", "late"),
+        ("POST", "/channels", line),
+    ]
+    .into_iter()
+    .map(|(method, target, body)| {
+        let mut stream = connect(address);
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Type: application/x-ndjson\r\n\
+             Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // The server asks for the body after it has checked the head.
+        let mut reader = BufReader::new(stream);
+        assert_eq!(read(&mut reader).status, 100);
+        (reader, body)
+    })
+    .collect();
+    guarded.reload(&key_set(&["b"]));
+    guarded.logged("the keys of tokens are replaced", 1).await;
+    for (mut reader, body) in started {
+        reader.get_mut().write_all(body.as_bytes()).unwrap();
+        read(&mut reader).assert_problem(401, "invalid-token");
+    }
+    let bearer = signed("b", &json!({"exp": now() + 60, "subscribe": ["a"]}));
+    let mut session = guarded.open("/channels/a?from=earliest", &bearer).await;
+    assert_eq!(next(&mut session).await.text(), "x");
+    let answer = guarded
+        .send("GET", "/channels?limit=10", &bearer, "")
+        .json();
+    assert_eq!(answer["channels"][0]["status"], "open", "{answer}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tidings::hub::{ChannelName, Pattern, Subscription};
 
 use super::super::app::App;
 use super::super::problem::Problem;
-use super::gate;
+use super::{gate, now};
 use crate::tokens::Access;
 
 /// The rights of the sender of a request: those of its token, or, without keys, all.
@@ -36,6 +36,14 @@ impl Caller {
                 "the token does not allow to publish to {channel}; its claim `publish` must name it"
             ))),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a request whose token has expired, or whose key is gone, while its body was received.
+    pub(crate) fn check_valid(&self) -> Result<(), Problem> {
+        match &self.0 {
+            Some(access) => access.check(now()).map_err(|error| gate::invalid(&error)),
+            None => Ok(()),
         }
     }
 

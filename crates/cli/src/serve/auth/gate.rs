@@ -111,7 +111,7 @@ pub(super) fn missing() -> Problem {
     Problem::unauthorized("missing-token", detail, "Bearer")
 }
 
-fn invalid(error: &InvalidToken) -> Problem {
+pub(super) fn invalid(error: &InvalidToken) -> Problem {
     refused(error.to_string())
 }
 
