@@ -40,15 +40,20 @@ impl Source {
         connection::require_sqlite(path)?;
         let path = location::resolve(path)?;
         store_file::require_file(&path)?;
-        let open = || match StoreLock::take(&path) {
-            Ok(lock) => Ok((alone(&path)?, Some(lock))),
-            Err(error) if matches!(error.kind(), StoreErrorKind::Locked { .. }) => {
-                Ok((StoreFile::connect_beside(&path)?, None))
-            }
-            Err(error) => Err(error),
+        let take = || -> Result<(Connection, Option<StoreLock>), StoreError> {
+            let lock = StoreLock::take(&path)?;
+            Ok((alone(&path)?, Some(lock)))
         };
-        // A process that is killed in between leaves a file that only a writer can open.
-        let (connection, lock) = open().or_else(|_| open())?;
+        let (connection, lock) = match take() {
+            Err(error) if matches!(error.kind(), StoreErrorKind::Locked { .. }) => {
+                match StoreFile::connect_beside(&path) {
+                    Ok(connection) => (connection, None),
+                    // A process that is killed in between leaves a file that only a writer can open.
+                    Err(error) => take().map_err(|_| error)?,
+                }
+            }
+            taken => taken?,
+        };
         Ok(Self {
             connection,
             path,

@@ -4,7 +4,7 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
 use std::panic;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,9 @@ const MAX_WAITING: usize = 10_000;
 
 /// How often the log says how many lines it has lost, if there are new ones.
 const LOSS_REPORTS: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for the thread that writes.
+const END_TIME: Duration = Duration::from_millis(1_200);
 
 /// The thread that writes, until [`finish`] ends it.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
@@ -93,7 +96,16 @@ pub(super) fn start(level: LogLevel) -> Log {
 /// Writes the lines that wait, for at most about a second, as nobody may read them. Later lines are lost.
 pub(super) fn finish() {
     let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner).take();
-    drop(writer);
+    let (done, is_done) = mpsc::channel::<()>();
+    // If too many lines wait, the end of the writer prints on the standard output, which can wait for a reader
+    // too, or panic.
+    let ends = thread::Builder::new().spawn(move || {
+        drop(writer);
+        drop(done);
+    });
+    if ends.is_ok() {
+        is_done.recv_timeout(END_TIME).unwrap_or_default();
+    }
 }
 
 /// How many lines were lost, because nobody read the log.

@@ -210,3 +210,13 @@ fn fill(mut pipe: PipeWriter) {
     });
     while written.recv_timeout(Duration::from_secs(1)).is_ok() {}
 }
+
+#[test]
+fn a_server_with_a_full_log_ends_as_it_should() {
+    // Its standard output is closed.
+    let mut server = Unread::start(&[]);
+    server.request(LINES);
+    assert!(server.lost_lines() > 0);
+    server.signal("TERM");
+    assert!(server.wait(SLACK).success());
+}
