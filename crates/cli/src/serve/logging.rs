@@ -97,8 +97,8 @@ pub(super) fn start(level: LogLevel) -> Log {
 pub(super) fn finish() {
     let writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner).take();
     let (done, is_done) = mpsc::channel::<()>();
-    // If too many lines wait, the end of the writer prints on the standard output, which can wait for a reader
-    // too, or panic.
+    // If too many lines wait, the end of the writer prints on the standard output, which can wait for a
+    // reader too, or panic.
     let ends = thread::Builder::new().spawn(move || {
         drop(writer);
         drop(done);
