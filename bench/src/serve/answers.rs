@@ -1,4 +1,4 @@
-//! The measurement of answers in the making: many channels with a reader each, some of whom reload.
+//! The measurement of many answers at once. Each is a channel with one reader, and some readers reload.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -126,7 +126,7 @@ impl Auth {
         if !state.keys.accepts(&ticket.signer) {
             return Err(InvalidTicket::UnknownKey);
         }
-        state.used.mark(ticket.id, now)?;
+        state.used.mark(ticket.id, ticket.expires, now)?;
         let access = Access::of_ticket(ticket, state.ticket_key.id());
         // Kept, so that its stream ends when the key of its token is gone.
         let hash = sha256(digest(&SHA256, text.as_bytes()));

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::SystemTime;
 
-use super::ticket::{InvalidTicket, TICKET_LIFETIME, TicketId};
+use super::ticket::{InvalidTicket, TicketId};
 
 /// The most used tickets that are remembered, each for the lifetime of a ticket.
 const MAX_USED: usize = 100_000;
@@ -12,7 +12,7 @@ const MAX_USED: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct UsedTickets {
     ids: HashSet<TicketId>,
-    /// In the order of use, with the time from which the ticket is refused as expired.
+    /// In the order of use, with the expiry of the ticket.
     order: VecDeque<(SystemTime, TicketId)>,
     max: usize,
 }
@@ -32,8 +32,13 @@ impl UsedTickets {
         }
     }
 
-    /// Marks the ticket, which is valid now, as used.
-    pub(super) fn mark(&mut self, id: TicketId, now: SystemTime) -> Result<(), InvalidTicket> {
+    /// Marks the ticket, which is valid now, as used. It is remembered until it expires.
+    pub(super) fn mark(
+        &mut self,
+        id: TicketId,
+        expires: SystemTime,
+        now: SystemTime,
+    ) -> Result<(), InvalidTicket> {
         while let Some((expires, id)) = self.order.front()
             && *expires <= now
         {
@@ -47,8 +52,7 @@ impl UsedTickets {
             return Err(InvalidTicket::Full);
         }
         self.ids.insert(id);
-        // It was made before now, so it has expired then.
-        self.order.push_back((now + TICKET_LIFETIME, id));
+        self.order.push_back((expires, id));
         Ok(())
     }
 }
@@ -70,31 +74,31 @@ mod tests {
     #[test]
     fn a_ticket_is_used_once() {
         let mut used = UsedTickets::default();
-        assert_eq!(used.mark(id(1), at(100)), Ok(()));
-        assert_eq!(used.mark(id(1), at(100)), Err(InvalidTicket::Used));
-        assert_eq!(used.mark(id(2), at(100)), Ok(()));
-        assert_eq!(used.mark(id(1), at(129)), Err(InvalidTicket::Used));
+        assert_eq!(used.mark(id(1), at(130), at(100)), Ok(()));
+        assert_eq!(used.mark(id(1), at(130), at(100)), Err(InvalidTicket::Used));
+        assert_eq!(used.mark(id(2), at(130), at(100)), Ok(()));
+        assert_eq!(used.mark(id(1), at(159), at(129)), Err(InvalidTicket::Used));
     }
 
     #[test]
     fn a_full_table_refuses_and_has_room_after_the_lifetime() {
         let mut used = UsedTickets::with_max(2);
-        assert_eq!(used.mark(id(1), at(100)), Ok(()));
-        assert_eq!(used.mark(id(2), at(110)), Ok(()));
-        assert_eq!(used.mark(id(3), at(129)), Err(InvalidTicket::Full));
-        assert_eq!(used.mark(id(2), at(129)), Err(InvalidTicket::Used));
-        assert_eq!(used.mark(id(3), at(130)), Ok(()));
-        assert_eq!(used.mark(id(4), at(130)), Err(InvalidTicket::Full));
+        assert_eq!(used.mark(id(1), at(130), at(100)), Ok(()));
+        assert_eq!(used.mark(id(2), at(140), at(110)), Ok(()));
+        assert_eq!(used.mark(id(3), at(159), at(129)), Err(InvalidTicket::Full));
+        assert_eq!(used.mark(id(2), at(159), at(129)), Err(InvalidTicket::Used));
+        assert_eq!(used.mark(id(3), at(160), at(130)), Ok(()));
+        assert_eq!(used.mark(id(4), at(160), at(130)), Err(InvalidTicket::Full));
         assert_eq!((used.ids.len(), used.order.len()), (2, 2));
-        assert_eq!(used.mark(id(4), at(1_000)), Ok(()));
+        assert_eq!(used.mark(id(4), at(1030), at(1_000)), Ok(()));
         assert_eq!((used.ids.len(), used.order.len()), (1, 1));
     }
 
     #[test]
     fn a_clock_that_is_set_back_frees_no_ticket() {
         let mut used = UsedTickets::default();
-        assert_eq!(used.mark(id(1), at(100)), Ok(()));
-        assert_eq!(used.mark(id(2), at(50)), Ok(()));
-        assert_eq!(used.mark(id(1), at(50)), Err(InvalidTicket::Used));
+        assert_eq!(used.mark(id(1), at(130), at(100)), Ok(()));
+        assert_eq!(used.mark(id(2), at(80), at(50)), Ok(()));
+        assert_eq!(used.mark(id(1), at(80), at(50)), Err(InvalidTicket::Used));
     }
 }

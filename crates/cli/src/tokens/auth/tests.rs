@@ -193,6 +193,23 @@ fn a_ticket_of_a_key_that_is_gone_is_refused_and_its_stream_ends() {
 }
 
 #[test]
+fn a_ticket_of_a_server_whose_clock_is_ahead_opens_one_stream() {
+    let [ahead, auth] = [auth([secret_key(None)]), auth([secret_key(None)])];
+    let access = ahead.authenticate(&token(&secret_key(None), &claims()), at(NOW + 60));
+    let made = ahead.issue_ticket(&access.unwrap(), patterns(&["chat"]), at(NOW + 60));
+    let ticket = made.unwrap();
+    assert!(auth.redeem(&ticket, at(NOW)).is_ok());
+    for (seconds, expected) in [
+        (31, InvalidTicket::Used),
+        (89, InvalidTicket::Used),
+        (90, InvalidTicket::Expired),
+    ] {
+        let refused = auth.redeem(&ticket, at(NOW + seconds)).unwrap_err();
+        assert_eq!(refused, expected, "{seconds}");
+    }
+}
+
+#[test]
 fn a_ticket_is_only_for_the_audience_of_its_server() {
     let audiences = [None, Some("a"), Some("b")];
     let auths =
