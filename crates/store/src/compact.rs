@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::store_file::StoreFile;
-use crate::{StoreError, header};
+use crate::{StoreError, StoreErrorKind, header};
 
 /// What a compaction has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +39,25 @@ pub fn compact(path: impl AsRef<Path>) -> Result<Compacted, StoreError> {
     } = &file;
     let sqlite = |error| StoreError::sqlite(path, error);
     let size = || header::size(path).map_err(|error| StoreError::io(path, error));
-    move_wal(connection).map_err(sqlite)?;
+    move_wal(path, connection)?;
     let before = size()?;
     // `VACUUM` builds a copy of the store first, which may not fit into memory.
     connection
         .pragma_update(None, "temp_store", "FILE")
         .map_err(sqlite)?;
     connection.execute_batch("VACUUM").map_err(sqlite)?;
-    move_wal(connection).map_err(sqlite)?;
+    move_wal(path, connection)?;
     let after = size()?;
     Ok(Compacted { before, after })
 }
 
-/// Moves all of the `-wal` file into the database.
-fn move_wal(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+/// Moves all of the `-wal` file into the database. A program that reads the store for long prevents that, and
+/// then a compaction would only make the `-wal` file as large as the store.
+fn move_wal(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let is_blocked = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+    if is_blocked.map_err(|error| StoreError::sqlite(path, error))? {
+        let what = "another program reads the store; repeat this when it has ended";
+        return Err(StoreError::because(StoreErrorKind::Io, path, what));
+    }
+    Ok(())
 }

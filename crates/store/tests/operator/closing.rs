@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::join;
 use tidings_hub::{ChannelName, Draft, Log};
-use tidings_store::{Exported, StoreError, StoreErrorKind, StoreLog, export};
+use tidings_store::{Exported, StoreError, StoreErrorKind, StoreLog, compact, export};
 use tidings_testkit::temp_dir::TempDir;
 use tidings_testkit::timeout::timeout;
 use tokio::sync::oneshot;
@@ -198,4 +198,25 @@ async fn a_close_does_not_wait_for_the_reader_of_another_program() {
     let log = StoreLog::open(&path).unwrap();
     assert_eq!(log.bounds().await.unwrap().last.seq, 2);
     assert!(log.check().unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_compaction_beside_the_reader_of_another_program_is_refused() {
+    let dir = TempDir::in_memory();
+    let path = dir.join("events.db");
+    let log = StoreLog::open(&path).unwrap();
+    log.append(Draft::event(ChannelName::from_static("a"), "data: 1\n\n"))
+        .await
+        .unwrap();
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM entries")
+        .unwrap();
+    log.close().await.unwrap();
+    let error = compact(&path).unwrap_err();
+    assert_eq!(error.kind(), &StoreErrorKind::Io);
+    reader.execute_batch("COMMIT").unwrap();
+    drop(reader);
+    compact(&path).unwrap();
+    assert!(StoreLog::open(&path).unwrap().check().unwrap().is_sound());
 }
