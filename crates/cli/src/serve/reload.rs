@@ -18,9 +18,7 @@ pub(super) fn on_hangup(app: &App, tls: Option<&Tls>, args: &Args) -> io::Result
         keys: app.auth.as_ref().and(args.token_key.clone()),
         certificate: tls.cloned().zip(args.tls.files()),
     };
-    if files.keys.is_none() && files.certificate.is_none() {
-        return Ok(());
-    }
+    // Also without files: otherwise the signal would end the process.
     let mut hangups = signal(SignalKind::hangup())?;
     let app = app.clone();
     tokio::spawn(async move {
@@ -44,6 +42,9 @@ struct Files {
 #[cfg(unix)]
 impl Files {
     fn reload(&self, app: &App) {
+        if self.keys.is_none() && self.certificate.is_none() {
+            tracing::info!("there is nothing to reload: neither keys nor a certificate");
+        }
         if let (Some(auth), Some(path)) = (&app.auth, &self.keys) {
             match super::auth::reload(auth, path) {
                 Ok(()) => tracing::info!("the keys of tokens are replaced"),

@@ -197,3 +197,11 @@ fn a_store_continues_after_a_drain_and_after_a_kill() {
         assert_eq!(parts[1], number.to_string(), "{ids:?}");
     }
 }
+
+#[test]
+fn a_hangup_ends_no_server_that_has_nothing_to_reload() {
+    let server = Server::start(&[]);
+    server.signal("HUP");
+    server.await_log("there is nothing to reload");
+    assert_eq!(get(server.address(), "/healthz").status, 200);
+}
