@@ -47,7 +47,8 @@ pub(crate) const CLOSED: &str = "closed";
 /// ```
 #[derive(Debug, Clone)]
 pub struct Grant {
-    patterns: Arc<[Pattern]>,
+    /// `None`: all channels.
+    patterns: Option<Arc<[Pattern]>>,
     expiry: Expiry,
     revoked: Arc<watch::Sender<bool>>,
 }
@@ -91,11 +92,21 @@ impl Grant {
     /// # Errors
     /// [`InvalidPattern`] for the first text that is not a valid pattern.
     pub fn new(patterns: impl IntoPatterns) -> Result<Self, InvalidPattern> {
+        let patterns = patterns.into_patterns()?;
         Ok(Self {
-            patterns: patterns.into_patterns()?.into(),
+            patterns: Some(patterns.into()),
+            ..Self::all()
+        })
+    }
+
+    /// A grant for all channels, valid until it is revoked. No list of patterns selects all of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            patterns: None,
             expiry: Expiry::default(),
             revoked: Arc::new(watch::Sender::new(false)),
-        })
+        }
     }
 
     /// Sets how long the grant is valid from now on, in time that includes suspension of the machine.
@@ -132,10 +143,16 @@ impl Grant {
         self.revoked.send_replace(true);
     }
 
+    /// Whether the grant has neither expired nor been revoked.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.lapsed().is_none()
+    }
+
     /// Whether the grant is valid and covers every channel that the pattern selects.
     #[must_use]
     pub fn allows(&self, pattern: &Pattern) -> bool {
-        self.lapsed().is_none() && self.covers(pattern)
+        self.is_valid() && self.covers(pattern)
     }
 
     /// Refuses a subscription to patterns that the grant does not allow.
@@ -150,7 +167,10 @@ impl Grant {
     }
 
     fn covers(&self, pattern: &Pattern) -> bool {
-        self.patterns.iter().any(|granted| granted.covers(pattern))
+        let Some(patterns) = &self.patterns else {
+            return true;
+        };
+        patterns.iter().any(|granted| granted.covers(pattern))
     }
 
     fn lapsed(&self) -> Option<Lapse> {
@@ -267,6 +287,27 @@ mod tests {
         assert!(grant.lapsed().is_none());
         shift(HOUR);
         assert_eq!(grant.lapsed(), Some(Lapse::Expired));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_grant_for_all_channels_expires_and_is_revoked_too() {
+        let hub = Hub::in_memory();
+        let grant = Grant::all().expires_in(Duration::from_secs(60));
+        for text in ["a", "a/b/*"] {
+            let pattern = Pattern::from_static(text);
+            assert!(grant.allows(&pattern));
+            assert!(!Grant::new([""; 0]).unwrap().allows(&pattern));
+        }
+        let mut stream = hub.subscribe("a").grant(&grant).resume_after(None);
+        hub.publish("a", Event::new("1")).await.unwrap();
+        assert_eq!(next(&mut stream).await, "1");
+        assert!(grant.is_valid());
+        assert_eq!(next(&mut stream).await, EXPIRED);
+        let revoked = Grant::all();
+        revoked.revoke();
+        for grant in [grant, revoked] {
+            assert!(!grant.is_valid() && !grant.allows(&Pattern::from_static("a")));
+        }
     }
 
     #[tokio::test(start_paused = true)]
