@@ -46,6 +46,14 @@ impl FromStr for Secret {
     }
 }
 
+impl Secret {
+    fn checked(&self) -> Result<String, String> {
+        checked(&self.0)
+            .map(str::to_owned)
+            .map_err(|error| format!("{FLAG}: {error}"))
+    }
+}
+
 /// Shows nothing of the token.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,11 +75,11 @@ impl CredentialArgs {
             }));
         }
         let token = match &self.token {
-            Some(Secret(token)) => Some(token.clone()),
+            Some(token) => Some(token.checked()?),
             None => from_environment()?,
         };
         match token {
-            Some(token) => Ok(client.bearer(checked(&token)?)),
+            Some(token) => Ok(client.bearer(token)),
             None => Ok(client),
         }
     }
@@ -79,14 +87,15 @@ impl CredentialArgs {
     /// Starts the program anew with the token of `--token` in the environment, which only the user can read.
     ///
     /// # Errors
-    /// The program could not be started.
+    /// The token is not valid, or the program could not be started.
     #[cfg(unix)]
     pub(crate) fn hide_token(&self) -> Result<(), Box<dyn Error>> {
         use std::os::unix::process::CommandExt;
 
-        let Some(Secret(token)) = &self.token else {
+        let Some(token) = &self.token else {
             return Ok(());
         };
+        let token = token.checked()?;
         let mut line = without_token(env::args_os()).into_iter();
         let mut command = std::process::Command::new(env::current_exe()?);
         if let Some(name) = line.next() {
@@ -99,8 +108,9 @@ impl CredentialArgs {
 
 fn from_environment() -> Result<Option<String>, String> {
     match env::var(VARIABLE) {
-        Ok(token) if token.is_empty() => Ok(None),
-        Ok(token) => Ok(Some(token)),
+        Ok(token) => checked(&token)
+            .map(|token| Some(token.to_owned()))
+            .map_err(|error| format!("the variable {VARIABLE}: {error}")),
         Err(env::VarError::NotPresent) => Ok(None),
         Err(env::VarError::NotUnicode(_)) => Err(format!("the variable {VARIABLE} is no token")),
     }

@@ -6,7 +6,8 @@ use std::process::Output;
 use tidings_testkit::temp_dir::TempDir;
 
 use crate::guarded::{Guarded, token};
-use crate::process::{run_to_the_end, tidings};
+use crate::process::{Server, run_to_the_end, tidings};
+use crate::raw::request;
 
 /// Runs a command with these flags and this `TIDINGS_TOKEN`.
 fn run(line: &[&str], flags: &[&str], variable: Option<&str>) -> Output {
@@ -59,6 +60,38 @@ fn a_client_sends_the_token_of_a_file_or_of_the_environment_or_of_its_flag() {
         let output = publish(&guarded, flags, variable);
         assert!(error(&output).contains("token"), "{output:?}");
     }
+}
+
+#[test]
+fn an_empty_token_is_refused_and_nothing_is_sent() {
+    // It would be answered: it needs no token.
+    let server = Server::start(&[]);
+    let dir = TempDir::in_memory();
+    let file = dir.join("token");
+    fs::write(&file, "\n").unwrap();
+    let url = server.url("/channels/a");
+    for (flags, variable, named) in [
+        (&["--token", ""][..], None, "--token"),
+        (&["--token="], Some("x.y.z"), "--token"),
+        (&["--token", " "], None, "--token"),
+        (&[], Some(""), "TIDINGS_TOKEN"),
+        (&[], Some(" "), "TIDINGS_TOKEN"),
+        (&["--token-file", file.to_str().unwrap()], None, "token: "),
+    ] {
+        for line in [&["publish", &*url, "hello"][..], &["listen", &url]] {
+            let error = error(&run(line, flags, variable));
+            assert!(error.contains("there is no token"), "{line:?} {error}");
+            assert!(error.contains(named), "{line:?} {error}");
+        }
+    }
+    let state = request(
+        server.address(),
+        "GET",
+        "/channels/a",
+        &["Accept: application/json"],
+        "",
+    );
+    state.assert_problem(404, "unknown-channel");
 }
 
 #[test]
