@@ -1,6 +1,6 @@
 //! The file of a key set: how it is read, and how a new one is written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -61,32 +61,61 @@ fn everyone_reads(_: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Writes a new file, which only its owner reads if it holds a secret. It replaces no file.
+/// A file to be made.
+#[derive(Debug)]
+pub(super) struct NewFile<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: String,
+    /// Only its owner may read it.
+    pub(super) is_secret: bool,
+}
+
+/// Writes these new files, all or none. They replace no file.
 ///
 /// # Errors
-/// With the path of the file.
-pub(super) fn create(path: &Path, text: &str, is_secret: bool) -> Result<(), String> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if is_secret {
-        use std::os::unix::fs::OpenOptionsExt;
-
-        options.mode(0o600);
+/// With the path of the file that could not be made.
+pub(super) fn create_all(files: &[NewFile<'_>]) -> Result<(), String> {
+    for (at, file) in files.iter().enumerate() {
+        file.create().inspect_err(|_| {
+            for made in &files[..at] {
+                made.remove();
+            }
+        })?;
     }
-    #[cfg(not(unix))]
-    let _ = is_secret;
-    let written = options.open(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|error| {
-        let shown = path.display();
-        match error.kind() {
+    Ok(())
+}
+
+impl NewFile<'_> {
+    fn create(&self) -> Result<(), String> {
+        let named = |error: io::Error| format!("{}: {error}", self.path.display());
+        let mut file = self.open().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
+                let shown = self.path.display();
                 format!("{shown} exists already; choose another file, or move it away")
             }
-            _ => format!("{shown}: {error}"),
+            _ => named(error),
+        })?;
+        let written = file.write_all(self.text.as_bytes());
+        written.and_then(|()| file.sync_all()).map_err(|error| {
+            self.remove();
+            named(error)
+        })
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if self.is_secret {
+            use std::os::unix::fs::OpenOptionsExt;
+
+            options.mode(0o600);
         }
-    })
+        options.open(self.path)
+    }
+
+    /// Removes what was made, if that is possible.
+    fn remove(&self) {
+        fs::remove_file(self.path).ok();
+    }
 }

@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
 use super::algorithm::Algorithm;
 use super::jwk::{Jwk, encode};
 use super::key::MIN_SECRET_BYTES;
-use super::key_file::create;
+use super::key_file::{NewFile, create_all};
 
 /// Makes a key that signs tokens, in a new file that only you can read.
 ///
@@ -59,10 +59,19 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let jwk = generate(args.algorithm, args.kid).map_err(|_| "no key could be made")?;
     // A server must be able to read the key.
     jwk.to_key()?;
-    if let (Some(file), Some(public)) = (&args.public, jwk.to_public()) {
-        create(file, &text(&public)?, false)?;
+    let mut files = vec![NewFile {
+        path: &args.file,
+        text: text(&jwk)?,
+        is_secret: true,
+    }];
+    if let (Some(path), Some(public)) = (&args.public, jwk.to_public()) {
+        files.push(NewFile {
+            path,
+            text: text(&public)?,
+            is_secret: false,
+        });
     }
-    create(&args.file, &text(&jwk)?, true)?;
+    create_all(&files)?;
     Ok(())
 }
 
