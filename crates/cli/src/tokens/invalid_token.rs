@@ -13,7 +13,7 @@ pub(crate) enum InvalidToken {
     Malformed,
     /// The header is not JSON, or names an algorithm that nobody accepts, such as `none`.
     Header,
-    /// The token names no key, and there are several.
+    /// The token names no key, and each of several keys has an ID.
     NoKeyId,
     UnknownKey,
     /// The token names another algorithm than that of its key.
@@ -42,7 +42,7 @@ impl fmt::Display for InvalidToken {
             Self::Header => f.write_str(
                 "the header of the token is not valid; `alg` must be HS256, ES256 or EdDSA",
             ),
-            Self::NoKeyId => f.write_str("the token has no `kid`, and the server has several keys"),
+            Self::NoKeyId => f.write_str("the token has no `kid`, and each of the server's keys has one"),
             Self::UnknownKey => f.write_str("the server has no key of the token's `kid`"),
             Self::Algorithm(expected) => write!(f, "the key of the token is for {expected} only"),
             Self::Signature => f.write_str("the signature of the token is wrong"),

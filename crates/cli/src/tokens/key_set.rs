@@ -13,10 +13,10 @@ use super::pem;
 /// The most keys of a set.
 const MAX_KEYS: usize = 100;
 
-/// One key or several keys of different `kid`s.
+/// One key or several keys of different `kid`s, of which one may have none.
 #[derive(Debug, Clone)]
 pub(crate) struct KeySet {
-    /// At least one. If there are several, each has an ID of its own.
+    /// At least one. No two have the same ID, and at most one has none.
     keys: Vec<Key>,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Debug for Signer {
 /// Why a set has no key for a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoKey {
-    /// The token names no key, and the set has several.
+    /// The token names no key, and each of several keys has an ID.
     Unnamed,
     /// The set has no key of this `kid`.
     Unknown,
@@ -82,31 +82,35 @@ impl KeySet {
         if keys.len() > MAX_KEYS {
             return Err(format!("a set has at most {MAX_KEYS} keys"));
         }
-        if keys.len() > 1 {
-            let mut ids = HashSet::new();
-            for (at, key) in keys.iter().enumerate() {
-                let number = at + 1;
-                let id = key.id().ok_or_else(|| {
-                    format!("key {number} has no `kid`; each key of several needs one")
-                })?;
-                if !ids.insert(id) {
-                    return Err(format!("key {number} has the `kid` of another key"));
-                }
+        let mut ids = HashSet::new();
+        for (at, key) in keys.iter().enumerate() {
+            if !ids.insert(key.id()) {
+                let fault = match key.id() {
+                    Some(_) => "has the `kid` of another key",
+                    None => {
+                        "has no `kid`, and another key has none; at most one key of a set may lack it"
+                    }
+                };
+                return Err(format!("key {} {fault}", at + 1));
             }
         }
         Ok(Self { keys })
     }
 
-    /// The key of a token with this `kid`. A key without an ID, which is the only one, has every token.
+    /// The key of a token with this `kid`: the key of that ID, otherwise the key without an ID. A token
+    /// without a `kid` can also be of the only key.
+    ///
+    /// So the tokens of a key without an ID are accepted until it is removed, whatever keys are added.
     pub(super) fn find(&self, key_id: Option<&str>) -> Result<&Key, NoKey> {
-        if let [only] = self.keys.as_slice()
-            && (only.id().is_none() || key_id.is_none())
-        {
-            return Ok(only);
+        let with_id = |id: Option<&str>| self.keys.iter().find(|key| key.id() == id);
+        if let Some(key) = with_id(key_id).or_else(|| with_id(None)) {
+            return Ok(key);
         }
-        let id = key_id.ok_or(NoKey::Unnamed)?;
-        let mut keys = self.keys.iter();
-        keys.find(|key| key.id() == Some(id)).ok_or(NoKey::Unknown)
+        match (self.keys.as_slice(), key_id) {
+            ([only], None) => Ok(only),
+            (_, None) => Err(NoKey::Unnamed),
+            (_, Some(_)) => Err(NoKey::Unknown),
+        }
     }
 
     /// Whether tokens of this signer would be accepted.
@@ -128,8 +132,11 @@ impl KeySet {
     /// The key that signs new tokens: the one with this ID, or the only one that can sign.
     pub(super) fn to_sign(&self, key_id: Option<&str>) -> Result<&Key, String> {
         if let Some(id) = key_id {
-            let key = self.find(Some(id));
-            let key = key.map_err(|_| "the file has no key of this ID".to_owned())?;
+            let key = match self.keys.as_slice() {
+                [only] if only.id().is_none() => Some(only),
+                keys => keys.iter().find(|key| key.id() == Some(id)),
+            };
+            let key = key.ok_or("the file has no key of this ID")?;
             return match key.signing() {
                 Some(_) => Ok(key),
                 None => Err("the key of this ID is a public key, which signs nothing".into()),
@@ -296,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_of_several_has_an_id_of_its_own() {
+    fn at_most_one_key_of_several_has_no_id() {
         let keys = |members: [&str; 2]| {
             let [a, b] = [with(SECRET, members[0]), with(ES256, members[1])];
             format!(r#"{{"keys":[{a},{b}]}}"#)
@@ -311,13 +318,23 @@ mod tests {
             "key 2 has the `kid` of another",
         );
         refused(
-            &keys([r#""kid":"a""#, r#""x5t":"a""#]),
-            "key 2 has no `kid`",
+            &keys([r#""x5t":"a""#, r#""x5t":"b""#]),
+            "key 2 has no `kid`, and another key has none",
         );
-        refused(
-            &keys([r#""x5t":"a""#, r#""kid":"a""#]),
-            "key 1 has no `kid`",
-        );
+        for members in [
+            [r#""x5t":"a""#, r#""kid":"b""#],
+            [r#""kid":"b""#, r#""x5t":"a""#],
+        ] {
+            let set = KeySet::parse(&keys(members)).unwrap();
+            let (b, unnamed) = (set.find(Some("b")).unwrap(), set.find(None).unwrap());
+            assert_eq!(b.id(), Some("b"));
+            assert_eq!(unnamed.id(), None);
+            assert_eq!(set.find(Some("c")).unwrap().id(), None);
+            assert_eq!(
+                set.to_sign(Some("c")).map(drop),
+                Err("the file has no key of this ID".into())
+            );
+        }
         let many = vec![SECRET; MAX_KEYS + 1].join(",");
         refused(&format!(r#"{{"keys":[{many}]}}"#), "at most 100 keys");
     }

@@ -92,12 +92,26 @@ pub(crate) fn now() -> u64 {
 
 /// A token of the key with these claims, which lack only `exp`.
 pub(crate) fn signed(key: &str, claims: &Value) -> String {
-    let (_, secret) = SECRETS.iter().find(|(id, _)| *id == key).unwrap();
+    signed_as(Some(key), key, claims)
+}
+
+/// A token of the key with this `kid`.
+pub(crate) fn signed_as(kid: Option<&str>, key: &str, claims: &Value) -> String {
     let header = Header {
-        kid: Some(key.into()),
+        kid: kid.map(str::to_owned),
         ..Header::new(Algorithm::HS256)
     };
-    encode(&header, claims, &EncodingKey::from_secret(secret).unwrap()).unwrap()
+    let secret = EncodingKey::from_secret(secret(key)).unwrap();
+    encode(&header, claims, &secret).unwrap()
+}
+
+/// The JWK of this key without a `kid`.
+pub(crate) fn unnamed_key(key: &str) -> Value {
+    json!({"kty": "oct", "k": base64url(secret(key))})
+}
+
+fn secret(key: &str) -> &'static [u8] {
+    SECRETS.iter().find(|(id, _)| *id == key).unwrap().1
 }
 
 /// A token of the key `a` for an hour.

@@ -8,7 +8,9 @@ use serde_json::json;
 use tidings_testkit::temp_dir::TempDir;
 use tidings_testkit::timeout::timeout;
 
-use crate::guarded::{Guarded, SECRETS, base64url, key_set, now, signed, token};
+use crate::guarded::{
+    Guarded, SECRETS, base64url, key_set, now, signed, signed_as, token, unnamed_key,
+};
 use crate::process::{LIMIT, Server};
 use crate::raw::{connect, get, read, request};
 use crate::stream::{assert_end, client, next, open_request};
@@ -80,6 +82,63 @@ async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
     guarded.logged("keys of tokens are replaced", 2).await;
     assert_eq!(guarded.send("POST", "/channels/c", &of_a, "3").status, 201);
     assert_eq!(next(&mut b).await.text(), "3");
+}
+
+#[tokio::test]
+async fn the_tokens_of_a_key_without_a_kid_go_on_beside_a_new_key() {
+    let guarded = Guarded::start(&[]);
+    let (old, new) = (unnamed_key("a"), unnamed_key("b"));
+    guarded.reload(&old.to_string());
+    guarded.logged("keys of tokens are replaced", 1).await;
+    let claims = json!({"exp": now() + 3_600, "subscribe": ["c"], "publish": ["c"]});
+    // The only key without a `kid` has the tokens of every `kid`.
+    let (unnamed, foreign) = (
+        signed_as(None, "a", &claims),
+        signed_as(Some("x"), "a", &claims),
+    );
+    let mut streams = Vec::new();
+    for token in [&unnamed, &foreign] {
+        streams.push(guarded.open("/channels/c", token).await);
+    }
+    let made = guarded.send("POST", "/tickets?channel=c", &unnamed, "");
+    let ticket = made.json()["ticket"].as_str().unwrap().to_owned();
+    let mut named = new.clone();
+    named["kid"] = json!("b");
+    for keys in [json!([named, old]), json!([old, named])] {
+        guarded.reload(&json!({ "keys": keys }).to_string());
+    }
+    guarded.logged("keys of tokens are replaced", 2).await;
+    let of_new = signed("b", &claims);
+    for (text, token) in [("1", &unnamed), ("2", &foreign), ("3", &of_new)] {
+        assert_eq!(guarded.send("POST", "/channels/c", token, text).status, 201);
+        for stream in &mut streams {
+            assert_eq!(next(stream).await.text(), text);
+        }
+    }
+    let target = format!("/channels/c?from=nonsense&ticket={ticket}");
+    get(guarded.server.address(), &target).assert_problem(400, "invalid-start");
+    // Nothing of one key is accepted by the other.
+    for forged in [
+        signed_as(None, "b", &claims),
+        signed_as(Some("b"), "a", &claims),
+    ] {
+        guarded
+            .send("POST", "/channels/c", &forged, "x")
+            .assert_problem(401, "invalid-token");
+    }
+    guarded.reload(&json!({"keys": [old, new]}).to_string());
+    guarded.logged("at most one key of a set", 1).await;
+    guarded.reload(&json!({"keys": [named]}).to_string());
+    for stream in &mut streams {
+        assert_eq!(next(stream).await.text(), r#"{"reason":"revoked"}"#);
+        assert_end(stream).await;
+    }
+    assert_eq!(
+        guarded.send("POST", "/channels/c", &of_new, "x").status,
+        201
+    );
+    let refused = guarded.send("POST", "/channels/c", &unnamed, "x");
+    refused.assert_problem(401, "invalid-token");
 }
 
 #[tokio::test]
