@@ -120,6 +120,11 @@ impl Args {
         self.token_key.as_ref().map(open).transpose()
     }
 
+    /// Whether other machines send their tokens in clear text, unless a proxy speaks TLS for the server.
+    pub(super) fn exposes_tokens(&self) -> bool {
+        self.token_key.is_some() && self.tls.files().is_none() && !self.listen.is_local()
+    }
+
     /// What the server prints when it listens there.
     pub(super) fn greeting(&self, bound: &Listen) -> String {
         let files = self.tls.files();

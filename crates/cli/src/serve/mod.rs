@@ -68,6 +68,11 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
     args.limits.fit(allowed);
     let auth = args.auth()?;
     let tls = args.tls.files().map(|files| files.open()).transpose()?;
+    if args.exposes_tokens() {
+        tracing::warn!(
+            "tokens and events travel in clear text, as other machines reach this address without TLS"
+        );
+    }
     // Before the store is opened: a port that is taken must not cost a new file.
     match &args.listen {
         Listen::Tcp(address) => {

@@ -106,6 +106,12 @@ impl Problem {
         self
     }
 
+    /// The client must do less, and may repeat the request after this time.
+    pub(super) fn too_many(code: &'static str, detail: impl Into<String>, after: Duration) -> Self {
+        let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).retry_after(seconds)
+    }
+
     /// The server cannot do it now, and has not done it.
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail).retry_after(RETRY_SECONDS)

@@ -1,8 +1,8 @@
 //! The streams of channels.
 
 use axum::extract::State;
-use axum::http::HeaderValue;
 use axum::http::header::VARY;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tidings::axum::SseRequest;
 use tidings::hub::{Pattern, Subscription};
@@ -84,5 +84,10 @@ async fn answer(
     let request = request.options(app.session.clone());
     let subscription = caller.limit(subscription);
     let feed = start.of(subscription, caller.access().cloned());
-    Ok(request.forward(feed).await)
+    let response = request.forward(feed).await;
+    if response.status() == StatusCode::FORBIDDEN {
+        // Its rights were checked, so the token has lapsed meanwhile.
+        caller.check_valid()?;
+    }
+    Ok(response)
 }

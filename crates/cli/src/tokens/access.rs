@@ -8,7 +8,10 @@ use tidings::hub::{ChannelName, Grant, Pattern};
 use super::claims::Claims;
 use super::invalid_token::InvalidToken;
 use super::key_set::Signer;
-use super::ticket::{Ticket, TicketKeyId};
+use super::ticket::{Holder, Ticket, TicketKeyId};
+
+/// What a pattern takes beside its text, in bytes: its allocation, and its places in the claims and the grant.
+const PATTERN_BYTES: usize = 2 * (size_of::<Pattern>() + 32);
 
 /// The rights of a token. All requests with one token share them, so that one revocation ends all of its
 /// streams.
@@ -17,20 +20,20 @@ pub(crate) struct Access {
     claims: Claims,
     grant: Grant,
     signer: Signer,
+    holder: Holder,
     /// The key that has signed the ticket; `None` for a token.
     ticket_key: Option<TicketKeyId>,
     is_revoked: AtomicBool,
 }
 
 impl Access {
-    pub(super) fn new(claims: Claims, signer: Signer) -> Self {
-        let grant = Grant::new(&claims.subscribe)
-            .unwrap_or_else(|_| unreachable!("the patterns are valid"))
-            .expires_at(claims.expires);
+    pub(super) fn new(claims: Claims, signer: Signer, holder: Holder) -> Self {
+        let grant = claims.subscribe.grant().expires_at(claims.expires);
         Self {
             claims,
             grant,
             signer,
+            holder,
             ticket_key: None,
             is_revoked: AtomicBool::new(false),
         }
@@ -40,7 +43,7 @@ impl Access {
     pub(super) fn of_ticket(ticket: Ticket, key: TicketKeyId) -> Self {
         Self {
             ticket_key: Some(key),
-            ..Self::new(ticket.claims(), ticket.signer)
+            ..Self::new(ticket.claims(), ticket.signer, ticket.holder)
         }
     }
 
@@ -51,18 +54,17 @@ impl Access {
 
     /// Whether it may publish to the channel, and end it.
     pub(crate) fn may_publish(&self, channel: &ChannelName) -> bool {
-        let mut patterns = self.claims.publish.iter();
-        patterns.any(|pattern| pattern.matches(channel))
+        self.claims.publish.allows(channel)
     }
 
     /// Whether it may subscribe to all channels that the pattern selects.
     pub(crate) fn may_subscribe(&self, pattern: &Pattern) -> bool {
-        self.grant.allows(pattern)
+        self.claims.subscribe.covers(pattern)
     }
 
-    /// The channels to which it may subscribe: disjoint patterns in the order of their texts.
-    pub(crate) fn subscribe(&self) -> &[Pattern] {
-        &self.claims.subscribe
+    /// The channels to which it may subscribe: disjoint patterns in the order of their texts; `None` for all.
+    pub(crate) fn subscribe(&self) -> Option<&[Pattern]> {
+        self.claims.subscribe.patterns()
     }
 
     pub(crate) fn may_read_metrics(&self) -> bool {
@@ -87,7 +89,13 @@ impl Access {
         if self.is_revoked.load(Ordering::Relaxed) {
             return Err(InvalidToken::UnknownKey);
         }
-        self.check_time(now)
+        self.check_time(now)?;
+        // The grant has expired before the token if the clock was set back meanwhile.
+        if self.grant.is_valid() {
+            Ok(())
+        } else {
+            Err(InvalidToken::Expired)
+        }
     }
 
     pub(super) fn check_time(&self, now: SystemTime) -> Result<(), InvalidToken> {
@@ -98,7 +106,23 @@ impl Access {
         &self.signer
     }
 
+    /// Its token, or that of its ticket.
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
     pub(super) fn ticket_key(&self) -> Option<&TicketKeyId> {
         self.ticket_key.as_ref()
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let scopes = [&self.claims.publish, &self.claims.subscribe];
+        let patterns = scopes.into_iter().filter_map(|scope| scope.patterns());
+        let texts = patterns.flatten().map(|pattern| pattern.as_str().len());
+        let key_id = self.signer.key_id.as_ref().map_or(0, String::len);
+        texts.fold(size_of::<Self>() + key_id, |bytes, text| {
+            bytes + PATTERN_BYTES + 2 * text
+        })
     }
 }

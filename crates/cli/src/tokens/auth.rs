@@ -13,7 +13,8 @@ use super::cache::Cache;
 use super::invalid_token::InvalidToken;
 use super::key::sha256;
 use super::key_set::KeySet;
-use super::ticket::{InvalidTicket, MAX_TICKET_BYTES, Ticket, TicketKey};
+use super::opened::Opened;
+use super::ticket::{InvalidTicket, MAX_TICKET_BYTES, Ticket, TicketKey, holder};
 use super::used_tickets::UsedTickets;
 use super::verify::verify;
 
@@ -33,15 +34,20 @@ struct State {
     ticket_key: TicketKey,
     cache: Cache,
     used: UsedTickets,
+    opened: Opened,
 }
 
 /// Why no ticket was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoTicket {
+    /// The token is no longer valid.
+    Invalid(InvalidToken),
     /// The token does not allow to subscribe to all these channels.
     NotGranted(Pattern),
     /// The ticket would be too long for a URL.
     TooLong,
+    /// The token uses too many tickets at once, so this one would be refused.
+    TooMany,
 }
 
 impl Auth {
@@ -53,6 +59,7 @@ impl Auth {
             keys: Arc::new(keys),
             cache: Cache::default(),
             used: UsedTickets::default(),
+            opened: Opened::default(),
         };
         Self {
             audience,
@@ -75,9 +82,14 @@ impl Auth {
         }
         let hash = sha256(digest(&SHA256, token.as_bytes()));
         loop {
-            let state = self.lock();
+            let mut state = self.lock();
             if let Some(access) = state.cache.get(&hash) {
-                return access.check_time(now).map(|()| access);
+                access.check_time(now)?;
+                // Otherwise the clock was set back, and the token has a new grant for the time that is left.
+                if access.grant().is_valid() {
+                    return Ok(access);
+                }
+                state.cache.remove(&hash);
             }
             let keys = Arc::clone(&state.keys);
             drop(state);
@@ -86,7 +98,7 @@ impl Auth {
             let mut state = self.lock();
             // Otherwise the keys were replaced meanwhile, and the new ones may lack that of the token.
             if Arc::ptr_eq(&keys, &state.keys) {
-                let access = Access::new(verified.claims, verified.signer);
+                let access = Access::new(verified.claims, verified.signer, holder(&hash));
                 return Ok(state.cache.insert(hash, access));
             }
         }
@@ -95,21 +107,35 @@ impl Auth {
     /// A ticket that opens one stream of these channels, or of some of them.
     ///
     /// # Errors
-    /// [`NoTicket`] if the holder may not subscribe to all of them, or if they are too many.
+    /// [`NoTicket`] if the holder may not subscribe to all of them, if they are too many, or if the tickets
+    /// are.
     pub(crate) fn issue_ticket(
         &self,
         access: &Access,
         channels: Vec<Pattern>,
         now: SystemTime,
     ) -> Result<String, NoTicket> {
+        access.check(now).map_err(NoTicket::Invalid)?;
         let denied = channels
             .iter()
             .find(|channel| !access.may_subscribe(channel));
         if let Some(denied) = denied {
             return Err(NoTicket::NotGranted(denied.clone()));
         }
-        let ticket = Ticket::new(channels, access.signer().clone(), access.expires(), now);
-        let text = self.lock().ticket_key.sign(&ticket);
+        let ticket = Ticket::new(
+            channels,
+            access.signer().clone(),
+            *access.holder(),
+            access.expires(),
+            now,
+        );
+        let mut state = self.lock();
+        // A page cannot see why a stream is refused, so it learns it here.
+        if !state.used.accepts(access.holder(), now) {
+            return Err(NoTicket::TooMany);
+        }
+        let text = state.ticket_key.sign(&ticket);
+        drop(state);
         if text.len() > MAX_TICKET_BYTES {
             return Err(NoTicket::TooLong);
         }
@@ -126,11 +152,12 @@ impl Auth {
         if !state.keys.accepts(&ticket.signer) {
             return Err(InvalidTicket::UnknownKey);
         }
-        state.used.mark(ticket.id, ticket.expires, now)?;
+        state
+            .used
+            .mark(ticket.id, ticket.expires, ticket.holder, now)?;
         let access = Access::of_ticket(ticket, state.ticket_key.id());
-        // Kept, so that its stream ends when the key of its token is gone.
-        let hash = sha256(digest(&SHA256, text.as_bytes()));
-        Ok(state.cache.insert(hash, access))
+        // Its stream ends when the key of its token is gone.
+        Ok(state.opened.insert(access))
     }
 
     /// Replaces the keys. Tokens of keys that are gone are refused from now on, and their streams end; all
@@ -141,10 +168,12 @@ impl Auth {
         // Whoever has a secret can make tickets in the name of every key, so their streams end with it.
         let mut ids: HashSet<_> = ticket_keys.iter().map(TicketKey::id).collect();
         ids.insert(own.id());
-        let mut state = self.lock();
-        state.cache.revoke_unless(|access| {
+        let is_accepted = |access: &Access| {
             keys.accepts(access.signer()) && access.ticket_key().is_none_or(|key| ids.contains(key))
-        });
+        };
+        let mut state = self.lock();
+        state.cache.revoke_unless(is_accepted);
+        state.opened.revoke_unless(is_accepted);
         state.ticket_key = ticket_keys.first().unwrap_or(own).clone();
         state.keys = Arc::new(keys);
     }

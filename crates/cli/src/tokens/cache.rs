@@ -1,12 +1,16 @@
-//! `Cache`: verified tokens and used tickets, so that each has one grant and its signature is checked once.
+//! `Cache`: verified tokens, so that each has one grant and its signature is checked once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::access::Access;
 
-/// How many accesses that nobody uses are kept. The ones in use are as many as the connections at most.
-const MAX_IDLE: usize = 10_000;
+/// How many bytes of accesses that nobody uses are kept. The ones in use are as many as the connections at
+/// most.
+const MAX_IDLE_BYTES: usize = 16 << 20;
+
+/// What an entry takes beside its access, in bytes: the hash and the pointer, in a table that is half empty.
+const ENTRY_BYTES: usize = 2 * (size_of::<TokenHash>() + size_of::<usize>()) + 64;
 
 /// The SHA-256 of a token.
 pub(super) type TokenHash = [u8; 32];
@@ -15,14 +19,15 @@ pub(super) type TokenHash = [u8; 32];
 #[derive(Debug)]
 pub(super) struct Cache {
     entries: HashMap<TokenHash, Arc<Access>>,
-    /// How many entries cause the unused ones to be dropped.
+    bytes: usize,
+    /// How many bytes cause the unused entries to be removed.
     limit: usize,
     max_idle: usize,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self::with_max_idle(MAX_IDLE)
+        Self::with_max_idle(MAX_IDLE_BYTES)
     }
 }
 
@@ -30,6 +35,7 @@ impl Cache {
     pub(super) fn with_max_idle(max_idle: usize) -> Self {
         Self {
             entries: HashMap::new(),
+            bytes: 0,
             limit: max_idle,
             max_idle,
         }
@@ -41,24 +47,35 @@ impl Cache {
 
     /// Keeps the access, and returns the one of this token: another request may have kept one before.
     pub(super) fn insert(&mut self, hash: TokenHash, access: Access) -> Arc<Access> {
-        if self.entries.len() >= self.limit {
-            self.drop_unused();
+        if let Some(kept) = self.get(&hash) {
+            return kept;
         }
-        let kept = self.entries.entry(hash);
-        Arc::clone(kept.or_insert_with(|| Arc::new(access)))
+        let bytes = bytes(&access);
+        if self.bytes + bytes > self.limit {
+            self.remove_unused();
+        }
+        self.bytes += bytes;
+        let access = Arc::new(access);
+        self.entries.insert(hash, Arc::clone(&access));
+        access
     }
 
-    /// Drops the accesses that no request and no stream uses. A token among them is verified again.
-    fn drop_unused(&mut self) {
-        self.entries
-            .retain(|_, access| Arc::strong_count(access) > 1);
-        // In proportion to the entries left, so that the search costs each insertion little.
-        self.limit = self.max_idle + 2 * self.entries.len();
+    /// Removes the access, so that its token is verified again.
+    pub(super) fn remove(&mut self, hash: &TokenHash) {
+        if let Some(access) = self.entries.remove(hash) {
+            self.bytes -= bytes(&access);
+        }
     }
 
-    /// Revokes and forgets the accesses that are not accepted any more. Their streams end.
+    /// Removes the accesses that no request and no stream uses. A token among them is verified again.
+    fn remove_unused(&mut self) {
+        self.retain(|access| Arc::strong_count(access) > 1);
+        self.limit = self.bytes + self.max_idle;
+    }
+
+    /// Revokes and removes the accesses that are not accepted any more. Their streams end.
     pub(super) fn revoke_unless(&mut self, is_accepted: impl Fn(&Access) -> bool) {
-        self.entries.retain(|_, access| {
+        self.retain(|access| {
             let is_kept = is_accepted(access);
             if !is_kept {
                 access.revoke();
@@ -66,4 +83,30 @@ impl Cache {
             is_kept
         });
     }
+
+    fn retain(&mut self, is_kept: impl Fn(&Arc<Access>) -> bool) {
+        let mut left = 0;
+        self.entries.retain(|_, access| {
+            let is_kept = is_kept(access);
+            if is_kept {
+                left += bytes(access);
+            }
+            is_kept
+        });
+        self.bytes = left;
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn bytes(access: &Access) -> usize {
+    ENTRY_BYTES + access.bytes()
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tidings::hub::Pattern;
 
 use super::invalid_token::InvalidToken;
+use super::scope::{ALL, Scope};
 
 /// The latest time of a claim: the end of the year 9999, in seconds since 1970.
 const MAX_TIME: u64 = 253_402_300_799;
@@ -27,8 +28,8 @@ pub(super) struct RawClaims {
 pub(super) struct Claims {
     pub(super) expires: SystemTime,
     pub(super) not_before: Option<SystemTime>,
-    pub(super) publish: Vec<Pattern>,
-    pub(super) subscribe: Vec<Pattern>,
+    pub(super) publish: Scope,
+    pub(super) subscribe: Scope,
     pub(super) metrics: bool,
 }
 
@@ -41,8 +42,8 @@ impl RawClaims {
         Ok(Claims {
             expires: parse_time("exp", expires)?,
             not_before: not_before.transpose()?,
-            publish: parse_patterns("publish", self.publish.as_ref())?,
-            subscribe: parse_patterns("subscribe", self.subscribe.as_ref())?,
+            publish: parse_scope("publish", self.publish.as_ref())?,
+            subscribe: parse_scope("subscribe", self.subscribe.as_ref())?,
             metrics: match &self.metrics {
                 None => false,
                 Some(Value::Bool(allowed)) => *allowed,
@@ -84,19 +85,26 @@ fn parse_time(claim: &'static str, value: &Value) -> Result<SystemTime, InvalidT
     Ok(UNIX_EPOCH + seconds)
 }
 
-fn parse_patterns(
-    claim: &'static str,
-    value: Option<&Value>,
-) -> Result<Vec<Pattern>, InvalidToken> {
+fn parse_scope(claim: &'static str, value: Option<&Value>) -> Result<Scope, InvalidToken> {
     let texts = match value {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(texts)) => texts,
+        None => &[],
+        Some(Value::Array(texts)) => texts.as_slice(),
         Some(_) => return Err(InvalidToken::Type(claim)),
     };
-    let patterns = texts.iter().map(|text| {
-        let text = text.as_str().ok_or(InvalidToken::Type(claim))?;
-        Pattern::new(text).map_err(|error| InvalidToken::Pattern(claim, error.to_string()))
-    });
-    let patterns: Vec<_> = patterns.collect::<Result<_, _>>()?;
-    Ok(Pattern::disjoint(&patterns).into_iter().cloned().collect())
+    let (mut patterns, mut is_all) = (Vec::new(), false);
+    for text in texts {
+        match text.as_str() {
+            Some(ALL) => is_all = true,
+            Some(text) => patterns.push(
+                Pattern::new(text)
+                    .map_err(|error| InvalidToken::Pattern(claim, error.to_string()))?,
+            ),
+            None => return Err(InvalidToken::Type(claim)),
+        }
+    }
+    Ok(if is_all {
+        Scope::All
+    } else {
+        Scope::of(&patterns)
+    })
 }

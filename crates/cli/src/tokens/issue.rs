@@ -12,6 +12,7 @@ use tidings::hub::Pattern;
 use super::MAX_TOKEN_BYTES;
 use super::key::Key;
 use super::key_file::load;
+use super::scope::ALL;
 use crate::output::{Plain, print, report};
 
 /// The longest life of a token: 100 years.
@@ -31,13 +32,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     kid: Option<String>,
 
-    /// A channel to which the holder may subscribe, or a pattern, such as `news/*`. May be repeated.
-    #[arg(long, value_name = "CHANNELS", value_parser = parse_pattern)]
-    subscribe: Vec<Pattern>,
+    /// A channel to which the holder may subscribe, or a pattern, such as `news/*`, or `*` for all channels.
+    /// May be repeated.
+    #[arg(long, value_name = "CHANNELS", value_parser = parse_channels)]
+    subscribe: Vec<String>,
 
-    /// A channel to which the holder may publish, and which it may end, or a pattern. May be repeated.
-    #[arg(long, value_name = "CHANNELS", value_parser = parse_pattern)]
-    publish: Vec<Pattern>,
+    /// A channel to which the holder may publish, and which it may end, or a pattern, or `*` for all channels.
+    /// May be repeated.
+    #[arg(long, value_name = "CHANNELS", value_parser = parse_channels)]
+    publish: Vec<String>,
 
     /// Allows the holder to read the metrics.
     #[arg(long)]
@@ -52,8 +55,11 @@ pub(crate) struct Args {
     ttl: Duration,
 }
 
-fn parse_pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::new(text).map_err(|error| error.to_string())
+fn parse_channels(text: &str) -> Result<String, String> {
+    if text != ALL {
+        Pattern::new(text).map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
@@ -71,10 +77,10 @@ struct NewClaims<'a> {
     exp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    subscribe: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    publish: Vec<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    subscribe: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    publish: &'a [String],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     metrics: bool,
 }
@@ -109,8 +115,8 @@ fn sign(key: &Key, args: &Args, now: SystemTime) -> Result<String, Box<dyn Error
         iat,
         exp: iat + args.ttl.as_secs(),
         aud: args.audience.as_deref(),
-        subscribe: args.subscribe.iter().map(Pattern::as_str).collect(),
-        publish: args.publish.iter().map(Pattern::as_str).collect(),
+        subscribe: &args.subscribe,
+        publish: &args.publish,
         metrics: args.metrics,
     };
     let header = Header {

@@ -14,9 +14,11 @@ mod key;
 mod key_file;
 mod key_set;
 mod make_key;
+mod opened;
 mod pem;
+mod scope;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod ticket;
 mod used_tickets;
 mod verify;

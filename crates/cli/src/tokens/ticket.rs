@@ -12,9 +12,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use tidings::hub::Pattern;
 
+use super::cache::TokenHash;
 use super::claims::Claims;
 use super::key::Fingerprint;
 use super::key_set::Signer;
+use super::scope::Scope;
 
 /// How long a ticket is valid.
 pub(crate) const TICKET_LIFETIME: Duration = Duration::from_secs(30);
@@ -27,6 +29,17 @@ const LABEL: &[u8] = b"tidings ticket 1";
 
 pub(super) type TicketId = [u8; 16];
 
+/// Distinguishes the tokens for which tickets are made, without revealing them.
+pub(super) type Holder = [u8; 16];
+
+/// The beginning of the hash of a token.
+pub(super) fn holder(hash: &TokenHash) -> Holder {
+    let (holder, _) = hash.split_at(size_of::<Holder>());
+    holder
+        .try_into()
+        .unwrap_or_else(|_| unreachable!("a hash is longer"))
+}
+
 /// The right to open one stream of these channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ticket {
@@ -38,6 +51,8 @@ pub(super) struct Ticket {
     pub(super) channels: Vec<Pattern>,
     /// The signer of the token.
     pub(super) signer: Signer,
+    /// The token.
+    pub(super) holder: Holder,
 }
 
 /// Why a ticket is refused.
@@ -52,6 +67,8 @@ pub(crate) enum InvalidTicket {
     Used,
     /// The key of its token is gone.
     UnknownKey,
+    /// Too many tickets of its token are used at once. It can be used later.
+    TooMany,
     /// The server cannot remember that it is used. It can be used later.
     Full,
 }
@@ -64,6 +81,7 @@ impl fmt::Display for InvalidTicket {
             Self::Expired => "the ticket, or its token, has expired",
             Self::Used => "the ticket was used before; a ticket opens one stream",
             Self::UnknownKey => "the server has no longer the key of the ticket's token",
+            Self::TooMany => "too many tickets of this token are used at once",
             Self::Full => "too many tickets are used at once",
         })
     }
@@ -76,6 +94,7 @@ impl Ticket {
     pub(super) fn new(
         channels: Vec<Pattern>,
         signer: Signer,
+        holder: Holder,
         until: SystemTime,
         now: SystemTime,
     ) -> Self {
@@ -85,6 +104,7 @@ impl Ticket {
             until,
             channels,
             signer,
+            holder,
         }
     }
 
@@ -93,8 +113,8 @@ impl Ticket {
         Claims {
             expires: self.until,
             not_before: None,
-            publish: Vec::new(),
-            subscribe: self.channels.clone(),
+            publish: Scope::Of(Vec::new()),
+            subscribe: Scope::of(&self.channels),
             metrics: false,
         }
     }
@@ -110,6 +130,7 @@ struct Payload {
     channels: Vec<String>,
     kid: Option<String>,
     key: String,
+    holder: String,
 }
 
 impl Payload {
@@ -121,6 +142,7 @@ impl Payload {
             channels: ticket.channels.iter().map(ToString::to_string).collect(),
             kid: ticket.signer.key_id.clone(),
             key: URL_SAFE_NO_PAD.encode(ticket.signer.fingerprint),
+            holder: URL_SAFE_NO_PAD.encode(ticket.holder),
         }
     }
 
@@ -135,6 +157,7 @@ impl Payload {
                 key_id: self.kid,
                 fingerprint: fixed::<{ size_of::<Fingerprint>() }>(&self.key)?,
             },
+            holder: fixed(&self.holder)?,
         })
     }
 }
@@ -240,6 +263,7 @@ mod tests {
         Ticket::new(
             channels,
             signer,
+            [8; 16],
             now() + Duration::from_secs(lifetime),
             now(),
         )
@@ -313,7 +337,7 @@ mod tests {
             "",
             "{}",
             "[]",
-            r#"{"id":"","exp":1,"until":1,"channels":[],"kid":null,"key":""}"#,
+            r#"{"id":"","exp":1,"until":1,"channels":[],"kid":null,"key":"","holder":""}"#,
         ] {
             let payload = URL_SAFE_NO_PAD.encode(json);
             let mac = hmac::sign(&key.0, payload.as_bytes());

@@ -155,6 +155,19 @@ async fn a_key_file_is_private_and_replaces_no_other() {
     let error = failed(&make, 1).await;
     assert!(error.contains("exists already"), "{error}");
     assert_eq!(fs::read(&key).unwrap(), before);
+    // No half of a pair is left.
+    assert!(!public.exists());
+    fs::rename(&key, &public).unwrap();
+    let error = failed(&make, 1).await;
+    assert!(error.contains("exists already"), "{error}");
+    assert_eq!(fs::read(&public).unwrap(), before);
+    assert!(!key.exists());
+    let nowhere = dir.join("missing/public.jwk");
+    for public in [text(&nowhere), text(&key)] {
+        let pair = ["--algorithm", "EdDSA", "--public", public];
+        failed(&[&["key", text(&key)], &pair[..]].concat(), 1).await;
+        assert!(!key.exists(), "{public}");
+    }
     let link = dir.join("link.jwk");
     std::os::unix::fs::symlink(dir.join("target"), &link).unwrap();
     failed(&["key", text(&link)], 1).await;
@@ -232,6 +245,25 @@ async fn a_set_with_several_keys_needs_a_name() {
 }
 
 #[tokio::test]
+async fn a_star_alone_is_every_channel() {
+    let dir = TempDir::in_memory();
+    let key = dir.join("key.jwk");
+    done(&["key", text(&key)]).await;
+    let line = [
+        "token",
+        "--key",
+        text(&key),
+        "--subscribe",
+        "*",
+        "--publish",
+        "a/*",
+    ];
+    let claims = claims(&done(&line).await, &read_key(&key), Algorithm::HS256);
+    assert_eq!(claims["subscribe"], json!(["*"]));
+    assert_eq!(claims["publish"], json!(["a/*"]));
+}
+
+#[tokio::test]
 async fn a_token_that_allows_nothing_or_too_much_is_not_made() {
     let dir = TempDir::in_memory();
     let key = dir.join("key.jwk");
@@ -240,7 +272,8 @@ async fn a_token_that_allows_nothing_or_too_much_is_not_made() {
     let line = |flags: &[&'static str]| [&token, flags].concat();
     for flags in [
         &[][..],
-        &["--subscribe", "*"],
+        &["--subscribe", "**"],
+        &["--subscribe", "/*"],
         &["--subscribe", ""],
         &["--publish", "a//b"],
         &["--publish", "a/../b"],

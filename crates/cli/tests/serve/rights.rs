@@ -5,7 +5,7 @@ use std::io::{BufReader, Write};
 use serde_json::json;
 
 use crate::guarded::{Guarded, now, signed, token};
-use crate::raw::{connect, read, request};
+use crate::raw::{connect, get, read, request};
 use crate::stream::{assert_end, next};
 
 #[test]
@@ -67,6 +67,47 @@ fn a_pattern_allows_the_channels_below_it_and_no_others() {
         detail.contains("publish to b") && detail.contains("`publish`"),
         "{detail}"
     );
+}
+
+#[tokio::test]
+async fn a_star_alone_allows_every_channel_and_only_its_right() {
+    let guarded = Guarded::start(&[]);
+    let (reader, writer) = (token(&["*"], &[]), token(&[], &["*", "a/*"]));
+    let mut one = guarded.open("/channels/a", &reader).await;
+    let mut several = guarded.open("/events?channel=a&channel=b/*", &reader).await;
+    for name in ["a", "b/c"] {
+        let target = format!("/channels/{name}");
+        assert_eq!(guarded.send("POST", &target, &writer, name).status, 201);
+        assert_eq!(next(&mut several).await.text(), name);
+        let refused = guarded.send("POST", &target, &reader, "x");
+        refused.assert_problem(403, "insufficient-scope");
+        let refused = guarded.send("GET", &target, &writer, "");
+        refused.assert_problem(403, "insufficient-scope");
+    }
+    assert_eq!(next(&mut one).await.text(), "a");
+    for (token, expected) in [(&reader, 2), (&writer, 0)] {
+        let listed = guarded.send("GET", "/channels", token, "").json();
+        assert_eq!(listed["channels"].as_array().unwrap().len(), expected);
+        let metrics = guarded.send("GET", "/metrics", token, "");
+        metrics.assert_problem(403, "insufficient-scope");
+    }
+    let made = guarded.send("POST", "/tickets?channel=b/*", &reader, "");
+    let ticket = made.json()["ticket"].as_str().unwrap().to_owned();
+    let other = get(
+        guarded.server.address(),
+        &format!("/channels/a?ticket={ticket}"),
+    );
+    other.assert_problem(403, "insufficient-scope");
+    // It is a claim, and no pattern.
+    for target in ["/events?channel=*", "/tickets?channel=*"] {
+        let method = if target.starts_with("/e") {
+            "GET"
+        } else {
+            "POST"
+        };
+        let answer = guarded.send(method, target, &reader, "");
+        answer.assert_problem(400, "invalid-name");
+    }
 }
 
 #[tokio::test]

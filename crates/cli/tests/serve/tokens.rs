@@ -107,17 +107,67 @@ fn the_guard_of_hosts_and_origins_is_before_the_token() {
 }
 
 #[test]
-fn a_token_in_a_url_is_refused() {
+fn a_token_in_a_url_is_refused_except_by_the_health() {
     let guarded = Guarded::start(&[]);
+    let address = guarded.server.address();
     let token = token(&["a"], &["a"]);
-    for name in ["token", "access_token"] {
+    for name in ["token", "access_token", "%74oken"] {
         for query in [format!("{name}={token}"), format!("x=1&{name}=")] {
-            let target = format!("/channels/a?{query}");
-            get(guarded.server.address(), &target).assert_problem(400, "token-in-url");
-            guarded
-                .send("POST", &target, &token, "x")
-                .assert_problem(400, "token-in-url");
+            let refused = |method: &str, path: &str| {
+                let target = format!("{path}?{query}");
+                request(address, method, &target, &[], "").assert_problem(400, "token-in-url");
+                let sent = guarded.send(method, &target, &token, "x");
+                sent.assert_problem(400, "token-in-url");
+            };
+            for path in ["/channels/a", "/", "/page.js", "/missing", "/metrics"] {
+                refused("GET", path);
+            }
+            refused("POST", "/channels/a");
+            refused("DELETE", "/session");
+            for path in ["/healthz", "/readyz"] {
+                assert_eq!(get(address, &format!("{path}?{query}")).status, 200);
+            }
         }
+    }
+}
+
+#[test]
+fn another_scheme_than_bearer_is_no_credential_of_this_server() {
+    let guarded = Guarded::start(&[]);
+    let address = guarded.server.address();
+    let token = token(&["a"], &["a"]);
+    let (cookie, bearer) = (
+        format!("Cookie: tidings-token={token}"),
+        format!("Authorization: Bearer {token}"),
+    );
+    // As a proxy sets it, or a browser that has signed in to one.
+    for scheme in [
+        "Authorization: Basic YTpi",
+        "Authorization: basic",
+        "Authorization: Digest username=\"a\"",
+        "Authorization: \u{e4}",
+        "Authorization:",
+    ] {
+        let send = |lines: &[&str]| request(address, "POST", "/channels/a", lines, "x");
+        send(&[scheme]).assert_problem(401, "missing-token");
+        assert_eq!(send(&[scheme, &cookie]).status, 201, "{scheme}");
+        assert_eq!(send(&[scheme, &bearer]).status, 201, "{scheme}");
+        assert_eq!(send(&[&bearer, scheme]).status, 201, "{scheme}");
+        let session = request(address, "POST", "/session", &[scheme, &cookie], "");
+        session.assert_problem(401, "missing-token");
+        let made = guarded.send("POST", "/tickets?channel=a", &token, "");
+        let ticket = made.json()["ticket"].as_str().unwrap().to_owned();
+        let target = format!("/channels/a?from=nonsense&ticket={ticket}");
+        let opened = request(address, "GET", &target, &[scheme], "");
+        opened.assert_problem(400, "invalid-start");
+    }
+    // A header that was meant for this server hides nothing.
+    for lines in [
+        ["Authorization: Bearer", &*cookie],
+        ["Authorization: bearer ", &cookie],
+    ] {
+        let answer = request(address, "GET", "/channels", &lines, "");
+        answer.assert_problem(401, "missing-token");
     }
 }
 
@@ -155,6 +205,7 @@ fn keys_allow_an_address_that_others_reach_and_must_be_valid() {
     let mut command = tidings(&["serve", "--listen", "0.0.0.0:0", "--token-key"]);
     command.arg(&keys);
     let mut server = Server::spawn(command);
+    server.await_log("tokens and events travel in clear text");
     let port = server.address().port();
     let answer = get(([127, 0, 0, 1], port).into(), "/channels");
     answer.assert_problem(401, "missing-token");
@@ -168,4 +219,17 @@ fn keys_allow_an_address_that_others_reach_and_must_be_valid() {
             .next_line()
             .contains("Authorization: Bearer $TIDINGS_TOKEN")
     );
+}
+
+#[test]
+fn only_plain_http_that_others_reach_is_warned_of() {
+    let dir = TempDir::in_memory();
+    let keys = dir.join("keys");
+    fs::write(&keys, key_set(&["a"])).unwrap();
+    let mut server = Server::start(&["--token-key", keys.to_str().unwrap()]);
+    server.await_log("the server is ready");
+    server.signal("TERM");
+    server.wait(crate::process::LIMIT);
+    let log = server.log();
+    assert!(!log.contains("clear text"), "{log}");
 }

@@ -48,7 +48,10 @@ impl Caller {
     }
 
     /// Refuses to subscribe to a channel that the pattern selects.
+    ///
+    /// A token that has lapsed since the request arrived is refused as such: another one helps.
     pub(crate) fn check_subscribe(&self, pattern: &Pattern) -> Result<(), Problem> {
+        self.check_valid()?;
         match &self.0 {
             Some(access) if !access.may_subscribe(pattern) => Err(not_subscribed(pattern)),
             _ => Ok(()),
@@ -67,7 +70,7 @@ impl Caller {
 
     /// The channels that it may list: those of these disjoint patterns, or all.
     pub(crate) fn listed(&self) -> Option<&[Pattern]> {
-        self.0.as_deref().map(Access::subscribe)
+        self.0.as_deref().and_then(Access::subscribe)
     }
 
     /// The subscription, which ends with the token.
@@ -88,4 +91,52 @@ pub(super) fn not_subscribed(pattern: &Pattern) -> Problem {
     Problem::not_granted(format!(
         "the token does not allow to subscribe to {pattern}; its claim `subscribe` must name it"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::tokens::testing::{secret_key, set, token};
+    use crate::tokens::{Auth, InvalidToken};
+
+    /// The rights of a token for the channel `a` that expires in an hour.
+    fn caller(auth: &Auth) -> Caller {
+        let expires = now() + Duration::from_secs(3_600);
+        let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let claims = json!({"exp": expires.as_secs(), "subscribe": ["a"]});
+        let access = auth.authenticate(&token(&secret_key(None), &claims), now());
+        Caller(Some(access.unwrap()))
+    }
+
+    #[track_caller]
+    fn check(caller: &Caller, channel: &'static str, expected: Result<(), Problem>) {
+        assert_eq!(
+            caller.check_subscribe(&Pattern::from_static(channel)),
+            expected
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_lapses_during_its_request_is_refused_as_such() {
+        let auth = Auth::new(set([secret_key(None)]), None);
+        let lapsed = caller(&auth);
+        check(&lapsed, "a", Ok(()));
+        let other = not_subscribed(&Pattern::from_static("b"));
+        assert_eq!((other.status, other.code), (403, "insufficient-scope"));
+        check(&lapsed, "b", Err(other));
+        // An hour on the clock of the grant, and none on the wall.
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        check(&lapsed, "a", Err(gate::invalid(&InvalidToken::Expired)));
+        let revoked = caller(&auth);
+        check(&revoked, "a", Ok(()));
+        auth.replace(set([secret_key(Some("other"))]));
+        check(&revoked, "a", Ok(()));
+        let other = crate::tokens::testing::other_key();
+        auth.replace(set([other]));
+        check(&revoked, "a", Err(gate::invalid(&InvalidToken::UnknownKey)));
+    }
 }

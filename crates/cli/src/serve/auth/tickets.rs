@@ -34,6 +34,8 @@ pub(super) async fn issue(
     let channels = subscribe::patterns(&app, uri.query())?;
     let ticket = auth.issue_ticket(access, channels, now());
     let ticket = ticket.map_err(|error| match error {
+        NoTicket::Invalid(error) => gate::invalid(&error),
+        NoTicket::TooMany => gate::too_many(),
         NoTicket::NotGranted(pattern) => not_subscribed(&pattern),
         NoTicket::TooLong => {
             let detail = "the names are too long for a URL; use fewer channels, or patterns";

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidings::hub::{ChannelName, Hub};
 
@@ -33,7 +34,12 @@ fn auth(keys: impl IntoIterator<Item = Key>) -> Auth {
 }
 
 fn is_revoked(access: &Access) -> bool {
-    !access.may_subscribe(&Pattern::from_static("chat"))
+    !access.grant().is_valid()
+}
+
+fn ticket(auth: &Auth, access: &Access) -> String {
+    auth.issue_ticket(access, patterns(&["chat"]), at(NOW))
+        .unwrap()
 }
 
 #[test]
@@ -76,6 +82,77 @@ fn a_known_token_expires_too() {
     assert_eq!(refused(NOW + 10), InvalidToken::Expired);
     assert_eq!(refused(NOW - 1), InvalidToken::NotYetValid);
     assert!(auth.authenticate(&text, at(NOW + 9)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_lapses_before_its_token_is_made_anew() {
+    let auth = auth([secret_key(None)]);
+    let now: SystemTime = Timestamp::now().try_into().unwrap();
+    let expires = now.duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(3_600);
+    let text = token(
+        &secret_key(None),
+        &json!({"exp": expires.as_secs(), "subscribe": ["chat"]}),
+    );
+    let first = auth.authenticate(&text, now).unwrap();
+    // An hour passes, and the clock is set back by as much.
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    assert_eq!(first.check(now), Err(InvalidToken::Expired));
+    let made = auth.issue_ticket(&first, patterns(&["chat"]), now);
+    assert_eq!(made, Err(NoTicket::Invalid(InvalidToken::Expired)));
+    let second = auth.authenticate(&text, now).unwrap();
+    assert_eq!(second.check(now), Ok(()));
+    assert!(second.grant().allows(&Pattern::from_static("chat")));
+    assert!(Arc::ptr_eq(
+        &second,
+        &auth.authenticate(&text, now).unwrap()
+    ));
+    assert_eq!(auth.lock().cache.len(), 1);
+}
+
+#[test]
+fn one_token_uses_no_tickets_of_the_others() {
+    let auth = auth([secret_key(None)]);
+    auth.lock().used = UsedTickets::with_max(8);
+    let [one, two] = [0, 1].map(|number| {
+        let mut claims = claims();
+        claims["exp"] = json!(4_000_000_000_u64 + number);
+        let text = token(&secret_key(None), &claims);
+        auth.authenticate(&text, at(NOW)).unwrap()
+    });
+    let spare = ticket(&auth, &one);
+    for _ in 0..4 {
+        auth.redeem(&ticket(&auth, &one), at(NOW)).unwrap();
+    }
+    let made = auth.issue_ticket(&one, patterns(&["chat"]), at(NOW));
+    assert_eq!(made, Err(NoTicket::TooMany));
+    let refused = auth.redeem(&spare, at(NOW + 1)).unwrap_err();
+    assert_eq!(refused, InvalidTicket::TooMany);
+    for _ in 0..2 {
+        auth.redeem(&ticket(&auth, &two), at(NOW)).unwrap();
+    }
+    // A refused ticket is not used.
+    let later = auth.issue_ticket(&one, patterns(&["chat"]), at(NOW + 20));
+    assert_eq!(later, Err(NoTicket::TooMany));
+    let after = auth.issue_ticket(&one, patterns(&["chat"]), at(NOW + 30));
+    assert!(auth.redeem(&after.unwrap(), at(NOW + 30)).is_ok());
+}
+
+#[test]
+fn a_used_ticket_keeps_no_memory_after_its_stream() {
+    let auth = auth([secret_key(None)]);
+    let access = auth.authenticate(&token(&secret_key(None), &claims()), at(NOW));
+    let access = access.unwrap();
+    let open = auth.redeem(&ticket(&auth, &access), at(NOW)).unwrap();
+    for _ in 0..5_000 {
+        let ended = auth.redeem(&ticket(&auth, &access), at(NOW)).unwrap();
+        assert_eq!(Arc::strong_count(&ended), 1);
+    }
+    let state = auth.lock();
+    assert!(state.opened.len() <= 1_002, "{}", state.opened.len());
+    assert_eq!(state.cache.len(), 1);
+    drop(state);
+    auth.replace(set([key("other", OTHER)]));
+    assert!(is_revoked(&open) && is_revoked(&access));
 }
 
 #[test]
@@ -273,34 +350,57 @@ fn a_ticket_is_of_every_server_with_the_same_secret_and_of_one_without() {
 
 #[test]
 fn an_unused_access_is_forgotten_and_a_used_one_is_kept() {
-    let mut cache = Cache::with_max_idle(10);
     let keys = set([secret_key(None)]);
     let access = |number: u64| {
         let text = token(&secret_key(None), &json!({"exp": NOW + number}));
         let verified = verify(&text, &keys, None).unwrap();
-        Access::new(verified.claims, verified.signer)
+        Access::new(verified.claims, verified.signer, [0; 16])
     };
     let hash = |number: u64| {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_le_bytes());
         hash
     };
+    let mut one = Cache::default();
+    one.insert(hash(0), access(0));
+    let mut cache = Cache::with_max_idle(10 * one.bytes());
     let used: Vec<_> = (0..50)
         .map(|number| cache.insert(hash(number), access(number)))
         .collect();
     for number in 50..1_000 {
         cache.insert(hash(number), access(number));
+        assert!(cache.len() <= 10 + used.len(), "{}", cache.len());
     }
-    let kept = (0..1_000).filter(|number| cache.get(&hash(*number)).is_some());
-    let kept: Vec<_> = kept.collect();
-    assert!(kept.len() <= 10 + 2 * used.len(), "{}", kept.len());
     for (number, access) in (0..).zip(&used) {
         assert!(Arc::ptr_eq(access, &cache.get(&hash(number)).unwrap()));
     }
     drop(used);
     (1_000..2_000).for_each(|number| drop(cache.insert(hash(number), access(number))));
+    assert!(cache.len() <= 60, "{}", cache.len());
     let kept = (0..2_000).filter(|number| cache.get(&hash(*number)).is_some());
-    assert!(kept.count() <= 120);
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(cache.bytes(), kept.len() * one.bytes());
+    kept.iter().for_each(|number| cache.remove(&hash(*number)));
+    assert_eq!((cache.len(), cache.bytes()), (0, 0));
+}
+
+#[test]
+fn a_token_of_many_channels_takes_more_of_the_cache() {
+    let keys = set([secret_key(None)]);
+    let bytes = |channels: usize| {
+        let channels: Vec<_> = (0..channels).map(|n| format!("c/{n:03}")).collect();
+        let claims = json!({"exp": NOW, "subscribe": channels});
+        let verified = verify(&token(&secret_key(None), &claims), &keys, None).unwrap();
+        let mut cache = Cache::default();
+        cache.insert(
+            [0; 32],
+            Access::new(verified.claims, verified.signer, [0; 16]),
+        );
+        cache.bytes()
+    };
+    assert!(bytes(0) >= 200, "{}", bytes(0));
+    // At least the texts, twice.
+    assert!(bytes(600) - bytes(0) >= 600 * 2 * 5);
 }
 
 #[tokio::test]

@@ -132,8 +132,21 @@ fn the_kid_selects_the_key() {
     check(&named("c"), &several, Err(InvalidToken::UnknownKey));
     let unnamed = hmac_token(HS256, VALID, SECRET);
     check(&unnamed, &several, Err(InvalidToken::NoKeyId));
-    // A key without an ID, such as a PEM, has the tokens of every `kid`.
+    // A key without an ID, such as a PEM, has the tokens of every `kid` but those of other keys.
     check(&named("c"), &set([secret_key(None)]), Ok(()));
+    let added = set([
+        Key::secret(Some("b".into()), b"another secret of 32 bytes, or more").unwrap(),
+        secret_key(None),
+    ]);
+    check(&unnamed, &added, Ok(()));
+    check(&named("c"), &added, Ok(()));
+    check(&named("b"), &added, Err(InvalidToken::Signature));
+    // Its algorithm is fixed too.
+    let es256 = set([private(ES256_PRIVATE), secret_key(Some("a"))]);
+    let wrong = Err(InvalidToken::Algorithm(Algorithm::Es256));
+    check(&unnamed, &es256, wrong.clone());
+    check(&named("c"), &es256, wrong);
+    check(&named("a"), &es256, Ok(()));
 }
 
 #[test]
@@ -302,7 +315,14 @@ fn a_claim_comes_once() {
 #[test]
 fn channels_are_lists_of_names_and_patterns() {
     let claim = |channels: &str| format!(r#"{{"exp":1800000060,"publish":{channels}}}"#);
-    for channels in ["[]", r#"["a"]"#, r#"["a","a","a/*"]"#, "null"] {
+    for channels in [
+        "[]",
+        r#"["a"]"#,
+        r#"["a","a","a/*"]"#,
+        r#"["*"]"#,
+        r#"["a","*","*"]"#,
+        "null",
+    ] {
         check_claims(&claim(channels), Ok(()));
     }
     for channels in [
@@ -317,9 +337,11 @@ fn channels_are_lists_of_names_and_patterns() {
         check_claims(&claim(channels), Err(InvalidToken::Type("publish")));
     }
     for text in [
-        "", "*", "/*", "a/*/b", "a*", "a//b", "../a", "a/../b", "a b", "ä", "a%2Fb",
+        "", "**", "* ", "*/*", "*/a", "/*", "a/*/b", "a*", "a//b", "../a", "a/../b", "a b", "ä",
+        "a%2Fb",
     ] {
-        let claims = json!({"exp": NOW + 60, "subscribe": ["news", text]}).to_string();
+        // A text that is no pattern is refused beside all channels too.
+        let claims = json!({"exp": NOW + 60, "subscribe": ["*", text]}).to_string();
         let token = hmac_token(HS256, &claims, SECRET);
         let refused = verify(&token, &set([secret_key(None)]), None).unwrap_err();
         assert!(
