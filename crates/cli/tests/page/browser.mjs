@@ -2,7 +2,9 @@
 // npm packages. It asks for the server with the lines `kill` and `start ARGUMENT…`, and gets a line when it is done.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { accessSync, constants, readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -131,6 +133,73 @@ class Page {
   /** Nothing was refused by the policy, no script failed, and no other address was asked. */
   async close() {
     assert.deepEqual(await this.tab.evaluate(() => window.violations), []);
+    assert.deepEqual(this.errors, []);
+    await this.tab.context().close();
+  }
+}
+
+/** Publishes these texts in order, each under a key until it is confirmed. */
+async function insistAll(name, texts, headers) {
+  for (const body of texts) {
+    for (let isStored = false; !isStored; ) {
+      const request = { method: "POST", headers: { ...headers, "idempotency-key": `key-${body}` }, body };
+      const response = await fetch(path(name), request).catch(() => sleep(50));
+      isStored = response?.ok;
+    }
+  }
+}
+
+/** A page that runs code of the documentation. */
+class Follower {
+  static async open(browser, origin, code, token) {
+    const tab = await (await browser.newContext()).newPage();
+    tab.setDefaultTimeout(LIMIT);
+    const follower = new Follower(tab);
+    tab.on("pageerror", (error) => follower.errors.push(`${error}`));
+    tab.on("request", (request) => {
+      follower.requests += 1;
+      const ticket = new URL(request.url()).searchParams.get("ticket");
+      if (ticket) follower.tickets.push(ticket);
+    });
+    await tab.clock.install();
+    await tab.goto(origin);
+    await tab.evaluate(() => {
+      window.shown = [];
+      window.sources = [];
+      window.EventSource = class extends EventSource {
+        constructor(url) {
+          super(url);
+          sources.push(this);
+        }
+      };
+    });
+    const given = `const server = ${JSON.stringify(base)}, token = ${JSON.stringify(token)};
+      const show = (event) => shown.push(event.data);`;
+    await tab.addScriptTag({ type: "module", content: `${given}\n${code}\nwindow.outcome = outcome;` });
+    return follower;
+  }
+
+  constructor(tab) {
+    Object.assign(this, { tab, errors: [], tickets: [], requests: 0 });
+  }
+
+  /** Waits until its newest connection is open, and is at least this one. */
+  isOpen = (count) => this.tab.waitForFunction((count) => sources.length >= count && sources.at(-1).readyState === 1, count);
+  shows = (count) => this.tab.waitForFunction((count) => shown.length >= count, count);
+  outcome = () => this.tab.evaluate(() => window.outcome);
+
+  /** It ends with this outcome after it has shown exactly this, and sends nothing in the hour after that. */
+  async ends(outcome, expected) {
+    await this.tab.waitForFunction(() => window.outcome);
+    assert.equal(await this.outcome(), outcome);
+    const { requests } = this;
+    await this.tab.clock.fastForward("01:00:00");
+    const ends = await this.tab.evaluate(async () => {
+      await (await fetch("/")).text();
+      return { shown, isClosed: sources.every((source) => source.readyState === 2) };
+    });
+    assert.deepEqual(ends, { shown: expected, isClosed: true });
+    assert.equal(this.requests, requests + 1);
     assert.deepEqual(this.errors, []);
     await this.tab.context().close();
   }
@@ -375,6 +444,51 @@ const scenarios = {
     await page.find("#sign-in").waitFor();
     assert.equal(await page.tab.evaluate(() => document.cookie), "");
     await page.close();
+  },
+
+  /** The code of docs/program.md, in a page of another origin. */
+  async tickets_of_the_docs(browser) {
+    const docs = readFileSync(new URL("../../../../docs/program.md", import.meta.url), "utf8");
+    const [, code] = /^### Tickets\n[^]*?^```js\n([^]*?)^```/m.exec(docs);
+    const site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"));
+    await once(site.listen(0, "127.0.0.1"), "listening");
+    const origin = `http://127.0.0.1:${site.address().port}`;
+    const start = () => ask(`start --cors-origin ${origin}`);
+    await ask("kill");
+    await start();
+    const first = await Follower.open(browser, origin, code, input);
+    await first.isOpen(1);
+    // Before the first event, between events, and under publications that are on their way.
+    await ask("kill");
+    await start();
+    const expected = numbers(60);
+    const headers = { authorization: `Bearer ${input}` };
+    const publish = (texts) => insistAll("news/today", texts, headers);
+    await publish(expected.slice(0, 20));
+    await first.shows(20);
+    await ask("kill");
+    await start();
+    const rest = publish(expected.slice(20));
+    await first.shows(30);
+    await ask("kill");
+    await start();
+    await rest;
+    await first.shows(60);
+    assert.equal(await first.outcome(), undefined);
+    const ended = await fetch(path("news/today"), { method: "DELETE", headers, body: "the last words" });
+    assert.ok(ended.ok, ended.status);
+    const all = [...expected, "the last words"];
+    await first.ends("ended", all);
+    assert.ok(first.tickets.length >= 4 && new Set(first.tickets).size === first.tickets.length, `${first.tickets}`);
+    // A page that comes later receives the same, and one whose token is refused stops.
+    const second = await Follower.open(browser, origin, code, input);
+    await second.ends("ended", all);
+    assert.equal(second.tickets.length, 1);
+    const third = await Follower.open(browser, origin, code, "nonsense");
+    await third.ends("refused", []);
+    assert.equal(third.tickets.length, 0);
+    site.close();
+    site.closeAllConnections();
   },
 
   async hostile_text(browser) {

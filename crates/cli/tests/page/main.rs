@@ -89,6 +89,22 @@ fn a_token_opens_the_page_and_no_script_can_read_it() {
     run_with("token", &["--token-key", key], &token);
 }
 
+#[test]
+fn the_code_of_the_docs_receives_each_event_once_by_tickets_until_the_channel_ends() {
+    let dir = TempDir::new();
+    let key = dir.join("key.jwk");
+    let key = key.to_str().unwrap();
+    output(&["key", key]);
+    let rights = ["--subscribe", "news/*", "--publish", "news/*"];
+    let token = output(&[&["token", "--key", key], &rights[..]].concat());
+    let store = store("tickets");
+    run_with(
+        "tickets_of_the_docs",
+        &["--token-key", key, "--store", &store],
+        &token,
+    );
+}
+
 /// The output of the program with these arguments.
 fn output(args: &[&str]) -> String {
     let output = tidings(args).output().unwrap();
