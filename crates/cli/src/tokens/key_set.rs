@@ -160,16 +160,29 @@ fn parse_jwk(value: &Value) -> Result<Key, String> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+    use aws_lc_rs::rsa::{self, KeySize};
+    use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+
     use super::super::algorithm::Algorithm;
-    use super::super::testing::{EDDSA_PRIVATE, EDDSA_PUBLIC, ES256_PRIVATE, ES256_PUBLIC};
+    use super::super::jwk::encode;
+    use super::super::testing::{self, pem};
     use super::*;
 
     const SECRET: &str = r#"{"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
-    /// The keys of the files, as `openssl pkey -text` shows them.
+    /// Public keys that `openssl` has made.
     const ES256: &str = r#"{"kty":"EC","crv":"P-256","x":"jpvgyP7x2W4vd0DvjuIH9WyiyCADVdHQq5pyLx5lI9k","y":"J9mZMr68LBIsFgssmyvxsu-2V3k__Kbj_5h_mJTheEY"}"#;
-    const ES256_D: &str = "amoKTkx-Btn--GWp-oaOIWjXcxxcnVpndqdxAhXgYY4";
     const EDDSA: &str =
         r#"{"kty":"OKP","crv":"Ed25519","x":"0HgaNfFczxgfsc2N-BkpO6FAwaxOlI5dsg9zqRIvWgY"}"#;
+
+    /// The pair of `testing` as a JWK, and its private member.
+    fn es256() -> (String, String) {
+        let pair = &*testing::ES256;
+        let (x, y) = pair.raw_public[1..].split_at(32);
+        let (x, y) = (encode(x), encode(y));
+        let public = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
+        (public, encode(&pair.raw_private))
+    }
 
     fn with(jwk: &str, member: &str) -> String {
         format!("{},{member}}}", &jwk[..jwk.len() - 1])
@@ -192,29 +205,41 @@ mod tests {
     #[test]
     fn a_key_is_the_same_as_a_jwk_a_set_and_a_pem() {
         check(SECRET, Algorithm::Hs256, true);
+        let ((es256, d), pair) = (es256(), &*testing::ES256);
         let same = [
-            check(ES256, Algorithm::Es256, false),
+            check(&es256, Algorithm::Es256, false),
             check(
-                &format!("\u{feff} {{\"keys\":[{ES256}]}}\n"),
+                &format!("\u{feff} {{\"keys\":[{es256}]}}\n"),
                 Algorithm::Es256,
                 false,
             ),
             check(
-                &with(ES256, &format!(r#""d":"{ES256_D}""#)),
+                &with(&es256, &format!(r#""d":"{d}""#)),
                 Algorithm::Es256,
                 true,
             ),
-            check(ES256_PUBLIC, Algorithm::Es256, false),
-            check(ES256_PRIVATE, Algorithm::Es256, true),
-            check(&ES256_PUBLIC.replace('\n', "\r\n"), Algorithm::Es256, false),
+            check(&pair.public, Algorithm::Es256, false),
+            check(&pair.private, Algorithm::Es256, true),
+            check(&pair.public.replace('\n', "\r\n"), Algorithm::Es256, false),
         ];
         assert!(same.iter().all(|fingerprint| *fingerprint == same[0]));
+        let pair = &*testing::EDDSA;
+        let x = encode(&pair.raw_public);
+        let eddsa = format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{x}"}}"#);
+        let d = encode(&pair.raw_private);
         let same = [
-            check(EDDSA, Algorithm::EdDsa, false),
-            check(EDDSA_PUBLIC, Algorithm::EdDsa, false),
-            check(EDDSA_PRIVATE, Algorithm::EdDsa, true),
+            check(&eddsa, Algorithm::EdDsa, false),
+            check(
+                &with(&eddsa, &format!(r#""d":"{d}""#)),
+                Algorithm::EdDsa,
+                true,
+            ),
+            check(&pair.public, Algorithm::EdDsa, false),
+            check(&pair.private, Algorithm::EdDsa, true),
         ];
         assert!(same.iter().all(|fingerprint| *fingerprint == same[0]));
+        check(ES256, Algorithm::Es256, false);
+        check(EDDSA, Algorithm::EdDsa, false);
     }
 
     #[test]
@@ -252,24 +277,28 @@ mod tests {
         refused(&with(ES256, r#""alg":"HS256""#), "`HS256`");
         refused(&with(EDDSA, r#""alg":"ES256""#), "`ES256`");
         refused(&with(ES256, r#""use":"enc""#), "`enc`");
-        refused(include_str!("../../tests/keys/rsa-public.pem"), "RSA");
-        refused(include_str!("../../tests/keys/rsa-private.pem"), "RSA");
-        refused(include_str!("../../tests/keys/p384-public.pem"), "P-256");
-        refused(
-            include_str!("../../tests/keys/ec-sec1.pem"),
-            "openssl pkcs8",
-        );
-        refused(
-            include_str!("../../tests/keys/ec-encrypted.pem"),
-            "encrypted",
-        );
-        refused("-----BEGIN CERTIFICATE-----\n", "certificate");
-        refused("-----BEGIN OPENSSH PRIVATE KEY-----\n", "PUBLIC KEY");
-        refused(
-            "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-            "not valid",
-        );
-        refused(&format!("{ES256_PUBLIC}{EDDSA_PUBLIC}"), "several");
+        refused(&pem("EC PRIVATE KEY", b"x"), "openssl pkcs8");
+        refused(&pem("ENCRYPTED PRIVATE KEY", b"x"), "encrypted");
+        refused(&pem("RSA PRIVATE KEY", b"x"), "RSA");
+        refused(&pem("CERTIFICATE", b"x"), "certificate");
+        refused(&pem("OPENSSH PRIVATE KEY", b"x"), "PUBLIC KEY");
+        refused(&pem("PUBLIC KEY", b"\0\0\0"), "not valid");
+        let (one, other) = (&testing::ES256.public, &testing::EDDSA.public);
+        refused(&format!("{one}{other}"), "several");
+    }
+
+    #[test]
+    fn a_pem_of_another_type_or_curve_is_refused() {
+        let rsa = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let private: Pkcs8V1Der<'_> = rsa.as_der().unwrap();
+        refused(&pem("PRIVATE KEY", private.as_ref()), "RSA");
+        let public: PublicKeyX509Der<'_> = rsa.public_key().as_der().unwrap();
+        refused(&pem("PUBLIC KEY", public.as_ref()), "RSA");
+        let p384 = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+        let private = p384.to_pkcs8v1().unwrap();
+        refused(&pem("PRIVATE KEY", private.as_ref()), "P-256");
+        let public: PublicKeyX509Der<'_> = p384.public_key().as_der().unwrap();
+        refused(&pem("PUBLIC KEY", public.as_ref()), "P-256");
     }
 
     #[test]
@@ -282,8 +311,11 @@ mod tests {
         );
         refused(r#"{"kty":"oct","k":"not base64!"}"#, "`k` is not base64url");
         refused(&SECRET.replace("ZWY", "ZWY="), "`k` is not base64url");
-        for pem in [ES256_PUBLIC.to_owned(), format!("\n{EDDSA_PUBLIC}")] {
-            let k = super::super::jwk::encode(pem.as_bytes());
+        for pem in [
+            testing::ES256.public.clone(),
+            format!("\n{}", testing::EDDSA.public),
+        ] {
+            let k = encode(pem.as_bytes());
             refused(&format!(r#"{{"kty":"oct","k":"{k}"}}"#), "PEM is no secret");
         }
     }
@@ -294,12 +326,10 @@ mod tests {
         refused(&ES256.replace("\"y\":\"", "\"z\":\""), "`y` is missing");
         refused(&ES256.replace("J9mZMr", "Mr"), "`y` has 32 bytes");
         refused(&EDDSA.replace("0HgaNf", "Nf"), "Ed25519");
-        let foreign = with(
-            ES256,
-            &format!(r#""d":"{}""#, ES256_D.replace("amoK", "bmoK")),
-        );
-        refused(&foreign, "does not fit");
-        refused(&with(EDDSA, &format!(r#""d":"{ES256_D}""#)), "does not fit");
+        let (_, d) = es256();
+        let foreign = format!(r#""d":"{d}""#);
+        refused(&with(ES256, &foreign), "does not fit");
+        refused(&with(EDDSA, &foreign), "does not fit");
     }
 
     #[test]
@@ -347,12 +377,12 @@ mod tests {
         let broken = SECRET.replace("\"oct\"", "\"oct").replace("MDEy", "SECRET");
         let error = KeySet::parse(&broken).unwrap_err();
         assert!(!error.contains("SECRET"), "{error}");
-        let private = with(ES256, &format!(r#""d":"{ES256_D}""#));
+        let (public, d) = es256();
+        let private = with(&public, &format!(r#""d":"{d}""#));
         let jwk: Jwk = serde_json::from_str(&private).unwrap();
         let shown = format!("{jwk:?} {:?}", KeySet::parse(&private).unwrap());
-        assert!(
-            !shown.contains(ES256_D) && !shown.contains("106, 106, 10"),
-            "{shown}"
-        );
+        let bytes = format!("{:?}", &testing::ES256.raw_private[..8]);
+        let bytes = bytes.trim_matches(['[', ']']);
+        assert!(!shown.contains(&d) && !shown.contains(bytes), "{shown}");
     }
 }

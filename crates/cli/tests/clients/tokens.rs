@@ -4,15 +4,19 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{self, KeySize};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde_json::{Value, json};
 use tidings_testkit::temp_dir::TempDir;
 
 use crate::program::{Outcome, run};
-
-/// Keys that `openssl` has made.
-const KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keys");
 
 const ALGORITHMS: [(&str, Algorithm); 3] = [
     ("HS256", Algorithm::HS256),
@@ -194,17 +198,48 @@ async fn a_secret_that_everyone_reads_is_reported() {
     }
 }
 
+/// A private key and its public key as PEM, in the forms of `openssl`: PKCS#8 and SPKI.
+fn pair_of_pems(algorithm: Algorithm) -> [String; 2] {
+    let (private, public): (_, PublicKeyX509Der<'_>) = if algorithm == Algorithm::ES256 {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        (pair.to_pkcs8v1(), pair.public_key().as_der().unwrap())
+    } else {
+        let pair = Ed25519KeyPair::generate().unwrap();
+        (pair.to_pkcs8v1(), pair.public_key().as_der().unwrap())
+    };
+    [
+        pem("PRIVATE KEY", private.unwrap().as_ref()),
+        pem("PUBLIC KEY", public.as_ref()),
+    ]
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
 #[tokio::test]
-async fn keys_of_openssl_sign_and_a_kid_names_them() {
-    for (file, algorithm) in [("ec", Algorithm::ES256), ("ed", Algorithm::EdDSA)] {
-        let private = format!("{KEYS}/{file}-private.pem");
-        let public = fs::read(format!("{KEYS}/{file}-public.pem")).unwrap();
+async fn a_pem_signs_and_a_kid_names_it() {
+    let dir = TempDir::in_memory();
+    let file = dir.join("private.pem");
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA] {
+        let [private, public] = pair_of_pems(algorithm);
+        fs::write(&file, private).unwrap();
         let key = match algorithm {
-            Algorithm::ES256 => DecodingKey::from_ec_pem(&public),
-            _ => DecodingKey::from_ed_pem(&public),
+            Algorithm::ES256 => DecodingKey::from_ec_pem(public.as_bytes()),
+            _ => DecodingKey::from_ed_pem(public.as_bytes()),
         };
-        // The files of a checkout are public.
-        let outcome = tidings(&["token", "--key", &private, "--kid", "k1", "--publish", "a"]).await;
+        let line = [
+            "token",
+            "--key",
+            text(&file),
+            "--kid",
+            "k1",
+            "--publish",
+            "a",
+        ];
+        // Others may read the file, which is reported.
+        let outcome = tidings(&line).await;
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         let token = outcome.stdout;
         assert_eq!(
@@ -298,11 +333,20 @@ async fn a_token_that_allows_nothing_or_too_much_is_not_made() {
 async fn an_unreadable_or_unknown_key_is_named_and_not_shown() {
     let dir = TempDir::in_memory();
     let missing = dir.join("missing");
+    let rsa = rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let rsa: Pkcs8V1Der<'_> = rsa.as_der().unwrap();
+    let files = [
+        ("rsa.pem", pem("PRIVATE KEY", rsa.as_ref())),
+        ("sec1.pem", pem("EC PRIVATE KEY", b"x")),
+    ];
+    for (name, text) in &files {
+        fs::write(dir.join(name), text).unwrap();
+    }
     for (path, reason) in [
         (missing.clone(), "missing: "),
         (dir.to_path_buf(), "irectory"),
-        (format!("{KEYS}/rsa-private.pem").into(), "RSA"),
-        (format!("{KEYS}/ec-sec1.pem").into(), "openssl pkcs8"),
+        (dir.join("rsa.pem"), "RSA"),
+        (dir.join("sec1.pem"), "openssl pkcs8"),
     ] {
         let error = failed(&["token", "--key", text(&path), "--metrics"], 1).await;
         assert!(error.contains(reason), "{error}");

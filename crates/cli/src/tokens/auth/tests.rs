@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 use tidings::hub::{ChannelName, Hub};
 
 use super::super::key::Key;
-use super::super::testing::{
-    EDDSA_PRIVATE, ES256_PRIVATE, NOW, SECRET, at, secret_key, set, token,
-};
+use super::super::testing::{EDDSA, ES256, NOW, SECRET, at, secret_key, set, token};
 use super::*;
 
 const OTHER: &[u8] = b"another secret of 32 bytes, or more";
@@ -337,7 +335,7 @@ fn a_ticket_is_of_every_server_with_the_same_secret_and_of_one_without() {
     };
     let [one, two] = [auth([secret_key(None)]), auth([secret_key(None)])];
     assert!(two.redeem(&issue(&one, &secret_key(None)), at(NOW)).is_ok());
-    for pem in [ES256_PRIVATE, EDDSA_PRIVATE] {
+    for pem in [&ES256.private, &EDDSA.private] {
         let key = super::super::pem::parse(pem).unwrap();
         let [one, two] = [auth([key.clone()]), auth([key.clone()])];
         let ticket = issue(&one, &key);

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::super::algorithm::Algorithm;
 use super::super::jwk::encode;
 use super::super::testing::{
-    EDDSA_PRIVATE, ES256_PRIVATE, ES256_PUBLIC, NOW, SECRET, at, hmac_token, secret_key, set, token,
+    EDDSA, ES256, NOW, SECRET, at, eddsa, hmac_token, secret_key, set, token,
 };
 use super::*;
 
@@ -42,13 +42,13 @@ fn a_token_of_each_algorithm_is_valid_with_its_public_key() {
     let claims = json!({"exp": NOW + 60, "publish": ["chat"]});
     for key in [
         secret_key(None),
-        private(ES256_PRIVATE),
-        private(EDDSA_PRIVATE),
+        private(&ES256.private),
+        private(&EDDSA.private),
     ] {
         check(&token(&key, &claims), &set([key.clone()]), Ok(()));
     }
-    let es256 = token(&private(ES256_PRIVATE), &claims);
-    check(&es256, &KeySet::parse(ES256_PUBLIC).unwrap(), Ok(()));
+    let es256 = token(&private(&ES256.private), &claims);
+    check(&es256, &KeySet::parse(&ES256.public).unwrap(), Ok(()));
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_token_without_a_signature_is_refused() {
 
 #[test]
 fn the_public_key_is_no_secret() {
-    let keys = KeySet::parse(ES256_PUBLIC).unwrap();
-    let point = private(ES256_PRIVATE);
+    let keys = KeySet::parse(&ES256.public).unwrap();
+    let point = private(&ES256.private);
     let point = point.verifying().try_get_as_bytes().unwrap();
     for secret in [
-        ES256_PUBLIC.as_bytes(),
-        ES256_PUBLIC.trim().as_bytes(),
+        ES256.public.as_bytes(),
+        ES256.public.trim().as_bytes(),
         point,
     ] {
         let forged = hmac_token(HS256, VALID, secret);
@@ -99,11 +99,11 @@ fn the_key_fixes_the_algorithm() {
     for alg in ["hs256", "ES512", "RSA1_5", "ES256K"] {
         check_header(&format!(r#"{{"alg":"{alg}"}}"#), Err(InvalidToken::Header));
     }
-    let es256 = token(&private(ES256_PRIVATE), &json!({"exp": NOW + 60}));
+    let es256 = token(&private(&ES256.private), &json!({"exp": NOW + 60}));
     check(&es256, &set([secret_key(None)]), wrong());
     check(
         &es256,
-        &set([private(EDDSA_PRIVATE)]),
+        &set([private(&EDDSA.private)]),
         Err(InvalidToken::Algorithm(Algorithm::EdDsa)),
     );
 }
@@ -142,7 +142,7 @@ fn the_kid_selects_the_key() {
     check(&named("c"), &added, Ok(()));
     check(&named("b"), &added, Err(InvalidToken::Signature));
     // Its algorithm is fixed too.
-    let es256 = set([private(ES256_PRIVATE), secret_key(Some("a"))]);
+    let es256 = set([private(&ES256.private), secret_key(Some("a"))]);
     let wrong = Err(InvalidToken::Algorithm(Algorithm::Es256));
     check(&unnamed, &es256, wrong.clone());
     check(&named("c"), &es256, wrong);
@@ -211,9 +211,8 @@ fn a_token_of_another_key_is_refused() {
     let wrong = || Err(InvalidToken::Signature);
     let other = hmac_token(HS256, VALID, b"fedcba9876543210fedcba9876543210");
     check(&other, &set([secret_key(None)]), wrong());
-    let foreign = EDDSA_PRIVATE.replace("MC4CAQAwBQYDK2VwBCIEIC", "MC4CAQAwBQYDK2VwBCIEID");
-    let foreign = token(&private(&foreign), &json!({"exp": NOW + 60}));
-    check(&foreign, &set([private(EDDSA_PRIVATE)]), wrong());
+    let foreign = token(&private(&eddsa().private), &json!({"exp": NOW + 60}));
+    check(&foreign, &set([private(&EDDSA.private)]), wrong());
 }
 
 #[test]
