@@ -7,7 +7,7 @@ use super::access::Access;
 
 /// How many bytes of accesses that nobody uses are kept. The ones in use are as many as the connections at
 /// most.
-const MAX_IDLE_BYTES: usize = 16 << 20;
+const MAX_IDLE_BYTES: usize = 8 << 20;
 
 /// What an entry takes beside its access, in bytes: the hash and the pointer, in a table that is half empty.
 const ENTRY_BYTES: usize = 2 * (size_of::<TokenHash>() + size_of::<usize>()) + 64;

@@ -113,6 +113,7 @@ mod tests {
     }
 
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "a table of tests")]
     fn check(caller: &Caller, channel: &'static str, expected: Result<(), Problem>) {
         assert_eq!(
             caller.check_subscribe(&Pattern::from_static(channel)),
