@@ -10,7 +10,7 @@ use super::invalid_token::InvalidToken;
 use super::key_set::Signer;
 use super::ticket::{Holder, Ticket, TicketKeyId};
 
-/// What a pattern takes beside its text, in bytes: its allocation, and its places in the claims and the grant.
+/// What a pattern takes beside its text, in bytes: in the claims and in the grant, each with an allocation.
 const PATTERN_BYTES: usize = 2 * (size_of::<Pattern>() + 32);
 
 /// The rights of a token. All requests with one token share them, so that one revocation ends all of its

@@ -37,8 +37,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CHANNELS", value_parser = parse_channels)]
     subscribe: Vec<String>,
 
-    /// A channel to which the holder may publish, and which it may end, or a pattern, or `*` for all channels.
-    /// May be repeated.
+    /// A channel to which the holder may publish, and which it may end, or a pattern, or `*` for all
+    /// channels. May be repeated.
     #[arg(long, value_name = "CHANNELS", value_parser = parse_channels)]
     publish: Vec<String>,
 
