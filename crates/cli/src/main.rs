@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 /// Server-Sent Events from a terminal.
 #[derive(Debug, Parser)]
@@ -40,9 +41,22 @@ enum Command {
 /// How long a server that has ended waits for a reader of its last line.
 const REPORT_TIME: Duration = Duration::from_secs(1);
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::report(format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run_and_report(cli));
+    // A thread that reads the terminal, or a file system that does not answer, must not delay the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_and_report(cli: Cli) -> ExitCode {
     let is_server = matches!(cli.command, Command::Serve(_));
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use tidings::axum::{Drain, Serve, Tls, serve, shutdown_signal};
+use tidings::axum::{Drain, Serve, serve, shutdown_signal};
 use tidings::hub::{Feed, FeedError, Hub};
 use tidings::store::StoreLog;
 use tokio::time::timeout;
@@ -50,6 +50,7 @@ pub(crate) use args::Args;
 
 use app::App;
 use listen::Listen;
+use reload::Hangups;
 
 /// How long the hub and the store may take to end, each, after the connections have ended.
 const END_TIME: Duration = Duration::from_secs(2);
@@ -63,6 +64,8 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         return Ok(io::stdout().lock().write_all(report.as_bytes())?);
     }
     let _log = logging::start(args.log_level);
+    // Before the files and the store are opened, which may take long.
+    let hangups = Hangups::listen()?;
     health::record_metrics()?;
     let allowed = open_files::allow(args.limits.max_connections);
     args.limits.fit(allowed);
@@ -78,7 +81,8 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         Listen::Tcp(address) => {
             let listener = listen::listen_on(*address).await?;
             let bound = Listen::Tcp(listener.local_addr()?);
-            let server = Server::open(&args, &bound, auth, tls.as_ref())?;
+            let server = Server::open(&args, &bound, auth)?;
+            hangups.reload(&server.app, tls.as_ref(), &args);
             let mut serve = serve(listener, server.router(&args))
                 .max_connections_per_key(args.limits.max_connections_per_address, |peer| {
                     Some(limits::address_key(peer))
@@ -92,7 +96,8 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         Listen::Unix(path) => {
             let (file, listener) = socket_file::SocketFile::listen(path, args.socket_mode).await?;
             let ended = async {
-                let server = Server::open(&args, &args.listen, auth, None)?;
+                let server = Server::open(&args, &args.listen, auth)?;
+                hangups.reload(&server.app, None, &args);
                 let serve = serve(listener, server.router(&args));
                 server.run(serve, &args).await
             };
@@ -120,19 +125,13 @@ struct Server {
 }
 
 impl Server {
-    fn open(
-        args: &Args,
-        bound: &Listen,
-        auth: Option<Auth>,
-        tls: Option<&Tls>,
-    ) -> Result<Self, Box<dyn Error>> {
+    fn open(args: &Args, bound: &Listen, auth: Option<Auth>) -> Result<Self, Box<dyn Error>> {
         let limits = &args.limits;
         let (hub, store) = args
             .log
             .open(limits.hub(), limits.remembered_channels, args.demo)?;
         let drain = Drain::new().deadline(args.drain);
         let app = App::new(hub.clone(), drain.clone(), auth, args);
-        reload::on_hangup(&app, tls, args)?;
         Ok(Self {
             hub,
             store,

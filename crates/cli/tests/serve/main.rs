@@ -25,6 +25,7 @@ mod process;
 mod publish;
 #[path = "../support/raw.rs"]
 mod raw;
+mod reload;
 mod restart;
 mod rights;
 #[cfg(target_os = "linux")]

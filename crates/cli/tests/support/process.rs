@@ -14,7 +14,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The beginning of the first line that the server prints. Its address follows.
 const LISTENING: &str = "listening on ";
 
-/// A server that has printed its address.
+/// A server, which has printed its address unless it was only begun.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -80,7 +80,14 @@ impl Server {
     }
 
     /// Starts this command, and waits for the address that it prints.
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        let mut server = Self::begin(command);
+        server.await_address();
+        server
+    }
+
+    /// Starts this command.
+    pub(crate) fn begin(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -101,16 +108,19 @@ impl Server {
                 log.push('\n');
             }
         });
-        let mut server = Self {
+        Self {
             child,
             listening: String::new(),
             printed,
             log,
-        };
-        let first = server.next_line();
+        }
+    }
+
+    /// Waits for the address that it prints.
+    pub(crate) fn await_address(&mut self) {
+        let first = self.next_line();
         let address = first.strip_prefix(LISTENING);
-        server.listening = address.expect("an address").to_owned();
-        server
+        self.listening = address.expect("an address").to_owned();
     }
 
     /// The next line of its standard output.
