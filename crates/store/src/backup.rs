@@ -59,10 +59,11 @@ impl StoreLog {
     }
 }
 
-/// Writes a backup of the store in this file into a new file, also while another process uses the store;
-/// otherwise nobody can open it meanwhile. [`StoreLog::backup`] describes the backup.
+/// Writes a backup of the store in this file into a new file, also while another process uses or opens the
+/// store. [`StoreLog::backup`] describes the backup.
 ///
-/// Until it returns, the `-wal` file of a store in use grows with each append.
+/// Until it returns, the `-wal` file of a store in use grows with each append, and this process cannot open
+/// the store. Nobody can open a store meanwhile that was never opened since it was imported or restored.
 ///
 /// # Blocking
 /// It reads and writes the whole store; in an asynchronous program, call it within `spawn_blocking`.

@@ -87,9 +87,9 @@ impl fmt::Display for CheckReport {
 /// A problem is no error: it is in the report. The check changes nothing, except that SQLite recovers the
 /// file after a crash. It takes about 150 bytes of memory for each channel.
 ///
-/// If another process uses the store, the check reads what the store contains at its start. Until it returns,
-/// the `-wal` file of the store grows with each append. If nobody uses the store, nobody can open it
-/// meanwhile.
+/// The check reads what the store contains at its start, also if another process uses or opens the store.
+/// Until it returns, the `-wal` file of the store grows with each append, and this process cannot open the
+/// store. Nobody can open a store meanwhile that was never opened since it was imported or restored.
 ///
 /// # Blocking
 /// It reads the whole file; in an asynchronous program, call it within `spawn_blocking`.

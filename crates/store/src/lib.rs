@@ -222,6 +222,7 @@ mod questions;
 mod queue;
 mod read_cache;
 mod readers;
+mod reading;
 mod recent_entries;
 mod recent_index;
 mod salvage;

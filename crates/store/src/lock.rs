@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process;
 
 use crate::location;
+use crate::reading::Reading;
 use crate::{StoreError, StoreErrorKind};
 
 /// The most bytes of a lock file that are read. A process number has at most 10 digits.
@@ -23,8 +24,13 @@ pub(crate) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Locks the store at this resolved path. It does not wait.
+    /// Locks the store at this resolved path. It does not wait. Fails if another process has the lock, or if
+    /// this process reads the store without it.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
+        if Reading::is_active(path) {
+            let holder = Some(process::id());
+            return Err(StoreError::new(StoreErrorKind::Locked { holder }, path));
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let opened = options.open(location::beside(path, ".lock"));

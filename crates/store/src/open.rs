@@ -87,7 +87,7 @@ fn begin_wal(
 
 /// Moves the `-wal` file into the database, so that what a crash has left in it after the last commit never
 /// follows a later one. Returns whether no other program prevented it.
-fn move_wal(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn move_wal(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
         row.get::<_, bool>(0).map(|is_busy| !is_busy)
     })

@@ -6,18 +6,26 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::lock::StoreLock;
+use crate::reading::Reading;
 use crate::store_file::{self, StoreFile};
-use crate::{StoreError, StoreErrorKind, connection, location};
+use crate::{StoreError, StoreErrorKind, connection, location, open};
 
-/// A store that is read as it is at one moment.
+/// A store that is read as it is at one moment. Another process can open it meanwhile.
 #[derive(Debug)]
 pub(crate) struct Source {
-    // The connection is closed before the lock is released.
+    // The connection is closed before the rest is released.
     connection: Connection,
     /// The resolved path.
     pub(crate) path: PathBuf,
-    /// `None` if another process, or another part of this one, uses the store meanwhile.
-    _lock: Option<StoreLock>,
+    _hold: Hold,
+}
+
+/// What keeps this process, or all of them, from opening the store.
+#[derive(Debug)]
+enum Hold {
+    /// With a rollback journal, nobody can write while another connection reads.
+    Lock(#[expect(dead_code, reason = "held")] StoreLock),
+    Reading(#[expect(dead_code, reason = "held")] Reading),
 }
 
 impl Source {
@@ -40,16 +48,22 @@ impl Source {
         connection::require_sqlite(path)?;
         let path = location::resolve(path)?;
         store_file::require_file(&path)?;
-        let take = || -> Result<(Connection, Option<StoreLock>), StoreError> {
+        let take = || -> Result<(Connection, Hold), StoreError> {
             let lock = StoreLock::take(&path)?;
-            Ok((alone(&path)?, Some(lock)))
+            let connection = alone(&path)?;
+            let hold = release(&path, &connection, lock);
+            Ok((connection, hold))
         };
-        let (connection, lock) = match take() {
+        let (connection, hold) = match take() {
             Err(error) if matches!(error.kind(), StoreErrorKind::Locked { .. }) => {
+                let reading = Reading::begin(&path);
                 match StoreFile::connect_beside(&path) {
-                    Ok(connection) => (connection, None),
+                    Ok(connection) => (connection, Hold::Reading(reading)),
                     // A process that is killed in between leaves a file that only a writer can open.
-                    Err(error) => take().map_err(|_| error)?,
+                    Err(error) => {
+                        drop(reading);
+                        take().map_err(|_| error)?
+                    }
                 }
             }
             taken => taken?,
@@ -57,9 +71,27 @@ impl Source {
         Ok(Self {
             connection,
             path,
-            _lock: lock,
+            _hold: hold,
         })
     }
+}
+
+/// Gives the lock of a store up, if another process can use the store beside this connection.
+fn release(path: &Path, connection: &Connection, lock: StoreLock) -> Hold {
+    let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+    if !mode.is_ok_and(|mode| mode == "wal") {
+        return Hold::Lock(lock);
+    }
+    // The connection would keep a process from moving it, which waits for that when it opens the store.
+    let moved = open::move_wal(connection);
+    if !moved.is_ok_and(|is_moved| is_moved) {
+        tracing::debug!("the write-ahead log of the store stays as it is");
+    }
+    // Without the lock, only SQLite's own rules would protect a `-wal` file that another process has written.
+    connection::keep_wal(connection);
+    let reading = Reading::begin(path);
+    drop(lock);
+    Hold::Reading(reading)
 }
 
 impl Deref for Source {

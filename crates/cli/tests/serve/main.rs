@@ -18,6 +18,7 @@ mod full_disk;
 mod guarded;
 mod lifecycle;
 mod limits;
+mod maintenance;
 mod origin;
 mod problems;
 #[path = "../support/process.rs"]
@@ -34,6 +35,8 @@ mod stream;
 mod subscribe;
 mod tickets;
 mod tls;
+mod tls_clients;
+mod tls_keys;
 mod token_lives;
 mod tokens;
 mod unix;
