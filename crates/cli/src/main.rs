@@ -3,6 +3,7 @@
 mod cacert;
 mod credential;
 mod demo;
+mod direct;
 mod listen;
 mod output;
 mod publish;

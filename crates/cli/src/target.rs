@@ -1,7 +1,6 @@
 //! `Target`: the server that `publish` and `listen` reach, and what its errors mean to a person.
 
 use std::error::Error;
-use std::iter::successors;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use tidings::hyper::DirectTransport;
 
 use crate::cacert::CaCertificates;
 use crate::credential::CredentialArgs;
+use crate::direct::{self, Direct};
 
 /// The most characters of a refusal that is no problem document.
 const MAX_REFUSAL: usize = 200;
@@ -47,7 +47,11 @@ impl Target {
     }
 
     /// A transport that opens a connection for each request.
-    pub(crate) fn transport(&self) -> DirectTransport {
+    pub(crate) fn transport(&self) -> Direct {
+        Direct::new(self.direct_transport())
+    }
+
+    fn direct_transport(&self) -> DirectTransport {
         #[cfg(unix)]
         if let Some(path) = self.unix_socket.clone() {
             return DirectTransport::over(move |_| tokio::net::UnixStream::connect(path.clone()));
@@ -62,6 +66,12 @@ impl Target {
         } else {
             transport
         }
+    }
+
+    /// Whether a connection can be used for several requests: it leads to the server, and not to a proxy that
+    /// forwards requests.
+    pub(crate) fn keeps_connections(&self) -> bool {
+        self.url.scheme_str() == Some("https") || self.is_plain_tcp()
     }
 
     /// Whether the client reaches the server over TCP alone: without TLS, a proxy or a Unix socket.
@@ -115,7 +125,8 @@ struct Problem {
 
 /// The error, its causes, and what the server gave as the reason, on one line.
 pub(crate) fn describe(error: &client::Error) -> String {
-    let mut text = crate::chain(error);
+    let explained = error.source().and_then(direct::explain);
+    let mut text = explained.unwrap_or_else(|| crate::chain(error));
     if let Some(reason) = error
         .response()
         .and_then(|response| reason(response.body()))
@@ -124,15 +135,6 @@ pub(crate) fn describe(error: &client::Error) -> String {
         text.push_str(&reason);
     }
     text
-}
-
-/// As `describe`, for a connection that the program itself opens: only its error and the first cause.
-pub(crate) fn describe_own(error: &client::Error) -> String {
-    let first_cause = successors(error.source(), |cause| (*cause).source()).last();
-    match first_cause {
-        Some(cause) if error.is_connect() => format!("{error}: {cause}"),
-        _ => describe(error),
-    }
 }
 
 fn reason(body: &str) -> Option<String> {

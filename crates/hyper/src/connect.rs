@@ -2,13 +2,11 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
-use std::fmt;
 use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Uri};
@@ -21,11 +19,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
+use crate::connect_failure::{Peer, Step};
 use crate::lookup::{LookupError, Resolver};
 use crate::proxy::Route;
 use crate::request::Origin;
 #[cfg(feature = "tls")]
-use crate::tls::{Tls, is_certificate_error};
+use crate::tls::{self, Tls};
 
 /// Any stream of bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -68,14 +67,8 @@ impl Way {
         #[cfg(feature = "tls")]
         if let Some(handshake) = handshake {
             let shaken = handshake.over(stream).await;
-            let stream = shaken.map_err(|cause| {
-                let step = if is_certificate_error(&*cause) {
-                    Step::Certificate
-                } else {
-                    Step::Handshake
-                };
-                step.failed(&self.server, cause)
-            })?;
+            let stream =
+                shaken.map_err(|cause| tls::failed_step(&*cause).failed(&self.server, cause))?;
             return Ok(Link::Other(Box::new(stream)));
         }
         Ok(Link::Tcp(stream))
@@ -180,111 +173,5 @@ pub(crate) async fn within(
             Err(Step::Timeout(limit).failed(server, elapsed))
         }),
         None => opening.await,
-    }
-}
-
-/// The end of a TCP connection that a step tries to reach.
-#[derive(Debug, Clone, Copy)]
-enum Peer {
-    Server,
-    Proxy,
-}
-
-/// A step on the way to a server.
-#[derive(Debug)]
-enum Step {
-    Lookup(Peer),
-    Tcp(Peer),
-    /// This proxy connects to the server.
-    Tunnel(Origin),
-    #[cfg(feature = "tls")]
-    TlsSetup,
-    #[cfg(feature = "tls")]
-    Certificate,
-    #[cfg(feature = "tls")]
-    Handshake,
-    Dial,
-    /// All steps together, within this time.
-    Timeout(Duration),
-}
-
-impl Step {
-    /// The error of this step towards this peer.
-    fn failed(self, peer: &Origin, cause: impl Into<TransportError>) -> TransportError {
-        Box::new(StepError {
-            step: self,
-            peer: peer.clone(),
-            cause: cause.into(),
-        })
-    }
-}
-
-/// A step that failed. It names the host and port of a URL and nothing more: a user, a password
-/// and a query are secrets.
-#[derive(Debug)]
-struct StepError {
-    step: Step,
-    peer: Origin,
-    cause: TransportError,
-}
-
-impl fmt::Display for StepError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = &self.peer;
-        match &self.step {
-            Step::Lookup(Peer::Server) => write!(
-                f,
-                "the lookup of {} failed (check the host in the URL, and the DNS of this machine)",
-                peer.host()
-            ),
-            Step::Lookup(Peer::Proxy) => write!(
-                f,
-                "the lookup of the proxy {} failed (check the proxy setting and the environment)",
-                peer.host()
-            ),
-            Step::Tcp(Peer::Server) => write!(
-                f,
-                "no TCP connection to {peer} (check that a server listens there)"
-            ),
-            Step::Tcp(Peer::Proxy) => write!(
-                f,
-                "no TCP connection to the proxy {peer} (check the proxy setting and the environment)"
-            ),
-            Step::Tunnel(proxy) => write!(
-                f,
-                "the proxy {proxy} did not connect to {peer} \
-                 (check that it allows this server, and its user and password)"
-            ),
-            #[cfg(feature = "tls")]
-            Step::TlsSetup => write!(
-                f,
-                "TLS for {peer} could not be set up (check the root certificates of this machine, \
-                 or add your own with `add_root_certificate`)"
-            ),
-            #[cfg(feature = "tls")]
-            Step::Certificate => write!(
-                f,
-                "the certificate of {peer} was refused (check its names and dates; \
-                 if an authority of your own issued it, trust the authority with \
-                 `add_root_certificate`)"
-            ),
-            #[cfg(feature = "tls")]
-            Step::Handshake => write!(
-                f,
-                "the TLS handshake with {peer} failed (check that it serves https)"
-            ),
-            Step::Dial => write!(f, "the function that connects to {peer} failed"),
-            Step::Timeout(limit) => write!(
-                f,
-                "no connection to {peer} within {limit:?} \
-                 (check that the server answers, or raise `connect_timeout`)"
-            ),
-        }
-    }
-}
-
-impl StdError for StepError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.cause.as_ref())
     }
 }

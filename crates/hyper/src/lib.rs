@@ -43,13 +43,15 @@
 //!
 //! # Errors
 //! An error names the step that failed, the host and the port: the lookup, the TCP connection, the
-//! proxy, the certificate, the TLS handshake or the timeout. It never contains the path, the query,
+//! proxy, the certificate, the TLS handshake or the timeout; [`ConnectFailure`] among its sources has the
+//! step as a value. It never contains the path, the query,
 //! the user or the password of a URL.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod coding;
 mod connect;
+mod connect_failure;
 #[cfg(feature = "compression")]
 mod decode;
 mod exchange;
@@ -61,6 +63,7 @@ mod request;
 mod tls;
 mod transport;
 
+pub use connect_failure::{ConnectFailure, ConnectFailureKind};
 pub use proxy::InvalidProxy;
 pub use request::UnsupportedUrl;
 #[doc(no_inline)]
@@ -69,7 +72,7 @@ pub use tidings_client::{
 };
 #[cfg(feature = "tls")]
 pub use tls::{InvalidCertificate, UnsupportedTlsConfig};
-pub use transport::DirectTransport;
+pub use transport::{DirectStream, DirectTransport};
 
 /// A client over [`DirectTransport::new`]: with the proxies of the environment.
 ///

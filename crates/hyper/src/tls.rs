@@ -16,6 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::connect_failure::Step;
+
 /// The only protocol that the handshake offers: the transport does not speak HTTP/2.
 const PROTOCOL: &[u8] = b"http/1.1";
 
@@ -147,10 +149,14 @@ fn unwrap_error(error: io::Error) -> TransportError {
     }
 }
 
-/// Whether the handshake failed because of the server's certificate.
-pub(crate) fn is_certificate_error(error: &(dyn StdError + 'static)) -> bool {
-    let error = error.downcast_ref::<rustls::Error>();
-    matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+/// The step at which a handshake with this error failed.
+pub(crate) fn failed_step(error: &(dyn StdError + 'static)) -> Step {
+    match error.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(_)) => Step::Certificate,
+        // For example the beginning of an answer in HTTP.
+        Some(rustls::Error::InvalidMessage(_)) => Step::NoTls,
+        _ => Step::Handshake,
+    }
 }
 
 /// The error for a TLS configuration that is not a `rustls::ClientConfig` of rustls 0.23.

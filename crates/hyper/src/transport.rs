@@ -5,7 +5,9 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use http::header::{PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tidings_client::{ConnectError, ConnectTimeout, ResponseBody, ResponseFuture, Transport};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::coding;
 use crate::connect::{Dial, Duplex, Link, Way, dial, within};
@@ -217,6 +219,50 @@ impl DirectTransport {
         })
     }
 
+    /// Opens a stream of bytes to the server of this URL, as for a request, and sends no request.
+    ///
+    /// It is for connections that the caller uses for several requests, by
+    /// [`over`](Self::over). The stream leads through the proxy for the URL, if there is one, and has TLS
+    /// if the scheme is `https`. For an `http` URL behind an `http` proxy it ends at the proxy, which expects
+    /// requests in the absolute form. There is no connect timeout: wrap the future in one.
+    ///
+    /// # Errors
+    /// [`Network`](ConnectError::Network) if a step fails, with a
+    /// [`ConnectFailure`](crate::ConnectFailure) as its source.
+    /// [`InvalidRequest`](ConnectError::InvalidRequest) if the transport does not support the URL, or if the
+    /// environment names a proxy that it does not support.
+    pub async fn open_stream(&self, url: &Uri) -> Result<DirectStream, ConnectError> {
+        let invalid = ConnectError::InvalidRequest;
+        let server = self.server(url);
+        let server = server.ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
+        let opened = match &self.dial {
+            Some(connect) => dial(&server, connect(url.clone())).await,
+            None => {
+                let route = self.proxies.route(&server);
+                let mut route = route.map_err(|error| invalid(error.into()))?;
+                authorize(&mut route, &mut HeaderMap::new());
+                self.clone().way(server, route, OUR_USER_AGENT).open().await
+            }
+        };
+        Ok(DirectStream(
+            match opened.map_err(ConnectError::Network)? {
+                Link::Tcp(stream) => Box::new(stream),
+                Link::Other(stream) => stream,
+            },
+        ))
+    }
+
+    fn way(self, server: Origin, route: Route, user_agent: HeaderValue) -> Way {
+        Way {
+            server,
+            route,
+            user_agent,
+            tcp: self.tcp,
+            #[cfg(feature = "tls")]
+            tls: self.tls,
+        }
+    }
+
     async fn send(
         self,
         mut request: Request<Bytes>,
@@ -246,14 +292,7 @@ impl DirectTransport {
                 request::to_origin_form(&mut request);
             }
             authorize(&mut route, request.headers_mut());
-            let way = Way {
-                server: server.clone(),
-                route,
-                user_agent,
-                tcp: self.tcp,
-                #[cfg(feature = "tls")]
-                tls: self.tls,
-            };
+            let way = self.way(server.clone(), route, user_agent);
             within(limit, &server, way.open()).await
         };
 
@@ -287,5 +326,42 @@ fn authorize(route: &mut Route, headers: &mut HeaderMap) {
 impl fmt::Debug for DirectTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectTransport").finish_non_exhaustive()
+    }
+}
+
+/// An open stream of bytes to a server, from [`DirectTransport::open_stream`]. It is closed when it is dropped.
+pub struct DirectStream(Box<dyn Duplex>);
+
+impl AsyncRead for DirectStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for DirectStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl fmt::Debug for DirectStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectStream").finish_non_exhaustive()
     }
 }

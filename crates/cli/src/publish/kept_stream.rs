@@ -1,56 +1,67 @@
-//! `KeptTransport`: a transport whose TCP connection the next request uses again.
+//! `KeptTransport`: a transport whose connection the next request uses again, over TLS too.
 
+use std::future::ready;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidings::client::http::{Request, Uri};
-use tidings::client::{ResponseFuture, Transport};
+use tidings::client::{ConnectError, ResponseFuture, Transport};
 use tidings::hyper::DirectTransport;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::direct::Direct;
 use crate::target::Target;
 
 /// How long one address of the server may take for a connection, so that the next one is tried in time.
 const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
 /// Sends the requests to one server over its kept connection, and those that a redirect leads to another
-/// server over connections of their own, with TLS and proxies.
+/// server over connections of their own.
 pub(super) struct KeptTransport {
     url: Uri,
+    is_plain: bool,
     kept: Kept,
-    own: DirectTransport,
-    others: DirectTransport,
+    direct: Direct,
 }
 
 impl KeptTransport {
     pub(super) fn new(target: &Target, kept: &Kept) -> Self {
-        let kept = kept.clone();
-        let own = kept.clone();
         Self {
             url: target.url.clone(),
-            kept,
-            own: DirectTransport::over(move |url| own.clone().connect(url)),
-            others: target.transport(),
+            is_plain: target.is_plain_tcp(),
+            kept: kept.clone(),
+            direct: target.transport(),
         }
     }
 }
 
 impl Transport for KeptTransport {
     fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
-        if server(request.uri()) == server(&self.url) {
-            return self.own.connect(request);
-        }
-        let (kept, others) = (self.kept.clone(), self.others.clone());
+        let is_own = server(request.uri()) == server(&self.url);
+        let (is_plain, kept, direct) = (self.is_plain, self.kept.clone(), self.direct.clone());
         Box::pin(async move {
-            // The redirect may have a body that nobody has read.
-            drop(take(&kept.left));
-            others.connect(request).await
+            if !is_own {
+                // The redirect may have a body that nobody has read.
+                drop(take(&kept.left));
+                return direct.connect(request).await;
+            }
+            let stream = match kept.take_open() {
+                Some(stream) => stream,
+                None if is_plain => open_tcp(request.uri()).await?,
+                None => Box::new(direct.open_stream(request.uri()).await?),
+            };
+            let stream = Mutex::new(Some(kept.leaving(stream)));
+            let once = DirectTransport::over(move |_| {
+                let stream = take(&stream);
+                ready(stream.ok_or_else(|| io::Error::other("one request is sent once")))
+            });
+            once.connect(request).await
         })
     }
 }
@@ -60,29 +71,35 @@ fn server(url: &Uri) -> (Option<&str>, Option<&str>, Option<u16>) {
     (url.scheme_str(), url.host(), url.port_u16())
 }
 
+/// A stream of bytes to the server, with or without TLS.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Connection for IO {}
+
 /// The connection of the last request, if there is one.
 ///
 /// A request leaves its connection in `left`, however it ends. Only a request whose answer was read to its
 /// end makes it ready for the next one; otherwise that one could read an answer to the request before.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Kept {
-    left: Arc<Mutex<Option<TcpStream>>>,
-    ready: Arc<Mutex<Option<TcpStream>>>,
+    left: Arc<Mutex<Option<Box<dyn Connection>>>>,
+    ready: Arc<Mutex<Option<Box<dyn Connection>>>>,
 }
 
 impl Kept {
-    /// A connection for the next request: the kept one, or a new one.
-    pub(super) async fn connect(self, url: Uri) -> io::Result<KeptStream> {
-        let kept = take(&self.ready).filter(is_open);
+    /// The kept connection, if it can be used for the next request.
+    fn take_open(&self) -> Option<Box<dyn Connection>> {
         drop(take(&self.left));
-        let stream = match kept {
-            Some(stream) => stream,
-            None => connect(&url).await?,
-        };
-        Ok(KeptStream {
+        let mut kept = take(&self.ready)?;
+        is_open(&mut kept).then_some(kept)
+    }
+
+    /// This connection, which is left for the next request.
+    fn leaving(self, stream: Box<dyn Connection>) -> KeptStream {
+        KeptStream {
             stream: Some(stream),
             left: self.left,
-        })
+        }
     }
 
     /// Keeps the connection of a request whose answer was read to its end.
@@ -92,8 +109,14 @@ impl Kept {
     }
 }
 
-fn take(stream: &Mutex<Option<TcpStream>>) -> Option<TcpStream> {
-    stream.lock().unwrap_or_else(PoisonError::into_inner).take()
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+async fn open_tcp(url: &Uri) -> Result<Box<dyn Connection>, ConnectError> {
+    let opened = connect(url).await;
+    let stream = opened.map_err(|error| ConnectError::Network(error.into()))?;
+    Ok(Box::new(stream))
 }
 
 async fn connect(url: &Uri) -> io::Result<TcpStream> {
@@ -113,24 +136,26 @@ async fn connect(url: &Uri) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-/// Whether the server has neither closed it nor sent something that nobody has asked for.
-fn is_open(stream: &TcpStream) -> bool {
-    let read = stream.try_read(&mut [0]);
-    read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+/// Whether the server has neither closed it nor sent something that nobody has asked for. Over TLS, it may
+/// have sent something for the connection itself, which this reads.
+fn is_open(stream: &mut Box<dyn Connection>) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut byte = [0];
+    let read = Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte));
+    read.is_pending()
 }
 
 /// A connection that is left for the next request when it is dropped.
-#[derive(Debug)]
-pub(super) struct KeptStream {
+struct KeptStream {
     /// `None` only while it is dropped.
-    stream: Option<TcpStream>,
-    left: Arc<Mutex<Option<TcpStream>>>,
+    stream: Option<Box<dyn Connection>>,
+    left: Arc<Mutex<Option<Box<dyn Connection>>>>,
 }
 
 impl KeptStream {
     fn poll_stream<T>(
         &mut self,
-        poll: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+        poll: impl FnOnce(Pin<&mut Box<dyn Connection>>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match &mut self.stream {
             Some(stream) => poll(Pin::new(stream)),

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::kept_stream::{Kept, KeptTransport};
 use crate::output::{Plain, report};
-use crate::target::{Target, describe, describe_own};
+use crate::target::{Target, describe};
 
 /// The wait before the second attempt. Each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ impl Publisher {
         event: Option<String>,
         timeout: Duration,
     ) -> Result<Self, String> {
-        let kept = target.is_plain_tcp().then(Kept::default);
+        let kept = target.keeps_connections().then(Kept::default);
         let client = match &kept {
             Some(kept) => SseClient::over(KeptTransport::new(target, kept)),
             None => target.client(),
@@ -126,19 +126,7 @@ impl Publisher {
                     .map_err(|_| Failed::foreign())
             }
             Ok(StreamOrResponse::Stream(_)) => Err(Failed::foreign()),
-            Err(error) => Err(self.failed(&error)),
-        }
-    }
-
-    fn failed(&self, error: &client::Error) -> Failed {
-        let reason = match self.kept {
-            Some(_) => describe_own(error),
-            None => describe(error),
-        };
-        let asked = error.retry_after().unwrap_or_default();
-        Failed {
-            reason,
-            retry_after: error.is_retryable().then_some(asked),
+            Err(error) => Err(Failed::of(&error)),
         }
     }
 
@@ -153,6 +141,14 @@ impl Publisher {
 }
 
 impl Failed {
+    fn of(error: &client::Error) -> Self {
+        let asked = error.retry_after().unwrap_or_default();
+        Self {
+            reason: describe(error),
+            retry_after: error.is_retryable().then_some(asked),
+        }
+    }
+
     fn silent() -> Self {
         Self {
             reason: "the server has not answered".into(),
