@@ -22,6 +22,8 @@ pub(super) fn check(args: &Args) -> Result<String, String> {
         (Listen::Tcp(address), None) => format!("listens on http://{address}"),
         (Listen::Unix(path), _) => {
             check_folder(path)?;
+            #[cfg(unix)]
+            super::socket_file::check(path)?;
             format!("listens on {}", args.listen)
         }
     }];

@@ -27,6 +27,8 @@ mod reload;
 mod samples;
 #[cfg(unix)]
 mod socket_file;
+#[cfg(unix)]
+mod socket_lock;
 mod start;
 mod subscribe;
 

@@ -1,23 +1,20 @@
 //! `SocketFile`: the file of the server's Unix socket, which one server at a time makes or removes.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
-use tokio::time::{Instant, sleep};
 
 use super::listen::SocketMode;
+use super::socket_lock::SocketLock;
 
 /// How many clients may wait until the server accepts them.
 const BACKLOG: u32 = 1024;
 
-/// How long a server waits for the lock of the directory, and how often it tries. A server holds the lock for
-/// milliseconds.
-const LOCK_TIME: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
+const NO_SOCKET: &str = "the file is no socket; choose another path, or remove it";
 
 /// The device and the number of a file, and when it was made.
 type Identity = (u64, u64, i64, i64);
@@ -37,22 +34,24 @@ impl SocketFile {
     ) -> Result<(Self, UnixListener), String> {
         // Otherwise two servers could find the same dead socket, and the slower one would remove the socket
         // of the faster one.
-        let locked = lock_directory(path).await;
-        let _lock = locked.map_err(|error| cannot(path, error))?;
-        match bind(path, mode) {
+        let lock = SocketLock::take(path).await;
+        let lock = lock.map_err(|error| refused(path, error))?;
+        let bound = match bind(path, mode) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 remove_stale(path).await?;
                 bind(path, mode)
             }
             bound => bound,
-        }
-        .map_err(|error| cannot(path, error))
+        };
+        let listening = bound.map_err(|error| cannot(path, error))?;
+        lock.warn();
+        Ok(listening)
     }
 
     /// Removes the file, unless it is another server's by now.
     pub(super) async fn remove(self) {
         let path = &self.path;
-        let removed = match lock_directory(path).await {
+        let removed = match SocketLock::take(path).await {
             Ok(_lock) if self.is_current() => fs::remove_file(path),
             Ok(_) => return,
             Err(error) => Err(error),
@@ -64,28 +63,6 @@ impl SocketFile {
 
     fn is_current(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|file| identity(&file) == self.identity)
-    }
-}
-
-/// Locks the directory of the socket, until what it returns is dropped or the process ends.
-///
-/// The directory, as a file beside the socket would stay behind: a lock file that is removed lets two
-/// processes hold the locks of two files with one name.
-async fn lock_directory(path: &Path) -> io::Result<File> {
-    let parent = path.parent();
-    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
-    let directory = File::open(parent.unwrap_or(Path::new(".")))?;
-    let start = Instant::now();
-    loop {
-        match directory.try_lock() {
-            Ok(()) => return Ok(directory),
-            Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if start.elapsed() >= LOCK_TIME => {
-                let text = "another program has locked its directory";
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
-            }
-            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
-        }
     }
 }
 
@@ -115,12 +92,35 @@ fn identity(file: &fs::Metadata) -> Identity {
     (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
+/// What the server would not listen for at this path, without a look at other processes.
+///
+/// # Errors
+/// Names the path.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    if SocketAddr::from_pathname(path).is_err() {
+        return Err(refused(path, too_long()));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => Err(refused(path, NO_SOCKET)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot(path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The length that the system's type for the address of a Unix socket allows.
+fn too_long() -> String {
+    let most = (1..4_096)
+        .take_while(|bytes| SocketAddr::from_pathname("x".repeat(*bytes)).is_ok())
+        .last();
+    let most = most.unwrap_or_default();
+    format!("the path of a Unix socket has at most {most} bytes; choose a shorter one")
+}
+
 /// Removes a socket on which no process listens.
 async fn remove_stale(path: &Path) -> Result<(), String> {
     let file = fs::symlink_metadata(path).map_err(|error| cannot(path, error))?;
     if !file.file_type().is_socket() {
-        let why = "the file is no socket; choose another path, or remove it";
-        return Err(refused(path, why));
+        return Err(refused(path, NO_SOCKET));
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -143,6 +143,7 @@ fn refused(path: &Path, why: impl std::fmt::Display) -> String {
 
 fn cannot(path: &Path, error: io::Error) -> String {
     match error.kind() {
+        io::ErrorKind::InvalidInput => refused(path, too_long()),
         io::ErrorKind::NotFound => refused(path, "its directory does not exist"),
         io::ErrorKind::PermissionDenied => {
             refused(path, "this process may not read or write its directory")
@@ -154,6 +155,7 @@ fn cannot(path: &Path, error: io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use futures_util::future::join_all;
     use tidings_testkit::temp_dir::TempDir;
@@ -211,17 +213,6 @@ mod tests {
         old.remove().await;
         UnixStream::connect(&path).await.unwrap();
         new.remove().await;
-        assert!(!path.exists());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_gives_up_if_another_program_keeps_its_directory_locked() {
-        let folder = TempDir::new();
-        let path = folder.join("events.sock");
-        let _lock = lock_directory(&path).await.unwrap();
-        let refused = SocketFile::listen(&path, SocketMode(0o600)).await;
-        let why = refused.unwrap_err();
-        assert!(why.contains("has locked its directory"), "{why}");
         assert!(!path.exists());
     }
 }

@@ -160,3 +160,35 @@ fn a_server_that_ends_keeps_the_socket_of_its_successor() {
     assert_eq!(request(&path, "GET /healthz", "").status, 200);
     drop(new);
 }
+
+#[test]
+fn neither_the_server_nor_check_config_accepts_a_path_for_no_socket() {
+    let folder = TempDir::new();
+    let [file, directory, missing] =
+        ["file", "directory", "missing/socket"].map(|name| folder.join(name));
+    fs::write(&file, "text").unwrap();
+    fs::create_dir(&directory).unwrap();
+    let long = folder.join("x".repeat(108));
+    // 107 on Linux, 103 on macOS.
+    let length = "the path of a Unix socket has at most 10";
+    for (path, reason) in [
+        (&file, "is no socket"),
+        (&directory, "is no socket"),
+        (&missing, "does not exist"),
+        (&long, length),
+    ] {
+        for (flags, code) in [(&[][..], 1), (&["--check-config"], 2)] {
+            let output = serve_to_the_end(&[flags, &["--listen", &listen(path)]].concat());
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{error}");
+            assert!(error.contains(reason), "{path:?} {flags:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+    let socket = folder.join("socket");
+    let server = start(&socket, &[]);
+    // The server itself may run.
+    let output = serve_to_the_end(&["--check-config", "--listen", &listen(&socket)]);
+    assert!(output.status.success());
+    drop(server);
+}
