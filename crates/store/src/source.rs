@@ -101,3 +101,54 @@ impl Deref for Source {
         &self.connection
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process;
+
+    use tidings_testkit::temp_dir::TempDir;
+
+    use super::*;
+    use crate::StoreLog;
+
+    fn check_locked(path: &Path) {
+        let error = StoreLog::open(path).unwrap_err();
+        let holder = Some(process::id());
+        assert_eq!(error.kind(), &StoreErrorKind::Locked { holder });
+    }
+
+    #[tokio::test]
+    async fn this_process_opens_no_store_that_it_reads_and_another_one_may() {
+        let dir = TempDir::in_memory();
+        let path = dir.join("events.db");
+        StoreLog::open(&path).unwrap().close().await.unwrap();
+        let first = Source::open(&path).unwrap();
+        let second = Source::open_unchecked(&path).unwrap();
+        // As another process sees it.
+        let lock = std::fs::File::open(dir.join("events.db.lock")).unwrap();
+        lock.try_lock().unwrap();
+        drop(lock);
+        check_locked(&path);
+        drop(first);
+        check_locked(&path);
+        drop(second);
+        let log = StoreLog::open(&path).unwrap();
+        let beside = Source::open(&path).unwrap();
+        log.close().await.unwrap();
+        check_locked(&path);
+        drop(beside);
+        StoreLog::open(&path).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_was_never_opened_stays_locked() {
+        let dir = TempDir::in_memory();
+        let path = dir.join("events.db");
+        crate::import(&path, &b""[..]).unwrap();
+        let source = Source::open(&path).unwrap();
+        let lock = std::fs::File::open(dir.join("events.db.lock")).unwrap();
+        assert!(lock.try_lock().is_err());
+        drop(source);
+        lock.try_lock().unwrap();
+    }
+}

@@ -67,7 +67,8 @@ pub(crate) struct Args {
     #[arg(long, env = "TIDINGS_HOST", value_name = "NAME", value_delimiter = ',')]
     pub(super) host: Vec<HostName>,
 
-    /// An origin whose pages may use the server, such as `https://shop.example`. May be repeated.
+    /// An origin whose pages may use the server, such as `https://shop.example`; on the site of the server, also
+    /// with the cookie that holds a token. May be repeated.
     #[arg(
         long,
         env = "TIDINGS_CORS_ORIGIN",

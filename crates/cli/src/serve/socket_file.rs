@@ -146,7 +146,7 @@ fn cannot(path: &Path, error: io::Error) -> String {
         io::ErrorKind::InvalidInput => refused(path, too_long()),
         io::ErrorKind::NotFound => refused(path, "its directory does not exist"),
         io::ErrorKind::PermissionDenied => {
-            refused(path, "this process may not read or write its directory")
+            refused(path, "this process may not write to its directory")
         }
         _ => refused(path, error),
     }

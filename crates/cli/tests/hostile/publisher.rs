@@ -57,27 +57,44 @@ impl Publisher {
         Event { id, number }
     }
 
-    /// Ends a channel.
-    pub(crate) async fn end(&mut self, target: &str) {
-        self.request("DELETE", target, "", 200).await;
+    /// Ends the channel of this event, which is its newest.
+    ///
+    /// A refusal says how many entries are newer than the event, so whether the retention can have removed it,
+    /// and whether the server refuses the end a second time.
+    pub(crate) async fn end(&mut self, target: &str, newest: &Event) {
+        let (first, body) = self.answer("DELETE", target, "").await;
+        if first.starts_with("HTTP/1.1 200 ") {
+            return;
+        }
+        let (again, _) = self.answer("DELETE", target, "").await;
+        let later = self.publish_to("/channels/later", 0).await;
+        panic!(
+            "DELETE {target}: {first:?} {body:?}, and again {again:?}; its event has the ID {}, and a later one {}",
+            newest.id, later.id
+        );
     }
 
     /// Sends a request, and returns the body of the answer, which must have this status.
     async fn request(&mut self, method: &str, target: &str, body: &str, status: u16) -> String {
-        let (server, length) = (self.server, body.len());
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {server}\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        let answered = timeout(LIMIT, self.exchange(&request)).await;
-        let (first, body) = answered
-            .unwrap_or_else(|_| panic!("{method} {target} is not answered"))
-            .unwrap_or_else(|error| panic!("{method} {target}: {error}"));
+        let (first, body) = self.answer(method, target, body).await;
         let expected = format!("HTTP/1.1 {status} ");
         assert!(
             first.starts_with(&expected),
             "{method} {target}: {first:?} {body:?}"
         );
         body
+    }
+
+    /// Sends a request, and returns the first line and the body of the answer.
+    async fn answer(&mut self, method: &str, target: &str, body: &str) -> (String, String) {
+        let (server, length) = (self.server, body.len());
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {server}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        let answered = timeout(LIMIT, self.exchange(&request)).await;
+        answered
+            .unwrap_or_else(|_| panic!("{method} {target} is not answered"))
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}"))
     }
 
     /// The first line and the body of the answer to a request.

@@ -1,5 +1,6 @@
 //! Requests for other hosts, and from pages of other origins.
 
+use crate::guarded::{Guarded, token};
 use crate::process::Server;
 use crate::raw::{Answer, request, send};
 
@@ -130,4 +131,28 @@ fn a_page_of_a_listed_origin_may_use_the_server() {
     ];
     let answer = request(address, "OPTIONS", "/channels/a", &foreign, "");
     answer.assert_problem(403, "foreign-origin");
+}
+
+/// An operator lists an origin so that its pages act for the user. Only the exact origin is listed, and the
+/// browser sends the cookie to pages of the same site only.
+#[test]
+fn only_a_listed_origin_acts_with_the_cookie() {
+    let guarded = Guarded::start(&["--cors-origin", "https://shop.example"]);
+    let address = guarded.server.address();
+    let cookie = format!("Cookie: __Host-tidings-token={}", token(&[], &["a"]));
+    let publish = |origin: &str| {
+        let origin = format!("Origin: {origin}");
+        request(address, "POST", "/channels/a", &[&cookie, &origin], "x")
+    };
+    let answer = publish("https://shop.example");
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let allowed = answer.header("access-control-allow-credentials");
+    assert_eq!(allowed, Some("true"));
+    for origin in [
+        "https://shop.example:8443",
+        "https://a.shop.example",
+        "https://shop.example.evil.example",
+    ] {
+        publish(origin).assert_problem(403, "foreign-origin");
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tidings_hyper::{ConnectFailure, ConnectFailureKind};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -100,6 +101,40 @@ async fn check_refused(name: &str, is_trusted: bool, text: &str) {
     let refused = format!("the certificate of localhost:{port} was refused");
     check_failed(&error, &refused);
     check_failed(&error, text);
+    assert_eq!(failed_step(&error), ConnectFailureKind::Certificate);
+}
+
+fn failed_step(error: &Error) -> ConnectFailureKind {
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    let failure = causes.find_map(|cause| cause.downcast_ref::<ConnectFailure>());
+    failure.unwrap().kind()
+}
+
+#[tokio::test]
+async fn an_opened_stream_has_tls_and_carries_no_request() {
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(&["localhost"]);
+    let (listener, port) = listen().await;
+    let url = format!("https://user:secret@localhost:{port}/?secret")
+        .parse()
+        .unwrap();
+    let transport = authority.trusted_by(direct());
+    let serve = async { acceptor.accept(accept(&listener).await).await.unwrap() };
+    let opened = soon(async { tokio::join!(transport.open_stream(&url), serve) });
+    let (stream, mut server) = opened.await;
+    let mut stream = stream.unwrap();
+    stream.write_all(b"ping").await.unwrap();
+    stream.flush().await.unwrap();
+    let mut received = [0; 4];
+    soon(server.read_exact(&mut received)).await.unwrap();
+    assert_eq!(&received, b"ping");
+    let other = direct()
+        .open_stream(&"ftp://localhost/".parse().unwrap())
+        .await;
+    assert!(matches!(
+        other,
+        Err(tidings_client::ConnectError::InvalidRequest(_))
+    ));
 }
 
 #[tokio::test]
@@ -156,7 +191,14 @@ fn bytes_without_a_certificate_are_refused() {
 
 #[tokio::test]
 async fn a_failed_handshake_is_a_connect_error() {
-    for garbage in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+    for (garbage, expected, step) in [
+        ("", "the TLS handshake with", ConnectFailureKind::Handshake),
+        (
+            "HTTP/1.1 400 Bad Request\r\n\r\n",
+            "does not speak TLS",
+            ConnectFailureKind::NoTls,
+        ),
+    ] {
         let (listener, port) = listen().await;
         let serve = async {
             let mut stream = accept(&listener).await;
@@ -167,8 +209,10 @@ async fn a_failed_handshake_is_a_connect_error() {
         let url = format!("https://localhost:{port}/?secret");
         let transport = direct();
         let (session, ()) = tokio::join!(open(&transport, &url), serve);
-        let failed = format!("the TLS handshake with localhost:{port} failed");
-        check_failed(&session.unwrap_err(), &failed);
+        let error = session.unwrap_err();
+        check_failed(&error, expected);
+        check_failed(&error, &format!("localhost:{port}"));
+        assert_eq!(failed_step(&error), step);
     }
 }
 
