@@ -49,8 +49,8 @@ impl Step {
 /// The step on the way to a server that failed: a source of each error of
 /// [`DirectTransport`](crate::DirectTransport) that occurs before it sends a request.
 ///
-/// It names the host and port of a URL and nothing more: a user, a password and a query are secrets. The source
-/// is the error of the step.
+/// It names the host and port of a URL and nothing more: a user, a password and a query are secrets. The
+/// source is the error of the step.
 ///
 /// ```
 /// use std::error::Error;

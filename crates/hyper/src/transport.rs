@@ -329,7 +329,7 @@ impl fmt::Debug for DirectTransport {
     }
 }
 
-/// An open stream of bytes to a server, from [`DirectTransport::open_stream`]. It is closed when it is dropped.
+/// An open stream of bytes to a server, from [`DirectTransport::open_stream`]. The drop closes it.
 pub struct DirectStream(Box<dyn Duplex>);
 
 impl AsyncRead for DirectStream {

@@ -41,9 +41,9 @@ pub struct Exported {
 /// The ends of channels whose entries were removed come first. Idempotency keys, the epoch, and the number of
 /// removed events are not exported.
 ///
-/// The export has the entries at its start, also if another process uses or opens the store. Until it returns,
-/// the `-wal` file of the store grows with each append, and this process cannot open the store. Nobody can
-/// open a store meanwhile that was never opened since it was imported or restored.
+/// The export has the entries at its start, also if another process uses or opens the store. Until it
+/// returns, the `-wal` file of the store grows with each append, and this process cannot open the store.
+/// Nobody can open a store meanwhile that was never opened since it was imported or restored.
 ///
 /// # Blocking
 /// It reads the whole file; in an asynchronous program, call it within `spawn_blocking`.

@@ -14,8 +14,8 @@ use progress::Progress;
 
 /// Checks, copies and repairs the file of a store.
 ///
-/// `check`, `export` and `backup` work while a server uses the file, and let one start. The others need it for
-/// themselves: they fail, and name the process.
+/// `check`, `export` and `backup` work while a server uses the file, and let one start. The others need it
+/// for themselves: they fail, and name the process.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -59,8 +59,8 @@ impl Publisher {
 
     /// Ends the channel of this event, which is its newest.
     ///
-    /// A refusal says how many entries are newer than the event, so whether the retention can have removed it,
-    /// and whether the server refuses the end a second time.
+    /// A refusal says how many entries are newer than the event, so whether the retention can have removed
+    /// it, and whether the server refuses the end a second time.
     pub(crate) async fn end(&mut self, target: &str, newest: &Event) {
         let (first, body) = self.answer("DELETE", target, "").await;
         if first.starts_with("HTTP/1.1 200 ") {
