@@ -106,6 +106,12 @@ impl SessionState {
         self.ends_at = Some(ends_at);
     }
 
+    /// The time at which the session ends, if one was set.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Instant> {
+        self.ends_at
+    }
+
     /// Ends the response after the queued events.
     pub fn handle_end(&mut self) {
         self.end.get_or_insert(End::Clean);

@@ -14,7 +14,7 @@ use crate::coding::Coding;
 use crate::cut::CutAfter;
 #[cfg(feature = "compression")]
 use crate::encoded_body::EncodedBody;
-use crate::open_body::OpenBody;
+use crate::open_body::OpenFrames;
 
 /// The body of an event stream. It owns the future of the handler, and each poll of the body polls the
 /// handler: there is no task and no channel.
@@ -33,7 +33,7 @@ pub struct SessionBody {
 
 #[derive(Debug, Default)]
 enum BodyState {
-    Open(Box<OpenBody>),
+    Open(Box<dyn OpenFrames>),
     #[cfg(feature = "compression")]
     Encoded(Box<EncodedBody>),
     /// The handler has failed. The response is cut when the sent events have left.
@@ -48,7 +48,7 @@ enum BodyState {
 }
 
 impl SessionBody {
-    pub(crate) fn open(open: OpenBody) -> Self {
+    pub(crate) fn open(open: impl OpenFrames + 'static) -> Self {
         Self::in_state(BodyState::Open(Box::new(open)))
     }
 
@@ -61,7 +61,7 @@ impl SessionBody {
     #[cfg(feature = "compression")]
     pub(crate) fn encoded(self, coding: Coding) -> Self {
         let state = match self.state {
-            BodyState::Open(open) => BodyState::Encoded(Box::new(EncodedBody::new(*open, coding))),
+            BodyState::Open(open) => BodyState::Encoded(Box::new(EncodedBody::new(open, coding))),
             BodyState::HeadOnly => BodyState::HeadOnly,
             BodyState::Encoded(_) | BodyState::Breaking | BodyState::Whole(_) | BodyState::Over => {
                 unreachable!("only a new stream or its head is compressed")

@@ -8,12 +8,11 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
-use tidings_proto::Event;
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
 use crate::Reason;
-use crate::shared::Shared;
+use crate::ending::{Ending, OpenSession, nobody};
 use crate::timer::after;
 
 /// Ends all sessions of a server, for example before a new version starts.
@@ -66,7 +65,7 @@ struct Registry {
     deadline: Duration,
     retry: RangeInclusive<Duration>,
     /// The open sessions. Those that may finish by themselves have an empty `Weak`.
-    sessions: Slab<Weak<Shared>>,
+    sessions: Slab<Weak<dyn OpenSession>>,
     connections: Slab<Wakers>,
 }
 
@@ -125,7 +124,7 @@ impl Drain {
         tracing::debug!(sessions = sessions.len(), "a drain has started");
         for (session, retry) in sessions {
             if let Some(session) = session.upgrade() {
-                end_session(&session, retry);
+                end_session(&*session, retry);
             }
         }
         wakers.into_iter().for_each(Waker::wake);
@@ -189,22 +188,22 @@ impl Drain {
     }
 
     /// Ends the session when the drain starts, or at once if it has started.
-    pub(crate) fn register_session(&self, session: &Arc<Shared>) -> DrainedSession {
+    pub(crate) fn register_session(&self, session: &Arc<dyn OpenSession>) -> DrainedSession {
         let registered = self.register(Arc::downgrade(session));
         // Checked after the session was registered: either this sees that the drain has started, or
         // the start sees the session.
         if self.is_started() {
-            end_session(session, self.random_retry());
+            end_session(&**session, self.random_retry());
         }
         registered
     }
 
     /// Waits for a session that may finish by itself.
     pub(crate) fn await_session(&self) -> DrainedSession {
-        self.register(Weak::new())
+        self.register(nobody())
     }
 
-    fn register(&self, session: Weak<Shared>) -> DrainedSession {
+    fn register(&self, session: Weak<dyn OpenSession>) -> DrainedSession {
         DrainedSession {
             key: self.0.lock().sessions.insert(session),
             drain: self.clone(),
@@ -237,8 +236,8 @@ impl fmt::Debug for Drain {
 }
 
 /// Sends the `retry:` field after the queued events, and ends the session.
-fn end_session(session: &Shared, retry: Duration) {
-    session.end_with(Reason::Drained, Event::default().retry(retry).encode());
+fn end_session(session: &dyn OpenSession, retry: Duration) {
+    session.end_from_outside(Ending::with_retry(Reason::Drained, retry));
 }
 
 /// A session that a drain ends. When it is dropped, the drain no longer waits for it.
@@ -332,7 +331,7 @@ impl Registry {
     }
 
     /// Each session, with the time after which its client reconnects.
-    fn sessions(&self) -> Vec<(Weak<Shared>, Duration)> {
+    fn sessions(&self) -> Vec<(Weak<dyn OpenSession>, Duration)> {
         let sessions = self.sessions.iter();
         sessions
             .map(|(_, session)| (Weak::clone(session), self.random_retry()))

@@ -7,19 +7,19 @@ use tidings_proto::SessionFrame;
 
 use crate::coding::Coding;
 use crate::encoder::Encoder;
-use crate::open_body::OpenBody;
+use crate::open_body::OpenFrames;
 
 /// The body of an open session whose frames are compressed.
 #[derive(Debug)]
 pub(crate) struct EncodedBody {
-    open: OpenBody,
+    open: Box<dyn OpenFrames>,
     encoder: Encoder,
     /// The next poll lets the connection write a piece, because more pieces of the frame follow.
     must_yield: bool,
 }
 
 impl EncodedBody {
-    pub(crate) fn new(open: OpenBody, coding: Coding) -> Self {
+    pub(crate) fn new(open: Box<dyn OpenFrames>, coding: Coding) -> Self {
         Self {
             open,
             encoder: Encoder::new(coding),

@@ -2,6 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -9,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use tidings_proto::{EventId, Feed, FeedError, FeedErrorKind, FeedOpened};
 use tokio::time::{sleep, sleep_until};
 
-use crate::forwarding::{Forwarding, Opening};
+use crate::feed_source::{FeedSource, Opening, OutsideEnd};
 use crate::limits::Permit;
 use crate::refusal::{NoSession, Refusal, broken_rule};
 use crate::timer::after;
@@ -116,11 +117,23 @@ impl SseRequest {
             Err(answer) => return self.answer_without_session(answer),
         };
         match self.open_feed(&mut feed).await {
-            Ok(opening) => {
-                self.open_admitted(permit, |session| Forwarding::new(&session, feed, opening))
-            }
+            Ok(opening) => self.forward_admitted(permit, feed, opening),
             Err(answer) => self.answer_without_session(answer),
         }
+    }
+
+    fn forward_admitted<F: Feed + 'static>(
+        &self,
+        permit: Option<Permit>,
+        feed: F,
+        opening: Opening,
+    ) -> Response<SessionBody> {
+        let outside = Arc::new(OutsideEnd::default());
+        let outbox = self.outbox();
+        let counted = self.count(permit, Arc::clone(&outside));
+        let path = self.parts.uri.path();
+        let source = FeedSource::new(outside, outbox, feed, opening, path);
+        self.respond_with(source, counted)
     }
 
     /// As [`admit`](Self::admit), also while the server drains, because the feed may be over. Then no

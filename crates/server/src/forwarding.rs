@@ -1,20 +1,16 @@
-//! `Forwarding`: sends the events of an open feed as the client reads.
+//! `Forwarding`: sends the events of a feed in a handler, as the client reads.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 use std::{mem, ptr};
 
-use tidings_proto::{EncodedEvents, Event, EventId, Feed, FeedError, FeedOpened, MAX_QUEUED_BYTES};
+use tidings_proto::{EncodedEvents, EventId, Feed, FeedOpened};
 
+use crate::feed_reader::{FeedReader, ROOM};
 use crate::shared::Shared;
-use crate::{HandlerError, Reason, SendError, Session, TrySendErrorKind, meters};
-
-/// The room that the queue must have before the feed is polled for events: half the queue. So most
-/// batches of a feed fit the queue, and a client that does not read costs little more than its queue.
-const ROOM: usize = MAX_QUEUED_BYTES / 2;
+use crate::{HandlerError, SendError, Session, TrySendErrorKind};
 
 impl Session {
     /// Forwards a [`Feed`], such as a subscription of a hub, after the client's last event ID, until it
@@ -47,67 +43,38 @@ impl Session {
         mut feed: F,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send + use<F> {
         feed.resume(self.last_event_id().map(EventId::as_str));
-        Forwarding::new(self, feed, Opening::InHandler)
+        Forwarding::new(self, feed)
     }
 }
 
-/// The future that forwards a feed. Written by hand, because each of thousands of clients has one, and
-/// it is polled for each event: it is small, and allocates only to wait for room.
-pub(crate) struct Forwarding<F> {
-    feed: F,
-    opening: Opening,
-    /// A checkpoint is due: at first, and after each heartbeat. It stays due while the feed has none,
-    /// because a feed whose replay waits for its log has none yet.
-    is_checkpoint_due: bool,
+/// The future that forwards a feed in a handler. Written by hand, because each of thousands of clients may
+/// have one, and it is polled for each event: it is small, and allocates only to wait for room.
+struct Forwarding<F> {
+    reader: FeedReader<F>,
+    is_open: bool,
     watcher: Watcher,
     /// The wait for room, during which the feed is not polled.
     waiting: Option<Pin<Box<Waiting>>>,
 }
 
-/// Whether the feed is open, and otherwise what happens if it has no stream.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Opening {
-    Open,
-    /// The feed opens in a handler, which gets the outcome.
-    InHandler,
-    /// The feed opens after the head has left. Without a stream, the client receives this reconnection
-    /// time and the end, and its next request may get the status.
-    AfterHead(Duration),
-}
-
 type Waiting = dyn Future<Output = Result<(), SendError>> + Send;
 
 impl<F: Feed> Forwarding<F> {
-    pub(crate) fn new(session: &Session, feed: F, opening: Opening) -> Self {
+    fn new(session: &Session, feed: F) -> Self {
         Self {
-            feed,
-            opening,
-            is_checkpoint_due: true,
+            reader: FeedReader::new(feed),
+            is_open: false,
             watcher: Watcher::new(session.sender().0),
             waiting: None,
         }
     }
 
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
-        let retry = match self.opening {
-            Opening::Open => return Poll::Ready(Ok(FeedOpened::Stream)),
-            Opening::InHandler => None,
-            Opening::AfterHead(retry) => Some(retry),
-        };
-        let opened = ready!(self.feed.poll_open(cx));
-        self.opening = Opening::Open;
-        let Some(retry) = retry else {
-            return Poll::Ready(opened);
-        };
-        let error = match opened {
-            Ok(FeedOpened::Stream) => return Poll::Ready(opened),
-            Ok(FeedOpened::Over) => None,
-            Err(error) => Some(error),
-        };
-        meters::trace_unopened(error.as_ref());
-        let retry = Event::default().retry(retry).encode();
-        self.watcher.shared.end_with(Reason::Unopened, retry);
-        Poll::Ready(Ok(FeedOpened::Over))
+    /// Ready with whether there is a stream.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandlerError>> {
+        if !self.is_open {
+            self.is_open = ready!(self.reader.poll_open(cx))? == FeedOpened::Stream;
+        }
+        Poll::Ready(Ok(self.is_open))
     }
 
     /// Ready when the feed may be polled for events.
@@ -144,18 +111,6 @@ impl<F: Feed> Forwarding<F> {
         let shared = Arc::clone(&self.watcher.shared);
         self.waiting = Some(Box::pin(send_and_wait(shared, events)));
     }
-
-    /// The checkpoint, if one is due. Taken only after the events that the feed has ready, so that no ID
-    /// is followed by an older one.
-    fn checkpoint(&mut self) -> Option<EncodedEvents> {
-        self.is_checkpoint_due |= self.watcher.take_heartbeat();
-        if !self.is_checkpoint_due {
-            return None;
-        }
-        let id = self.feed.checkpoint()?;
-        self.is_checkpoint_due = false;
-        Some(Event::default().id(id).encode())
-    }
 }
 
 impl<F: Feed> Future for Forwarding<F> {
@@ -166,27 +121,14 @@ impl<F: Feed> Future for Forwarding<F> {
         this.watcher.watch(cx.waker());
         loop {
             ready!(this.poll_room(cx))?;
-            if ready!(this.poll_open(cx))? == FeedOpened::Over {
+            if !ready!(this.poll_open(cx))? {
                 return Poll::Ready(Ok(()));
             }
-            let events = match this.feed.poll_events(cx)? {
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Ready(Some(events)) if events.is_empty() => {
-                    // Empty batches take no room, so the queue does not limit a run of them.
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Some(events)) => {
-                    // An ID that the client has is as good as a checkpoint.
-                    this.is_checkpoint_due &= events.last_event_id().is_none();
-                    events
-                }
-                Poll::Pending => match this.checkpoint() {
-                    Some(checkpoint) => checkpoint,
-                    None => return Poll::Pending,
-                },
-            };
-            this.queue(events)?;
+            let take_heartbeat = || this.watcher.take_heartbeat();
+            match ready!(this.reader.poll_next(cx, take_heartbeat)) {
+                Some(events) => this.queue(events?)?,
+                None => return Poll::Ready(Ok(())),
+            }
         }
     }
 }

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use http::request::Parts;
-use tidings_proto::{EncodedEvents, Event};
 
 use crate::Reason;
-use crate::shared::Shared;
+use crate::ending::{Ending, OpenSession, nobody};
 
 /// The longest `Retry-After`: a day.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -66,10 +65,10 @@ struct OfKey {
 }
 
 /// The session that holds a place.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct Holder {
     /// Empty while the session is not open, such as one whose feed still opens.
-    session: Weak<Shared>,
+    session: Weak<dyn OpenSession>,
     may_finish: bool,
 }
 
@@ -201,7 +200,7 @@ impl Limits {
         let place = open.next_place;
         open.next_place += 1;
         let of_key = open.of_key(key);
-        of_key.replaceable.insert(place, Holder::default());
+        of_key.replaceable.insert(place, Holder::opening());
         Ok((Some(place), replaced))
     }
 
@@ -254,7 +253,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// The session is open. From now on another session ends it when it replaces it. If one has replaced it
     /// before, it ends at once.
-    pub(crate) fn handle_open(&self, session: &Arc<Shared>, may_finish: bool) {
+    pub(crate) fn handle_open(&self, session: &Arc<dyn OpenSession>, may_finish: bool) {
         let (Some(key), Some(place)) = (&self.key, self.place) else {
             return;
         };
@@ -307,17 +306,24 @@ impl OpenCounts {
 }
 
 impl Holder {
+    fn opening() -> Self {
+        Self {
+            session: nobody(),
+            may_finish: false,
+        }
+    }
+
     /// Ends a session that another one has replaced.
     fn end(&self) {
         let Some(session) = self.session.upgrade() else {
             return;
         };
-        if self.may_finish {
-            session.fail(Reason::Replaced, EncodedEvents::default());
+        session.end_from_outside(if self.may_finish {
+            Ending::cut(Reason::Replaced)
         } else {
             let retry = RETRY_WHEN_REPLACED.mul_f64(1.0 + fastrand::f64());
-            session.end_with(Reason::Replaced, Event::default().retry(retry).encode());
-        }
+            Ending::with_retry(Reason::Replaced, retry)
+        });
     }
 }
 
@@ -332,6 +338,8 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::outbox::Outbox;
+    use crate::shared::Shared;
 
     fn by_user(user: &str) -> Parts {
         let request = Request::builder().header("x-user", user).body(());
@@ -376,8 +384,8 @@ mod tests {
     }
 
     fn session_of(permit: &Permit) -> Arc<Shared> {
-        let session = Arc::new(Shared::new());
-        permit.handle_open(&session, false);
+        let session = Arc::new(Shared::new(Outbox::default()));
+        permit.handle_open(&(Arc::clone(&session) as Arc<dyn OpenSession>), false);
         session
     }
 

@@ -3,32 +3,27 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::StreamExt;
 use http::{Method, Response, StatusCode};
-use tidings_proto::{EncodedEvents, Event};
+use tidings_proto::EncodedEvents;
 use tokio::time::Instant;
 
 #[cfg(feature = "compression")]
 use crate::coding::Coding;
-use crate::connection_lifetime::shortened;
 use crate::cut::CutAfter;
+use crate::ending::OpenSession;
+use crate::handler_source::HandlerSource;
 use crate::limits::{LimitReached, Permit};
-use crate::open_body::OpenBody;
+use crate::open_body::{Counted, OpenBody};
+use crate::outbox::Outbox;
 use crate::refusal::{NoSession, Refusal};
 use crate::response::event_stream;
 use crate::session_info::{MAX_HEAD_BYTES, SessionInfo, kept_bytes};
 use crate::shared::Shared;
-use crate::{
-    ConnectionLifetime, Drain, HandlerError, Limits, Session, SessionBody, SessionOptions,
-    SseRequest, meters,
-};
-
-/// The reconnection time of most browsers: 3 s. Sent to a client that may have another from an earlier
-/// session.
-const USUAL_RETRY: Duration = Duration::from_secs(3);
+use crate::source::Source;
+use crate::{ConnectionLifetime, Drain, HandlerError, Session, SessionBody, SseRequest, meters};
 
 impl SseRequest {
     /// Opens the stream. The head of the response leaves at once; then the handler runs while the
@@ -144,33 +139,55 @@ impl SseRequest {
         }))
     }
 
-    pub(crate) fn open_admitted<H, F>(
-        mut self,
-        permit: Option<Permit>,
-        handler: H,
-    ) -> Response<SessionBody>
+    fn open_admitted<H, F>(mut self, permit: Option<Permit>, handler: H) -> Response<SessionBody>
     where
         H: FnOnce(Session) -> F,
         F: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let span = tracing::debug_span!("session", path = self.parts.uri.path());
-        let shared = Arc::new(Shared::new());
-        let ends_at = apply(&self.options, self.connection_end(), &shared);
-        let drained = self.drain().map(|drain| {
-            if self.options.may_finish {
-                drain.await_session()
-            } else {
-                drain.register_session(&shared)
-            }
-        });
-        if let Some(permit) = &permit {
-            permit.handle_open(&shared, self.options.may_finish);
-        }
+        let outbox = self.outbox();
+        let ends_at = outbox.ends_at().map(Into::into);
+        let shared = Arc::new(Shared::new(outbox));
+        let counted = self.count(permit, Arc::clone(&shared));
         let last_event_id = self.last_event_id.take();
         let info = Arc::new(SessionInfo::new(&self.parts, last_event_id, ends_at));
         let session = Session::new(Arc::clone(&info), Arc::clone(&shared));
         let handler = Box::pin(handler(session));
-        let body = OpenBody::new(info, shared, handler, span, permit, drained);
+        self.respond_with(HandlerSource::new(info, shared, handler), counted)
+    }
+
+    /// The outbox of the session, as the options want it.
+    pub(crate) fn outbox(&self) -> Outbox {
+        Outbox::open(&self.options, self.connection_end())
+    }
+
+    /// Counts a session that opens. From now on a drain or a newer session may end it.
+    pub(crate) fn count(
+        &self,
+        permit: Option<Permit>,
+        session: Arc<impl OpenSession + 'static>,
+    ) -> Counted {
+        let session: Arc<dyn OpenSession> = session;
+        let drained = self.drain().map(|drain| {
+            if self.options.may_finish {
+                drain.await_session()
+            } else {
+                drain.register_session(&session)
+            }
+        });
+        if let Some(permit) = &permit {
+            permit.handle_open(&session, self.options.may_finish);
+        }
+        Counted::new(permit, drained)
+    }
+
+    /// The stream of an open session.
+    pub(crate) fn respond_with(
+        &self,
+        source: impl Source + 'static,
+        counted: Counted,
+    ) -> Response<SessionBody> {
+        let span = tracing::debug_span!("session", path = self.parts.uri.path());
+        let body = OpenBody::new(source, span, counted);
         let cut_after = CutAfter::of(&self.parts);
         self.respond(SessionBody::open(body).with_cut_after(cut_after))
     }
@@ -217,33 +234,4 @@ impl SseRequest {
         }
         response
     }
-}
-
-/// Applies the options before the handler runs. Returns when the session's lifetime ends.
-fn apply(
-    options: &SessionOptions,
-    connection_end: Option<Instant>,
-    shared: &Shared,
-) -> Option<Instant> {
-    let now = Instant::now();
-    let limits = options.limits.as_ref();
-    let after_replacement = limits.is_some_and(Limits::is_replacing);
-    let retry = options.retry.or(after_replacement.then_some(USUAL_RETRY));
-    if let Some(retry) = retry {
-        let sent = shared.try_send(Event::default().retry(retry).encode());
-        if sent.is_err() {
-            unreachable!("a new session is open, and its queue is empty");
-        }
-    }
-    let heartbeat = options.heartbeat.as_ref();
-    if let Some(heartbeat) = heartbeat.filter(|heartbeat| heartbeat.period().is_some()) {
-        shared.start_heartbeat(heartbeat.clone(), now.into_std());
-    }
-    // A lifetime that ends after the last instant of the clock never ends.
-    let own_end = options
-        .max_lifetime
-        .and_then(|lifetime| now.checked_add(shortened(lifetime)));
-    let ends_at = own_end.into_iter().chain(connection_end).min()?;
-    shared.set_lifetime(ends_at.into_std());
-    Some(ends_at)
 }

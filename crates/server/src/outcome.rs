@@ -1,17 +1,12 @@
-//! The outcome of a session: why it ended, how much it sent, and the parts that remain to be dropped.
-
-use std::task::Waker;
-
-use tidings_proto::SessionState;
+//! `Outcome`: why a session ended, and how much it sent.
 
 use crate::Reason;
-use crate::work::HandlerFuture;
 
 /// The outcome of a session whose body is dropped.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     pub(crate) reason: Reason,
     pub(crate) sent: SentTotals,
-    pub(crate) remains: Remains,
 }
 
 /// How much a session has sent.
@@ -23,12 +18,4 @@ pub(crate) struct SentTotals {
     pub(crate) bytes: u64,
     /// The most bytes queued at one time.
     pub(crate) queue_high_mark: usize,
-}
-
-/// The parts of a session that remain when its body is dropped. Dropping them may run the caller's
-/// code.
-pub(crate) struct Remains {
-    pub(crate) _state: SessionState,
-    pub(crate) _spawned: Vec<HandlerFuture>,
-    pub(crate) _body: Option<Waker>,
 }

@@ -7,6 +7,7 @@ use tidings_proto::{EncodedEvents, Event};
 
 #[cfg(feature = "json")]
 use crate::SendJsonError;
+use crate::ending::Ending;
 use crate::shared::Shared;
 use crate::{Reason, SendError, TrySendError};
 
@@ -168,7 +169,7 @@ impl Sender {
     /// Closes the session: queued events still leave, then the response ends, and the handler is
     /// dropped where it waits. No last event is sent.
     pub fn close(&self) {
-        self.0.end(Reason::Closed);
+        self.0.end(Ending::clean(Reason::Closed));
     }
 
     /// Waits until the session is closed: by [`close`](Self::close), because its handler has returned

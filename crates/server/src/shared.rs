@@ -3,26 +3,25 @@
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Instant;
 
-use tidings_proto::{EncodedEvents, Heartbeat, MAX_QUEUED_BYTES, SessionFrame, SessionState};
+use tidings_proto::{EncodedEvents, Heartbeat, SessionFrame, SessionState};
 use tokio::sync::{Notify, Semaphore, TryAcquireError};
 
-use crate::outcome::{Outcome, Remains, SentTotals};
-use crate::turn::{TurnEnd, TurnStart};
+use crate::ending::{Ending, OpenSession};
+use crate::outbox::{Outbox, room_of};
+use crate::outcome::Outcome;
+use crate::source::{TurnEnd, TurnStart};
+use crate::waking::Waking;
 use crate::watch::Watchers;
 use crate::work::HandlerFuture;
-use crate::{Reason, SendError, TrySendError, TrySendErrorKind};
+use crate::{SendError, TrySendError, TrySendErrorKind};
 
 /// The state that a session's handles and its body share.
-///
-/// It is also the waker of the handler and of the timer. It remembers that they were woken until they
-/// are polled. The waker of the body's task cannot do that: a connection that cannot write may be
-/// woken and leave the body unpolled.
 pub(crate) struct Shared {
-    guarded: Mutex<Guarded>,
+    waking: Waking<Queue>,
     /// How many more bytes may be queued. Waiting sends get room in the order in which they began to
     /// wait. Closed when the session ends.
     room: Semaphore,
@@ -34,21 +33,10 @@ pub(crate) struct Shared {
 
 /// The part of the state behind the lock.
 #[derive(Default)]
-struct Guarded {
-    state: SessionState,
-    /// Why the session ended.
-    reason: Option<Reason>,
-    /// The waker of the task that polls the body.
-    body: Option<Waker>,
-    /// The body is being polled, and reads this state before it returns.
-    body_is_awake: bool,
-    /// The handler or the timer was woken since it was last polled.
-    is_woken: bool,
+struct Queue {
+    outbox: Outbox,
     /// Futures to run beside the handler, which the body has not taken yet.
     spawned: Vec<HandlerFuture>,
-    sent: SentTotals,
-    /// How many of the sent events the body has counted.
-    counted: u64,
     /// How many bytes the connection has had a turn to write.
     written: u64,
     /// The number of written bytes that the latest flush waits for.
@@ -59,12 +47,23 @@ struct Guarded {
     lost: u64,
 }
 
+/// The parts of a session that remain when its body is dropped. Dropping them may run the caller's
+/// code.
+pub(crate) struct Remains {
+    _state: SessionState,
+    _spawned: Vec<HandlerFuture>,
+    _body: Option<Waker>,
+}
+
 /// The operations of the handles.
 impl Shared {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(outbox: Outbox) -> Self {
         Self {
-            guarded: Mutex::default(),
-            room: Semaphore::new(MAX_QUEUED_BYTES),
+            room: Semaphore::new(outbox.room()),
+            waking: Waking::new(Queue {
+                outbox,
+                ..Queue::default()
+            }),
             progress: Notify::new(),
             watchers: Watchers::default(),
         }
@@ -100,14 +99,14 @@ impl Shared {
 
     /// Queues the events when all sends that began to wait earlier have room.
     pub(crate) async fn wait_and_send(&self, events: EncodedEvents) -> Result<(), SendError> {
-        let room = self.room.acquire_many(room_of(events.len())).await;
+        let room = self.room.acquire_many(permits(events.len())).await;
         room.map_err(|_| SendError::CLOSED)?.forget();
         self.queue(events).map_err(|_| SendError::CLOSED)
     }
 
     /// Queues the events if there is room for them now.
     pub(crate) fn try_send(&self, events: EncodedEvents) -> Result<(), TrySendError> {
-        match self.room.try_acquire_many(room_of(events.len())) {
+        match self.room.try_acquire_many(permits(events.len())) {
             // Released when the events leave.
             Ok(room) => room.forget(),
             Err(TryAcquireError::NoPermits) => return Err(TrySendError::full(events)),
@@ -121,28 +120,28 @@ impl Shared {
         if self.room.is_closed() {
             return Err(SendError::CLOSED);
         }
-        Ok(self.room.available_permits() >= room_of(bytes) as usize)
+        Ok(self.room.available_permits() >= room_of(bytes))
     }
 
     /// Waits until there is room for this many bytes, without taking it.
     pub(crate) async fn wait_for_room(&self, bytes: usize) -> Result<(), SendError> {
-        let room = self.room.acquire_many(room_of(bytes)).await;
+        let room = self.room.acquire_many(permits(bytes)).await;
         room.map(drop).map_err(|_| SendError::CLOSED)
     }
 
     /// Waits until everything queued so far has left, and the connection has had a turn to write it.
     pub(crate) async fn flush(&self) -> Result<(), SendError> {
-        let target = self.change(|guarded| {
-            let queued = guarded.state.queued_bytes() as u64;
-            let target = guarded.sent.bytes + queued + guarded.lost;
-            guarded.flush_target = guarded.flush_target.max(target);
+        let target = self.waking.change(|queue| {
+            let queued = queue.outbox.queued_bytes() as u64;
+            let target = queue.outbox.sent_bytes() + queued + queue.lost;
+            queue.flush_target = queue.flush_target.max(target);
             target
         });
-        self.until(|guarded| {
-            if guarded.written >= target {
+        self.until(|queue| {
+            if queue.written >= target {
                 Some(Ok(()))
             } else {
-                guarded.is_abandoned.then_some(Err(SendError::CLOSED))
+                queue.is_abandoned.then_some(Err(SendError::CLOSED))
             }
         })
         .await
@@ -150,76 +149,44 @@ impl Shared {
 
     /// Waits until the session accepts no more events.
     pub(crate) async fn closed(&self) {
-        self.until(|guarded| guarded.state.is_ended().then_some(()))
+        self.until(|queue| queue.outbox.is_ended().then_some(()))
             .await;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().state.is_ended()
+        self.waking.lock().outbox.is_ended()
     }
 
     pub(crate) fn start_heartbeat(&self, heartbeat: Heartbeat, now: Instant) {
-        let stale = self.change(|guarded| {
-            if guarded.state.is_ended() {
+        let stale = self.waking.change(|queue| {
+            if queue.outbox.is_ended() {
                 // A heartbeat kept here could hold a handle to this session, and so keep both alive
                 // for ever.
                 return Some(heartbeat);
             }
             // The timer must be set for it.
-            guarded.is_woken = true;
-            guarded.state.handle_heartbeat(heartbeat, now)
+            queue.set_woken();
+            queue.outbox.start_heartbeat(heartbeat, now)
         });
         drop(stale);
     }
 
-    pub(crate) fn set_lifetime(&self, ends_at: Instant) {
-        self.lock().state.handle_lifetime(ends_at);
-    }
-
     /// Runs a future beside the handler. If the session has ended, the future is dropped.
     pub(crate) fn spawn(&self, future: HandlerFuture) {
-        let too_late = self.change(|guarded| {
-            if guarded.state.is_ended() {
+        let too_late = self.waking.change(|queue| {
+            if queue.outbox.is_ended() {
                 return Some(future);
             }
-            guarded.spawned.push(future);
-            guarded.is_woken = true;
+            queue.spawned.push(future);
+            queue.set_woken();
             None
         });
         drop(too_late);
     }
 
     /// Ends the session after the queued events. Returns whether the session was open.
-    pub(crate) fn end(&self, reason: Reason) -> bool {
-        self.end_with(reason, EncodedEvents::default())
-    }
-
-    /// Ends the session after the queued events and these.
-    pub(crate) fn end_with(&self, reason: Reason, last: EncodedEvents) -> bool {
-        if reason == Reason::Failed {
-            return self.fail(reason, last);
-        }
-        self.finish(reason, last, SessionState::handle_end)
-    }
-
-    /// Breaks the session after the queued events and these.
-    pub(crate) fn fail(&self, reason: Reason, last: EncodedEvents) -> bool {
-        self.finish(reason, last, SessionState::handle_failure)
-    }
-
-    fn finish(
-        &self,
-        reason: Reason,
-        last: EncodedEvents,
-        end: impl FnOnce(&mut SessionState),
-    ) -> bool {
-        let was_open = self.change(|guarded| {
-            let was_open = !guarded.state.is_ended();
-            guarded.state.handle_events(last);
-            end(&mut guarded.state);
-            guarded.reason.get_or_insert(reason);
-            was_open
-        });
+    pub(crate) fn end(&self, ending: Ending) -> bool {
+        let was_open = self.waking.change(|queue| queue.outbox.end(ending));
         self.wake_waiting();
         was_open
     }
@@ -233,24 +200,21 @@ impl Shared {
         // Events that are gathered into one frame are copied and dropped. A drop may run the
         // caller's code, which must not run under the lock.
         let _held = events.bytes().clone();
-        self.change(|guarded| {
-            if guarded.state.is_ended() {
+        self.waking.change(|queue| {
+            if queue.outbox.is_ended() {
                 return Err(events);
             }
-            guarded.sent.events += events.count() as u64;
-            guarded.state.handle_events(events);
-            let queued = guarded.state.queued_bytes();
-            guarded.sent.queue_high_mark = guarded.sent.queue_high_mark.max(queued);
+            queue.outbox.push(events);
             Ok(())
         })
     }
 
-    async fn until<T>(&self, mut look: impl FnMut(&Guarded) -> Option<T>) -> T {
+    async fn until<T>(&self, mut look: impl FnMut(&Queue) -> Option<T>) -> T {
         loop {
             let mut progress = pin!(self.progress.notified());
             // Registered before the state is read, so that no change in between is missed.
             progress.as_mut().enable();
-            if let Some(found) = look(&self.lock()) {
+            if let Some(found) = look(&self.waking.lock()) {
                 return found;
             }
             progress.await;
@@ -262,136 +226,75 @@ impl Shared {
 impl Shared {
     /// Gives the connection a turn to write. Returns whether the body has work to do after it.
     pub(crate) fn yield_turn(&self, body: &Waker) -> bool {
-        let stale;
-        let has_work = {
-            let mut guarded = self.lock();
-            stale = guarded.set_body(body);
-            guarded.is_woken
-                || guarded.state.queued_bytes() > 0
-                || guarded.state.is_ended()
+        self.waking.yield_turn(body, |queue| {
+            queue.outbox.has_frame()
                 // The next turn completes the waiting flushes.
-                || guarded.flush_target > guarded.written
-        };
-        drop(stale);
-        has_work
+                || queue.flush_target > queue.written
+        })
     }
 
-    /// Starts a turn of the handler.
-    pub(crate) fn start_turn(&self, body: &Waker) -> TurnStart {
-        let stale;
-        let is_flushed;
-        let mut start = {
-            let mut guarded = self.lock();
-            stale = guarded.set_body(body);
-            guarded.body_is_awake = true;
-            is_flushed = guarded.flush_target > guarded.written;
-            guarded.written = guarded.sent.bytes;
-            TurnStart {
-                is_woken: mem::take(&mut guarded.is_woken),
-                due: guarded.state.poll_timeout(),
-                spawned: mem::take(&mut guarded.spawned),
-            }
-        };
-        drop(stale);
+    /// Starts a turn of the handler. Returns also the futures that run beside it from now on.
+    pub(crate) fn start_turn(&self, body: &Waker) -> (TurnStart, Vec<HandlerFuture>) {
+        let (mut is_woken, (is_flushed, due, spawned)) = self.waking.start_turn(body, |queue| {
+            let is_flushed = queue.flush_target > queue.written;
+            queue.written = queue.outbox.sent_bytes();
+            let due = queue.outbox.poll_timeout();
+            (is_flushed, due, mem::take(&mut queue.spawned))
+        });
         if is_flushed {
             self.progress.notify_waiters();
             // The handler itself may have waited for the flush.
-            start.is_woken |= mem::take(&mut self.lock().is_woken);
+            is_woken |= self.waking.lock().take_woken();
         }
-        start
+        (TurnStart { is_woken, due }, spawned)
     }
 
     /// Ends the turn of the handler.
     pub(crate) fn end_turn(&self, now: Instant) -> TurnEnd {
-        let end = {
-            let mut guarded = self.lock();
-            guarded.body_is_awake = false;
-            let frame = guarded.state.poll_frame(now);
-            let mut events = 0;
-            if let Some(SessionFrame::Data(bytes)) = &frame {
-                guarded.sent.bytes += bytes.len() as u64;
-                events = guarded.sent.events - guarded.counted;
-                guarded.counted = guarded.sent.events;
-            }
-            TurnEnd {
-                frame,
-                events,
-                is_woken: guarded.is_woken,
-            }
-        };
-        if let Some(SessionFrame::Data(bytes)) = &end.frame {
-            self.room.add_permits(room_of(bytes.len()) as usize);
+        let (is_woken, (frame, events)) =
+            self.waking.end_turn(|queue| queue.outbox.poll_frame(now));
+        if let Some(SessionFrame::Data(bytes)) = &frame {
+            self.room.add_permits(permits(bytes.len()) as usize);
         }
-        end
+        TurnEnd {
+            frame,
+            events,
+            is_woken,
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.lock().state.poll_timeout()
+        self.waking.lock().outbox.poll_timeout()
     }
 
     pub(crate) fn handle_timeout(&self, now: Instant) {
-        let (heartbeat, is_over) = {
-            let mut guarded = self.lock();
-            let was_open = !guarded.state.is_ended();
-            guarded.state.handle_timeout(now);
-            let is_over = was_open && guarded.state.is_ended();
-            if is_over {
-                guarded.reason = Some(Reason::Lifetime);
-            }
-            (guarded.state.poll_heartbeat(now), is_over)
-        };
-        if is_over {
+        let due = self.waking.lock().outbox.handle_timeout(now);
+        if due.is_over {
             self.wake_waiting();
         }
-        if let Some(heartbeat) = heartbeat {
+        if let Some(heartbeat) = due.heartbeat {
             // A full queue skips the heartbeat: the client has enough to read.
             drop(self.try_send(heartbeat.encode()));
             self.watchers.handle_heartbeat();
         }
     }
 
-    /// The body is dropped. Returns the outcome of the session.
-    pub(crate) fn abandon(&self) -> Outcome {
-        let outcome = {
-            let mut guarded = self.lock();
-            guarded.lost = guarded.state.queued_bytes() as u64;
+    /// The body is dropped.
+    pub(crate) fn abandon(&self) -> (Outcome, Remains) {
+        let abandoned = {
+            let mut queue = self.waking.lock();
+            queue.lost = queue.outbox.queued_bytes() as u64;
+            queue.is_abandoned = true;
+            let (outcome, state) = queue.outbox.abandon();
             let remains = Remains {
-                _state: mem::take(&mut guarded.state),
-                _spawned: mem::take(&mut guarded.spawned),
-                _body: guarded.body.take(),
+                _state: state,
+                _spawned: mem::take(&mut queue.spawned),
+                _body: queue.take_body(),
             };
-            guarded.state.handle_end();
-            guarded.is_abandoned = true;
-            Outcome {
-                reason: *guarded.reason.get_or_insert(Reason::Gone),
-                sent: guarded.sent,
-                remains,
-            }
+            (outcome, remains)
         };
         self.wake_waiting();
-        outcome
-    }
-}
-
-impl Shared {
-    // Tasks are woken, and values of the caller are dropped, only after the lock is released: both
-    // may call methods of this session.
-    fn lock(&self) -> MutexGuard<'_, Guarded> {
-        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state, and wakes the body's task, unless that task reads the state anyway.
-    fn change<T>(&self, change: impl FnOnce(&mut Guarded) -> T) -> T {
-        let (result, body) = {
-            let mut guarded = self.lock();
-            let result = change(&mut guarded);
-            let body = guarded.body.as_ref().filter(|_| !guarded.body_is_awake);
-            (result, body.cloned())
-        };
-        if let Some(body) = body {
-            body.wake();
-        }
-        result
+        abandoned
     }
 
     /// The session has ended: wakes every task that waits for it.
@@ -402,30 +305,25 @@ impl Shared {
     }
 }
 
+impl OpenSession for Shared {
+    fn end_from_outside(&self, ending: Ending) {
+        self.end(ending);
+    }
+}
+
+/// The waker of the handler and of the timer.
 impl Wake for Shared {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.change(|guarded| guarded.is_woken = true);
+        self.waking.wake_work();
     }
 }
 
-impl Guarded {
-    /// Remembers the waker of the body's task, and returns the previous one.
-    #[must_use]
-    fn set_body(&mut self, body: &Waker) -> Option<Waker> {
-        match &self.body {
-            Some(known) if known.will_wake(body) => None,
-            _ => self.body.replace(body.clone()),
-        }
-    }
-}
-
-/// The room that this many bytes take. Events larger than the queue take all of it, and so leave
-/// alone.
-fn room_of(bytes: usize) -> u32 {
-    u32::try_from(bytes.min(MAX_QUEUED_BYTES))
+/// The permits for the room of this many bytes.
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(room_of(bytes))
         .unwrap_or_else(|_| unreachable!("the queue holds less than 4 GiB"))
 }

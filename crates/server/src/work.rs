@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,7 +18,7 @@ pub(crate) struct Work {
     spawned: Option<Box<FuturesUnordered<HandlerFuture>>>,
 }
 
-/// How a handler, or a future spawned beside it, failed.
+/// How a handler, a future spawned beside it, or a forwarded feed failed.
 pub(crate) enum Failure {
     Error(HandlerError),
     Panic(Box<dyn Any + Send>),
@@ -41,21 +40,14 @@ impl Work {
     }
 
     /// Ready when the handler has returned, or when a future has failed. Must not be polled again
-    /// after that.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        // After a panic these futures are only dropped.
-        let poll = catch_unwind(AssertUnwindSafe(|| {
-            // First, so that a future spawned before the handler waited runs before it continues.
-            let failed = self.poll_spawned(cx);
-            if failed.is_ready() {
-                return failed;
-            }
-            self.handler.as_mut().poll(cx)
-        }));
-        match poll {
-            Ok(poll) => poll.map_err(Failure::Error),
-            Err(panic) => Poll::Ready(Err(Failure::Panic(panic))),
+    /// after that, nor after a panic.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandlerError>> {
+        // First, so that a future spawned before the handler waited runs before it continues.
+        let failed = self.poll_spawned(cx);
+        if failed.is_ready() {
+            return failed;
         }
+        self.handler.as_mut().poll(cx)
     }
 
     /// Ready only with an error.
