@@ -86,6 +86,8 @@ struct Setting {
     replaces: bool,
     /// The name of a content coding.
     coding: Option<&'static str>,
+    /// The client disconnects after the last step, before it reads the rest.
+    disconnects: bool,
 }
 
 fn settings() -> impl Strategy<Value = Setting> {
@@ -99,17 +101,18 @@ fn settings() -> impl Strategy<Value = Setting> {
     ];
     let coding = prop_oneof![6 => Just(None), 1 => Just(Some("gzip")), 1 => Just(Some("zstd"))];
     let lifetime = option::weighted(0.3, 20..300_u64);
-    let flags = any::<[bool; 4]>();
+    let flags = any::<[bool; 5]>();
     (beat, 1..60_u64, lifetime, flags, coding).prop_map(
-        |(beat, period, lifetime, [retry, has_drain, may_finish, replaces], coding)| Setting {
+        |(beat, period, lifetime, flags, coding)| Setting {
             beat,
             period,
-            retry,
+            retry: flags[0],
             lifetime,
-            has_drain,
-            may_finish,
-            replaces,
+            has_drain: flags[1],
+            may_finish: flags[2],
+            replaces: flags[3],
             coding,
+            disconnects: flags[4],
         },
     )
 }
@@ -138,7 +141,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Replace),
         3 => Just(Step::Wake),
     ];
-    // What ends the session may come early, so that the rest follows an end.
+    // Some steps follow what ends the session.
     (vec(step.clone(), 0..60), last, vec(step, 0..12)).prop_map(|(mut steps, last, after)| {
         steps.push(last);
         steps.extend(after);
@@ -369,7 +372,9 @@ async fn run(way: Way, setting: &Setting, steps: &[Step]) -> (Vec<Vec<Polled>>, 
             received.push(take(step, &script, &mut connection, &drain).await);
         }
     }
-    received.push(connection.run());
+    if !setting.disconnects {
+        received.push(connection.run());
+    }
     (received, script)
 }
 
