@@ -164,8 +164,7 @@ impl Limits {
         }
         Ok(Permit {
             open: Arc::clone(&self.open),
-            key,
-            place,
+            key: key.map(|key| Box::new(CountedKey { key, place })),
         })
     }
 
@@ -245,7 +244,13 @@ pub(crate) enum LimitReached {
 #[derive(Debug)]
 pub(crate) struct Permit {
     open: Arc<Mutex<OpenCounts>>,
-    key: Option<String>,
+    key: Option<Box<CountedKey>>,
+}
+
+/// The key that a session counts towards.
+#[derive(Debug)]
+struct CountedKey {
+    key: String,
     /// Its place among the sessions of its key, if it can be replaced.
     place: Option<u64>,
 }
@@ -254,7 +259,10 @@ impl Permit {
     /// The session is open. From now on another session ends it when it replaces it. If one has replaced it
     /// before, it ends at once.
     pub(crate) fn handle_open(&self, session: &Arc<dyn OpenSession>, may_finish: bool) {
-        let (Some(key), Some(place)) = (&self.key, self.place) else {
+        let Some(CountedKey { key, place }) = self.key.as_deref() else {
+            return;
+        };
+        let Some(place) = place else {
             return;
         };
         let holder = Holder {
@@ -264,7 +272,7 @@ impl Permit {
         let is_counted = {
             let mut open = lock(&self.open);
             let of_key = open.by_key.get_mut(key);
-            let place = of_key.and_then(|of_key| of_key.replaceable.get_mut(&place));
+            let place = of_key.and_then(|of_key| of_key.replaceable.get_mut(place));
             place.map(|place| *place = holder.clone()).is_some()
         };
         if !is_counted {
@@ -276,13 +284,13 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        let Some(key) = &self.key else {
+        let Some(CountedKey { key, place }) = self.key.as_deref() else {
             open.sessions -= 1;
             return;
         };
-        if let Some(place) = self.place {
+        if let Some(place) = place {
             let of_key = open.by_key.get_mut(key);
-            let held = of_key.and_then(|of_key| of_key.replaceable.remove(&place));
+            let held = of_key.and_then(|of_key| of_key.replaceable.remove(place));
             if held.is_none() {
                 // Another session has its place in the counts.
                 return;
