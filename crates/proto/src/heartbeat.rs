@@ -50,12 +50,10 @@ impl Heartbeat {
     /// No heartbeat. Switches off the one that a route, or a forwarded feed, has otherwise.
     #[must_use]
     pub fn off() -> Self {
-        // Static bytes, so that the usual heartbeat allocates nothing.
-        let comment = EncodedEvents::from_parts(Bytes::from_static(COMMENT), None, 0);
         Self {
             period: None,
             always: false,
-            beat: HeartbeatEvent(Source::Event(comment)),
+            beat: HeartbeatEvent(None),
         }
     }
 
@@ -67,9 +65,9 @@ impl Heartbeat {
 
     /// The event to send. Default: the comment `heartbeat`.
     #[must_use]
-    pub fn event(mut self, event: impl Into<EncodedEvents>) -> Self {
-        self.beat = HeartbeatEvent(Source::Event(event.into()));
-        self
+    pub fn event(self, event: impl Into<EncodedEvents>) -> Self {
+        let event = event.into();
+        self.with(move || event.clone())
     }
 
     /// A function that makes the event to send. It is called for each heartbeat. If its result is empty,
@@ -89,7 +87,7 @@ impl Heartbeat {
         mut self,
         function: impl Fn() -> E + Send + Sync + 'static,
     ) -> Self {
-        self.beat = HeartbeatEvent(Source::Function(Arc::new(move || function().into())));
+        self.beat = HeartbeatEvent(Some(Arc::new(move || function().into())));
         self
     }
 
@@ -109,32 +107,27 @@ impl Default for Heartbeat {
 }
 
 /// The event of a heartbeat that is due.
-#[derive(Debug, Clone)]
-pub struct HeartbeatEvent(Source);
-
+// Each session has one. So it is small, and the usual one needs no memory of its own.
 #[derive(Clone)]
-enum Source {
-    Event(EncodedEvents),
-    Function(Arc<dyn Fn() -> EncodedEvents + Send + Sync>),
-}
+pub struct HeartbeatEvent(Option<Arc<MakeEvent>>);
+
+type MakeEvent = dyn Fn() -> EncodedEvents + Send + Sync;
 
 impl HeartbeatEvent {
     /// The event. A function set by [`Heartbeat::with`] is called now.
     #[must_use]
     pub fn encode(&self) -> EncodedEvents {
         match &self.0 {
-            Source::Event(event) => event.clone(),
-            Source::Function(function) => function(),
+            None => EncodedEvents::from_parts(Bytes::from_static(COMMENT), None, 0),
+            Some(make) => make(),
         }
     }
 }
 
-impl fmt::Debug for Source {
+// Shows no event.
+impl fmt::Debug for HeartbeatEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Event(event) => event.fmt(f),
-            Self::Function(_) => f.write_str("Function"),
-        }
+        f.debug_struct("HeartbeatEvent").finish_non_exhaustive()
     }
 }
 
