@@ -19,8 +19,9 @@ use crate::{Hub, Pattern, meters};
 /// An open subscription.
 pub(crate) struct Reading {
     reader: Reader,
-    /// Events to deliver before the next ones of the reader.
-    ready: Option<EncodedEvents>,
+    /// Events to deliver before the next ones of the reader. Boxed, because a reader that follows its tapes
+    /// has none.
+    ready: Option<Box<EncodedEvents>>,
     work: Work,
 }
 
@@ -42,7 +43,7 @@ impl Reading {
     ) -> Self {
         Self {
             reader,
-            ready: gap,
+            ready: gap.map(Box::new),
             work: snapshot.map_or(Work::None, Work::Snapshot),
         }
     }
@@ -66,11 +67,11 @@ impl Reading {
     ) -> Poll<Result<Option<EncodedEvents>, Interrupted>> {
         loop {
             if let Some(events) = self.ready.take().filter(|events| !events.is_empty()) {
-                return Poll::Ready(Ok(Some(events)));
+                return Poll::Ready(Ok(Some(*events)));
             }
             if let Work::Snapshot(snapshot) = &self.work {
                 match snapshot.next() {
-                    Part::Events(events) => self.ready = Some(events),
+                    Part::Events(events) => self.ready = Some(Box::new(events)),
                     Part::End => self.work = Work::None,
                     Part::Dropped => {
                         meters::disconnect();
@@ -89,7 +90,7 @@ impl Reading {
                         through,
                         kept,
                     } => {
-                        self.ready = Some(events);
+                        self.ready = Some(Box::new(events));
                         self.work = kept.map_or(Work::None, Work::Kept);
                         self.reader.handle_read(through, last);
                         continue;
