@@ -26,8 +26,6 @@ pub(crate) type Job<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) struct Subscriber {
     hub: Hub,
     pub(crate) settings: Box<SubscriptionSettings>,
-    /// The last event ID of the client, until the subscription opens.
-    requested: Option<String>,
     stage: Stage,
     present: Option<Present>,
     lapse: Option<Job<Lapse>>,
@@ -38,14 +36,18 @@ pub(crate) struct SubscriptionSettings {
     pub(crate) start: Option<StartPoint>,
     pub(crate) slow_reader: SlowReader,
     pub(crate) max_lag: u64,
-    pub(crate) grant: Option<Grant>,
+    pub(crate) grant: Option<Box<Grant>>,
     pub(crate) id_form: IdForm,
     /// The newest position at the call of `subscribe`, or the one at which the hub then reached its log.
     subscribed_at: Result<PositionWithId, Base>,
 }
 
 enum Stage {
-    New(Result<Arc<[Pattern]>, SubscribeError>),
+    New {
+        patterns: Result<Arc<[Pattern]>, SubscribeError>,
+        /// The last event ID of the client.
+        requested: Option<String>,
+    },
     Opening(Arc<[Pattern]>, Job<Result<Resumed, SubscribeError>>),
     Reading(Reading),
     Closed,
@@ -66,16 +68,21 @@ impl Subscriber {
                 id_form: IdForm::Plain,
                 subscribed_at,
             }),
-            requested: None,
-            stage: Stage::New(patterns),
+            stage: Stage::New {
+                patterns,
+                requested: None,
+            },
             present: None,
             lapse: None,
         }
     }
 
-    /// Sets the last event ID of the client. A client whose ID was reset sends the empty ID, or none.
+    /// Sets the last event ID of the client, before the subscription opens. A client whose ID was reset sends
+    /// the empty ID, or none.
     pub(crate) fn resume(&mut self, last_event_id: Option<&str>) {
-        self.requested = last_event_id.filter(|id| !id.is_empty()).map(Into::into);
+        if let Stage::New { requested, .. } = &mut self.stage {
+            *requested = last_event_id.filter(|id| !id.is_empty()).map(Into::into);
+        }
     }
 
     pub(crate) fn poll_open(
@@ -86,7 +93,7 @@ impl Subscriber {
         Poll::Ready(Ok(match self.stage {
             Stage::Closed => FeedOpened::Over,
             Stage::Reading(_) => FeedOpened::Stream,
-            Stage::New(_) | Stage::Opening(..) => {
+            Stage::New { .. } | Stage::Opening(..) => {
                 unreachable!("it is polled until it is open or closed")
             }
         }))
@@ -109,7 +116,7 @@ impl Subscriber {
             let reading = match &mut self.stage {
                 Stage::Reading(reading) => reading,
                 Stage::Closed => return Poll::Ready(None),
-                Stage::New(_) | Stage::Opening(..) => {
+                Stage::New { .. } | Stage::Opening(..) => {
                     unreachable!("it is polled until it is open or closed")
                 }
             };
@@ -134,7 +141,7 @@ impl Subscriber {
     pub(crate) fn checkpoint(&mut self) -> Option<EventId> {
         match &mut self.stage {
             Stage::Reading(reading) => reading.checkpoint(),
-            Stage::New(_) | Stage::Opening(..) | Stage::Closed => None,
+            Stage::New { .. } | Stage::Opening(..) | Stage::Closed => None,
         }
     }
 
@@ -142,11 +149,14 @@ impl Subscriber {
     fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SubscribeError>> {
         loop {
             match &mut self.stage {
-                Stage::New(patterns) => {
-                    let patterns = patterns.clone();
+                Stage::New {
+                    patterns,
+                    requested,
+                } => {
+                    let (patterns, requested) = (patterns.clone(), requested.take());
                     match patterns.and_then(|patterns| self.check_grant(patterns)) {
                         Ok(patterns) => {
-                            let from = ResumeFrom::Client(self.requested.take());
+                            let from = ResumeFrom::Client(requested);
                             self.begin(patterns, from);
                         }
                         Err(error) => {
@@ -230,7 +240,7 @@ impl Subscriber {
     pub(crate) fn write(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut this = f.debug_struct(name);
         match &self.stage {
-            Stage::New(patterns) => this.field("patterns", patterns),
+            Stage::New { patterns, .. } => this.field("patterns", patterns),
             Stage::Opening(patterns, _) => this.field("patterns", patterns),
             Stage::Reading(reading) => this.field("patterns", &reading.patterns()),
             Stage::Closed => this.field("is_closed", &true),

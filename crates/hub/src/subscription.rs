@@ -207,7 +207,7 @@ impl Subscription {
     /// [`SubscribeErrorKind::Forbidden`](crate::SubscribeErrorKind::Forbidden), and a server
     /// answers 403.
     pub fn grant(mut self, grant: &Grant) -> Self {
-        self.0.settings.grant = Some(grant.clone());
+        self.0.settings.grant = Some(Box::new(grant.clone()));
         self
     }
 
