@@ -137,7 +137,11 @@ impl<F: Feed> Source for FeedSource<F> {
     }
 
     fn end_turn(&mut self, now: Instant) -> TurnEnd {
-        let (is_woken, ()) = self.outside.end_turn(|_| ());
+        // An end that came during the turn has woken nobody.
+        let (is_woken, ending) = self.outside.end_turn(Option::take);
+        if let Some(ending) = ending {
+            self.queue.outbox.end(ending);
+        }
         let (frame, events) = self.queue.outbox.poll_frame(now);
         TurnEnd {
             frame,

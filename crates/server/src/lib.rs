@@ -140,7 +140,7 @@
 //! A [`Feed`], such as a subscription of a hub, knows itself where a client resumes, and its events are
 //! already encoded. [`SseRequest::forward`] opens the feed first, and answers 204 if it is over. If the feed
 //! is not available, it asks the client to [come back later](#come-back-later). There is no handler and no
-//! session, so an idle client costs about half the memory of one whose handler forwards the feed.
+//! session, so an idle client costs about two thirds of the memory of one whose handler forwards the feed.
 //! [`Session::forward`] is for a handler that also sends events of its own.
 //!
 //! # Typed events

@@ -870,6 +870,62 @@ async fn a_feed_may_be_forwarded_from_another_task_and_ends_with_the_session() {
     assert!(script.is_dropped());
 }
 
+/// A feed that starts a drain while it is polled, as another thread may at the same time.
+struct Draining {
+    script: Script,
+    drain: Drain,
+}
+
+impl Feed for Draining {
+    fn resume(&mut self, last_event_id: Option<&str>) {
+        self.script.resume(last_event_id);
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<FeedOpened, FeedError>> {
+        self.script.poll_open(cx)
+    }
+
+    fn poll_events(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<EncodedEvents, FeedError>>> {
+        let events = self.script.poll_events(cx);
+        if events.is_pending() {
+            self.drain.start();
+        }
+        events
+    }
+
+    fn checkpoint(&mut self) -> Option<EventId> {
+        self.script.checkpoint()
+    }
+}
+
+#[tokio::test]
+async fn a_drain_that_starts_while_the_feed_is_polled_ends_the_session() {
+    for sends in [false, true] {
+        let script = Script::open();
+        if sends {
+            script.sends(Event::new("a"));
+        }
+        let drain = Drain::new().retry(SECOND..=SECOND);
+        let feed = Draining {
+            script: script.clone(),
+            drain: drain.clone(),
+        };
+        let options = SessionOptions::new().drain(&drain);
+        let response = request("/").options(options).forward(feed).await;
+        let (bytes, last) = connect(response).read();
+        let expected = if sends {
+            "data: a\n\nretry: 1000\n\n"
+        } else {
+            "retry: 1000\n\n"
+        };
+        assert_eq!((&*bytes, last), (expected.as_bytes(), Polled::End));
+        assert!(script.is_dropped());
+    }
+}
+
 /// The IDs of a stream, in their order.
 fn ids(received: &[u8]) -> Vec<u64> {
     let lines = std::str::from_utf8(received).unwrap().lines();

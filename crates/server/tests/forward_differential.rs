@@ -256,6 +256,8 @@ enum Way {
 struct Seen {
     /// For each step, what the client received.
     received: Vec<Vec<Polled>>,
+    /// For each step that does not poll the body, whether it woke the connection.
+    woke: Vec<bool>,
     counters: BTreeMap<String, u64>,
     queue_high_marks: Vec<f64>,
     open_sessions: f64,
@@ -356,14 +358,15 @@ async fn take(
     Vec::new()
 }
 
-async fn run(way: Way, setting: &Setting, steps: &[Step]) -> (Vec<Vec<Polled>>, Script) {
+async fn run(way: Way, setting: &Setting, steps: &[Step]) -> (Vec<Vec<Polled>>, Vec<bool>, Script) {
     let (script, drain) = (Script::default(), Drain::new());
     let options = options(setting, &drain);
     let response = open(way, request(setting, &options), &script).await;
     let mut connection = Connection::new(response.into_body());
     let mut others = Vec::new();
-    let mut received = Vec::new();
+    let (mut received, mut woke) = (Vec::new(), Vec::new());
     for step in steps {
+        let wakes = connection.wakes();
         if let Step::Replace = step {
             let other = open(way, request(setting, &options), &Script::default()).await;
             others.push(other);
@@ -371,18 +374,21 @@ async fn run(way: Way, setting: &Setting, steps: &[Step]) -> (Vec<Vec<Polled>>, 
         } else {
             received.push(take(step, &script, &mut connection, &drain).await);
         }
+        if !matches!(step, Step::Poll | Step::Run | Step::MoveToAnotherTask) {
+            woke.push(connection.wakes() > wakes);
+        }
     }
     if !setting.disconnects {
         received.push(connection.run());
     }
-    (received, script)
+    (received, woke, script)
 }
 
 /// What is seen of a session. Lifetimes and reconnection times are random, from the same seed.
 fn see(way: Way, setting: &Setting, steps: &[Step]) -> Seen {
     fastrand::seed(7);
     let counts = Counts::default();
-    let (received, script) = metrics::with_local_recorder(&counts, || {
+    let (received, woke, script) = metrics::with_local_recorder(&counts, || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         // tokio's budget of a task counts waiting senders, which only one of the two ways has.
@@ -391,6 +397,7 @@ fn see(way: Way, setting: &Setting, steps: &[Step]) -> Seen {
     let state = script.state();
     Seen {
         received,
+        woke,
         counters: counts.counters(),
         queue_high_marks: counts.samples("tidings_server_queue_high_mark_bytes"),
         open_sessions: counts.open_sessions(),
