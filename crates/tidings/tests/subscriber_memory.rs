@@ -21,7 +21,7 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 const SUBSCRIBERS: usize = 4_000;
 
 /// The most heap bytes of an idle subscriber of `SseRequest::forward`.
-const MOST_BYTES: usize = 1_300;
+const MOST_BYTES: usize = 1_150;
 
 /// A request as a browser sends it.
 fn request(options: &SessionOptions) -> SseRequest {
