@@ -9,8 +9,8 @@ use crate::HandlerError;
 use crate::ending::Ending;
 use crate::outcome::Outcome;
 
-/// The source of an open body's frames: a handler or a feed. It has no clock, timer, span or metrics; the body
-/// has them.
+/// The source of an open body's frames: a handler or a feed. It has no clock, timer, span or metrics; the
+/// body has them.
 pub(crate) trait Source: Send {
     /// The parts of the source that remain when the body is dropped. Dropping them may run the caller's code.
     type Remains;

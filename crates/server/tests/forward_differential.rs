@@ -282,7 +282,7 @@ fn heartbeat(setting: &Setting) -> Heartbeat {
         Beat::Always => every.event(Event::new("beat")).always(true),
         Beat::Large => every.event(Event::new("b".repeat(32_000))).always(true),
         Beat::Sometimes => every.with(move || {
-            if beats.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+            if beats.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
                 EncodedEvents::default()
             } else {
                 Event::new("beat").encode()
