@@ -74,6 +74,11 @@ impl FeedQueue {
         mem::take(&mut self.had_heartbeat)
     }
 
+    /// The events that wait for room, and will not be sent any more. Dropping them may run the caller's code.
+    pub(crate) fn take_held(&mut self) -> Option<Box<EncodedEvents>> {
+        self.held.take()
+    }
+
     /// The room that the feed waits for. Heartbeats do not take it, and so cannot keep the feed waiting.
     fn reserved(&self) -> usize {
         match &self.held {

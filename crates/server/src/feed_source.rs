@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tidings_proto::{Feed, FeedError, FeedOpened, SessionState};
+use tidings_proto::{EncodedEvents, Feed, FeedError, FeedOpened, SessionState};
 
 use crate::ending::{Ending, OpenSession};
 use crate::feed_queue::FeedQueue;
@@ -65,7 +65,11 @@ impl<F: Feed> FeedSource<F> {
 }
 
 impl<F: Feed> Source for FeedSource<F> {
-    type Remains = (Option<FeedReader<F>>, SessionState);
+    type Remains = (
+        Option<FeedReader<F>>,
+        Option<Box<EncodedEvents>>,
+        SessionState,
+    );
 
     fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.outside))
@@ -134,6 +138,7 @@ impl<F: Feed> Source for FeedSource<F> {
 
     fn drop_work(&mut self) {
         self.reader = None;
+        drop(self.queue.take_held());
     }
 
     fn end_turn(&mut self, now: Instant) -> TurnEnd {
@@ -161,7 +166,8 @@ impl<F: Feed> Source for FeedSource<F> {
             self.queue.outbox.end(ending);
         }
         let (outcome, state) = self.queue.outbox.abandon();
-        (outcome, (self.reader.take(), state))
+        let held = self.queue.take_held();
+        (outcome, (self.reader.take(), held, state))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
 use tidings_server::{
@@ -694,6 +695,33 @@ async fn a_client_that_disconnects_drops_a_feed_that_waits_for_room() {
     let script = Script::endless(slice(60_000));
     let mut connection = forward(&script).await;
     assert!(matches!(connection.poll(), Polled::Frame(_)));
+    drop(connection);
+    assert!(script.is_dropped());
+}
+
+/// Bytes whose drop panics.
+struct PanicsWhenDropped(Bytes);
+
+impl AsRef<[u8]> for PanicsWhenDropped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_drop_of_events_that_wait_for_room_does_not_reach_the_connection() {
+    let script = Script::open();
+    script.sends(slice(20_000));
+    let bytes = Bytes::from_owner(PanicsWhenDropped(slice(60_000).into_bytes()));
+    script.sends(EncodedEvents::from_parts(bytes, None, 1));
+    let mut connection = forward(&script).await;
+    assert!(matches!(connection.poll(), Polled::Frame(sent) if sent.len() == 20_000));
     drop(connection);
     assert!(script.is_dropped());
 }
