@@ -46,8 +46,10 @@ enum Input {
     Wikimedia,
     BuildLog,
     Tiny,
-    /// A single event of this many MB.
+    /// A single event of this many MB, on one line.
     OneEvent(usize),
+    /// A single event of this many MB, in short lines.
+    ManyLines(usize),
 }
 
 #[derive(Clone, Copy)]
@@ -79,7 +81,11 @@ fn decoder_cases() -> impl Iterator<Item = DecoderCase> {
         input: Input::OneEvent(mb),
         cut: Cut::Segments,
     });
-    cut_streams.chain(one_event)
+    let many_lines = [1, 8].map(|mb| DecoderCase {
+        input: Input::ManyLines(mb),
+        cut: Cut::Segments,
+    });
+    cut_streams.chain(one_event).chain(many_lines)
 }
 
 impl DecoderCase {
@@ -92,6 +98,7 @@ impl DecoderCase {
             Input::BuildLog => "build log, multi-line",
             Input::Tiny => "tiny",
             Input::OneEvent(mb) => return one_event(mb),
+            Input::ManyLines(mb) => return many_lines(mb),
         };
         match self.cut {
             Cut::Chunks => format!("{input}, 16 KiB a chunk"),
@@ -102,7 +109,7 @@ impl DecoderCase {
 
     fn contenders(&self) -> Vec<&'static str> {
         match self.input {
-            Input::OneEvent(_) => CONTENDERS_OF_ONE_EVENT.to_vec(),
+            Input::OneEvent(_) | Input::ManyLines(_) => CONTENDERS_OF_ONE_EVENT.to_vec(),
             _ => CONTENDERS.to_vec(),
         }
     }
@@ -123,6 +130,10 @@ fn one_event(mb: usize) -> String {
     format!("one event of {mb} MB, {SEGMENT_BYTES} B a chunk")
 }
 
+fn many_lines(mb: usize) -> String {
+    format!("one event of {mb} MB in lines, {SEGMENT_BYTES} B a chunk")
+}
+
 impl Input {
     fn bytes(self) -> Result<Vec<u8>> {
         Ok(match self {
@@ -133,6 +144,10 @@ impl Input {
             Self::BuildLog => repeat(&read_stream("build_log_crlf.sse")?),
             Self::Tiny => repeat(b"data: x\n\n"),
             Self::OneEvent(mb) => format!("data: {}\n\n", "x".repeat(mb * MB)).into_bytes(),
+            Self::ManyLines(mb) => {
+                let line = format!("data: {}\n", "x".repeat(93));
+                format!("{}\n", line.repeat(mb * MB / line.len())).into_bytes()
+            }
         })
     }
 }
@@ -314,21 +329,36 @@ pub fn targets(report: &Report) -> Vec<Target> {
     let borrowed_targets = borrowed
         .iter()
         .filter_map(|&(input, cut, ratio)| faster(input, cut, BORROWED, SSE_STREAM, ratio));
-    let owned_targets = borrowed
-        .iter()
-        .filter_map(|&(input, cut, _)| faster(input, cut, OWNED, SSE_STREAM, 1.4));
-    let linear = [BORROWED, OWNED].into_iter().filter_map(|contender| {
-        Some(Target {
-            what: format!("{contender}: a byte of an event of 8 MB against one of 1 MB"),
-            // A quadratic contender takes 8 times as long; caches explain a factor of up to 2.
-            wanted: Wanted::AtMost(3.0),
-            alarm: None,
-            found: report.slowdown(contender, &one_event(8), &one_event(1))?,
-        })
+    let owned_targets = borrowed.iter().filter_map(|&(input, cut, _)| {
+        let ratio = match cut {
+            Cut::Chunks => 1.4,
+            Cut::Events | Cut::Segments => 1.0,
+        };
+        faster(input, cut, OWNED, SSE_STREAM, ratio)
     });
+    let large = EVENT_SIZES_MB.map(Input::OneEvent);
+    let large = large.into_iter().chain([1, 8].map(Input::ManyLines));
+    let large_targets = large
+        .flat_map(|input| [(input, BORROWED), (input, OWNED)])
+        .filter_map(|(input, contender)| faster(input, Cut::Segments, contender, SSE_STREAM, 1.0));
+    let one_line = [BORROWED, OWNED].map(|contender| (contender, one_event as fn(usize) -> String));
+    let in_lines =
+        [BORROWED, OWNED].map(|contender| (contender, many_lines as fn(usize) -> String));
+    let linear = one_line
+        .into_iter()
+        .chain(in_lines)
+        .filter_map(|(contender, name)| {
+            Some(Target {
+                what: format!("{contender}: a byte of {} against {}", name(8), name(1)),
+                wanted: Wanted::AtMost(1.5),
+                alarm: None,
+                found: report.slowdown(contender, &name(8), &name(1))?,
+            })
+        });
     borrowed_targets
         .chain(of_scan)
         .chain(owned_targets)
+        .chain(large_targets)
         .chain(linear)
         .collect()
 }
