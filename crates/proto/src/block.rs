@@ -6,6 +6,11 @@ use std::time::Duration;
 /// The maximum bytes of memory that a buffer keeps after a large value.
 pub(crate) const RETAINED: usize = 64 * 1024;
 
+/// The maximum bytes of unused memory that a large owned value keeps. A smaller slack is not freed: after a
+/// buffer that was shrunk, glibc maps memory anew for the next one, and the page faults take ten times the
+/// rest of decoding an event of 1 MB (0.6 ns a byte beside 0.06).
+const MAX_SLACK: usize = 4 * 1024 * 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     /// Whether a line was read since the last empty one. Otherwise all other fields are empty.
@@ -135,17 +140,61 @@ impl Value {
             return self.set(range);
         }
         self.spill(text, limit);
-        self.len += 1 + range.len();
-        self.reserve(1 + range.len(), limit);
-        self.buffer.push('\n');
-        self.buffer.push_str(&text[range]);
+        self.push_line(&text[range], limit);
+    }
+
+    /// Replaces the value with a held text, whose buffer becomes that of the value.
+    pub(crate) fn set_held(&mut self, held: &mut String) {
+        self.release();
+        std::mem::swap(&mut self.buffer, held);
+        self.storage = ValueStorage::Buffer;
+        self.len = self.buffer.len();
+    }
+
+    /// Appends a line: LF and a held text.
+    pub(crate) fn add_held_line(&mut self, held: &mut String, limit: usize) {
+        if !self.is_set() {
+            return self.set_held(held);
+        }
+        debug_assert_eq!(self.storage, ValueStorage::Buffer, "spilled with its chunk");
+        self.push_line(held, limit);
+    }
+
+    /// Begins a line that is appended in parts, to the returned buffer, until [`end_line`](Self::end_line).
+    /// The length of the value does not count the line before its end.
+    pub(crate) fn begin_line(&mut self, limit: usize) {
+        if self.is_set() {
+            debug_assert_eq!(self.storage, ValueStorage::Buffer, "spilled with its chunk");
+            append(&mut self.buffer, "\n", limit);
+        } else {
+            debug_assert!(self.buffer.is_empty());
+            self.storage = ValueStorage::Buffer;
+        }
+    }
+
+    /// The buffer for the parts of a line that has begun.
+    pub(crate) fn line_buffer(&mut self) -> &mut String {
+        debug_assert_eq!(self.storage, ValueStorage::Buffer, "a line has begun");
+        &mut self.buffer
+    }
+
+    pub(crate) fn end_line(&mut self) {
+        self.len = self.buffer.len();
+    }
+
+    #[inline]
+    fn push_line(&mut self, line: &str, limit: usize) {
+        let buffer = &mut self.buffer;
+        reserve(buffer, 1 + line.len(), limit);
+        buffer.push('\n');
+        buffer.push_str(line);
+        self.len = buffer.len();
     }
 
     pub(crate) fn spill(&mut self, text: &str, limit: usize) {
         if let ValueStorage::Text(at) = self.storage {
-            self.buffer.clear();
-            self.reserve(self.len, limit);
-            self.buffer.push_str(&text[at..at + self.len]);
+            debug_assert!(self.buffer.is_empty(), "released with its value");
+            append(&mut self.buffer, &text[at..at + self.len], limit);
             self.storage = ValueStorage::Buffer;
         }
     }
@@ -175,14 +224,16 @@ impl Value {
     }
 
     /// The value as an owned string: a copy, or the buffer itself for a large value.
-    // Always inlined: a value that is returned through memory and moved at once makes the processor wait.
+    // Always inlined: saves 3 % of the instructions for an owned event of two lines.
     #[inline(always)]
     pub(crate) fn take(&mut self, text: &str) -> Option<String> {
         if self.storage == ValueStorage::Buffer && self.len > RETAINED {
             self.storage = ValueStorage::Unset;
             self.len = 0;
             let mut value = std::mem::take(&mut self.buffer);
-            value.shrink_to_fit();
+            if value.capacity() - value.len() > MAX_SLACK {
+                value.shrink_to_fit();
+            }
             return Some(value);
         }
         self.get(text).map(str::to_owned)
@@ -198,18 +249,21 @@ impl Value {
             kept.push_str(value);
         }
     }
-
-    fn reserve(&mut self, more: usize, limit: usize) {
-        let buffer = &mut self.buffer;
-        buffer.reserve_exact(room(buffer.len(), buffer.capacity(), more, limit));
-    }
 }
 
-/// The bytes to reserve so that `more` bytes fit. A buffer doubles, but exceeds the limit only if it must:
-/// otherwise it could hold twice the bytes that the limit counts.
-pub(crate) fn room(len: usize, capacity: usize, more: usize, limit: usize) -> usize {
-    if more <= capacity - len {
-        return 0;
+/// Appends to a buffer that [`reserve`] lets grow.
+#[inline]
+pub(crate) fn append(buffer: &mut String, text: &str, limit: usize) {
+    reserve(buffer, text.len(), limit);
+    buffer.push_str(text);
+}
+
+/// Reserves room for `more` bytes. A buffer doubles, but exceeds the limit only if it must: otherwise it
+/// could hold twice the bytes that the limit counts.
+#[inline]
+fn reserve(buffer: &mut String, more: usize, limit: usize) {
+    let (len, capacity) = (buffer.len(), buffer.capacity());
+    if more > capacity - len {
+        buffer.reserve_exact((len + more).max((capacity * 2).min(limit)) - len);
     }
-    (len + more).max((capacity * 2).min(limit)) - len
 }

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::events::Paused;
 use crate::reader::{Comments, Reader};
-use crate::{Event, EventId, Events};
+use crate::{EventId, Events};
 
 /// Decodes the bytes of an event stream into events. The chunks may be cut anywhere.
 ///
@@ -57,12 +56,13 @@ impl Decoder {
     /// that are not skipped, and the whole line that is being read. It counts text: a byte that is not
     /// UTF-8 counts as the three bytes of its replacement. The cuts of the chunks do not matter.
     ///
-    /// The decoder holds at most twice the limit, while it appends a line to its event, and the last
-    /// event ID.
+    /// The decoder holds a line that is divided between chunks once: its buffer becomes the value of the
+    /// event. A buffer doubles when it grows, up to the limit. So an event of `n` bytes takes at most `2n`
+    /// bytes, and the decoder at most twice the limit, beside the last event ID. An owned event keeps at
+    /// most 4 MiB of that slack.
     #[must_use]
     pub fn max_event_bytes(mut self, limit: usize) -> Self {
-        self.reader.max_event_bytes = limit;
-        self.reader.limit = limit;
+        self.reader.set_max_event_bytes(limit);
         self
     }
 
@@ -119,7 +119,7 @@ impl Decoder {
     }
 
     /// Changes whenever the last event ID may have changed.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn last_event_id_version(&self) -> u64 {
         self.reader.last_event_id.version()
     }
@@ -164,27 +164,15 @@ impl Decoder {
         self.reader.reset();
     }
 
-    #[inline(always)]
-    pub(crate) fn next_of_line(&mut self, paused: &mut Paused, text: &str) -> Option<Event> {
-        paused.next_of_line(&mut self.reader, text)
-    }
-
-    /// Continues the paused events of a chunk.
-    #[inline(always)]
-    pub(crate) fn resume<'c>(
-        &mut self,
-        chunk: &'c [u8],
-        text: &'c str,
-        paused: Paused,
-    ) -> Events<'_, 'c> {
-        Events::resume(&mut self.reader, chunk, text, paused)
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
     }
 
     /// The events that this chunk completes.
     ///
     /// The chunk is decoded as you take the events. If you drop the iterator early, it reads the rest of
     /// the chunk and drops those events.
-    #[inline(always)]
+    #[inline]
     pub fn decode<'c>(&mut self, chunk: &'c [u8]) -> Events<'_, 'c> {
         Events::new(&mut self.reader, chunk)
     }

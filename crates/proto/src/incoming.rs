@@ -1,11 +1,13 @@
 //! `Incoming`: received bytes that are not delivered yet, decoded on demand.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
-use crate::events::Paused;
-use crate::{Decoder, Event, EventTooLarge, Events};
+use crate::cursor::Cursor;
+use crate::splitter::ChunkText;
+use crate::{Decoder, Event, EventTooLarge};
 
 /// The maximum bytes of a chunk that are decoded at once. It limits the copy that a pause makes.
 const WINDOW: usize = 16 * 1024;
@@ -21,10 +23,13 @@ pub(crate) struct Incoming {
     waiting: VecDeque<Result<Event, EventTooLarge>>,
     /// The rest of the chunk. It begins with the window that is being decoded.
     chunk: Bytes,
-    /// The paused events of the window, after its first event was taken.
-    paused: Option<Paused>,
-    /// The lines of the window, while its events are paused.
+    /// How far the window is read.
+    cursor: Cursor,
+    /// Whether the window is paused: its first event was taken, and `lines` has its lines.
+    is_paused: bool,
     lines: String,
+    /// The bytes after the last whole line of the window.
+    tail: usize,
 }
 
 impl Incoming {
@@ -51,9 +56,7 @@ impl Incoming {
     }
 
     /// The next event.
-    // Always inlined, here and below: an event that is built in place is not moved, and the processor
-    // need not wait.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn next(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
         if self.waiting.is_empty() {
             self.decode(decoder)
@@ -67,50 +70,22 @@ impl Incoming {
         self.waiting.iter()
     }
 
-    #[inline(never)]
     fn next_waiting(&mut self) -> Option<Result<Event, EventTooLarge>> {
         self.waiting.pop_front()
     }
 
+    // Always inlined: saves 3 % of the instructions for a small event alone in its chunk.
     #[inline(always)]
     fn decode(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
-        if self.chunk.is_empty() {
-            return None;
-        }
-        // Most events are a single line of data. They take this shortcut.
-        if let Some(paused) = &mut self.paused {
-            if let Some(event) = decoder.next_of_line(paused, &self.lines) {
-                if paused.is_end(&self.lines) {
-                    self.end_window();
-                }
-                return Some(Ok(event));
-            }
-            return self.decode_block(decoder);
-        }
-        let mut events = decoder.decode(window(&self.chunk));
-        if let Some(event) = events.first_of_line() {
-            let paused = pause(events, &mut self.lines);
-            self.set_paused(paused);
-            return Some(Ok(event));
-        }
-        let event = events.next();
-        let paused = pause(events, &mut self.lines);
-        self.set_paused(paused);
-        event.or_else(|| self.decode_block(decoder))
-    }
-
-    /// The next event, of any shape.
-    #[inline(never)]
-    fn decode_block(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
         while !self.chunk.is_empty() {
-            let (event, paused) = if let Some(paused) = self.paused.take() {
-                let mut events = decoder.resume(window(&self.chunk), &self.lines, paused);
-                (events.next(), events.pause())
+            let event = if self.is_paused {
+                self.resume(decoder)
             } else {
-                let mut events = decoder.decode(window(&self.chunk));
-                (events.next(), pause(events, &mut self.lines))
+                self.begin(decoder)
             };
-            self.set_paused(paused);
+            if self.cursor.is_done {
+                self.end_window();
+            }
             if event.is_some() {
                 return event;
             }
@@ -118,18 +93,35 @@ impl Incoming {
         None
     }
 
-    /// Stores the paused events, or moves to the next window if there are none.
-    #[inline(always)]
-    fn set_paused(&mut self, paused: Option<Paused>) {
-        match paused {
-            Some(_) => self.paused = paused,
-            None => self.end_window(),
+    /// The first event of the window.
+    #[inline]
+    fn begin(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
+        let reader = decoder.reader();
+        let chunk = reader.begin(window(&self.chunk), &mut self.cursor);
+        let event = reader.next_event(&mut self.cursor, &chunk);
+        if !self.cursor.is_done {
+            self.lines.clear();
+            self.lines.push_str(&chunk.lines);
+            self.tail = chunk.tail.len();
+            self.is_paused = true;
         }
+        event
     }
 
-    #[inline(always)]
+    /// The next event of the window.
+    #[inline]
+    fn resume(&mut self, decoder: &mut Decoder) -> Option<Result<Event, EventTooLarge>> {
+        let window = window(&self.chunk);
+        let chunk = ChunkText {
+            continuation: None,
+            lines: Cow::Borrowed(&self.lines),
+            tail: &window[window.len() - self.tail..],
+        };
+        decoder.reader().next_event(&mut self.cursor, &chunk)
+    }
+
     fn end_window(&mut self) {
-        self.paused = None;
+        self.is_paused = false;
         if self.chunk.len() > WINDOW {
             self.chunk.advance(WINDOW);
         } else {
@@ -142,19 +134,8 @@ impl Incoming {
     }
 }
 
-#[inline(always)]
 fn window(chunk: &[u8]) -> &[u8] {
     &chunk[..chunk.len().min(WINDOW)]
-}
-
-/// Pauses the events of a window, and copies its lines.
-#[inline(always)]
-fn pause(events: Events<'_, '_>, lines: &mut String) -> Option<Paused> {
-    if !events.is_done() {
-        lines.clear();
-        lines.push_str(events.lines());
-    }
-    events.pause()
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@
 
 mod block;
 mod content_coding;
+mod cursor;
 mod decoder;
 mod dedupe;
 mod encoder;
@@ -75,6 +76,7 @@ mod field;
 mod gap;
 pub mod headers;
 mod heartbeat;
+mod held_line;
 mod id;
 mod incoming;
 mod instant;
@@ -96,6 +98,7 @@ mod text;
 mod text_traits;
 #[cfg(feature = "json")]
 mod typed;
+mod utf8;
 
 pub use decoder::Decoder;
 pub use encoder::EncodedEvents;

@@ -16,8 +16,7 @@ pub(crate) struct NameCache {
 }
 
 impl NameCache {
-    // Always inlined: a value that is returned through memory and moved at once makes the processor wait.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn get(&mut self, name: &str) -> EventName {
         if let Some(known) = self.names.iter().flatten().find(|known| *known == name) {
             return known.clone();

@@ -171,6 +171,21 @@ fn a_line_in_single_bytes_is_copied_a_fixed_number_of_times() {
 }
 
 #[test]
+fn lines_of_data_in_single_bytes_are_copied_a_fixed_number_of_times() {
+    alone(|| {
+        let mut decoder = Decoder::new();
+        let before = ALLOCATOR.total_allocated();
+        let line = b"data: 0123456789abcdefghijklmnopqrstuvwxyz\n";
+        for byte in line.iter().cycle().take(LIMIT / line.len() * line.len()) {
+            feed(&mut decoder, &[*byte]).unwrap();
+        }
+        assert_eq!(feed(&mut decoder, b"\n"), Ok(1));
+        let allocated = ALLOCATOR.total_allocated() - before;
+        assert!(allocated <= 4 * LIMIT, "{:.2} times", ratio(allocated));
+    });
+}
+
+#[test]
 fn an_id_may_be_as_long_as_the_limit() {
     alone(|| {
         let longest = MAX_EVENT_BYTES - "id: ".len();
@@ -226,6 +241,70 @@ fn one_line_is_held_at_most_twice() {
             feed(decoder, b"\n").map(drop)
         });
     }
+}
+
+/// The decoder holds this block once. A buffer that grows doubles, but only up to the limit.
+fn check_held_once(what: &str, write: impl Fn(&mut Decoder) -> Result<(), EventTooLarge>) {
+    alone(|| {
+        let mut decoder = Decoder::new().max_event_bytes(LIMIT);
+        let (peak, ..) = measure(|| write(&mut decoder).expect("no limit is hit"));
+        assert!(
+            peak <= LIMIT + SLACK,
+            "{what}: held {:.2} times the limit",
+            ratio(peak)
+        );
+    });
+}
+
+#[test]
+fn a_line_is_held_once() {
+    for begin in ["data: ", "event: ", "id: ", ": "] {
+        check_held_once(begin, |decoder| {
+            feed_line(decoder, begin, b'x', LIMIT - begin.len())?;
+            feed(decoder, b"data\n\n").map(drop)
+        });
+    }
+}
+
+#[test]
+fn lines_of_data_are_held_once() {
+    check_held_once("two lines", |decoder| {
+        feed_line(decoder, "data: ", b'x', LIMIT / 2)?;
+        feed_line(decoder, "data: ", b'x', LIMIT / 2 - "data: ".len())?;
+        feed(decoder, b"\n").map(drop)
+    });
+    check_held_once("many lines", |decoder| {
+        for _ in 0..LIMIT / KIB - 1 {
+            feed_line(decoder, "data: ", b'x', KIB - 1)?;
+        }
+        feed(decoder, b"\n").map(drop)
+    });
+}
+
+#[test]
+fn an_event_below_the_limit_is_held_at_most_twice() {
+    alone(|| {
+        for size in [MIB + 1, 3 * MIB, 4 * MIB + 1] {
+            let mut decoder = Decoder::new();
+            let (peak, ..) = measure(|| {
+                feed_line(&mut decoder, "data: ", b'x', size).unwrap();
+                feed(&mut decoder, b"\n").unwrap();
+            });
+            assert!(peak <= 2 * size + SLACK, "{peak} for {size}");
+        }
+    });
+}
+
+#[test]
+fn an_unknown_line_is_never_held() {
+    alone(|| {
+        let mut decoder = Decoder::new();
+        let (peak, ..) = measure(|| {
+            feed_line(&mut decoder, "unknown: ", b'x', 10 * MIB).unwrap();
+            feed_line(&mut decoder, "", b'x', 10 * MIB).unwrap();
+        });
+        assert!(peak <= CHUNK, "{peak}");
+    });
 }
 
 #[test]
@@ -328,7 +407,7 @@ fn check_shrinks(what: &str, write: impl FnOnce(&mut Decoder) -> Result<(), Even
 
 #[test]
 fn the_memory_of_a_large_event_is_freed_with_the_next() {
-    for begin in ["data: ", "event: ", "id: ", "unknown: "] {
+    for begin in ["data: ", "event: ", "id: ", ": "] {
         check_shrinks(begin, |decoder| {
             feed_line(decoder, begin, b'x', 10 * MIB)?;
             feed(decoder, b"\ndata\n\n").map(drop)
