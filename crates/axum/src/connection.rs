@@ -1,4 +1,4 @@
-//! One connection: the router on hyper's server, under deadlines.
+//! One connection: the router on hyper, under deadlines.
 
 #[cfg(feature = "http2")]
 mod beginning;
@@ -20,20 +20,24 @@ use std::io;
 #[cfg(feature = "http2")]
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 #[cfg(any(feature = "http2", feature = "tls"))]
 use std::task::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::BoxError;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::body::Body;
+use axum::body::Bytes;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::body::Body as HttpBody;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tidings_hyper_server::{Builder, Connection as Http1Connection};
 use tidings_server::{ConnectionLifetime, Drain, IoDeadline, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -88,6 +92,8 @@ pub(crate) struct Connections {
     pub(crate) protocol: Protocol,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
+    /// The settings for HTTP/1.1, made from the others for the first connection.
+    pub(crate) http1: OnceLock<Builder>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +216,17 @@ impl Connections {
         })
     }
 
+    fn http1(&self) -> &Builder {
+        self.http1.get_or_init(|| {
+            Builder::new()
+                .timer(TokioTimer::new())
+                // Also limits how long a connection waits for its next request.
+                .header_read_timeout(self.read_limit())
+                .max_header_size(self.max_head_bytes)
+                .max_headers(self.max_headers)
+        })
+    }
+
     /// How long the server waits for a client that sends a request; `None` for ever.
     fn read_limit(&self) -> Option<Duration> {
         (self.read_deadline < LONGEST_DEADLINE).then_some(self.read_deadline)
@@ -245,13 +262,17 @@ struct Routes<A> {
     is_over_tls: bool,
 }
 
-impl<A: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Routes<A> {
+impl<A, B> Service<Request<B>> for Routes<A>
+where
+    A: Clone + Send + Sync + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     type Response = Response;
     type Error = Infallible;
     /// Boxed, as hyper reserves room for it while the response lasts.
     type Future = Pin<Box<RouteFuture<Infallible>>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let limit = self.connections.read_limit();
         let mut request = request.map(|body| with_read_deadline(body, limit, &self.outgoing));
         let extensions = request.extensions_mut();
@@ -279,7 +300,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    Http1(http1::UpgradeableConnection<Stream<IO>, Routes<A>>),
+    Http1(Http1Connection<Stream<IO>, Routes<A>, Body>),
     #[cfg(feature = "tls")]
     Handshake(Handshake<IO, A>),
     #[cfg(feature = "http2")]
@@ -303,14 +324,8 @@ where
     }
 
     fn http1_over(stream: Stream<IO>, routes: Routes<A>) -> Self {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Also limits how long a connection waits for its next request.
-            .header_read_timeout(routes.connections.read_limit())
-            .max_header_size(routes.connections.max_head_bytes)
-            .max_headers(routes.connections.max_headers)
-            .serve_connection(stream, routes);
-        Self::Http1(connection.with_upgrades())
+        let builder = routes.connections.http1().clone();
+        Self::Http1(builder.serve_connection(stream, routes))
     }
 
     /// `timer` limits how long the client may take to send its first request.
@@ -322,7 +337,7 @@ where
 
     fn graceful_shutdown(&mut self) {
         match self {
-            Self::Http1(connection) => Pin::new(connection).graceful_shutdown(),
+            Self::Http1(connection) => connection.graceful_shutdown(),
             #[cfg(feature = "tls")]
             Self::Handshake(_) => *self = Self::Closed,
             #[cfg(feature = "http2")]
@@ -334,7 +349,7 @@ where
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::BoxError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         #[cfg(feature = "tls")]
         if let Self::Handshake(handshake) = self {
             *self = ready!(handshake.as_mut().poll(cx))?;

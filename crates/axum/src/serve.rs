@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -82,6 +82,7 @@ where
             protocol: Protocol::Http1,
             #[cfg(feature = "tls")]
             tls: None,
+            http1: OnceLock::new(),
         },
         limits: ConnectionLimits::default(),
         signal: None,

@@ -307,7 +307,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for IoDeadline<IO> {
             .poll(WriteOp::Flush, cx, |cx| io.poll_flush(cx));
         if poll.is_ready() {
             this.outgoing.handle_flushed();
-            if this.outgoing.is_streaming() {
+            if this.outgoing.needs_reader() {
                 let may_drop = this.outgoing.is_request_over();
                 this.ahead.watch(&mut this.io, cx, may_drop)?;
             }

@@ -316,6 +316,7 @@ mod shared;
 mod source;
 mod stream_body;
 mod stream_deadline;
+mod stream_response;
 mod timer;
 mod waking;
 mod watch;
@@ -339,6 +340,7 @@ pub use sender::Sender;
 pub use session::Session;
 pub use stream_body::{StreamBody, StreamBytes};
 pub use stream_deadline::{StreamDeadline, StreamTask};
+pub use stream_response::StreamResponse;
 #[doc(no_inline)]
 pub use tidings_proto::{
     EncodedEvents, Event, EventId, EventName, Feed, FeedError, FeedErrorKind, FeedOpened,

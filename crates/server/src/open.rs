@@ -23,7 +23,10 @@ use crate::response::event_stream;
 use crate::session_info::{MAX_HEAD_BYTES, SessionInfo, kept_bytes};
 use crate::shared::Shared;
 use crate::source::Source;
-use crate::{ConnectionLifetime, Drain, HandlerError, Session, SessionBody, SseRequest, meters};
+use crate::{
+    ConnectionLifetime, Drain, HandlerError, Session, SessionBody, SseRequest, StreamResponse,
+    meters,
+};
 
 impl SseRequest {
     /// Opens the stream. The head of the response leaves at once; then the handler runs while the
@@ -223,11 +226,12 @@ impl SseRequest {
 
     /// A 200 with this body.
     pub(crate) fn respond_uncompressed(&self, body: SessionBody) -> Response<SessionBody> {
+        let kind = StreamResponse::new(self.parts.extensions.get());
         #[cfg_attr(
             not(feature = "compression"),
             expect(unused_mut, reason = "only compression adds a header")
         )]
-        let mut response = event_stream(self.options.is_incremental, body);
+        let mut response = event_stream(self.options.is_incremental, kind, body);
         #[cfg(feature = "compression")]
         if self.options.compression {
             Coding::vary(response.headers_mut());

@@ -28,6 +28,8 @@ struct WriteState {
     sessions: AtomicUsize,
     /// Nobody reads the request that is answered any more.
     is_request_over: AtomicBool,
+    /// The server reads during the stream.
+    is_reading: AtomicBool,
 }
 
 impl Outgoing {
@@ -43,12 +45,22 @@ impl Outgoing {
     }
 
     /// Whether a session is open, which may not write for long.
-    pub(crate) fn is_streaming(&self) -> bool {
+    fn is_streaming(&self) -> bool {
         self.0.sessions.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn is_request_over(&self) -> bool {
         self.0.is_request_over.load(Ordering::Relaxed)
+    }
+
+    /// Reports whether the server reads from the connection during a stream.
+    pub(crate) fn set_reading(&self, is_reading: bool) {
+        self.0.is_reading.store(is_reading, Ordering::Relaxed);
+    }
+
+    /// Whether a session is open, and nobody else may be reading.
+    pub(crate) fn needs_reader(&self) -> bool {
+        self.is_streaming() && !self.0.is_reading.load(Ordering::Relaxed)
     }
 
     /// A write must wait.

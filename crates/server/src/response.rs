@@ -9,15 +9,20 @@ use tidings_proto::headers::{
     EVENT_STREAM, INCREMENTAL, NO_STORE, NO_STORE_NO_TRANSFORM, X_ACCEL_BUFFERING,
 };
 
-use crate::SessionBody;
+use crate::{SessionBody, StreamResponse};
 
 /// The media type of a refusal's text.
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// A 200 with the headers of an event stream, which no proxy may buffer, transform or store. The
 /// connection has no header here: each server knows itself whether it stays open.
-pub(crate) fn event_stream(is_incremental: bool, body: SessionBody) -> Response<SessionBody> {
+pub(crate) fn event_stream(
+    is_incremental: bool,
+    kind: StreamResponse,
+    body: SessionBody,
+) -> Response<SessionBody> {
     let mut response = Response::new(body);
+    response.extensions_mut().insert(kind);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     let cache_control = HeaderValue::from_static(NO_STORE_NO_TRANSFORM);

@@ -7,18 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::BoxError;
-use axum::body::Body;
-use hyper::body::{Body as _, Buf, Frame, Incoming, SizeHint};
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as HttpBody, Buf, Frame, SizeHint};
 use tidings_server::Outgoing;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// This body, with a limit on how long a reader waits for the client. Reports when it is over. A request
 /// without a body costs nothing.
-pub(super) fn with_read_deadline(
-    body: Incoming,
-    limit: Option<Duration>,
-    outgoing: &Outgoing,
-) -> Body {
+pub(super) fn with_read_deadline<B>(body: B, limit: Option<Duration>, outgoing: &Outgoing) -> Body
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     let is_over = body.is_end_stream();
     outgoing.set_request_over(is_over);
     if is_over {
@@ -33,9 +32,9 @@ pub(super) fn with_read_deadline(
     })
 }
 
-struct RequestBody {
+struct RequestBody<B> {
     /// `None` after an error. hyper then reads no more of the request.
-    body: Option<Incoming>,
+    body: Option<B>,
     limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The timer runs.
@@ -43,13 +42,13 @@ struct RequestBody {
     outgoing: Outgoing,
 }
 
-impl Drop for RequestBody {
+impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
         self.outgoing.set_request_over(true);
     }
 }
 
-impl RequestBody {
+impl<B> RequestBody<B> {
     /// Ready when the reader has waited too long.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(limit) = self.limit else {
@@ -67,23 +66,25 @@ impl RequestBody {
     }
 }
 
-impl hyper::body::Body for RequestBody {
-    type Data = <Incoming as hyper::body::Body>::Data;
+impl<B> HttpBody for RequestBody<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Unpin,
+{
+    type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             // An empty frame is no progress: a client could send such frames for ever.
-            let is_empty = |frame: &Frame<Self::Data>| {
-                frame.data_ref().is_some_and(|data| !data.has_remaining())
-            };
+            let is_empty =
+                |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| !data.has_remaining());
             if !matches!(&frame, Some(Ok(frame)) if is_empty(frame)) {
                 this.is_waiting = false;
             }
@@ -100,11 +101,11 @@ impl hyper::body::Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(B::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let body = self.body.as_ref();
-        body.map_or_else(SizeHint::default, Incoming::size_hint)
+        body.map_or_else(SizeHint::default, B::size_hint)
     }
 }

@@ -15,7 +15,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tidings-store", &["tidings-hub", "tidings-proto"]),
     ("tidings-hyper", &["tidings-client", "tidings-proto"]),
     ("tidings-reqwest", &["tidings-client", "tidings-proto"]),
-    ("tidings-axum", &["tidings-server", "tidings-proto"]),
+    ("tidings-hyper-server", &["tidings-server", "tidings-proto"]),
+    (
+        "tidings-axum",
+        &["tidings-hyper-server", "tidings-server", "tidings-proto"],
+    ),
     (
         "tidings",
         &[
@@ -24,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-server",
             "tidings-hub",
             "tidings-hyper",
+            "tidings-hyper-server",
             "tidings-reqwest",
             "tidings-axum",
             "tidings-store",
@@ -38,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tidings-server",
             "tidings-hub",
             "tidings-hyper",
+            "tidings-hyper-server",
             "tidings-reqwest",
             "tidings-axum",
             "tidings-store",
@@ -56,7 +62,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str])] = &[
     ("axum", &["tidings-axum"]),
     ("axum-core", &["tidings-axum"]),
-    ("hyper", &["tidings-hyper", "tidings-axum"]),
+    (
+        "hyper",
+        &["tidings-hyper", "tidings-hyper-server", "tidings-axum"],
+    ),
     ("hyper-util", &["tidings-hyper", "tidings-axum"]),
     ("hyper-rustls", &["tidings-hyper"]),
     ("reqwest", &["tidings-reqwest"]),

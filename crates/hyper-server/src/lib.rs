@@ -1,0 +1,75 @@
+//! HTTP/1 connections on hyper whose event streams leave hyper after the head of the request.
+//!
+//! hyper reads requests well, but holds about 10 kB for each connection, also while a stream on it waits for
+//! its next event. Nothing of that is needed then. So this crate takes the socket from hyper when a response is
+//! a stream of `tidings-server`, writes its head and its chunks itself, and returns the connection to hyper
+//! for the next request. All other responses stay with hyper.
+//!
+//! `tidings_axum::serve` does this for you. With hyper itself, replace its `http1::Builder` by this
+//! [`Builder`]:
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//!
+//! use hyper::service::service_fn;
+//! use hyper_util::rt::{TokioIo, TokioTimer};
+//! use tidings_hyper_server::{Builder, RequestBody};
+//! use tidings_server::{Drain, Event, IoDeadline, SseRequest};
+//!
+//! # async fn run(stream: tokio::net::TcpStream, drain: Drain) -> Result<(), tidings_hyper_server::Error> {
+//! let stream = IoDeadline::new(stream).drain(&drain);
+//! let outgoing = stream.outgoing().clone();
+//! let service = service_fn(async |mut request: http::Request<RequestBody>| {
+//!     request.extensions_mut().insert(drain.clone());
+//!     request.extensions_mut().insert(outgoing.clone());
+//!     let (parts, _body) = request.into_parts();
+//!     let response = SseRequest::new(parts).open(async |session| {
+//!         session.send(Event::new("hello")).await?;
+//!         Ok(())
+//!     });
+//!     Ok::<_, Infallible>(response)
+//! });
+//! Builder::new()
+//!     .timer(TokioTimer::new())
+//!     .serve_connection(TokioIo::new(stream), service)
+//!     .await
+//! # }
+//! ```
+//!
+//! # Which responses leave hyper
+//! Those with the [`StreamResponse`](tidings_server::StreamResponse) of `tidings-server` in their extensions,
+//! if the status is 200, the length of the body is not known, no header describes a length, a transfer coding,
+//! trailers or an upgrade, the method is neither HEAD nor CONNECT, and the body of the request was read to its
+//! end. Layers that keep the extensions, such as compression and traces, stay in effect: the body is the one
+//! that they return.
+//!
+//! The client sees no difference: head and chunks are byte for byte those of hyper. One behaviour differs: when
+//! a body fails, the frames that it returned before are sent before the connection is cut.
+//!
+//! # What a client can send during a stream
+//! The beginning of its next request, which is answered after the stream. At most 8 KiB of it are kept, in
+//! addition to what hyper had read. After more than that, the connection closes after the stream. A client that
+//! leaves is noticed at once, and the body is dropped.
+
+mod batch;
+mod builder;
+mod connection;
+mod date;
+mod early_bytes;
+mod error;
+mod head;
+mod http_service;
+mod offering;
+mod request_body;
+mod scratch;
+mod slot;
+mod socket;
+mod streaming;
+mod terms;
+mod writer;
+
+pub use builder::Builder;
+pub use connection::Connection;
+pub use error::Error;
+pub use http_service::HttpService;
+pub use request_body::RequestBody;
