@@ -2,12 +2,13 @@
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::body::Bytes;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
 use tidings::Event;
 use tidings::axum::shutdown_signal;
+use tidings::hyper_server::{Builder, RequestBody};
 use tidings::server::{Drain, HandlerError, IoDeadline, Session, SessionBody, SseRequest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ async fn count(session: Session) -> Result<(), HandlerError> {
     }
 }
 
-fn answer(request: Request<Incoming>) -> Response<Either<SessionBody, Empty<Bytes>>> {
+fn answer(request: Request<RequestBody>) -> Response<Either<SessionBody, Empty<Bytes>>> {
     if request.uri().path() == "/events" {
         let (parts, _body) = request.into_parts();
         return SseRequest::new(parts).open(count).map(Either::Left);
@@ -35,18 +36,18 @@ fn answer(request: Request<Incoming>) -> Response<Either<SessionBody, Empty<Byte
 async fn serve_connection(stream: TcpStream, drain: Drain) {
     let stream = IoDeadline::new(stream).drain(&drain);
     let outgoing = stream.outgoing().clone();
-    let service = service_fn(async |mut request: Request<Incoming>| {
+    let service = service_fn(async |mut request: Request<RequestBody>| {
         request.extensions_mut().insert(drain.clone());
         request.extensions_mut().insert(outgoing.clone());
         Ok::<_, Infallible>(answer(request))
     });
-    let connection = http1::Builder::new()
+    let connection = Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
         _ = &mut connection => return,
-        () = drain.started() => connection.as_mut().graceful_shutdown(),
+        () = drain.started() => connection.graceful_shutdown(),
     }
     connection.await.ok();
 }

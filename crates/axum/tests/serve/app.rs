@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::{Request, Response, StatusCode, header};
+use axum::middleware::map_response;
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use tidings_axum::{Event, HandlerError, RouterExt, Serve, Session, serve};
+use tidings_server::StreamResponse;
 use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +18,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use crate::LEAVES_HYPER;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Extra time that a busy machine may need.
@@ -115,6 +119,19 @@ async fn echo(request: Request<axum::body::Body>) -> Response<axum::body::Body> 
         .unwrap()
 }
 
+/// The same app. Its streams stay on hyper if this suite tests that path.
+pub(crate) fn on_path(app: Router) -> Router {
+    if LEAVES_HYPER {
+        return app;
+    }
+    app.layer(map_response(
+        async |mut response: axum::response::Response| {
+            response.extensions_mut().remove::<StreamResponse>();
+            response
+        },
+    ))
+}
+
 /// The app on a server over TCP.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
@@ -128,7 +145,7 @@ impl Server {
         let (app, reports) = app();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ended = tokio::spawn(set(serve(listener, app)).into_future());
+        let ended = tokio::spawn(set(serve(listener, on_path(app))).into_future());
         Self {
             address,
             reports,

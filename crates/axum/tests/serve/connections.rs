@@ -10,7 +10,8 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::Instant;
 
-use crate::app::{Client, Report, SLACK, SOON, Server, expect_refused};
+use crate::LEAVES_HYPER;
+use crate::app::{Client, Report, SLACK, SOON, Server, expect_refused, on_path};
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut_while_the_server_runs() {
@@ -40,14 +41,16 @@ async fn a_handler_that_panics_ends_only_its_connection() {
 #[tokio::test]
 async fn a_slow_client_receives_all_that_was_sent_before_a_failure() {
     let (failing, mut fails) = unbounded_channel();
+    // Off hyper, they wait in the queue of the session, which holds 64 KiB.
+    let events = if LEAVES_HYPER { 60 } else { 300 };
     let app = Router::new().sse("/", async move |session: Session| {
-        for _ in 0..300 {
+        for _ in 0..events {
             session.send(Event::new("x".repeat(1000))).await?;
         }
         failing.send(()).unwrap();
         Err(HandlerError::new("on purpose"))
     });
-    // Small buffers: most of it is still in hyper's buffer when the handler fails.
+    // Small buffers: most of it is still in the server when the handler fails.
     let small = || {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(4096).unwrap();
@@ -58,7 +61,7 @@ async fn a_slow_client_receives_all_that_was_sent_before_a_failure() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(serve(listener, app).into_future());
+    let server = tokio::spawn(serve(listener, on_path(app)).into_future());
     let mut client = small().connect(address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: test\r\n\r\n";
     client.write_all(request).await.unwrap();
@@ -67,7 +70,7 @@ async fn a_slow_client_receives_all_that_was_sent_before_a_failure() {
     let end = timeout(SOON, client.read_to_end(&mut received));
     end.await.unwrap().unwrap();
     let received = String::from_utf8(received).unwrap();
-    assert_eq!(received.matches("x\n\n").count(), 300);
+    assert_eq!(received.matches("x\n\n").count(), events);
     assert!(!received.ends_with("\r\n0\r\n\r\n"), "it ended cleanly");
     server.abort();
 }

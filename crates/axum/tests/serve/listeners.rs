@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::app::{
-    Client, Report, SLACK, SOON, app, end, expect_refused, expect_reports, retry_time,
+    Client, Report, SLACK, SOON, app, end, expect_refused, expect_reports, on_path, retry_time,
 };
 
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -63,7 +63,7 @@ where
 {
     let (app, mut reports) = app();
     let drain = Drain::new().deadline(DEADLINE);
-    let mut server = tokio::spawn(serve(listener, app).drain(&drain).into_future());
+    let mut server = tokio::spawn(serve(listener, on_path(app)).drain(&drain).into_future());
     let stalled = Client::over(connect().await.unwrap(), "/flood").await;
     expect_reports(&mut reports, &Report::Stalled, 1).await;
     let mut live = Client::over(connect().await.unwrap(), "/quiet").await;
@@ -86,7 +86,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let (app, mut reports) = app();
-    let server = serve(listener, app).write_deadline(Duration::from_millis(500));
+    let server = serve(listener, on_path(app)).write_deadline(Duration::from_millis(500));
     let server = tokio::spawn(server.into_future());
     let stalled = Client::over(connect().await.unwrap(), "/flood").await;
     expect_reports(&mut reports, &Report::Dropped, 1).await;
@@ -155,7 +155,7 @@ async fn a_handler_finds_the_address_of_its_listeners_type() {
             Ok(session.send(number).await?)
         },
     );
-    let server = tokio::spawn(serve(Pipes(accepted), app).into_future());
+    let server = tokio::spawn(serve(Pipes(accepted), on_path(app)).into_future());
     let pipe = open_pipe(&pipes).await.unwrap();
     Client::over(pipe, "/").await.read_until("data: 7").await;
     server.abort();
@@ -172,7 +172,7 @@ async fn a_tapped_tcp_listener_keeps_the_options_of_tcp() {
             .send(socket2::SockRef::from(&*tcp).try_clone().unwrap())
             .unwrap();
     });
-    let server = tokio::spawn(serve(listener, app().0).into_future());
+    let server = tokio::spawn(serve(listener, on_path(app().0)).into_future());
     let mut client = Client::connect(address, "/quiet").await;
     client.read_until("data: hello").await;
     let socket = taps.recv().await.unwrap();
@@ -215,7 +215,7 @@ async fn an_accept_is_not_cancelled_when_a_connection_ends() {
     let address = tcp.local_addr().unwrap();
     let (handshake, handshakes) = mpsc::channel(1);
     let app = Router::new().route("/", get(async || "hello"));
-    let server = serve(SlowAccept { tcp, handshakes }, app);
+    let server = serve(SlowAccept { tcp, handshakes }, on_path(app));
     let server: JoinHandle<_> = tokio::spawn(server.into_future());
     let mut first = Client::connect(address, "/").await;
     handshake.send(()).await.unwrap();

@@ -14,3 +14,6 @@ mod pipes;
 #[cfg(unix)]
 mod process;
 mod requests;
+
+/// Streams leave hyper, as they do on a server.
+const LEAVES_HYPER: bool = true;

@@ -10,6 +10,8 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use crate::app::on_path;
+
 /// A listener that accepts the far ends of pipes.
 pub(crate) struct Pipes(UnboundedReceiver<DuplexStream>);
 
@@ -37,7 +39,7 @@ pub(crate) struct PipeServer {
 impl PipeServer {
     pub(crate) fn start(router: Router, set: impl FnOnce(Serve<Pipes>) -> Serve<Pipes>) -> Self {
         let (pipes, accepted) = unbounded_channel();
-        let ended = tokio::spawn(set(serve(Pipes(accepted), router)).into_future());
+        let ended = tokio::spawn(set(serve(Pipes(accepted), on_path(router))).into_future());
         Self { pipes, ended }
     }
 

@@ -15,7 +15,7 @@ use tidings_testkit::timeout::timeout;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::app::{Client, Report, SLACK, SOON, app, retry_time};
+use crate::app::{Client, Report, SLACK, SOON, app, on_path, retry_time};
 
 const ROLE: &str = "TIDINGS_TEST_ROLE";
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -121,7 +121,7 @@ async fn run_server() {
             }
         }
     });
-    serve(listener, app)
+    serve(listener, on_path(app))
         .drain(&Drain::new().deadline(DEADLINE))
         .drain_on(signal)
         .await
