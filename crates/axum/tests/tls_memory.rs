@@ -26,6 +26,9 @@ use crate::app::{Client, Report, SOON, Server};
 use crate::frames::Attacker;
 use crate::trust::{Authority, connect};
 
+/// Streams leave hyper, as they do on a server.
+const LEAVES_HYPER: bool = true;
+
 #[global_allocator]
 static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 

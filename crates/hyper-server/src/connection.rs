@@ -119,7 +119,7 @@ where
                 return self.poll_stream(cx);
             }
             // hyper still has bytes of its own to write, such as a `100 Continue`.
-            http.slot.decline(offer.response);
+            http.slot.decline(offer);
         }
     }
 

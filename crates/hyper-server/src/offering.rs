@@ -9,11 +9,10 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
-use tidings_server::StreamResponse;
 
 use crate::RequestBody;
 use crate::request_body::ReadProgress;
-use crate::slot::{Offer, Slot};
+use crate::slot::{Offer, Reading, Slot};
 use crate::terms::{Terms, is_open_stream};
 
 /// A service whose streams are offered to the connection before hyper sees them.
@@ -93,11 +92,11 @@ where
         let Some(OfferTerms { terms, .. }) = offering.filter(|_| is_open_stream(&response)) else {
             return Poll::Ready(Ok(response));
         };
-        // From here on the connection reads. hyper flushes before the connection sees the offer.
-        if let Some(stream) = response.extensions().get::<StreamResponse>() {
-            stream.set_reading(true);
-        }
-        this.slot.offer(Offer { response, terms });
+        this.slot.offer(Offer {
+            reading: Reading::begin(response.extensions()),
+            response,
+            terms,
+        });
         Poll::Pending
     }
 }

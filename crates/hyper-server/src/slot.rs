@@ -3,7 +3,8 @@
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Response;
+use http::{Extensions, Response};
+use tidings_server::StreamResponse;
 
 use crate::terms::Terms;
 
@@ -20,6 +21,33 @@ pub(crate) struct Slot<B>(Arc<Mutex<Content<B>>>);
 pub(crate) struct Offer<B> {
     pub(crate) response: Response<B>,
     pub(crate) terms: Terms,
+    pub(crate) reading: Reading,
+}
+
+/// While it exists, the connection reads by itself, so that nothing below it has to.
+///
+/// It begins with the offer: hyper flushes once more before the connection sees the offer, and an
+/// `IoDeadline` may read at each flush.
+#[derive(Debug)]
+pub(crate) struct Reading(Option<StreamResponse>);
+
+impl Reading {
+    /// For the stream with these extensions.
+    pub(crate) fn begin(extensions: &Extensions) -> Self {
+        let stream = extensions.get::<StreamResponse>().cloned();
+        if let Some(stream) = &stream {
+            stream.set_reading(true);
+        }
+        Self(stream)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.0 {
+            stream.set_reading(false);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,8 +78,8 @@ impl<B> Slot<B> {
         }
     }
 
-    pub(crate) fn decline(&self, response: Response<B>) {
-        *self.lock() = Content::Declined(response);
+    pub(crate) fn decline(&self, offer: Offer<B>) {
+        *self.lock() = Content::Declined(offer.response);
     }
 
     pub(crate) fn take_declined(&self) -> Option<Response<B>> {

@@ -7,14 +7,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::rt::{Read, Write};
-use tidings_server::StreamResponse;
 
 use crate::batch::{Batch, Framing};
 use crate::early_bytes::EarlyBytes;
 use crate::error::Error;
 use crate::head;
 use crate::http_service::BoxError;
-use crate::slot::Offer;
+use crate::slot::{Offer, Reading};
 use crate::terms::HttpVersion;
 use crate::writer::Writer;
 
@@ -78,9 +77,12 @@ where
         offer: Offer<B>,
         cx: &mut Context<'_>,
     ) -> Result<Self, Error> {
-        let Offer { response, terms } = offer;
-        let (mut parts, body) = response.into_parts();
-        let reading = Reading(parts.extensions.remove());
+        let Offer {
+            response,
+            terms,
+            reading,
+        } = offer;
+        let (parts, body) = response.into_parts();
         let mut batch = Batch::new();
         let keeps_alive = connection.keeps_alive && terms.keeps_alive;
         connection.keeps_alive = head::append(batch.head_mut(), parts.headers, terms, keeps_alive);
@@ -189,16 +191,5 @@ where
             io, service, early, ..
         } = self.connection;
         (io, early.into_kept(), service)
-    }
-}
-
-/// While it exists, the connection reads by itself, so nobody below it needs to.
-struct Reading(Option<StreamResponse>);
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.0 {
-            stream.set_reading(false);
-        }
     }
 }

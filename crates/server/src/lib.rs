@@ -190,7 +190,8 @@
 //! costs, more than an idle one:
 //!
 //! * The session's queue: 64 KiB, or one larger event.
-//! * hyper's buffer. On HTTP/1.1 it holds by default 16 frames or 408 KiB, the smaller of the two, and
+//! * The server's buffer. Over HTTP/1, `tidings_axum::serve` and `tidings-hyper-server` hold at most 16 KiB,
+//!   or one larger frame. hyper itself holds by default 16 frames or 408 KiB, the smaller of the two, and
 //!   the frame that reaches that limit. Small events leave in frames of 16 KiB, so it holds 256 KiB of
 //!   them.
 //!   On HTTP/2 it holds the client's window for the stream, by default at most 400 KiB, and one frame
@@ -199,10 +200,10 @@
 //! * The kernel's send buffer, outside of the process. On Linux it grows up to the maximum of
 //!   `net.ipv4.tcp_wmem`, 4 MiB by default.
 //!
-//! Measured, the first three add up to 350 kB for events of 10 bytes, 310 kB for 1 kB, 540 kB for 60 kB,
-//! and two events for events of 10 MB. hyper's `max_buf_size` lowers its part. [`IoDeadline`] ends a
-//! client that never reads again, and [`StreamDeadline`] a stream of an HTTP/2 connection whose client reads
-//! only others.
+//! Measured with hyper itself, the first three add up to 350 kB for events of 10 bytes, 310 kB for 1 kB,
+//! 540 kB for 60 kB, and two events for events of 10 MB. hyper's `max_buf_size` lowers its part.
+//! [`IoDeadline`] ends a client that never reads again, and [`StreamDeadline`] a stream of an HTTP/2
+//! connection whose client reads only others.
 //!
 //! To send from several tasks, use [`Sender`]s. [`Session::spawn`] runs a future beside the handler.
 //!

@@ -66,19 +66,19 @@
 //!
 //! # Features
 //! The last column counts crates, tidings' own included, on Linux: a plain number is for the feature alone,
-//! a number with a plus is in addition to the default features. The default features need 82 crates
+//! a number with a plus is in addition to the default features. The default features need 83 crates
 //! together; without any feature there are 9, for [`proto`].
 //!
 //! | feature | default | content | crates |
 //! | --- | --- | --- | --- |
 //! | `client` | yes | [`client()`] and the modules [`mod@client`] and `hyper`: the client over HTTP/1.1 | 40 |
 //! | `tls` | yes | `client` opens `https` URLs, and trusts the certificates that the platform trusts; the server of `axum` serves HTTPS, if you set `Serve::tls` | +14 |
-//! | `axum` | yes | the module [`mod@axum`]: event streams as routes, and a server to run them; implies `hyper-server` | 54 |
+//! | `axum` | yes | the module [`mod@axum`]: event streams as routes, and a server to run them; implies `hyper-server` | 55 |
 //! | `hub` | yes | the module [`mod@hub`]: publish once, and each subscriber receives every event in order, or a gap that reports the loss | 35 |
 //! | `json` | yes | events to and from JSON, and a serde enum as a protocol; implies `serde` | 19 |
 //! | `serde` | yes | events, IDs, names and positions implement `Serialize` and `Deserialize` | 16 |
 //! | `server` | yes | the module [`mod@server`]: sessions on any server of `http` types | 31 |
-//! | `hyper-server` | yes | the module [`mod@hyper_server`]: connections on hyper with little memory for each stream; implies `server` | 41 |
+//! | `hyper-server` | yes | the module [`mod@hyper_server`]: connections on hyper with little memory for each stream; implies `server` | 36 |
 //! | `compression` | no | the client reads gzip, br and zstd; the server sends them to clients that ask | +16 |
 //! | `store` | no | the module [`mod@store`]: a hub whose events are in a file on the disk, and survive any crash; builds SQLite, so it needs a C compiler; implies `hub` | 47, +10 |
 //! | `http2` | no | the server of `axum` also speaks HTTP/2, if you set `Serve::http2(true)` | +7 |

@@ -58,7 +58,7 @@ fn the_front_page_states_how_many_crates_each_feature_needs() {
     let rows = rows();
     let defaults = rows.iter().filter(|(_, (is_default, _))| *is_default);
     let defaults: BTreeSet<&str> = defaults.map(|(name, _)| *name).collect();
-    check("default", "82", crates(&defaults));
+    check("default", "83", crates(&defaults));
     check("none", "9", crates(&BTreeSet::new()));
     for (name, (_, counts)) in rows {
         for count in counts.split(", ") {
@@ -88,8 +88,8 @@ fn the_front_page_lists_the_features_of_the_manifest() {
         .collect();
     assert_eq!(names, rows.keys().copied().collect());
     for (name, (is_default, _)) in rows {
-        // `axum` implies `server`, and `json` implies `serde`.
-        let is_implied = ["serde", "server"].contains(&name);
+        // `axum` implies `hyper-server`, which implies `server`, and `json` implies `serde`.
+        let is_implied = ["serde", "server", "hyper-server"].contains(&name);
         let is_on = default.contains(&format!("\"{name}\"")) || is_implied;
         assert_eq!(is_on, is_default, "{name}");
     }

@@ -16,3 +16,6 @@ mod pipes;
 mod replace;
 mod sessions;
 mod trust;
+
+/// Streams leave hyper, as they do on a server.
+const LEAVES_HYPER: bool = true;

@@ -1,8 +1,9 @@
 //! Which responses leave hyper. Each condition has a case that would be wrong without it.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
@@ -10,6 +11,8 @@ use hyper::ext::ReasonPhrase;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tidings_hyper_server::RequestBody;
+use tidings_server::{IoDeadline, SseRequest};
+use tidings_testkit::timeout::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use crate::support::{
@@ -238,10 +241,10 @@ async fn a_stream_stays_while_hyper_has_bytes_to_write() {
     wire.accept(0);
     wire.send(&[EXPECT, b"body"].concat());
     let driven = drive(connection, async {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(wire.received(), b"");
         wire.accept(usize::MAX);
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         text(&wire.received())
     })
     .await;
@@ -286,4 +289,48 @@ async fn an_upgrade_leaves_http_as_with_hyper() {
         driven.client
     );
     assert!(driven.client.ends_with("\r\n\r\npong"), "{}", driven.client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_a_stream_that_stayed_is_noticed_by_its_deadline() {
+    for reads_the_100 in [true, false] {
+        let (mut near, far) = duplex(10);
+        let io = IoDeadline::new(far);
+        let outgoing = io.outgoing().clone();
+        let (dropped, mut is_dropped) = tokio::sync::oneshot::channel::<()>();
+        let dropped = Mutex::new(Some(dropped));
+        let service = service_fn(async |mut request: Request<RequestBody>| {
+            request.extensions_mut().insert(outgoing.clone());
+            let (parts, body) = request.into_parts();
+            drop(body.collect().await);
+            outgoing.set_request_over(true);
+            let dropped = dropped.lock().unwrap().take();
+            let response = SseRequest::new(parts).open(async move |_session| {
+                let _dropped = dropped;
+                std::future::pending().await
+            });
+            Ok::<_, Infallible>(response)
+        });
+        let connection = builder().serve_connection(TokioIo::new(io), service);
+        let driven = drive(connection, async {
+            if reads_the_100 {
+                near.write_all(EXPECT).await.unwrap();
+                near.read_exact(&mut [0; 25]).await.unwrap();
+                near.write_all(b"body").await.unwrap();
+            } else {
+                near.write_all(&[EXPECT, b"body"].concat()).await.unwrap();
+            }
+            // hyper reads no more after early bytes.
+            near.write_all(b"GET").await.unwrap();
+            read_until_quiet(&mut near).await;
+            assert!(is_dropped.try_recv().is_err());
+            drop(near);
+            timeout(Duration::from_secs(1), is_dropped)
+                .await
+                .unwrap()
+                .unwrap_err();
+        })
+        .await;
+        assert_eq!(driven.has_streamed, reads_the_100);
+    }
 }
