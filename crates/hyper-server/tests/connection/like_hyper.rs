@@ -95,7 +95,11 @@ fn with_headers(headers: &[(impl AsRef<str>, impl AsRef<str>)]) -> Response<Scri
     let mut response = stream([frame("data: 1\n\n"), Step::Yield, frame("data: 2\n\n")]);
     for (name, value) in headers {
         // One byte a character.
-        let value: Vec<u8> = value.as_ref().chars().map(|c| c as u32 as u8).collect();
+        let value: Vec<u8> = value
+            .as_ref()
+            .chars()
+            .map(|c| u8::try_from(c).unwrap())
+            .collect();
         let name = HeaderName::from_bytes(name.as_ref().as_bytes()).unwrap();
         let value = HeaderValue::from_bytes(&value).unwrap();
         response.headers_mut().append(name, value);

@@ -150,8 +150,8 @@ proptest! {
     ) {
         let mut expected = Vec::new();
         let mut steps = Vec::new();
-        for (at, size) in sizes.iter().enumerate() {
-            let bytes = vec![b'a' + at as u8; *size];
+        for (letter, size) in (b'a'..).zip(&sizes) {
+            let bytes = vec![letter; *size];
             if *size > 0 {
                 expected.extend_from_slice(format!("{size:X}\r\n").as_bytes());
                 expected.extend_from_slice(&bytes);
