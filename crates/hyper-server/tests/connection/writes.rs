@@ -271,21 +271,24 @@ async fn a_body_that_fails_is_cut_after_its_frames() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_waits_for_the_bytes_before_it() {
-    let steps = [frame(vec![b'x'; 100_000]), Step::Fail];
-    let (mut near, far) = duplex(10);
-    let service = service_fn(|_: Request<RequestBody>| {
-        let response = stream(steps.clone());
-        async { Ok::<_, Infallible>(response) }
-    });
-    let connection = builder().serve_connection(TokioIo::new(far), service);
-    let driven = drive(connection, async {
-        near.write_all(GET).await.unwrap();
-        sleep(Duration::from_secs(20)).await;
-        read_until_quiet(&mut near).await
-    })
-    .await;
-    let (sent, is_closed) = driven.client;
-    assert!(is_closed && sent.ends_with(&[b"x".repeat(1000), b"\r\n".to_vec()].concat()));
+    // A frame that shares its batch with the failure, and one that has a batch of its own.
+    for size in [3_000, 100_000] {
+        let (mut near, far) = duplex(10);
+        let service = service_fn(|_: Request<RequestBody>| {
+            let response = stream([frame(vec![b'x'; size]), Step::Fail]);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let connection = builder().serve_connection(TokioIo::new(far), service);
+        let driven = drive(connection, async {
+            near.write_all(GET).await.unwrap();
+            sleep(Duration::from_secs(20)).await;
+            read_until_quiet(&mut near).await
+        })
+        .await;
+        let (sent, is_closed) = driven.client;
+        let end = [b"x".repeat(size), b"\r\n".to_vec()].concat();
+        assert!(is_closed && sent.ends_with(&end), "{size}");
+    }
 }
 
 #[tokio::test]
