@@ -168,7 +168,7 @@ impl<D: Buf> Batch<D> {
         self.after_large = &self.after_large[count..];
     }
 
-    /// The unwritten rest, in a buffer of its own that is as large as needed. The shared buffer is free again.
+    /// The unwritten rest, in a buffer of its own that is as large as needed. Frees the shared buffer.
     pub(crate) fn into_unwritten(mut self) -> Self {
         let rest = self.copied[self.written..].to_vec();
         scratch::give_back(std::mem::replace(&mut self.copied, rest));

@@ -1,4 +1,4 @@
-//! `EarlyBytes`: what a client sends during a stream, and the detection of one that leaves.
+//! `EarlyBytes`: the bytes that a client sends during a stream, and the detection of a client that leaves.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,9 +17,9 @@ const READ_BYTES: usize = 1024;
 /// How many reads are done in one poll.
 const READS_PER_POLL: usize = 16;
 
-/// What a client sends during a stream: the beginning of its next request.
+/// The bytes that a client sends during a stream: the beginning of its next request.
 ///
-/// All of it is read, as otherwise nobody would notice that the client leaves. If it is more than is kept,
+/// All of it is read, as the server would otherwise not notice that the client leaves. If it is more than is kept,
 /// the rest is dropped, and the connection must close after the stream.
 #[derive(Debug)]
 pub(crate) struct EarlyBytes {

@@ -1,9 +1,9 @@
 //! HTTP/1 connections on hyper whose event streams leave hyper after the head of the request.
 //!
 //! hyper reads requests well, but holds about 10 kB for each connection, also while a stream on it waits for
-//! its next event. Nothing of that is needed then. So this crate takes the socket from hyper when a response is
-//! a stream of `tidings-server`, writes its head and its chunks itself, and returns the connection to hyper
-//! for the next request. All other responses stay with hyper.
+//! its next event. Nothing of that is needed then. So this crate takes the socket from hyper when a response
+//! is a stream of `tidings-server`, writes its head and its chunks itself, and returns the connection to
+//! hyper for the next request. All other responses stay with hyper.
 //!
 //! `tidings_axum::serve` does this for you. With hyper itself, replace its `http1::Builder` by this
 //! [`Builder`]:
@@ -16,7 +16,8 @@
 //! use tidings_hyper_server::{Builder, RequestBody};
 //! use tidings_server::{Drain, Event, IoDeadline, SseRequest};
 //!
-//! # async fn run(stream: tokio::net::TcpStream, drain: Drain) -> Result<(), tidings_hyper_server::Error> {
+//! # type Result = std::result::Result<(), tidings_hyper_server::Error>;
+//! # async fn run(stream: tokio::net::TcpStream, drain: Drain) -> Result {
 //! let stream = IoDeadline::new(stream).drain(&drain);
 //! let outgoing = stream.outgoing().clone();
 //! let service = service_fn(async |mut request: http::Request<RequestBody>| {
@@ -37,19 +38,29 @@
 //! ```
 //!
 //! # Which responses leave hyper
-//! Those with the [`StreamResponse`](tidings_server::StreamResponse) of `tidings-server` in their extensions,
-//! if the status is 200, the length of the body is not known, no header describes a length, a transfer coding,
-//! trailers or an upgrade, the method is neither HEAD nor CONNECT, and the body of the request was read to its
-//! end. Layers that keep the extensions, such as compression and traces, stay in effect: the body is the one
-//! that they return.
+//! Those with the [`StreamResponse`](tidings_server::StreamResponse) of `tidings-server` in their
+//! extensions, if all of this is true:
 //!
-//! The client sees no difference: head and chunks are byte for byte those of hyper. One behaviour differs: when
-//! a body fails, the frames that it returned before are sent before the connection is cut.
+//! * The status is 200, and the length of the body is not known.
+//! * No header of the response describes a length, a transfer coding, trailers or an upgrade.
+//! * The method is neither HEAD nor CONNECT, and the request has no `Transfer-Encoding`.
+//! * The body of the request was read to its end.
+//! * hyper has written everything before, such as a `100 Continue`.
 //!
-//! # What a client can send during a stream
-//! The beginning of its next request, which is answered after the stream. At most 8 KiB of it are kept, in
-//! addition to what hyper had read. After more than that, the connection closes after the stream. A client that
-//! leaves is noticed at once, and the body is dropped.
+//! Layers that keep the extensions, such as compression and traces, stay in effect: the body is the one that
+//! they return.
+//!
+//! The client sees no difference: head and chunks are byte for byte those of hyper. One behaviour differs:
+//! when a body fails, the frames that it returned before are sent before the connection is cut.
+//!
+//! # Early bytes of a client
+//! A client can send the beginning of its next request during a stream. It is answered after the stream. At
+//! most 8 KiB of it are kept, in addition to the bytes that hyper had read. After more than that, the
+//! connection closes after the stream. A client that leaves is noticed at once, and the body is dropped.
+//!
+//! # Clients that do not read
+//! The body is polled only when everything before was written and flushed. So a client that does not read
+//! holds at most one batch here: 16 KiB, or one larger frame.
 
 mod batch;
 mod builder;

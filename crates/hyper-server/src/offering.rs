@@ -64,7 +64,7 @@ pin_project! {
     }
 }
 
-/// What an offer needs to know of the request.
+/// The parts of an offer that come from the request.
 struct OfferTerms {
     terms: Terms,
     progress: ReadProgress,

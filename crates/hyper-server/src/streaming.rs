@@ -47,7 +47,7 @@ pub(crate) struct Taken<I, S> {
 
 enum Phase<B> {
     Open(Pin<Box<B>>),
-    /// The body has failed. What it returned before is sent.
+    /// The body has failed. Its earlier frames are sent.
     Breaking(BoxError),
     /// The body has ended. Its end is sent.
     Ending,

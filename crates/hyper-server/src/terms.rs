@@ -46,8 +46,10 @@ impl Terms {
     }
 }
 
-/// Whether this response is a stream that can leave hyper. hyper writes the others: those with a length, a
-/// coding of the transfer or trailers, those that end the use of HTTP, and those with a first line of their own.
+/// Whether this response is a stream that can leave hyper.
+///
+/// hyper writes the others: those with a length, a transfer coding or trailers, those that end the use of
+/// HTTP, and those with a first line of their own.
 pub(crate) fn is_open_stream<B: Body>(response: &Response<B>) -> bool {
     let headers = response.headers();
     let extensions = response.extensions();

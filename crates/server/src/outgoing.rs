@@ -58,7 +58,7 @@ impl Outgoing {
         self.0.is_reading.store(is_reading, Ordering::Relaxed);
     }
 
-    /// Whether a session is open, and nobody else may be reading.
+    /// Whether a session is open, and the server does not read.
     pub(crate) fn needs_reader(&self) -> bool {
         self.is_streaming() && !self.0.is_reading.load(Ordering::Relaxed)
     }

@@ -20,8 +20,7 @@ impl StreamResponse {
     }
 
     /// Reports whether the server reads from the connection during the stream, until it waits for the client.
-    /// Default: `false`, and then an [`IoDeadline`](crate::IoDeadline) of the connection reads in its place
-    /// if nobody else does.
+    /// Default: `false`, and then an [`IoDeadline`](crate::IoDeadline) of the connection reads in its place.
     pub fn set_reading(&self, is_reading: bool) {
         if let Some(outgoing) = &self.outgoing {
             outgoing.set_reading(is_reading);

@@ -21,7 +21,7 @@ use crate::support::{
 };
 use crate::wire::Wire;
 
-/// Whether the response to this request leaves hyper, and what the client receives.
+/// Whether the response to this request leaves hyper, and the bytes that the client receives.
 async fn ask(request: &[u8], answer: impl Fn() -> Response<Script>) -> (bool, String) {
     let driven = serve(&builder(), |_| answer(), async |io| talk(io, request).await).await;
     let (sent, _) = driven.client;

@@ -8,7 +8,7 @@ use crate::support::{
     Script, Step, Writer, builder, by, frame, mark, serve, stream, talk, text, without_dates,
 };
 
-/// What the client of one exchange sees.
+/// The result of one exchange, for its client.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     sent: String,

@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// Who writes a stream.
+/// The writer of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Writer {
     Hyper,
@@ -37,7 +37,7 @@ pub(crate) enum Writer {
 
 pub(crate) const BOTH: [Writer; 2] = [Writer::Hyper, Writer::Ours];
 
-/// What a body does at a poll.
+/// The behaviour of a body at a poll.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Frame(Vec<u8>),

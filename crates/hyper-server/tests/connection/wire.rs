@@ -1,4 +1,4 @@
-//! `Wire`: a connection whose test decides what it accepts, and which records each call.
+//! `Wire`: a connection that records each call, and accepts as many bytes as its test allows.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -82,7 +82,7 @@ impl Wire {
         writer.into_iter().for_each(Waker::wake);
     }
 
-    /// Takes what the client has received.
+    /// Takes the bytes that the client has received.
     pub(crate) fn received(&self) -> Vec<u8> {
         std::mem::take(&mut self.state().output)
     }
