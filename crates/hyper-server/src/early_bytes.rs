@@ -19,7 +19,7 @@ const READS_PER_POLL: usize = 16;
 
 /// The bytes that a client sends during a stream: the beginning of its next request.
 ///
-/// All of it is read, as the server would otherwise not notice that the client leaves. If it is more than is kept,
+/// All of it is read, as the server would otherwise miss that the client leaves. If it is more than is kept,
 /// the rest is dropped, and the connection must close after the stream.
 #[derive(Debug)]
 pub(crate) struct EarlyBytes {

@@ -23,7 +23,7 @@ use tidings::proto::{
 };
 use tidings::server::{
     Drain, IoDeadline, Limits, Outgoing, Session, SessionOptions, SseRequest, StreamBody,
-    StreamDeadline, TrySendErrorKind,
+    StreamDeadline, StreamResponse, TrySendErrorKind,
 };
 use tidings::store::StoreLog;
 use tidings::{Event, Reconnect};
@@ -107,6 +107,13 @@ const WITHOUT_SECRETS: &[&str] = &[
     "hyper::InvalidProxy",
     "hyper::UnsupportedTlsConfig",
     "hyper::UnsupportedUrl",
+    "hyper_server::Builder",
+    // It shows only its state.
+    "hyper_server::Connection",
+    // It shows the error of hyper, of the socket or of the body.
+    "hyper_server::Error",
+    // It shows no byte of the body.
+    "hyper_server::RequestBody",
     "proto::Comments",
     "proto::EntryCheck",
     "proto::Epoch",
@@ -170,10 +177,19 @@ fn public_types() -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = BTreeSet::new();
     for name in [
-        "axum", "client", "hub", "hyper", "proto", "reqwest", "server", "store",
+        "axum",
+        "client",
+        "hub",
+        "hyper",
+        "hyper-server",
+        "proto",
+        "reqwest",
+        "server",
+        "store",
     ] {
         let mut sources = String::new();
         read(&crates.join(name).join("src"), &mut sources);
+        let name = name.replace('-', "_");
         for line in sources.lines() {
             let item = ["pub struct ", "pub enum ", "pub union "]
                 .iter()
@@ -303,6 +319,7 @@ async fn of_server(formatted: &mut Formatted) {
     }));
     formatted.check(&IoDeadline::new(tokio::io::empty()));
     formatted.check(&Outgoing::default());
+    formatted.check(&StreamResponse::default());
     formatted.check(&tidings::axum::sse(SECRET));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let serve = tidings::axum::serve(listener, Router::new());
