@@ -27,9 +27,9 @@ use crate::request::Origin;
 use crate::tls::{self, Tls};
 
 /// Any stream of bytes in both directions.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
-impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Duplex for IO {}
+impl<IO: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for IO {}
 
 /// How [`DirectTransport::over`](crate::DirectTransport::over) reaches a URL.
 pub(crate) type Dial = Arc<dyn Fn(Uri) -> Dialing + Send + Sync>;

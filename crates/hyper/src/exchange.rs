@@ -1,18 +1,25 @@
 //! One exchange over a connection: sends the request and waits for the head of the response.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tidings_client::ResponseBody;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tidings_client::{ResponseBody, TransportError};
+use tokio::task::coop::unconstrained;
 
-use crate::body::{Connection, DirectBody};
+use crate::body::DirectBody;
+use crate::connect::Duplex;
+use crate::framing::Framing;
+use crate::gate::GateHandle;
+use crate::upload::{Connection, RequestBody, Upload};
 
 /// The most header lines of a response. hyper's default, 100, is less than some servers send.
 const MAX_HEADERS: usize = 512;
@@ -20,17 +27,26 @@ const MAX_HEADERS: usize = 512;
 /// The most bytes of a response's head, as in Chromium.
 const MAX_HEAD_BYTES: usize = 256 * 1024;
 
+/// hyper writes the request and reads the head of the response. The body of the response is read
+/// without it.
 pub(crate) async fn exchange<IO>(
     io: IO,
     request: Request<Bytes>,
-) -> Result<Response<ResponseBody>, hyper::Error>
+) -> Result<Response<ResponseBody>, TransportError>
 where
-    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    IO: Duplex,
 {
-    let (mut sender, connection) = builder().handshake(TokioIo::new(io)).await?;
-    let response = sender.send_request(request.map(Full::new));
-    let (response, connection) = drive(connection, response).await;
-    Ok(response?.map(|body| ResponseBody::new(DirectBody::new(connection, body))))
+    let gate = GateHandle::new(io);
+    let request = request.map(RequestBody::new);
+    let body_end = request.body().end();
+    let (mut sender, connection) = builder().handshake(TokioIo::new(gate.clone())).await?;
+    let response = sender.send_request(request);
+    let (response, connection) = drive(connection, response, &gate).await;
+    let (head, unread) = response?.into_parts();
+    let framing = framing(&head.headers, &unread);
+    let upload = Upload::new(connection, gate, body_end, unread);
+    let body = ResponseBody::new(DirectBody::new(upload, framing));
+    Ok(Response::from_parts(head, body))
 }
 
 /// The settings of a connection. It accepts the heads that browsers accept: as it carries one
@@ -50,16 +66,21 @@ fn builder() -> http1::Builder {
 async fn drive<IO, F>(
     connection: Connection<IO>,
     response: F,
-) -> (F::Output, Option<Connection<IO>>)
+    gate: &GateHandle<IO>,
+) -> (
+    Result<Response<Incoming>, TransportError>,
+    Option<Connection<IO>>,
+)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Future,
+    IO: Duplex,
+    F: Future<Output = hyper::Result<Response<Incoming>>>,
 {
-    let mut response = pin!(response);
+    // Without tokio's budget, so that a response that was received is always ready.
+    let mut response = pin!(unconstrained(response));
     let mut connection = Some(connection);
     let response = poll_fn(|cx| {
         if let Poll::Ready(response) = response.as_mut().poll(cx) {
-            return Poll::Ready(response);
+            return Poll::Ready(response.map_err(TransportError::from));
         }
         if let Some(open) = &mut connection
             && Pin::new(open).poll(cx).is_ready()
@@ -67,7 +88,38 @@ where
             // The response receives the connection's error, if there is one.
             connection = None;
         }
-        response.as_mut().poll(cx)
+        match response.as_mut().poll(cx) {
+            // hyper waits for more of a head that is over, which would be for ever.
+            Poll::Pending if gate.gate().is_head_over() => Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the head of the response has no clear end",
+            )
+            .into())),
+            response => response.map_err(TransportError::from),
+        }
     });
     (response.await, connection)
+}
+
+/// How the body is delimited. hyper has judged the head: whether there is a body, and its length.
+fn framing(headers: &HeaderMap, body: &Incoming) -> Framing {
+    if body.is_end_stream() {
+        Framing::Over
+    } else if let Some(length) = body.size_hint().exact() {
+        Framing::length(length)
+    } else if is_chunked(headers) && headers.contains_key(CONTENT_ENCODING) {
+        // A decoder that finds an error loses the text before it in the same frame.
+        Framing::separate_chunks()
+    } else if is_chunked(headers) {
+        Framing::chunked()
+    } else {
+        Framing::UntilClose
+    }
+}
+
+/// Whether the last transfer coding is `chunked`.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next());
+    last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }

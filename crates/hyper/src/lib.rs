@@ -55,13 +55,18 @@ mod connect_failure;
 #[cfg(feature = "compression")]
 mod decode;
 mod exchange;
+mod framing;
+mod gate;
+mod head_scanner;
 mod keep_alive;
 mod lookup;
 mod proxy;
+mod read_buffer;
 mod request;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod upload;
 
 pub use connect_failure::{ConnectFailure, ConnectFailureKind};
 pub use proxy::InvalidProxy;

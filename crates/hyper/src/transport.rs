@@ -300,7 +300,7 @@ impl DirectTransport {
             Link::Tcp(stream) => exchange(stream, request).await,
             Link::Other(stream) => exchange(stream, request).await,
         };
-        let response = response.map_err(|error| ConnectError::Network(error.into()))?;
+        let response = response.map_err(ConnectError::Network)?;
         Ok(coding::decode(response))
     }
 }

@@ -1,0 +1,250 @@
+//! `Framing`: where the body of a response ends, and which of the received bytes are its payload.
+
+use std::io;
+
+/// The most bytes of the line with a chunk's size and extensions, as in Chromium.
+const MAX_SIZE_LINE: usize = 16 * 1024;
+
+/// The most bytes of all trailers, as of a head.
+const MAX_TRAILERS: usize = 256 * 1024;
+
+/// How a body is delimited, and how far it was read.
+///
+/// Spec: [RFC 9112, section 6.3](https://www.rfc-editor.org/rfc/rfc9112#section-6.3).
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// So many bytes follow.
+    Length(u64),
+    Chunked(Chunked),
+    /// The body ends when the server closes.
+    UntilClose,
+    /// The body has ended. Bytes that follow are ignored.
+    Over,
+}
+
+impl Framing {
+    pub(crate) fn length(length: u64) -> Self {
+        match length {
+            0 => Self::Over,
+            length => Self::Length(length),
+        }
+    }
+
+    /// In chunks, whose payloads are joined.
+    pub(crate) fn chunked() -> Self {
+        Self::Chunked(Chunked::default())
+    }
+
+    /// In chunks, whose payloads are read one by one.
+    pub(crate) fn separate_chunks() -> Self {
+        Self::Chunked(Chunked {
+            are_separate: true,
+            ..Chunked::default()
+        })
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// Appends the payload among the received bytes. Returns how many bytes it has read: all, or less if
+    /// the chunks are separate.
+    ///
+    /// # Errors
+    /// The bytes are no chunks. The payload before the error was appended.
+    pub(crate) fn read(&mut self, bytes: &[u8], payload: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Length(left) => {
+                let part = at_most(bytes, *left);
+                payload.extend_from_slice(part);
+                *left -= part.len() as u64;
+                if *left == 0 {
+                    *self = Self::Over;
+                }
+            }
+            Self::Chunked(chunked) => {
+                let read = chunked.read(bytes, payload)?;
+                if chunked.at == At::End {
+                    *self = Self::Over;
+                }
+                return Ok(read);
+            }
+            Self::UntilClose => payload.extend_from_slice(bytes),
+            Self::Over => {}
+        }
+        Ok(bytes.len())
+    }
+
+    /// The server has closed.
+    ///
+    /// # Errors
+    /// The body is incomplete.
+    pub(crate) fn handle_close(&mut self) -> io::Result<()> {
+        match self {
+            Self::UntilClose | Self::Over => {
+                *self = Self::Over;
+                Ok(())
+            }
+            Self::Length(_) | Self::Chunked(_) => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the server closed before the end of the body",
+            )),
+        }
+    }
+}
+
+/// A body in chunks.
+///
+/// It accepts what hyper accepts. As browsers do, it also accepts a bare LF in place of CR LF: a
+/// connection carries one response, so no byte can be taken for another one.
+///
+/// Spec: [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1).
+#[derive(Debug, Default)]
+pub(crate) struct Chunked {
+    at: At,
+    /// Whether a read ends with the payload of a chunk.
+    are_separate: bool,
+    /// The bytes of the current chunk that have not arrived yet.
+    left: u64,
+    /// The read bytes of the current size line, or of the trailers.
+    line: usize,
+}
+
+/// What the next byte is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// The first digit of a size.
+    #[default]
+    Size,
+    Digit,
+    /// White space after a size.
+    Space,
+    Extension,
+    /// The LF after the CR of a size line.
+    SizeLf,
+    Payload,
+    /// The line end after a payload.
+    PayloadEnd,
+    PayloadLf,
+    /// The first byte of a trailer, or of the empty line that ends the body.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    /// The LF that ends the body.
+    LastLf,
+    End,
+}
+
+impl Chunked {
+    fn read(&mut self, bytes: &[u8], payload: &mut Vec<u8>) -> io::Result<usize> {
+        if !self.are_separate {
+            payload.reserve(bytes.len());
+        }
+        let mut rest = bytes;
+        while let [byte, after_byte @ ..] = rest {
+            match self.at {
+                At::End => break,
+                At::Payload => {
+                    let part = at_most(rest, self.left);
+                    payload.extend_from_slice(part);
+                    rest = &rest[part.len()..];
+                    self.left -= part.len() as u64;
+                    if self.left == 0 {
+                        self.at = At::PayloadEnd;
+                        if self.are_separate {
+                            break;
+                        }
+                    }
+                }
+                _ => {
+                    self.at = self.step(*byte)?;
+                    rest = after_byte;
+                }
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn step(&mut self, byte: u8) -> io::Result<At> {
+        self.count()?;
+        Ok(match (self.at, byte) {
+            (At::Size | At::Digit, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                self.push_digit(byte)?;
+                At::Digit
+            }
+            (At::Digit | At::Space, b' ' | b'\t') => At::Space,
+            (At::Digit | At::Space, b';') => At::Extension,
+            (At::Digit | At::Space | At::Extension, b'\r') => At::SizeLf,
+            (At::Digit | At::Space | At::Extension | At::SizeLf, b'\n') => self.begin_chunk(),
+            (At::Extension, _) => At::Extension,
+            (At::PayloadEnd, b'\r') => At::PayloadLf,
+            (At::PayloadEnd | At::PayloadLf, b'\n') => {
+                self.line = 0;
+                At::Size
+            }
+            (At::TrailerStart, b'\r') => At::LastLf,
+            (At::TrailerStart | At::LastLf, b'\n') => At::End,
+            (At::Trailer, b'\r') => At::TrailerLf,
+            (At::Trailer | At::TrailerLf, b'\n') => At::TrailerStart,
+            (At::TrailerStart | At::Trailer, _) => At::Trailer,
+            (At::Size, _) => return Err(malformed("a chunk begins without a size")),
+            (At::Digit | At::Space | At::SizeLf, _) => {
+                return Err(malformed("the line with the size of a chunk is malformed"));
+            }
+            (At::PayloadEnd | At::PayloadLf, _) => {
+                return Err(malformed("a chunk is longer than its size"));
+            }
+            (At::TrailerLf | At::LastLf, _) => {
+                return Err(malformed("a line of the trailers is malformed"));
+            }
+            (At::Payload | At::End, _) => unreachable!("no line is read there"),
+        })
+    }
+
+    /// Counts a byte outside of the payloads.
+    fn count(&mut self) -> io::Result<()> {
+        self.line += 1;
+        let (limit, error) = match self.at {
+            At::TrailerStart | At::Trailer | At::TrailerLf | At::LastLf => {
+                (MAX_TRAILERS, "the trailers are larger than 256 KiB")
+            }
+            _ => (
+                MAX_SIZE_LINE,
+                "the line with the size of a chunk is longer than 16 KiB",
+            ),
+        };
+        if self.line > limit {
+            return Err(malformed(error));
+        }
+        Ok(())
+    }
+
+    fn push_digit(&mut self, digit: u8) -> io::Result<()> {
+        let Some(value) = char::from(digit).to_digit(16) else {
+            unreachable!("it is a hexadecimal digit");
+        };
+        let size = self.left.checked_mul(16);
+        let size = size.and_then(|size| size.checked_add(value.into()));
+        self.left = size.ok_or_else(|| malformed("the size of a chunk is over 64 bits"))?;
+        Ok(())
+    }
+
+    /// The size is complete.
+    fn begin_chunk(&mut self) -> At {
+        self.line = 0;
+        if self.left == 0 {
+            At::TrailerStart
+        } else {
+            At::Payload
+        }
+    }
+}
+
+fn at_most(bytes: &[u8], limit: u64) -> &[u8] {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    &bytes[..bytes.len().min(limit)]
+}
+
+fn malformed(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

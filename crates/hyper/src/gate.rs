@@ -1,0 +1,209 @@
+//! `Gate`: the stream of bytes to a server, from which hyper reads no further than the head.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::head_scanner::{HeadScanner, Scanned};
+
+/// The stream of bytes to a server. hyper reads the head of the response from it, through a
+/// [`GateHandle`]; the rest is read with [`poll_read_body`](Self::poll_read_body).
+pub(crate) struct Gate<IO> {
+    io: IO,
+    scanner: HeadScanner,
+    /// A CR that may begin an empty line, and that hyper has not received yet.
+    has_cr: bool,
+    is_head_over: bool,
+    /// Bytes that were read ahead of the body: first, those that were read together with the end of the
+    /// head.
+    rest: Bytes,
+    /// Whether the last write, flush or shutdown was a flush that completed.
+    is_flushed: bool,
+}
+
+impl<IO> Gate<IO> {
+    pub(crate) fn new(io: IO) -> Self {
+        Self {
+            io,
+            scanner: HeadScanner::default(),
+            has_cr: false,
+            is_head_over: false,
+            rest: Bytes::new(),
+            is_flushed: false,
+        }
+    }
+
+    /// Whether hyper has received the whole head.
+    pub(crate) fn is_head_over(&self) -> bool {
+        self.is_head_over
+    }
+
+    /// Whether everything that was written has also been flushed.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.is_flushed
+    }
+
+    /// The bytes that were read ahead of the body, which come before those of
+    /// [`poll_read_body`](Self::poll_read_body).
+    pub(crate) fn rest(&mut self) -> &mut Bytes {
+        &mut self.rest
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Gate<IO> {
+    /// Reads from the stream itself.
+    pub(crate) fn poll_read_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+
+    /// Reads bytes of the head. After its end, a read stays pending for ever.
+    fn poll_read_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_head_over {
+            let start = buffer.filled().len();
+            if self.has_cr {
+                buffer.put_slice(b"\r");
+            }
+            let read_from = buffer.filled().len();
+            match Pin::new(&mut self.io).poll_read(cx, buffer) {
+                Poll::Ready(Ok(())) => {}
+                other => {
+                    buffer.set_filled(start);
+                    return other;
+                }
+            }
+            if buffer.filled().len() == read_from {
+                // The peer has closed.
+                self.has_cr = false;
+                return Poll::Ready(Ok(()));
+            }
+            self.scan(buffer, start);
+            // An empty read would tell hyper that the peer has closed.
+            if buffer.filled().len() > start {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Takes what hyper must not receive from the end of the buffer.
+    fn scan(&mut self, buffer: &mut ReadBuf<'_>, start: usize) {
+        let bytes = &mut buffer.filled_mut()[start..];
+        match self.scanner.scan(bytes) {
+            Scanned::Part(len) => {
+                self.has_cr = len < bytes.len();
+                buffer.set_filled(start + len);
+            }
+            Scanned::End(mut end) => {
+                self.has_cr = false;
+                self.is_head_over = true;
+                self.rest = Bytes::copy_from_slice(&bytes[end..]);
+                // The empty line becomes a bare LF. In a head that arrives in parts, hyper finds LF LF
+                // and CR LF CR LF, but not LF CR LF.
+                if bytes[..end].ends_with(b"\r\n") {
+                    end -= 1;
+                    bytes[end - 1] = b'\n';
+                }
+                buffer.set_filled(start + end);
+            }
+        }
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Gate<IO> {
+    /// Closes the stream for writing, if that is possible at once. So a peer over TLS knows that
+    /// nothing was cut off.
+    pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        // The response is complete, so an error changes nothing.
+        drop(Pin::new(&mut self.io).poll_shutdown(cx));
+    }
+}
+
+/// hyper's side of a [`Gate`].
+pub(crate) struct GateHandle<IO>(Arc<Mutex<Gate<IO>>>);
+
+impl<IO> Clone for GateHandle<IO> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<IO> GateHandle<IO> {
+    pub(crate) fn new(io: IO) -> Self {
+        Self(Arc::new(Mutex::new(Gate::new(io))))
+    }
+
+    /// Never waits: all handles are used in one task, one after the other.
+    pub(crate) fn gate(&self) -> MutexGuard<'_, Gate<IO>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gate, after every other handle was dropped.
+    pub(crate) fn into_gate(self) -> Gate<IO> {
+        let Some(gate) = Arc::into_inner(self.0) else {
+            unreachable!("hyper's connection holds the only other handle, and was dropped");
+        };
+        gate.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for GateHandle<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.gate().poll_read_head(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for GateHandle<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut gate = self.gate();
+        gate.is_flushed = false;
+        Pin::new(&mut gate.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gate = self.gate();
+        gate.is_flushed = false;
+        ready!(Pin::new(&mut gate.io).poll_flush(cx))?;
+        gate.is_flushed = true;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gate = self.gate();
+        gate.is_flushed = false;
+        Pin::new(&mut gate.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut gate = self.gate();
+        gate.is_flushed = false;
+        Pin::new(&mut gate.io).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.gate().io.is_write_vectored()
+    }
+}
