@@ -10,6 +10,7 @@ mod over;
 mod proxy;
 #[cfg(feature = "tls")]
 mod tls;
+mod uploads;
 
 use std::error::Error as StdError;
 use std::future::Future;
