@@ -91,14 +91,14 @@ pub fn targets(report: &Report) -> Vec<Target> {
         let case = chunks.name();
         Some(Target {
             what: format!("{case}: the time of {DIRECT} against that of {BARE_HYPER}"),
-            wanted: Wanted::AtMost(1.35),
+            wanted: Wanted::AtMost(1.0),
             alarm: Some(Wanted::AtMost(4.0)),
             found: report.speedup(&case, BARE_HYPER, DIRECT)?,
         })
     };
     [
-        less(chunks, DIRECT, 3.5, 0.8),
-        less(chunks.in_main(), DIRECT, 3.5, 1.4),
+        less(chunks, DIRECT, 4.0, 0.8),
+        less(chunks.in_main(), DIRECT, 6.0, 1.4),
         less(until_close, DIRECT, 9.0, 2.5),
         less(chunks, REQWEST, 1.25, 0.5),
         less(chunks.in_main(), REQWEST, 1.25, 0.5),

@@ -223,9 +223,9 @@ impl Chunked {
         let Some(value) = char::from(digit).to_digit(16) else {
             unreachable!("it is a hexadecimal digit");
         };
-        let size = self.left.checked_mul(16);
-        let size = size.and_then(|size| size.checked_add(value.into()));
-        self.left = size.ok_or_else(|| malformed("the size of a chunk is over 64 bits"))?;
+        let shifted = self.left.checked_mul(16);
+        let shifted = shifted.ok_or_else(|| malformed("the size of a chunk is over 64 bits"))?;
+        self.left = shifted + u64::from(value);
         Ok(())
     }
 

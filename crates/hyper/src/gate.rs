@@ -8,15 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::head_scanner::{HeadScanner, Scanned};
+use crate::head_scanner::HeadScanner;
 
 /// The stream of bytes to a server. hyper reads the head of the response from it, through a
 /// [`GateHandle`]; the rest is read with [`poll_read_body`](Self::poll_read_body).
 pub(crate) struct Gate<IO> {
     io: IO,
     scanner: HeadScanner,
-    /// A CR that may begin an empty line, and that hyper has not received yet.
-    has_cr: bool,
     is_head_over: bool,
     /// Bytes that were read ahead of the body: first, those that were read together with the end of the
     /// head.
@@ -30,7 +28,6 @@ impl<IO> Gate<IO> {
         Self {
             io,
             scanner: HeadScanner::default(),
-            has_cr: false,
             is_head_over: false,
             rest: Bytes::new(),
             is_flushed: false,
@@ -70,54 +67,18 @@ impl<IO: AsyncRead + Unpin> Gate<IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_head_over {
-            let start = buffer.filled().len();
-            if self.has_cr {
-                buffer.put_slice(b"\r");
-            }
-            let read_from = buffer.filled().len();
-            match Pin::new(&mut self.io).poll_read(cx, buffer) {
-                Poll::Ready(Ok(())) => {}
-                other => {
-                    buffer.set_filled(start);
-                    return other;
-                }
-            }
-            if buffer.filled().len() == read_from {
-                // The peer has closed.
-                self.has_cr = false;
-                return Poll::Ready(Ok(()));
-            }
-            self.scan(buffer, start);
-            // An empty read would tell hyper that the peer has closed.
-            if buffer.filled().len() > start {
-                return Poll::Ready(Ok(()));
-            }
+        if self.is_head_over {
+            return Poll::Pending;
         }
-        Poll::Pending
-    }
-
-    /// Takes what hyper must not receive from the end of the buffer.
-    fn scan(&mut self, buffer: &mut ReadBuf<'_>, start: usize) {
-        let bytes = &mut buffer.filled_mut()[start..];
-        match self.scanner.scan(bytes) {
-            Scanned::Part(len) => {
-                self.has_cr = len < bytes.len();
-                buffer.set_filled(start + len);
-            }
-            Scanned::End(mut end) => {
-                self.has_cr = false;
-                self.is_head_over = true;
-                self.rest = Bytes::copy_from_slice(&bytes[end..]);
-                // The empty line becomes a bare LF. In a head that arrives in parts, hyper finds LF LF
-                // and CR LF CR LF, but not LF CR LF.
-                if bytes[..end].ends_with(b"\r\n") {
-                    end -= 1;
-                    bytes[end - 1] = b'\n';
-                }
-                buffer.set_filled(start + end);
-            }
+        let start = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
+        let bytes = &buffer.filled()[start..];
+        if let Some(end) = self.scanner.end(bytes) {
+            self.is_head_over = true;
+            self.rest = Bytes::copy_from_slice(&bytes[end..]);
+            buffer.set_filled(start + end);
         }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -10,88 +10,62 @@ const STATUS_END: usize = 12;
 /// It checks nothing else, as hyper refuses a malformed head.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
+    at: At,
     /// The beginning of the status line.
     status: [u8; STATUS_END],
     status_len: usize,
-    /// Which line is being read.
-    line: Line,
-    is_within_line: bool,
+    is_after_status_line: bool,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Line {
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum At {
     #[default]
-    Status,
-    Header,
-}
-
-/// What the scanned bytes contain.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Scanned {
-    /// No end. This many bytes were scanned: all, or all except a CR that may begin an empty line. That
-    /// CR must be scanned again, with the byte that follows it.
-    Part(usize),
-    /// The head ends before this offset, with an empty line.
-    End(usize),
+    LineStart,
+    /// After a CR at the start of a line.
+    LineStartCr,
+    WithinLine,
 }
 
 impl HeadScanner {
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scanned {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let offset = bytes.len() - rest.len();
-            if !self.is_within_line {
-                let line_end = match rest {
-                    [b'\n', ..] => 1,
-                    [b'\r', b'\n', ..] => 2,
-                    [b'\r'] => return Scanned::Part(offset),
-                    _ => 0,
-                };
-                if line_end > 0 {
-                    if self.is_end() {
-                        return Scanned::End(offset + line_end);
-                    }
-                    rest = &rest[line_end..];
-                    continue;
+    /// The offset after the final head, if these bytes contain its end.
+    pub(crate) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        let end = bytes.iter().position(|&byte| self.is_end(byte))?;
+        Some(end + 1)
+    }
+
+    /// Whether the final head ends with this byte.
+    fn is_end(&mut self, byte: u8) -> bool {
+        let is_empty_line = self.at != At::WithinLine;
+        self.at = match (self.at, byte) {
+            (_, b'\n') => At::LineStart,
+            (At::LineStart, b'\r') => At::LineStartCr,
+            _ => At::WithinLine,
+        };
+        match self.at {
+            At::LineStart if is_empty_line => return self.end_head(),
+            At::LineStart => self.is_after_status_line = true,
+            At::LineStartCr => {}
+            At::WithinLine if self.is_after_status_line => {}
+            At::WithinLine => {
+                if let Some(free) = self.status.get_mut(self.status_len) {
+                    *free = byte;
+                    self.status_len += 1;
                 }
-                self.is_within_line = true;
             }
-            rest = self.scan_line(rest);
         }
-        Scanned::Part(bytes.len())
+        false
     }
 
-    /// Scans to the end of the line, and returns the bytes after it.
-    fn scan_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let line_feed = bytes.iter().position(|&byte| byte == b'\n');
-        let (line, rest) = bytes.split_at(line_feed.map_or(bytes.len(), |at| at + 1));
-        if self.line == Line::Status {
-            let free = &mut self.status[self.status_len..];
-            let added = free.len().min(line.len());
-            free[..added].copy_from_slice(&line[..added]);
-            self.status_len += added;
-        }
-        if line_feed.is_some() {
-            self.is_within_line = false;
-            self.line = Line::Header;
-        }
-        rest
-    }
-
-    /// Whether an empty line ends the final head here. Prepares for the next head after an interim one.
-    fn is_end(&mut self) -> bool {
-        if self.line == Line::Status {
-            return false;
-        }
+    /// An empty line: whether it ends the final head. After an interim head another one begins.
+    fn end_head(&mut self) -> bool {
         let is_interim = match self.status {
             [.., b'1', b'0', b'1'] => false,
             [.., b'1', b'0'..=b'9', b'0'..=b'9'] => true,
             _ => false,
         };
-        if is_interim {
-            *self = Self::default();
-        }
-        !is_interim
+        let is_final = self.is_after_status_line && !is_interim;
+        *self = Self::default();
+        is_final
     }
 }
 
@@ -103,22 +77,11 @@ mod tests {
     fn check(marked: &str) {
         let end = marked.find('|');
         let bytes = marked.replace('|', "");
-        let bytes = bytes.as_bytes();
         for cut in 0..=bytes.len() {
+            let (first, second) = bytes.as_bytes().split_at(cut);
             let mut scanner = HeadScanner::default();
-            let found = match scanner.scan(&bytes[..cut]) {
-                Scanned::End(at) => Some(at),
-                Scanned::Part(len) => {
-                    assert!(
-                        len == cut || bytes[len..cut] == *b"\r",
-                        "{marked:?} at {cut}"
-                    );
-                    match scanner.scan(&bytes[len..]) {
-                        Scanned::End(at) => Some(len + at),
-                        Scanned::Part(_) => None,
-                    }
-                }
-            };
+            let found = scanner.end(first);
+            let found = found.or_else(|| Some(cut + scanner.end(second)?));
             assert_eq!(found, end, "{marked:?} cut at {cut}");
         }
     }

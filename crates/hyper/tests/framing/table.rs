@@ -96,6 +96,7 @@ const CHUNKS: &[Row] = &[
     (CHUNKED, "3\r\nabcd\r\n0\r\n\r\n", "abc", Broken),
     (CHUNKED, "3\r\nabc0\r\n\r\n", "abc", Broken),
     (CHUNKED, "3\r\nabc\r0\r\n\r\n", "abc", Broken),
+    (CHUNKED, "3\r\nabc00\r\n\r\n", "abc", Broken),
     (CHUNKED, "3\r\nabc\r\n\r\n0\r\n\r\n", "abc", Broken),
     (CHUNKED, "3\rabc\r\n0\r\n\r\n", "", Broken),
     (CHUNKED, "3 3\r\nabc\r\n0\r\n\r\n", "", Broken),
