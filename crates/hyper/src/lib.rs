@@ -2,8 +2,9 @@
 //! session's own task.
 //!
 //! Most clients spawn hyper's connection, and each chunk crosses a channel between two tasks. Here
-//! the response body polls its connection, so a session needs no task and an event no wake-up.
-//! There is no pool: each stream needs a connection of its own anyway.
+//! the session reads its own connection, so it needs no task and an event no wake-up. hyper sends the
+//! request and reads the head of the response; after that the connection is ours. There is no pool: each
+//! stream needs a connection of its own anyway.
 //!
 //! ```no_run
 //! # async fn read() -> Result<(), tidings_hyper::Error> {
@@ -40,6 +41,18 @@
 //! character, is ignored. The head has at most 256 KiB and 512 lines; a larger one is a failed
 //! attempt. So is, unlike in browsers, one with a `Content-Length` that is no number, or with a
 //! `Transfer-Encoding` over HTTP/1.0.
+//!
+//! # Bodies
+//! A body ends after its `Content-Length`, with its last chunk, or when the server closes, as
+//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-6.3) defines. All chunks that have arrived are
+//! read together, up to 64 KiB. Extensions of chunks are skipped, up to 16 KiB a chunk, and so are
+//! trailers, up to 256 KiB. A line between chunks may end with a bare line feed, as in browsers. A body
+//! that is malformed or too short is a lost connection, after the events before that place.
+//!
+//! A server may answer before it has read the whole request. The request is sent to its end nevertheless,
+//! while the events of the answer arrive.
+//!
+//! A session that waits for an event holds no read buffer. All sessions of a thread share one, of 64 KiB.
 //!
 //! # Errors
 //! An error names the step that failed, the host and the port: the lookup, the TCP connection, the

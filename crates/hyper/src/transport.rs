@@ -35,7 +35,8 @@ const OUR_USER_AGENT: HeaderValue =
 ///
 /// It looks the host up and tries addresses of both families, as
 /// [RFC 8305](https://www.rfc-editor.org/rfc/rfc8305) describes: the second family starts 300 ms
-/// after the first. It spawns no task; only the lookup runs on tokio's blocking threads. Lookup,
+/// after the first. hyper sends the request and reads the head of the response; the transport reads the
+/// body itself. It spawns no task; only the lookup runs on tokio's blocking threads. Lookup,
 /// TCP, proxy and TLS together take no longer than
 /// [`connect_timeout`](tidings_client::SseClient::connect_timeout).
 ///
