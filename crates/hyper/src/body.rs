@@ -7,14 +7,13 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
-use tokio::io::ReadBuf;
 
 use crate::connect::Duplex;
 use crate::framing::Framing;
 use crate::gate::Gate;
-use crate::read_buffer::with_read_buffer;
+use crate::read_buffer::{take_frame, with_read_buffer};
 use crate::upload::Upload;
 
 /// Reads from its connection when it is polled, in the task that polls it. A frame has the payload of
@@ -50,47 +49,31 @@ impl<IO: Duplex> DirectBody<IO> {
 
     /// The payload among the bytes of one read. It is empty if these bytes only separate chunks, or if
     /// they are the end.
-    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         self.link.advance(cx);
         let mut rest = self.link.with_gate(|gate| mem::take(gate.rest()));
         if !rest.is_empty() {
-            let (payload, read) = self.read(&rest);
-            rest.advance(read);
-            self.keep(rest);
-            return Poll::Ready(Ok(payload));
+            return Poll::Ready(Ok(self.read(&mut rest)));
         }
         with_read_buffer(|buffer| {
-            let mut buffer = ReadBuf::new(buffer);
-            ready!(
-                self.link
-                    .with_gate(|gate| gate.poll_read_body(cx, &mut buffer))
-            )?;
-            let bytes = buffer.filled();
-            if bytes.is_empty() {
+            let read = self.link.with_gate(|gate| gate.poll_read_body(cx, buffer));
+            if ready!(read)? == 0 {
                 self.framing.handle_close()?;
             }
-            let (payload, read) = self.read(bytes);
-            self.keep(Bytes::copy_from_slice(&bytes[read..]));
-            Poll::Ready(Ok(payload))
+            Poll::Ready(Ok(self.read(buffer)))
         })
     }
 
-    /// The payload among these bytes, and how many of them were read.
-    fn read(&mut self, bytes: &[u8]) -> (Vec<u8>, usize) {
-        let mut payload = Vec::new();
-        let read = self.framing.read(bytes, &mut payload);
-        let read = read.unwrap_or_else(|error| {
-            self.failure = Some(error);
-            bytes.len()
-        });
-        (payload, read)
-    }
-
-    /// Keeps bytes for the next read.
-    fn keep(&mut self, rest: Bytes) {
-        if !rest.is_empty() {
+    /// Takes the payload among these bytes.
+    fn read(&mut self, bytes: &mut BytesMut) -> Bytes {
+        let payload = self.framing.read(bytes);
+        self.failure = payload.error;
+        if payload.read < bytes.len() {
+            let rest = bytes.split_off(payload.read);
             self.link.with_gate(|gate| *gate.rest() = rest);
         }
+        bytes.truncate(payload.length);
+        take_frame(bytes)
     }
 }
 
@@ -114,7 +97,7 @@ impl<IO: Duplex> Body for DirectBody<IO> {
             };
             match payload {
                 Ok(payload) if payload.is_empty() => {}
-                Ok(payload) => return Poll::Ready(Some(Ok(Frame::data(payload.into())))),
+                Ok(payload) => return Poll::Ready(Some(Ok(Frame::data(payload)))),
                 Err(error) => {
                     this.framing = Framing::Over;
                     this.link = Link::Closed;

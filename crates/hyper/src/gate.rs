@@ -1,12 +1,13 @@
 //! `Gate`: the stream of bytes to a server, from which hyper reads no further than the head.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::head_scanner::HeadScanner;
 
@@ -18,7 +19,7 @@ pub(crate) struct Gate<IO> {
     is_head_over: bool,
     /// Bytes that were read ahead of the body: first, those that were read together with the end of the
     /// head.
-    rest: Bytes,
+    rest: BytesMut,
     /// Whether the last write, flush or shutdown was a flush that completed.
     is_flushed: bool,
 }
@@ -29,7 +30,7 @@ impl<IO> Gate<IO> {
             io,
             scanner: HeadScanner::default(),
             is_head_over: false,
-            rest: Bytes::new(),
+            rest: BytesMut::new(),
             is_flushed: false,
         }
     }
@@ -46,19 +47,20 @@ impl<IO> Gate<IO> {
 
     /// The bytes that were read ahead of the body, which come before those of
     /// [`poll_read_body`](Self::poll_read_body).
-    pub(crate) fn rest(&mut self) -> &mut Bytes {
+    pub(crate) fn rest(&mut self) -> &mut BytesMut {
         &mut self.rest
     }
 }
 
 impl<IO: AsyncRead + Unpin> Gate<IO> {
-    /// Reads from the stream itself.
+    /// Reads from the stream itself. Returns the number of bytes; none if the peer has closed.
     pub(crate) fn poll_read_body(
         &mut self,
         cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        // This future has no state, so it can be dropped after a poll.
+        pin!(self.io.read_buf(buffer)).poll(cx)
     }
 
     /// Reads bytes of the head. After its end, a read stays pending for ever.
@@ -75,7 +77,7 @@ impl<IO: AsyncRead + Unpin> Gate<IO> {
         let bytes = &buffer.filled()[start..];
         if let Some(end) = self.scanner.end(bytes) {
             self.is_head_over = true;
-            self.rest = Bytes::copy_from_slice(&bytes[end..]);
+            self.rest = BytesMut::from(&bytes[end..]);
             buffer.set_filled(start + end);
         }
         Poll::Ready(Ok(()))

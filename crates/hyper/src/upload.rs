@@ -74,7 +74,7 @@ impl<IO: Duplex> Upload<IO> {
         let mut gate = self.gate.into_gate();
         // hyper reads no further than the head, so it has read nothing ahead.
         if let Some(bytes) = read_ahead.filter(|bytes| !bytes.is_empty()) {
-            *gate.rest() = [bytes.as_ref(), gate.rest()].concat().into();
+            *gate.rest() = [bytes.as_ref(), gate.rest()].concat().as_slice().into();
         }
         gate
     }
