@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use crate::connect::Duplex;
 use crate::framing::Framing;
 use crate::gate::Gate;
-use crate::read_buffer::{take_frame, with_read_buffer};
+use crate::read_buffer::{detach_small, take_frame, with_read_buffer};
 use crate::upload::Upload;
 
 /// Reads from its connection when it is polled, in the task that polls it. A frame has the payload of
@@ -60,7 +60,9 @@ impl<IO: Duplex> DirectBody<IO> {
             if ready!(read)? == 0 {
                 self.framing.handle_close()?;
             }
-            Poll::Ready(Ok(self.read(buffer)))
+            let payload = self.read(buffer);
+            self.link.with_gate(|gate| detach_small(gate.rest()));
+            Poll::Ready(Ok(payload))
         })
     }
 

@@ -45,14 +45,14 @@
 //! # Bodies
 //! A body ends after its `Content-Length`, with its last chunk, or when the server closes, as
 //! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-6.3) defines. All chunks that have arrived are
-//! read together, up to 64 KiB. Extensions of chunks are skipped, up to 16 KiB a chunk, and so are
+//! read together, up to 128 KiB. Extensions of chunks are skipped, up to 16 KiB a chunk, and so are
 //! trailers, up to 256 KiB. A line between chunks may end with a bare line feed, as in browsers. A body
 //! that is malformed or too short is a lost connection, after the events before that place.
 //!
 //! A server may answer before it has read the whole request. The request is sent to its end nevertheless,
 //! while the events of the answer arrive.
 //!
-//! A session that waits for an event holds no read buffer. All sessions of a thread share one, of 64 KiB.
+//! A session that waits for an event holds no read buffer. All sessions of a thread share one, of 128 KiB.
 //!
 //! # Errors
 //! An error names the step that failed, the host and the port: the lookup, the TCP connection, the
