@@ -68,7 +68,7 @@ impl Builder {
     }
 
     /// Sets the largest buffer of hyper, in bytes. Default: about 400 KiB. It does not apply to streams: this
-    /// crate holds at most 16 KiB, or one larger frame, of the body of a stream.
+    /// crate holds at most 16 KiB and one larger frame of the body of a stream.
     ///
     /// # Panics
     /// If it is less than 8 KiB.

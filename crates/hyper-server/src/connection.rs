@@ -135,7 +135,7 @@ where
         let taken = Taken {
             io,
             service: parts.service.service,
-            early: EarlyBytes::new([&parts.read_buf, &first]),
+            early: EarlyBytes::new(&parts.read_buf, &first),
             keeps_alive: self.settings.keep_alive && !self.is_shutting_down,
         };
         self.state = State::Streaming(Streaming::begin(taken, offer, cx)?);

@@ -29,11 +29,13 @@ pub(crate) struct EarlyBytes {
 }
 
 impl EarlyBytes {
-    /// Begins with the bytes that were read before the stream, in this order.
-    pub(crate) fn new(read: [&[u8]; 2]) -> Self {
+    /// Begins with the bytes that hyper has read before the stream, and those that were kept during an earlier
+    /// stream and that hyper has not read again. These count towards the limit: otherwise each stream of a
+    /// connection would add to them.
+    pub(crate) fn new(read: &[u8], still_kept: &[u8]) -> Self {
         Self {
-            kept: read.concat(),
-            room: MAX_MORE,
+            kept: [read, still_kept].concat(),
+            room: MAX_MORE.saturating_sub(still_kept.len()),
             has_dropped: false,
         }
     }

@@ -41,7 +41,8 @@
 //! Those with the [`StreamResponse`](tidings_server::StreamResponse) of `tidings-server` in their
 //! extensions, if all of this is true:
 //!
-//! * The status is 200, and the length of the body is not known.
+//! * The status is 200, the version is 1.1, and there is no `ReasonPhrase` of hyper.
+//! * The length of the body is not known.
 //! * No header of the response describes a length, a transfer coding, trailers or an upgrade.
 //! * The method is neither HEAD nor CONNECT, and the request has no `Transfer-Encoding`.
 //! * The body of the request was read to its end.
@@ -50,8 +51,12 @@
 //! Layers that keep the extensions, such as compression and traces, stay in effect: the body is the one that
 //! they return.
 //!
-//! The client sees no difference: head and chunks are byte for byte those of hyper. One behaviour differs:
-//! when a body fails, the frames that it returned before are sent before the connection is cut.
+//! The client sees no difference: head and chunks are byte for byte those of hyper. Three behaviours differ:
+//!
+//! * When a body fails, the frames that it returned before are sent before the connection is cut.
+//! * A client that closes its sending half is taken for one that leaves, also if it has sent its next request
+//!   before. hyper does not look then, unless an [`IoDeadline`](tidings_server::IoDeadline) does.
+//! * After an upgrade, hyper's `Upgraded::downcast` does not find the type of the connection.
 //!
 //! # Early bytes of a client
 //! A client can send the beginning of its next request during a stream. It is answered after the stream. At
@@ -60,7 +65,7 @@
 //!
 //! # Clients that do not read
 //! The body is polled only when everything before was written and flushed. So a client that does not read
-//! holds at most one batch here: 16 KiB, or one larger frame.
+//! holds at most one batch here: 16 KiB and one larger frame.
 
 mod batch;
 mod builder;

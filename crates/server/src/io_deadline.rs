@@ -259,6 +259,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for IoDeadline<IO> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.deadlines.check_end(Side::Read, cx)?;
+        if this.outgoing.is_reading() && this.ahead.is_at_dropped() {
+            // The bytes before the stream were more than are kept. That ends the connection after the stream.
+            this.ahead.watch(&mut this.io, cx, true)?;
+            return Poll::Pending;
+        }
         this.ahead.poll_read(&mut this.io, cx, buffer)
     }
 }

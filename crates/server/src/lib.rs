@@ -190,8 +190,8 @@
 //! costs, more than an idle one:
 //!
 //! * The session's queue: 64 KiB, or one larger event.
-//! * The server's buffer. Over HTTP/1, `tidings_axum::serve` and `tidings-hyper-server` hold at most 16 KiB,
-//!   or one larger frame. hyper itself holds by default 16 frames or 408 KiB, the smaller of the two, and
+//! * The server's buffer. Over HTTP/1, `tidings_axum::serve` and `tidings-hyper-server` hold at most 16 KiB
+//!   and one larger frame. hyper itself holds by default 16 frames or 408 KiB, the smaller of the two, and
 //!   the frame that reaches that limit. Small events leave in frames of 16 KiB, so it holds 256 KiB of
 //!   them.
 //!   On HTTP/2 it holds the client's window for the stream, by default at most 400 KiB, and one frame

@@ -58,9 +58,14 @@ impl Outgoing {
         self.0.is_reading.store(is_reading, Ordering::Relaxed);
     }
 
+    /// Whether the server reads from the connection during a stream.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.0.is_reading.load(Ordering::Relaxed)
+    }
+
     /// Whether a session is open, and the server does not read.
     pub(crate) fn needs_reader(&self) -> bool {
-        self.is_streaming() && !self.0.is_reading.load(Ordering::Relaxed)
+        self.is_streaming() && !self.is_reading()
     }
 
     /// A write must wait.

@@ -51,6 +51,11 @@ impl ReadAhead {
         Poll::Ready(Ok(()))
     }
 
+    /// The reader has taken all bytes before those that were dropped.
+    pub(crate) fn is_at_dropped(&self) -> bool {
+        self.has_dropped && self.kept.is_empty()
+    }
+
     /// Fails if the peer has left. Otherwise the task is woken when it leaves.
     ///
     /// A peer that has sent more than is kept is watched only if its further bytes may be dropped.

@@ -191,6 +191,28 @@ async fn a_client_that_leaves_is_noticed_whatever_it_has_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_that_arrive_before_a_response_do_not_cut_its_stream() {
+    let ends = async |session: Session| {
+        sleep(100 * SECOND).await;
+        session.send(Event::new("last")).await?;
+        Ok(())
+    };
+    let wait = async |request: axum::extract::Request, next: axum::middleware::Next| {
+        let response = next.run(request).await;
+        sleep(SECOND).await;
+        response
+    };
+    let app = Router::new().sse("/ends", ends);
+    let app = app.layer(axum::middleware::from_fn(wait));
+    let server = PipeServer::start(app, |serve| serve);
+    let request = "GET /ends HTTP/1.1\r\nhost: test\r\n\r\n";
+    let mut pipe = connect(&server, &format!("{request}{}", "x".repeat(50_000))).await;
+    let (read, is_closed) = read_for(&mut pipe, LONG).await;
+    assert!(read.contains("data: last\n\n\r\n0\r\n\r\n"), "{read}");
+    assert!(is_closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_that_wait_behind_a_stream_are_answered_after_it() {
     let ends = async |session: Session| {
         sleep(100 * SECOND).await;

@@ -204,6 +204,42 @@ async fn a_client_that_sends_too_much_during_a_stream_keeps_its_stream_and_not_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn early_bytes_do_not_add_up_over_the_streams_of_a_connection() {
+    let (mut near, far) = duplex(256 * 1024);
+    let ends = Arc::new(Mutex::new(None));
+    let service = service_fn(async |_: Request<RequestBody>| {
+        let body = Script::new([frame("first"), Step::Hang]);
+        *ends.lock().unwrap() = Some(Arc::clone(&body.ends));
+        Ok::<_, Infallible>(mark(Response::new(body)))
+    });
+    let connection = builder().serve_connection(TokioIo::new(far), service);
+    let driven = drive(connection, async {
+        // Requests of less than the limit for each stream, and many more than one stream answers.
+        let requests = GET.repeat(8 * 1024 / GET.len());
+        near.write_all(GET).await.unwrap();
+        let mut streams = 0;
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let Some(stream) = ends.lock().unwrap().take() else {
+                return (streams, read_until_quiet(&mut near).await.1);
+            };
+            streams += 1;
+            assert!(streams < 100, "the bytes of all streams are kept");
+            near.write_all(&requests).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            stream.end();
+        }
+    })
+    .await;
+    // hyper holds the rest of the first 8 KiB beside the second 8 KiB, and there is no room for a third.
+    assert!(
+        matches!(driven.client, (2..=3, true)),
+        "{:?}",
+        driven.client
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_leaves_is_noticed_at_once() {
     for writer in BOTH {
         for early in [&b""[..], b"GET"] {
