@@ -14,7 +14,7 @@ use super::invalid_token::InvalidToken;
 use super::key::sha256;
 use super::key_set::KeySet;
 use super::opened::Opened;
-use super::ticket::{InvalidTicket, MAX_TICKET_BYTES, Ticket, TicketKey, holder};
+use super::ticket::{InvalidTicket, MAX_TICKET_BYTES, Ticket, TicketKey, TicketKeyId, holder};
 use super::used_tickets::UsedTickets;
 use super::verify::verify;
 
@@ -24,14 +24,16 @@ pub(crate) struct Auth {
     /// The audience that `aud` must name. `None`: the token must have none.
     audience: Option<String>,
     state: Mutex<State>,
-    /// Signs tickets while the keys have no secret.
+    /// Signs tickets while the keys have no secret. The tickets that it has signed are valid after that, too.
     own_ticket_key: TicketKey,
 }
 
 #[derive(Debug)]
 struct State {
     keys: Arc<KeySet>,
-    ticket_key: TicketKey,
+    /// Those of the secrets of the keys, in the order of the set. The last one signs: a key that will be removed
+    /// is before its successor, so the streams of new tickets outlast it.
+    ticket_keys: Arc<[TicketKey]>,
     cache: Cache,
     used: UsedTickets,
     opened: Opened,
@@ -52,10 +54,8 @@ pub(crate) enum NoTicket {
 
 impl Auth {
     pub(crate) fn new(keys: KeySet, audience: Option<String>) -> Self {
-        let own_ticket_key = TicketKey::random();
-        let ticket_key = ticket_keys(&keys, audience.as_deref()).next();
         let state = State {
-            ticket_key: ticket_key.unwrap_or_else(|| own_ticket_key.clone()),
+            ticket_keys: ticket_keys(&keys, audience.as_deref()),
             keys: Arc::new(keys),
             cache: Cache::default(),
             used: UsedTickets::default(),
@@ -64,7 +64,7 @@ impl Auth {
         Self {
             audience,
             state: Mutex::new(state),
-            own_ticket_key,
+            own_ticket_key: TicketKey::random(),
         }
     }
 
@@ -134,8 +134,10 @@ impl Auth {
         if !state.used.accepts(access.holder(), now) {
             return Err(NoTicket::TooMany);
         }
-        let text = state.ticket_key.sign(&ticket);
+        let ticket_keys = Arc::clone(&state.ticket_keys);
         drop(state);
+        let signing = ticket_keys.last().unwrap_or(&self.own_ticket_key);
+        let text = signing.sign(&ticket);
         if text.len() > MAX_TICKET_BYTES {
             return Err(NoTicket::TooLong);
         }
@@ -147,34 +149,57 @@ impl Auth {
     /// # Errors
     /// Why the ticket is refused.
     pub(crate) fn redeem(&self, text: &str, now: SystemTime) -> Result<Arc<Access>, InvalidTicket> {
-        let mut state = self.lock();
-        let ticket = state.ticket_key.verify(text, now)?;
-        if !state.keys.accepts(&ticket.signer) {
-            return Err(InvalidTicket::UnknownKey);
+        loop {
+            let ticket_keys = Arc::clone(&self.lock().ticket_keys);
+            let (ticket, ticket_key) = self.verify_ticket(text, &ticket_keys, now)?;
+            let mut state = self.lock();
+            // Otherwise the keys were replaced meanwhile, and the new ones may lack that of the ticket.
+            if !Arc::ptr_eq(&ticket_keys, &state.ticket_keys) {
+                continue;
+            }
+            if !state.keys.accepts(&ticket.signer) {
+                return Err(InvalidTicket::UnknownKey);
+            }
+            state
+                .used
+                .mark(ticket.id, ticket.expires, ticket.holder, now)?;
+            let access = Access::of_ticket(ticket, ticket_key);
+            // Its stream ends when the key of its token is gone, or that of the ticket.
+            return Ok(state.opened.insert(access));
         }
-        state
-            .used
-            .mark(ticket.id, ticket.expires, ticket.holder, now)?;
-        let access = Access::of_ticket(ticket, state.ticket_key.id());
-        // Its stream ends when the key of its token is gone.
-        Ok(state.opened.insert(access))
+    }
+
+    /// The ticket of this text, and the key that has signed it: one of these, or the server's own.
+    fn verify_ticket(
+        &self,
+        text: &str,
+        keys: &[TicketKey],
+        now: SystemTime,
+    ) -> Result<(Ticket, TicketKeyId), InvalidTicket> {
+        let keys = keys.iter().rev().chain([&self.own_ticket_key]);
+        for key in keys {
+            match key.verify(text, now) {
+                Err(InvalidTicket::Signature) => {}
+                verified => return verified.map(|ticket| (ticket, key.id())),
+            }
+        }
+        Err(InvalidTicket::Signature)
     }
 
     /// Replaces the keys. Tokens of keys that are gone are refused from now on, and their streams end; all
     /// others go on.
     pub(crate) fn replace(&self, keys: KeySet) {
-        let own = &self.own_ticket_key;
-        let ticket_keys: Vec<_> = ticket_keys(&keys, self.audience.as_deref()).collect();
-        // Whoever has a secret can make tickets in the name of every key, so their streams end with it.
-        let mut ids: HashSet<_> = ticket_keys.iter().map(TicketKey::id).collect();
-        ids.insert(own.id());
+        let ticket_keys = ticket_keys(&keys, self.audience.as_deref());
+        // A secret can sign tickets in the name of every key, so the streams of its tickets end with it.
+        let accepted = ticket_keys.iter().chain([&self.own_ticket_key]);
+        let ids: HashSet<_> = accepted.map(TicketKey::id).collect();
         let is_accepted = |access: &Access| {
             keys.accepts(access.signer()) && access.ticket_key().is_none_or(|key| ids.contains(key))
         };
         let mut state = self.lock();
         state.cache.revoke_unless(is_accepted);
         state.opened.revoke_unless(is_accepted);
-        state.ticket_key = ticket_keys.first().unwrap_or(own).clone();
+        state.ticket_keys = ticket_keys;
         state.keys = Arc::new(keys);
     }
 
@@ -183,10 +208,11 @@ impl Auth {
     }
 }
 
-/// The keys of tickets of these secrets. The first one signs.
-fn ticket_keys(keys: &KeySet, audience: Option<&str>) -> impl Iterator<Item = TicketKey> {
+/// The keys of tickets of these secrets, in the order of the set.
+fn ticket_keys(keys: &KeySet, audience: Option<&str>) -> Arc<[TicketKey]> {
     keys.secrets()
-        .map(move |secret| TicketKey::derive(secret, audience))
+        .map(|secret| TicketKey::derive(secret, audience))
+        .collect()
 }
 
 #[cfg(test)]

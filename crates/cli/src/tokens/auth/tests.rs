@@ -252,7 +252,7 @@ fn a_ticket_is_no_token_and_a_token_no_ticket() {
 
 #[test]
 fn a_ticket_of_a_key_that_is_gone_is_refused_and_its_stream_ends() {
-    let auth = auth([key("z", OTHER), key("a", SECRET)]);
+    let auth = auth([key("a", SECRET), key("z", OTHER)]);
     let access = auth.authenticate(&token(&key("a", SECRET), &claims()), at(NOW));
     let access = access.unwrap();
     let ticket = || {
@@ -313,17 +313,55 @@ fn a_ticket_is_only_for_the_audience_of_its_server() {
 fn the_stream_of_a_ticket_ends_when_the_secret_that_signed_it_is_gone() {
     // Whoever has the secret can make tickets in the name of every key.
     let public = || Key::secret(Some("other".into()), OTHER).unwrap();
-    let auth = auth([key("h", SECRET), public()]);
+    let auth = auth([public(), key("h", SECRET)]);
     let access = auth
         .authenticate(&token(&public(), &claims()), at(NOW))
         .unwrap();
     let made = auth.issue_ticket(&access, patterns(&["chat"]), at(NOW));
     let opened = auth.redeem(&made.unwrap(), at(NOW)).unwrap();
     // Another secret signs from now on, and the first one is still there.
-    auth.replace(set([public(), key("h", SECRET)]));
+    auth.replace(set([key("h", SECRET), public()]));
     assert!(!is_revoked(&opened) && !is_revoked(&access));
     auth.replace(set([public()]));
     assert!(is_revoked(&opened) && !is_revoked(&access));
+}
+
+#[test]
+fn tickets_and_their_streams_go_on_over_a_change_of_keys() {
+    let [old, new] = [|| key("old", SECRET), || key("new", OTHER)];
+    let auth = auth([old()]);
+    let access = |key: &Key| auth.authenticate(&token(key, &claims()), at(NOW)).unwrap();
+    let open = |ticket: &str| auth.redeem(ticket, at(NOW)).unwrap();
+    let of_old = access(&old());
+    let (first, unused) = (ticket(&auth, &of_old), ticket(&auth, &of_old));
+    let first = open(&first);
+    auth.replace(set([old(), new()]));
+    // Made before, used after.
+    let second = open(&unused);
+    let of_new = access(&new());
+    let (third, unused) = (ticket(&auth, &of_new), ticket(&auth, &of_new));
+    let third = open(&third);
+    assert!(
+        [&first, &second, &third]
+            .iter()
+            .all(|access| !is_revoked(access))
+    );
+    auth.replace(set([new()]));
+    assert!(is_revoked(&first) && is_revoked(&second));
+    assert!(!is_revoked(&third) && !is_revoked(&open(&unused)));
+}
+
+#[test]
+fn the_streams_of_tickets_of_a_server_without_a_secret_go_on_when_it_gets_one() {
+    let public = || super::super::pem::parse(&ES256.private).unwrap();
+    let auth = auth([public()]);
+    let access = auth.authenticate(&token(&public(), &claims()), at(NOW));
+    let access = access.unwrap();
+    let (open, unused) = (ticket(&auth, &access), ticket(&auth, &access));
+    let open = auth.redeem(&open, at(NOW)).unwrap();
+    auth.replace(set([public(), key("h", SECRET)]));
+    let later = auth.redeem(&unused, at(NOW)).unwrap();
+    assert!(!is_revoked(&open) && !is_revoked(&later));
 }
 
 #[test]
