@@ -75,7 +75,10 @@ impl Source for HandlerSource {
     }
 
     fn drop_work(&mut self) {
+        // The handler may have spawned them in its last turn.
+        let never_ran = self.shared.take_spawned();
         self.work = None;
+        drop(never_ran);
     }
 
     fn end_turn(&mut self, now: Instant) -> TurnEnd {

@@ -249,6 +249,11 @@ impl Shared {
         (TurnStart { is_woken, due }, spawned)
     }
 
+    /// Takes the futures that the body has not taken yet. A session that has ended gets no new ones.
+    pub(crate) fn take_spawned(&self) -> Vec<HandlerFuture> {
+        mem::take(&mut self.waking.lock().spawned)
+    }
+
     /// Ends the turn of the handler.
     pub(crate) fn end_turn(&self, now: Instant) -> TurnEnd {
         let (is_woken, (frame, events)) =

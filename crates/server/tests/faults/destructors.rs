@@ -143,6 +143,22 @@ async fn a_panic_in_a_drop_does_not_reach_the_connection() {
 }
 
 #[tokio::test]
+async fn a_panic_in_the_drop_of_a_future_that_never_ran_does_not_reach_the_connection() {
+    let mut connection = open(SessionOptions::new(), async |session| {
+        session.send(Event::new("hello")).await?;
+        let guard = PanicsWhenDropped;
+        session.spawn(async move {
+            let _guard = guard;
+            Ok(())
+        });
+        Ok(())
+    });
+    let (received, polled) = connection.read();
+    assert_eq!(received, b"data: hello\n\n");
+    assert_eq!(polled, Polled::End);
+}
+
+#[tokio::test]
 async fn a_session_is_closed_before_its_handler_is_dropped() {
     struct Asks(Sender, Arc<std::sync::Mutex<Option<bool>>>);
     impl Drop for Asks {
