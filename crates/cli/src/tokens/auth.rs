@@ -31,8 +31,8 @@ pub(crate) struct Auth {
 #[derive(Debug)]
 struct State {
     keys: Arc<KeySet>,
-    /// Those of the secrets of the keys, in the order of the set. The last one signs: a key that will be removed
-    /// is before its successor, so the streams of new tickets outlast it.
+    /// Those of the secrets of the keys, in the order of the set. The last one signs: a key that will be
+    /// removed is before its successor, so the streams of new tickets outlast it.
     ticket_keys: Arc<[TicketKey]>,
     cache: Cache,
     used: UsedTickets,
@@ -83,6 +83,7 @@ impl Auth {
         let hash = sha256(digest(&SHA256, token.as_bytes()));
         loop {
             let mut state = self.lock();
+            state.cache.remove_surplus(now);
             if let Some(access) = state.cache.get(&hash) {
                 access.check_time(now)?;
                 // Otherwise the clock was set back, and the token has a new grant for the time that is left.
@@ -99,7 +100,7 @@ impl Auth {
             // Otherwise the keys were replaced meanwhile, and the new ones may lack that of the token.
             if Arc::ptr_eq(&keys, &state.keys) {
                 let access = Access::new(verified.claims, verified.signer, holder(&hash));
-                return Ok(state.cache.insert(hash, access));
+                return Ok(state.cache.insert(hash, access, now));
             }
         }
     }

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::access::Access;
 
 /// How many bytes of accesses that nobody uses are kept. The ones in use are as many as the connections at
 /// most.
 const MAX_IDLE_BYTES: usize = 8 << 20;
+
+/// How long more than [`MAX_IDLE_BYTES`] may be unused: the streams of many tokens may end at once, and then
+/// few new tokens cause a removal.
+const MAX_SURPLUS_TIME: Duration = Duration::from_secs(60);
 
 /// What an entry takes beside its access, in bytes: the hash and the pointer, in a table that is half empty.
 const ENTRY_BYTES: usize = 2 * (size_of::<TokenHash>() + size_of::<usize>()) + 64;
@@ -23,6 +28,8 @@ pub(super) struct Cache {
     /// How many bytes cause the unused entries to be removed.
     limit: usize,
     max_idle: usize,
+    /// When the unused entries were last removed.
+    removed_at: SystemTime,
 }
 
 impl Default for Cache {
@@ -38,6 +45,7 @@ impl Cache {
             bytes: 0,
             limit: max_idle,
             max_idle,
+            removed_at: SystemTime::UNIX_EPOCH,
         }
     }
 
@@ -46,13 +54,18 @@ impl Cache {
     }
 
     /// Keeps the access, and returns the one of this token: another request may have kept one before.
-    pub(super) fn insert(&mut self, hash: TokenHash, access: Access) -> Arc<Access> {
+    pub(super) fn insert(
+        &mut self,
+        hash: TokenHash,
+        access: Access,
+        now: SystemTime,
+    ) -> Arc<Access> {
         if let Some(kept) = self.get(&hash) {
             return kept;
         }
         let bytes = bytes(&access);
         if self.bytes + bytes > self.limit {
-            self.remove_unused();
+            self.remove_unused(now);
         }
         self.bytes += bytes;
         let access = Arc::new(access);
@@ -67,10 +80,23 @@ impl Cache {
         }
     }
 
+    /// Removes the unused accesses if there may be too many of them for a minute. Called by each request with
+    /// a token, so that it needs no timer. It looks at all accesses at most once a minute.
+    pub(super) fn remove_surplus(&mut self, now: SystemTime) {
+        // An error: the clock was set back.
+        let since = now.duration_since(self.removed_at);
+        if self.bytes > self.max_idle && since.map_or(true, |since| since >= MAX_SURPLUS_TIME) {
+            self.remove_unused(now);
+        }
+    }
+
     /// Removes the accesses that no request and no stream uses. A token among them is verified again.
-    fn remove_unused(&mut self) {
+    fn remove_unused(&mut self, now: SystemTime) {
         self.retain(|access| Arc::strong_count(access) > 1);
+        // As much room as `ENTRY_BYTES` counts.
+        self.entries.shrink_to(2 * self.entries.len());
         self.limit = self.bytes + self.max_idle;
+        self.removed_at = now;
     }
 
     /// Revokes and removes the accesses that are not accepted any more. Their streams end.

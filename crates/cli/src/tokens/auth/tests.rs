@@ -398,26 +398,60 @@ fn an_unused_access_is_forgotten_and_a_used_one_is_kept() {
         hash
     };
     let mut one = Cache::default();
-    one.insert(hash(0), access(0));
+    one.insert(hash(0), access(0), at(NOW));
     let mut cache = Cache::with_max_idle(10 * one.bytes());
     let used: Vec<_> = (0..50)
-        .map(|number| cache.insert(hash(number), access(number)))
+        .map(|number| cache.insert(hash(number), access(number), at(NOW)))
         .collect();
     for number in 50..1_000 {
-        cache.insert(hash(number), access(number));
+        cache.insert(hash(number), access(number), at(NOW));
         assert!(cache.len() <= 10 + used.len(), "{}", cache.len());
     }
     for (number, access) in (0..).zip(&used) {
         assert!(Arc::ptr_eq(access, &cache.get(&hash(number)).unwrap()));
     }
     drop(used);
-    (1_000..2_000).for_each(|number| drop(cache.insert(hash(number), access(number))));
+    (1_000..2_000).for_each(|number| drop(cache.insert(hash(number), access(number), at(NOW))));
     assert!(cache.len() <= 60, "{}", cache.len());
     let kept = (0..2_000).filter(|number| cache.get(&hash(*number)).is_some());
     let kept: Vec<_> = kept.collect();
     assert_eq!(cache.bytes(), kept.len() * one.bytes());
     kept.iter().for_each(|number| cache.remove(&hash(*number)));
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
+}
+
+#[test]
+fn the_accesses_of_streams_that_have_ended_are_removed_within_a_minute() {
+    let auth = auth([secret_key(None)]);
+    let texts: Vec<_> = (0..40_u64)
+        .map(|number| {
+            token(
+                &secret_key(None),
+                &json!({"exp": 4_000_000_000_u64 + number}),
+            )
+        })
+        .collect();
+    let authenticate = |text: &String, time| auth.authenticate(text, at(time)).unwrap();
+    let one = authenticate(&texts[0], NOW);
+    let bytes = auth.lock().cache.bytes();
+    auth.lock().cache = Cache::with_max_idle(4 * bytes);
+    drop(one);
+    let streams: Vec<_> = texts.iter().map(|text| authenticate(text, NOW)).collect();
+    assert_eq!(auth.lock().cache.len(), 40);
+    drop(streams);
+    let left = |time| {
+        authenticate(&texts[0], time);
+        auth.lock().cache.len()
+    };
+    assert_eq!(left(NOW + 59), 40);
+    assert_eq!(left(NOW + 60), 1);
+    // The clock is set back.
+    let streams: Vec<_> = texts
+        .iter()
+        .map(|text| authenticate(text, NOW + 61))
+        .collect();
+    drop(streams);
+    assert_eq!(left(NOW - 3_600), 1);
 }
 
 #[test]
@@ -431,6 +465,7 @@ fn a_token_of_many_channels_takes_more_of_the_cache() {
         cache.insert(
             [0; 32],
             Access::new(verified.claims, verified.signer, [0; 16]),
+            at(NOW),
         );
         cache.bytes()
     };
