@@ -27,19 +27,19 @@ impl StoreLock {
     /// Locks the store at this resolved path. It does not wait. Fails if another process has the lock, or if
     /// this process reads the store without it.
     pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
-        if Reading::is_active(path) {
-            let holder = Some(process::id());
-            return Err(StoreError::new(StoreErrorKind::Locked { holder }, path));
-        }
+        refuse_own_reader(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let opened = options.open(location::beside(path, ".lock"));
         let mut file = opened.map_err(|error| StoreError::io(path, error))?;
         match file.try_lock() {
             Ok(()) => {
+                let mut lock = Self { file };
+                // A reader of this process may have given the lock up in between.
+                refuse_own_reader(path)?;
                 // The number only helps to find the process, so a full disk is no reason to stop.
-                write_holder(&mut file, process::id()).unwrap_or_default();
-                Ok(Self { file })
+                write_holder(&mut lock.file, process::id()).unwrap_or_default();
+                Ok(lock)
             }
             Err(TryLockError::WouldBlock) => {
                 let holder = read_holder(&mut file);
@@ -57,6 +57,15 @@ impl Drop for StoreLock {
         // A program that this process starts has a copy of the descriptor for a moment, and with it the lock.
         self.file.unlock().unwrap_or_default();
     }
+}
+
+/// Fails if this process reads the store without its lock.
+fn refuse_own_reader(path: &Path) -> Result<(), StoreError> {
+    if Reading::is_active(path) {
+        let holder = Some(process::id());
+        return Err(StoreError::new(StoreErrorKind::Locked { holder }, path));
+    }
+    Ok(())
 }
 
 fn write_holder(file: &mut File, holder: u32) -> io::Result<()> {
