@@ -102,6 +102,14 @@ fn open(path: &Path, flags: OpenFlags, cache: i64) -> rusqlite::Result<Connectio
     Ok(connection)
 }
 
+/// Whether the database has a write-ahead log. A new store and a copy have a rollback journal until they are
+/// opened.
+pub(crate) fn has_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.pragma_query_value(None, "journal_mode", |row| {
+        row.get::<_, String>(0).map(|mode| mode == "wal")
+    })
+}
+
 /// Keeps the write-ahead log when the connection is closed. The next open moves all of it.
 pub(crate) fn keep_wal(connection: &Connection) {
     let kept = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);

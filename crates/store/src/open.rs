@@ -97,9 +97,7 @@ pub(crate) fn move_wal(connection: &Connection) -> rusqlite::Result<bool> {
 /// store was put in the place of another one.
 fn use_wal(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let sqlite = |error| StoreError::sqlite(path, error);
-    let mode =
-        || connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-    if mode().map_err(sqlite)? == "wal" {
+    if connection::has_wal(connection).map_err(sqlite)? {
         return Ok(());
     }
     let changed = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0));

@@ -220,3 +220,30 @@ async fn a_compaction_beside_the_reader_of_another_program_is_refused() {
     compact(&path).unwrap();
     assert!(StoreLog::open(&path).unwrap().check().unwrap().is_sound());
 }
+
+#[tokio::test]
+async fn a_refused_compaction_writes_nothing() {
+    let dir = TempDir::in_memory();
+    let path = dir.join("events.db");
+    let log = StoreLog::open(&path).unwrap();
+    let data = format!("data: {}\n\n", "x".repeat(64 << 10));
+    for _ in 0..32 {
+        let draft = Draft::event(ChannelName::from_static("a"), data.clone());
+        log.append(draft).await.unwrap();
+    }
+    log.close().await.unwrap();
+    // As an export of another process, which began after the close. It reads nothing of the `-wal` file.
+    let reader = rusqlite::Connection::open(&path).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM entries")
+        .unwrap();
+    let error = compact(&path).unwrap_err();
+    assert_eq!(error.kind(), &StoreErrorKind::Io);
+    let wal = dir.join("events.db-wal");
+    let written = std::fs::metadata(wal).map_or(0, |metadata| metadata.len());
+    assert!(written < 64 << 10, "{written} bytes");
+    reader.execute_batch("COMMIT").unwrap();
+    drop(reader);
+    compact(&path).unwrap();
+    assert!(StoreLog::open(&path).unwrap().check().unwrap().is_sound());
+}
