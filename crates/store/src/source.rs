@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -78,13 +79,17 @@ impl Source {
 
 /// Gives the lock of a store up, if another process can use the store beside this connection.
 fn release(path: &Path, connection: &Connection, lock: StoreLock) -> Hold {
-    let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-    if !mode.is_ok_and(|mode| mode == "wal") {
+    if !connection::has_wal(connection).is_ok_and(|has_wal| has_wal) {
         return Hold::Lock(lock);
     }
     // The connection would keep a process from moving it, which waits for that when it opens the store.
-    let moved = open::move_wal(connection);
-    if !moved.is_ok_and(|is_moved| is_moved) {
+    // Another reader may do the same to this one, which does not wait: nobody can open the store until it is
+    // released.
+    let moved = connection
+        .busy_timeout(Duration::ZERO)
+        .and_then(|()| open::move_wal(connection));
+    let restored = connection.busy_timeout(connection::MAX_WAIT);
+    if restored.is_err() || !moved.is_ok_and(|is_moved| is_moved) {
         tracing::debug!("the write-ahead log of the store stays as it is");
     }
     // Without the lock, only SQLite's own rules would protect a `-wal` file that another process has written.
