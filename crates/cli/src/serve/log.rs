@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use tidings::hub::{Hub, HubBuilder, Retention};
-use tidings::store::{Durability, StoreError, StoreLog};
+use tidings::store::{Durability, StoreError, StoreErrorKind, StoreLog, StoreOptions};
+use tokio::time::{Instant, sleep};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Events")]
@@ -42,14 +43,21 @@ pub(crate) struct LogArgs {
 const DEMO_AGE: Duration = Duration::from_secs(15 * 60);
 const DEMO_REMEMBERED_CHANNELS: u64 = 50;
 
+/// How long the server waits for a process that has the store: a backup or an export locks it while it
+/// begins, and a server that was told to end may still be closing it.
+const MAX_LOCKED: Duration = Duration::from_secs(5);
+
+/// How long it waits between two attempts.
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
+
 impl LogArgs {
     /// The file of the events; `None` if they are in memory.
     pub(super) fn store(&self) -> Option<&Path> {
         self.store.as_ref().map(|StoreFile(path)| &**path)
     }
 
-    /// The hub, and the store under it.
-    pub(super) fn open(
+    /// The hub, and the store under it. Waits up to 5 s for another process that has the store.
+    pub(super) async fn open(
         &self,
         builder: HubBuilder,
         remembered_channels: u64,
@@ -68,7 +76,7 @@ impl LogArgs {
         let options = StoreLog::options()
             .durability(self.durability)
             .retention(retention);
-        let store = options.open(path)?;
+        let store = open_when_free(options, path).await?;
         Ok((builder.over(store.clone()), Some(store)))
     }
 
@@ -90,6 +98,19 @@ impl LogArgs {
             retention = retention.max_age(self.retain_age);
         }
         retention
+    }
+}
+
+async fn open_when_free(options: StoreOptions, path: &Path) -> Result<StoreLog, StoreError> {
+    let give_up = Instant::now() + MAX_LOCKED;
+    loop {
+        let opened = options.open(path);
+        let is_locked = |error: &StoreError| matches!(error.kind(), StoreErrorKind::Locked { .. });
+        if !opened.as_ref().is_err_and(is_locked) || Instant::now() >= give_up {
+            return opened;
+        }
+        tracing::debug!("another process has the store; the server waits for it");
+        sleep(LOCKED_PAUSE).await;
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         Listen::Tcp(address) => {
             let listener = listen::listen_on(*address).await?;
             let bound = Listen::Tcp(listener.local_addr()?);
-            let server = Server::open(&args, &bound, auth)?;
+            let server = Server::open(&args, &bound, auth).await?;
             hangups.reload(&server.app, tls.as_ref(), &args);
             let mut serve = serve(listener, server.router(&args))
                 .max_connections_per_key(args.limits.max_connections_per_address, |peer| {
@@ -98,7 +98,7 @@ pub(crate) async fn run(mut args: Args) -> Result<(), Box<dyn Error>> {
         Listen::Unix(path) => {
             let (file, listener) = socket_file::SocketFile::listen(path, args.socket_mode).await?;
             let ended = async {
-                let server = Server::open(&args, &args.listen, auth)?;
+                let server = Server::open(&args, &args.listen, auth).await?;
                 hangups.reload(&server.app, None, &args);
                 let serve = serve(listener, server.router(&args));
                 server.run(serve, &args).await
@@ -127,11 +127,12 @@ struct Server {
 }
 
 impl Server {
-    fn open(args: &Args, bound: &Listen, auth: Option<Auth>) -> Result<Self, Box<dyn Error>> {
+    async fn open(args: &Args, bound: &Listen, auth: Option<Auth>) -> Result<Self, Box<dyn Error>> {
         let limits = &args.limits;
         let (hub, store) = args
             .log
-            .open(limits.hub(), limits.remembered_channels, args.demo)?;
+            .open(limits.hub(), limits.remembered_channels, args.demo)
+            .await?;
         let drain = Drain::new().deadline(args.drain);
         let app = App::new(hub.clone(), drain.clone(), auth, args);
         Ok(Self {

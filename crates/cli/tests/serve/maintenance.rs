@@ -125,3 +125,17 @@ fn a_server_starts_during_a_backup_and_its_events_are_not_part_of_it() {
     let after = export(&store);
     assert_eq!(after.strip_prefix(&before).unwrap().lines().count(), 2);
 }
+
+#[test]
+fn a_server_waits_for_a_process_that_releases_the_store_soon() {
+    let folder = TempDir::new();
+    let store = folder.join("events.db");
+    let lock = fs::File::create(folder.join("events.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = tidings(&["serve", "--listen", "127.0.0.1:0", "--log-level", "debug"]);
+    command.arg("--store").arg(&store);
+    let mut server = Server::begin(command);
+    server.await_log("the server waits for it");
+    drop(lock);
+    server.await_address();
+}
