@@ -29,6 +29,18 @@ pub(crate) fn subscribe(address: SocketAddr, target: &str) -> BufReader<TcpStrea
     stream
 }
 
+/// Sends the head of a publication and a part of its data, `he` of `hello`. Returns once the server has read the
+/// head: it permits the data only then.
+pub(crate) fn begin_publication(stream: &mut (impl Read + Write)) {
+    let head = "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\
+                Expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut permission = *b"HTTP/1.1 100 Continue\r\n\r\n";
+    stream.read_exact(&mut permission).unwrap();
+    assert_eq!(&permission, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"he").unwrap();
+}
+
 /// Waits until the server has this number of sessions.
 pub(crate) fn await_sessions(server: &Server, count: usize) {
     await_metric(server, &format!("tidings_server_sessions {count}"));
@@ -105,10 +117,7 @@ fn a_drain_tells_readers_when_to_return_and_answers_publishers() {
     let address = server.address();
     let mut reader = subscribe(address, "/channels/a");
     let mut publisher = connect(address);
-    let head =
-        format!("POST /channels/a HTTP/1.1\r\nHost: {address}\r\nContent-Length: 5\r\n\r\nhe");
-    publisher.write_all(head.as_bytes()).unwrap();
-    // The server has read the head when it answers a later request.
+    begin_publication(&mut publisher);
     await_sessions(&server, 1);
     let start = Instant::now();
     server.signal("TERM");
@@ -159,10 +168,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start(&["--drain", "10min", "--log-level", "info"]);
     let address = server.address();
     let mut publisher = connect(address);
-    let head =
-        format!("POST /channels/a HTTP/1.1\r\nHost: {address}\r\nContent-Length: 5\r\n\r\nhe");
-    publisher.write_all(head.as_bytes()).unwrap();
-    await_sessions(&server, 0);
+    begin_publication(&mut publisher);
     server.signal("INT");
     // It listens for the second signal before it logs this.
     server.await_log("a second signal");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tidings_testkit::temp_dir::TempDir;
 
+use crate::lifecycle::begin_publication;
 use crate::process::{Killed, LIMIT, Server, serve_to_the_end, tidings};
 use crate::raw::{Answer, read};
 
@@ -145,10 +146,7 @@ fn a_server_that_ends_keeps_the_socket_of_its_successor() {
     let path = folder.join("events.sock");
     let mut old = start(&path, &["--drain", "2s"]);
     let mut publisher = UnixStream::connect(&path).unwrap();
-    publisher
-        .write_all(b"POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe")
-        .unwrap();
-    assert_eq!(request(&path, "GET /healthz", "").status, 200);
+    begin_publication(&mut publisher);
     old.signal("TERM");
     let begin = Instant::now();
     while UnixStream::connect(&path).is_ok() {

@@ -7,8 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lifecycle::begin_publication;
 use crate::process::{LIMIT, tidings};
-use crate::raw::{connect, get, post, read, request};
+use crate::raw::{connect, get, post, read};
 
 /// Extra time that a busy machine may need. Each wait for a reader of the log would last for ever.
 const SLACK: Duration = Duration::from_secs(20);
@@ -166,16 +167,7 @@ fn a_second_signal_ends_it_at_once() {
     let mut server = Unread::start(&["--drain", "10min"]);
     server.fill_pipe();
     let mut publisher = connect(server.address);
-    let head = format!(
-        "POST /channels/a HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\n\r\nhe",
-        server.address
-    );
-    publisher.write_all(head.as_bytes()).unwrap();
-    // The server has read the head when it answers a later request.
-    assert_eq!(
-        request(server.address, "GET", "/healthz", &[], "").status,
-        200
-    );
+    begin_publication(&mut publisher);
     server.signal("TERM");
     server.await_drain();
     server.signal("INT");
