@@ -23,7 +23,8 @@ use crate::splitter::{ChunkText, Splitter};
 /// Some real streams exceed 1 MiB, and without a limit a server could exhaust the memory.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
-/// The maximum bytes of comments that an event carries under [`Comments::Attached`]: 64 KiB.
+/// The maximum bytes of comments that an event carries under [`Comments::Attached`]: 64 KiB, or one larger
+/// comment line.
 pub const MAX_KEPT_COMMENT_BYTES: usize = 64 * 1024;
 
 /// How the comments of a stream are delivered.
@@ -37,7 +38,8 @@ pub enum Comments {
     ///
     /// The event carries at most [`MAX_KEPT_COMMENT_BYTES`] of comments, and no more than its own limit
     /// leaves room for. Older ones are dropped, so even years of comments between two events do not
-    /// end the stream. A single comment line over the limit does.
+    /// end the stream. The newest comment line is attached whole, even if it is larger than
+    /// [`MAX_KEPT_COMMENT_BYTES`]. A single comment line over the limit of the event ends the stream.
     #[default]
     Attached,
     /// As [`Attached`](Self::Attached), and a block that has comments and no data is an event too.
