@@ -2,49 +2,78 @@
 
 use std::error::Error;
 use std::iter::successors;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidings::client::http::{Request, Uri};
 use tidings::client::{ConnectError, ResponseFuture, Transport};
 use tidings::hyper::{ConnectFailure, ConnectFailureKind, DirectStream, DirectTransport};
 
-/// A transport for which a certificate that is refused, and a server that does not speak TLS, are final.
+/// A transport for which a certificate that is refused is final, and before its first success a server that
+/// does not speak TLS, or a TLS that cannot be set up, too. After it these are temporary: a balancer may
+/// answer in plain text while it restarts.
 #[derive(Debug, Clone)]
-pub(crate) struct Direct(DirectTransport);
+pub(crate) struct Direct {
+    transport: DirectTransport,
+    has_succeeded: Arc<AtomicBool>,
+}
 
 impl Direct {
     pub(crate) fn new(transport: DirectTransport) -> Self {
-        Self(transport)
+        Self {
+            transport,
+            has_succeeded: Arc::default(),
+        }
     }
 
-    /// As [`DirectTransport::open_stream`].
-    pub(crate) async fn open_stream(&self, url: &Uri) -> Result<DirectStream, ConnectError> {
-        self.0.open_stream(url).await.map_err(give_up)
+    /// As [`DirectTransport::open_stream`]. An open stream is a success.
+    pub(crate) async fn open_stream(
+        &self,
+        url: &Uri,
+        limit: Duration,
+    ) -> Result<DirectStream, ConnectError> {
+        let opened = self.transport.open_stream(url, limit).await;
+        if opened.is_ok() {
+            self.has_succeeded.store(true, Ordering::Relaxed);
+        }
+        opened.map_err(|error| self.give_up(error))
+    }
+
+    fn give_up(&self, error: ConnectError) -> ConnectError {
+        let has_succeeded = self.has_succeeded.load(Ordering::Relaxed);
+        match error {
+            ConnectError::Network(cause) if is_final(&*cause, has_succeeded) => {
+                ConnectError::InvalidRequest(cause)
+            }
+            other => other,
+        }
     }
 }
 
 impl Transport for Direct {
+    /// A 2xx is a success. A redirect is none, as its target may not speak TLS.
     fn connect(&self, request: Request<Bytes>) -> ResponseFuture {
-        let response = self.0.connect(request);
-        Box::pin(async { response.await.map_err(give_up) })
+        let direct = self.clone();
+        Box::pin(async move {
+            let answered = direct.transport.connect(request).await;
+            if answered
+                .as_ref()
+                .is_ok_and(|response| response.status().is_success())
+            {
+                direct.has_succeeded.store(true, Ordering::Relaxed);
+            }
+            answered.map_err(|error| direct.give_up(error))
+        })
     }
 }
 
-fn give_up(error: ConnectError) -> ConnectError {
-    match error {
-        ConnectError::Network(cause) if is_final(&*cause) => ConnectError::InvalidRequest(cause),
-        other => other,
-    }
-}
-
-fn is_final(error: &(dyn Error + 'static)) -> bool {
-    failure(error).is_some_and(|failure| {
-        matches!(
-            failure.kind(),
-            ConnectFailureKind::Certificate
-                | ConnectFailureKind::NoTls
-                | ConnectFailureKind::TlsSetup
-        )
+fn is_final(error: &(dyn Error + 'static), has_succeeded: bool) -> bool {
+    failure(error).is_some_and(|failure| match failure.kind() {
+        ConnectFailureKind::Certificate => true,
+        ConnectFailureKind::NoTls | ConnectFailureKind::TlsSetup => !has_succeeded,
+        _ => false,
     })
 }
 

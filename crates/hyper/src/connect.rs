@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tidings_client::{ConnectTimeout, TransportError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use crate::connect_failure::{Peer, Step};
@@ -55,7 +55,12 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    pub(crate) async fn open(self) -> Result<Link, TransportError> {
+    /// Opens the link. Each address of one family has an equal share of the limit.
+    pub(crate) async fn open(
+        mut self,
+        limit: Option<ConnectTimeout>,
+    ) -> Result<Link, TransportError> {
+        share(&mut self.tcp, limit);
         #[cfg(feature = "tls")]
         let handshake = if self.server.scheme() == Some("https") {
             let prepared = self.tls.prepare(self.server.host());
@@ -110,6 +115,11 @@ async fn open_route(
     }
 }
 
+/// Divides this limit among the addresses of a family, so that the next one is tried if one does not answer.
+fn share<R>(tcp: &mut HttpConnector<R>, limit: Option<ConnectTimeout>) {
+    tcp.set_connect_timeout(limit.map(|ConnectTimeout(limit)| limit));
+}
+
 async fn open_tcp(
     tcp: HttpConnector<Resolver>,
     to: &Origin,
@@ -161,17 +171,79 @@ pub(crate) async fn dial(server: &Origin, dialing: Dialing) -> Result<Link, Tran
     Ok(Link::Other(stream))
 }
 
-/// Opens the link within this timeout.
+/// Opens the link within this timeout. A failure at its end is the timeout's: the last address of the server
+/// has no more time than all steps together.
 pub(crate) async fn within(
     limit: Option<ConnectTimeout>,
     server: &Origin,
     opening: impl Future<Output = Result<Link, TransportError>>,
 ) -> Result<Link, TransportError> {
     match limit {
-        Some(ConnectTimeout(limit)) => timeout(limit, opening).await.unwrap_or_else(|elapsed| {
-            let elapsed = io::Error::from(elapsed);
-            Err(Step::Timeout(limit).failed(server, elapsed))
-        }),
+        Some(ConnectTimeout(limit)) => {
+            let start = Instant::now();
+            match timeout(limit, opening).await {
+                Ok(Ok(link)) => Ok(link),
+                Ok(Err(error)) if start.elapsed() < limit => Err(error),
+                Ok(Err(_)) | Err(_) => {
+                    let elapsed = io::Error::from(io::ErrorKind::TimedOut);
+                    Err(Step::Timeout(limit).failed(server, elapsed))
+                }
+            }
+        }
         None => opening.await,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use hyper_util::client::legacy::connect::dns::Name;
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Finds these addresses for each name.
+    #[derive(Clone)]
+    struct Found(Vec<SocketAddr>);
+
+    impl Service<Name> for Found {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            ready(Ok(self.0.clone().into_iter()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_after_one_that_does_not_answer_is_reached() {
+        // A listener whose queue of connections is full answers no further one.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&address.into()).unwrap();
+        socket.listen(0).unwrap();
+        let silent = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(silent)).await
+        {
+            queued.push(stream.unwrap());
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tcp = HttpConnector::new_with_resolver(Found(vec![silent, address]));
+        share(&mut tcp, Some(ConnectTimeout(Duration::from_secs(1))));
+        // A port in the URL would replace those of the addresses.
+        let url = Uri::from_static("http://a.test/");
+        let opened = tidings_testkit::timeout::timeout(Duration::from_secs(60), call(tcp, &url));
+        let stream = opened.await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
     }
 }

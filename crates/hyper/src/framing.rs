@@ -18,7 +18,7 @@ pub(crate) enum Framing {
     Chunked(Chunked),
     /// The body ends when the server closes.
     UntilClose,
-    /// The body has ended. Bytes that follow are ignored.
+    /// The body has ended. Bytes that follow are not read.
     Over,
 }
 
@@ -70,7 +70,7 @@ impl Framing {
         };
         Payload {
             length,
-            read: bytes.len(),
+            read: length,
             error: None,
         }
     }
@@ -98,7 +98,7 @@ impl Framing {
 pub(crate) struct Payload {
     /// The payload's bytes, at the front.
     pub(crate) length: usize,
-    /// The bytes that were read: all, or less if the chunks are separate.
+    /// The bytes that were read: all, or less if the chunks are separate or if bytes follow the body.
     pub(crate) read: usize,
     /// The bytes after the payload are no chunks.
     pub(crate) error: Option<io::Error>,

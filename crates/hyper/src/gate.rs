@@ -20,7 +20,7 @@ pub(crate) struct Gate<IO> {
     /// Bytes that were read ahead of the body: first, those that were read together with the end of the
     /// head.
     rest: BytesMut,
-    /// Whether the last write, flush or shutdown was a flush that completed.
+    /// Whether the last write or flush was a flush that completed.
     is_flushed: bool,
 }
 
@@ -85,11 +85,17 @@ impl<IO: AsyncRead + Unpin> Gate<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Gate<IO> {
-    /// Closes the stream for writing, if that is possible at once. So a peer over TLS knows that
-    /// nothing was cut off.
+    /// Closes the stream for writing after a whole response, if that is possible at once. So a peer over
+    /// TLS knows that nothing was cut off.
+    ///
+    /// Does nothing if the request was not sent whole, or if bytes follow the response: something was cut
+    /// off then, and a stream of [`DirectTransport::over`](crate::DirectTransport::over) must not be used
+    /// again.
     pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
-        // The response is complete, so an error changes nothing.
-        drop(Pin::new(&mut self.io).poll_shutdown(cx));
+        if self.is_flushed && self.rest.is_empty() {
+            // The response is complete, so an error changes nothing.
+            drop(Pin::new(&mut self.io).poll_shutdown(cx));
+        }
     }
 }
 
@@ -150,10 +156,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for GateHandle<IO> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut gate = self.gate();
-        gate.is_flushed = false;
-        Pin::new(&mut gate.io).poll_shutdown(cx)
+    /// Only [`Gate::shut_down`] closes the stream: hyper may be done with a response that ends the
+    /// connection before the request is sent.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

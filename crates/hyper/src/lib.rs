@@ -49,8 +49,8 @@
 //! trailers, up to 256 KiB. A line between chunks may end with a bare line feed, as in browsers. A body
 //! that is malformed or too short is a lost connection, after the events before that place.
 //!
-//! A server may answer before it has read the whole request. The request is sent to its end nevertheless,
-//! while the events of the answer arrive.
+//! A server may answer before it has read the whole request. The rest of the request is sent while the
+//! session is read, until the answer ends; the connection is then closed, even if the request is incomplete.
 //!
 //! A session that waits for an event holds no read buffer. All sessions of a thread share one, of 128 KiB.
 //!

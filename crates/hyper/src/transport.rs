@@ -31,6 +31,9 @@ use crate::tls::{InvalidCertificate, Tls, UnsupportedTlsConfig};
 const OUR_USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("tidings/", env!("CARGO_PKG_VERSION")));
 
+const NO_STREAM_BEHIND_A_PROXY: &str =
+    "an http proxy opens a stream only to the server of an https URL";
+
 /// A transport that opens a new HTTP/1.1 connection for each request, and closes it with the body.
 ///
 /// It looks the host up and tries addresses of both families, as
@@ -38,7 +41,8 @@ const OUR_USER_AGENT: HeaderValue =
 /// after the first. hyper sends the request and reads the head of the response; the transport reads the
 /// body itself. It spawns no task; only the lookup runs on tokio's blocking threads. Lookup,
 /// TCP, proxy and TLS together take no longer than
-/// [`connect_timeout`](tidings_client::SseClient::connect_timeout).
+/// [`connect_timeout`](tidings_client::SseClient::connect_timeout), of which each address of one family has
+/// an equal share.
 ///
 /// A clone is cheap. Each setting takes the transport by value and returns it.
 ///
@@ -94,6 +98,10 @@ impl DirectTransport {
     /// TCP, TLS and proxies are left to `connect`: the settings of this type for them have no
     /// effect, and a request to an `https` URL is not encrypted unless `connect` encrypts it. The
     /// connect timeout applies.
+    ///
+    /// The stream is shut down only after a whole exchange: the request was sent to its end, the response
+    /// was read to its end, and no more bytes were read. `connect` may return such a stream again, for
+    /// another request.
     ///
     /// ```no_run
     /// # #[cfg(unix)] {
@@ -224,26 +232,35 @@ impl DirectTransport {
     ///
     /// It is for connections that the caller uses for several requests, by
     /// [`over`](Self::over). The stream leads through the proxy for the URL, if there is one, and has TLS
-    /// if the scheme is `https`. For an `http` URL behind an `http` proxy it ends at the proxy, which expects
-    /// requests in the absolute form. There is no connect timeout: wrap the future in one.
+    /// if the scheme is `https`.
+    ///
+    /// All steps together take at most `limit`, of which each address of one family has an equal share.
     ///
     /// # Errors
-    /// [`Network`](ConnectError::Network) if a step fails, with a
+    /// [`Network`](ConnectError::Network) if a step fails, or if the limit is over, with a
     /// [`ConnectFailure`](crate::ConnectFailure) as its source.
-    /// [`InvalidRequest`](ConnectError::InvalidRequest) if the transport does not support the URL, or if the
-    /// environment names a proxy that it does not support.
-    pub async fn open_stream(&self, url: &Uri) -> Result<DirectStream, ConnectError> {
+    /// [`InvalidRequest`](ConnectError::InvalidRequest) if the transport does not support the URL, if the
+    /// environment names a proxy that it does not support, or if an `http` URL is behind an `http` proxy:
+    /// such a proxy does not open a stream to the server, but receives each request with its own credentials.
+    pub async fn open_stream(
+        &self,
+        url: &Uri,
+        limit: Duration,
+    ) -> Result<DirectStream, ConnectError> {
         let invalid = ConnectError::InvalidRequest;
         let server = self.server(url);
         let server = server.ok_or_else(|| invalid(UnsupportedUrl::new().into()))?;
-        let opened = match &self.dial {
-            Some(connect) => dial(&server, connect(url.clone())).await,
-            None => {
-                let route = self.proxies.route(&server);
-                let mut route = route.map_err(|error| invalid(error.into()))?;
-                authorize(&mut route, &mut HeaderMap::new());
-                self.clone().way(server, route, OUR_USER_AGENT).open().await
+        let limit = Some(ConnectTimeout(limit));
+        let opened = if let Some(connect) = &self.dial {
+            within(limit, &server, dial(&server, connect(url.clone()))).await
+        } else {
+            let route = self.proxies.route(&server);
+            let route = route.map_err(|error| invalid(error.into()))?;
+            if let Route::Forward { .. } = route {
+                return Err(invalid(NO_STREAM_BEHIND_A_PROXY.into()));
             }
+            let way = self.clone().way(server.clone(), route, OUR_USER_AGENT);
+            within(limit, &server, way.open(limit)).await
         };
         Ok(DirectStream(
             match opened.map_err(ConnectError::Network)? {
@@ -294,7 +311,7 @@ impl DirectTransport {
             }
             authorize(&mut route, request.headers_mut());
             let way = self.way(server.clone(), route, user_agent);
-            within(limit, &server, way.open()).await
+            within(limit, &server, way.open(limit)).await
         };
 
         let response = match link.map_err(ConnectError::Network)? {

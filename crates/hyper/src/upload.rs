@@ -80,13 +80,17 @@ impl<IO: Duplex> Upload<IO> {
     }
 }
 
-/// The body of a request, which notes its end.
+/// The body of a request, which notes when hyper needs no more of it.
 pub(crate) struct RequestBody {
     bytes: Full<Bytes>,
     end: BodyEnd,
 }
 
-/// Whether hyper has taken the whole body of a request.
+/// Whether hyper needs no more of the body of a request: it has taken all, or has dropped the body. It drops
+/// one without a poll if the `Content-Length` of the caller is 0.
+///
+/// After a failure hyper drops the body too. Then its connection has ended, so there is nothing to write, and
+/// the last write was no completed flush: [`Gate::shut_down`] does not take that request for a whole one.
 #[derive(Clone)]
 pub(crate) struct BodyEnd(Arc<AtomicBool>);
 
@@ -111,6 +115,12 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.end.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
@@ -132,5 +142,49 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.bytes.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tidings_testkit::timeout::timeout;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// hyper drops the body without a poll if the caller's `Content-Length` is 0.
+    #[tokio::test]
+    async fn an_upload_whose_body_hyper_drops_is_over() {
+        let (io, mut server) = duplex(1024);
+        let gate = GateHandle::new(io);
+        let body = RequestBody::new(Bytes::from_static(b"a"));
+        let body_end = body.end();
+        let io = TokioIo::new(gate.clone());
+        let (mut sender, mut connection) = http1::handshake(io).await.unwrap();
+        let request = hyper::Request::post("/").header("content-length", "0");
+        let response = sender.send_request(request.body(body).unwrap());
+        let serve = async {
+            assert!(server.read(&mut [0; 1024]).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n";
+            server.write_all(answer).await.unwrap();
+            response.await.unwrap()
+        };
+        let answered = async {
+            tokio::select! {
+                response = serve => response,
+                _ = &mut connection => unreachable!("the server has not closed"),
+            }
+        };
+        let response = timeout(Duration::from_secs(10), answered).await.unwrap();
+        let mut upload = Upload::new(Some(connection), gate, body_end, response.into_body());
+        poll_fn(|cx| {
+            upload.advance(cx);
+            Poll::Ready(())
+        })
+        .await;
+        assert!(upload.is_over());
     }
 }

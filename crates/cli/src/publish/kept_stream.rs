@@ -21,6 +21,10 @@ use crate::target::Target;
 /// How long one address of the server may take for a connection, so that the next one is tried in time.
 const ADDRESS_TIME: Duration = Duration::from_secs(3);
 
+/// How long a connection over TLS may take in total. The addresses share it: so three of them have
+/// [`ADDRESS_TIME`] each, and the attempt fails before its own time is over.
+const OPEN_TIME: Duration = ADDRESS_TIME.saturating_mul(3);
+
 /// Sends the requests to one server over its kept connection, and those that a redirect leads to another
 /// server over connections of their own.
 pub(super) struct KeptTransport {
@@ -47,14 +51,14 @@ impl Transport for KeptTransport {
         let (is_plain, kept, direct) = (self.is_plain, self.kept.clone(), self.direct.clone());
         Box::pin(async move {
             if !is_own {
-                // The redirect may have a body that nobody has read.
+                // The answer of the other server does not decide whether this server accepts another request.
                 drop(take(&kept.left));
                 return direct.connect(request).await;
             }
             let stream = match kept.take_open() {
                 Some(stream) => stream,
                 None if is_plain => open_tcp(request.uri()).await?,
-                None => Box::new(direct.open_stream(request.uri()).await?),
+                None => Box::new(direct.open_stream(request.uri(), OPEN_TIME).await?),
             };
             let stream = Mutex::new(Some(kept.leaving(stream)));
             let once = DirectTransport::over(move |_| {
@@ -78,8 +82,10 @@ impl<IO: AsyncRead + AsyncWrite + Send + Unpin> Connection for IO {}
 
 /// The connection of the last request, if there is one.
 ///
-/// A request leaves its connection in `left`, however it ends. Only a request whose answer was read to its
-/// end makes it ready for the next one; otherwise that one could read an answer to the request before.
+/// A request leaves its connection in `left` only if it was sent to its end, and its answer was read to its
+/// end. Otherwise the server would take the next request for the rest of this one, or the next request would
+/// receive the rest of this answer. [`keep`](Self::keep) makes it ready if the server accepts another
+/// request.
 #[derive(Clone, Default)]
 pub(super) struct Kept {
     left: Arc<Mutex<Option<Box<dyn Connection>>>>,
@@ -94,7 +100,7 @@ impl Kept {
         is_open(&mut kept).then_some(kept)
     }
 
-    /// This connection, which is left for the next request.
+    /// This connection, which is left for the next request after a whole exchange.
     fn leaving(self, stream: Box<dyn Connection>) -> KeptStream {
         KeptStream {
             stream: Some(stream),
@@ -102,15 +108,18 @@ impl Kept {
         }
     }
 
-    /// Keeps the connection of a request whose answer was read to its end.
+    /// Keeps the connection for the next request, unless the exchange on it is incomplete.
     pub(super) fn keep(&self) {
-        let left = take(&self.left);
-        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = left;
+        put(&self.ready, take(&self.left));
     }
 }
 
 fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
     place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn put<T>(place: &Mutex<Option<T>>, content: Option<T>) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = content;
 }
 
 async fn open_tcp(url: &Uri) -> Result<Box<dyn Connection>, ConnectError> {
@@ -145,9 +154,9 @@ fn is_open(stream: &mut Box<dyn Connection>) -> bool {
     read.is_pending()
 }
 
-/// A connection that is left for the next request when it is dropped.
+/// A connection that is left for the next request when it is shut down. A drop before that closes it.
 struct KeptStream {
-    /// `None` only while it is dropped.
+    /// `None` after it was shut down.
     stream: Option<Box<dyn Connection>>,
     left: Arc<Mutex<Option<Box<dyn Connection>>>>,
 }
@@ -159,7 +168,7 @@ impl KeptStream {
     ) -> Poll<io::Result<T>> {
         match &mut self.stream {
             Some(stream) => poll(Pin::new(stream)),
-            None => unreachable!("only the drop takes the stream"),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 }
@@ -189,15 +198,12 @@ impl AsyncWrite for KeptStream {
         self.get_mut().poll_stream(|stream| stream.poll_flush(cx))
     }
 
-    /// The end of one request is not the end of the connection.
+    /// The transport calls it after a whole exchange, which is not the end of the connection.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Some(stream) = this.stream.take() {
+            put(&this.left, Some(stream));
+        }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for KeptStream {
-    fn drop(&mut self) {
-        let stream = self.stream.take();
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = stream;
     }
 }

@@ -1,6 +1,7 @@
 //! `tidings publish`, `listen`, `store`, `key` and `token`, as a user runs them.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod kept_connections;
 mod listen;
 mod program;
 mod publish;

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -54,10 +55,12 @@ fn refuse_in_http(mut stream: TcpStream) -> io::Result<()> {
     io::copy(&mut stream, &mut io::sink()).map(drop)
 }
 
-/// Forwards connections to a server, and keeps all of them.
+/// Forwards connections to a server, and keeps all of them. Answers some in plain text.
 struct Forwarder {
     address: SocketAddr,
     accepted: Arc<Mutex<Vec<TcpStream>>>,
+    /// How many of the next connections are not forwarded.
+    refusals: Arc<AtomicUsize>,
 }
 
 impl Forwarder {
@@ -66,15 +69,26 @@ impl Forwarder {
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&accepted);
+        let refusals = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&refusals);
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
+                if left.load(Ordering::Relaxed) > 0 {
+                    refuse_in_http(near).ok();
+                    left.fetch_sub(1, Ordering::Relaxed);
+                    continue;
+                }
                 let far = TcpStream::connect(to).unwrap();
                 kept.lock().unwrap().push(near.try_clone().unwrap());
                 forward(near.try_clone().unwrap(), far.try_clone().unwrap());
                 forward(far, near);
             }
         });
-        Self { address, accepted }
+        Self {
+            address,
+            accepted,
+            refusals,
+        }
     }
 
     fn accepted(&self) -> usize {
@@ -136,4 +150,37 @@ fn a_publisher_keeps_its_connection_over_tls_until_the_server_closes_it() {
     for data in ["one", "two", "three", "four", "five"] {
         assert_eq!(received.matches(data).count(), 1, "{received}");
     }
+}
+
+#[test]
+fn a_listener_that_was_connected_outlives_an_answer_in_plain_text() {
+    let files = Files::new();
+    let server = files.start(&[]);
+    let forwarder = Forwarder::start(server.address());
+    let url = |port| format!("https://localhost:{port}/channels/news");
+    let publish = |data| {
+        let ca = files.path("ca.pem");
+        let arguments = ["publish", "--cacert", &ca, &url(port(&server)), data];
+        succeeded(&run_to_the_end(tidings(&arguments)));
+    };
+    publish("one");
+    let (ca, url) = (files.path("ca.pem"), url(forwarder.address.port()));
+    let start = ["--from", "earliest", "--count", "2"];
+    let mut command = tidings(&[&["listen", "--cacert", &ca, &url][..], &start].concat());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut listener = Killed(command.spawn().unwrap());
+    let (sender, lines) = std::sync::mpsc::channel();
+    let output = BufReader::new(listener.0.stdout.take().unwrap());
+    thread::spawn(move || {
+        for line in output.lines().map_while(Result::ok) {
+            sender.send(line).ok();
+        }
+    });
+    assert!(lines.recv_timeout(LIMIT).unwrap().contains("one"));
+    forwarder.refusals.store(1, Ordering::Relaxed);
+    forwarder.close();
+    publish("two");
+    let second = lines.recv_timeout(LIMIT).unwrap();
+    assert!(second.contains("two"), "{second}");
+    assert_eq!(forwarder.refusals.load(Ordering::Relaxed), 0);
 }

@@ -1,5 +1,7 @@
 //! TCP connections: addresses, errors and the connect timeout.
 
+use tidings_client::ConnectError;
+
 use super::*;
 
 #[tokio::test]
@@ -46,8 +48,16 @@ async fn a_server_that_does_not_answer_times_out() {
 
     let transport = DirectTransport::new().no_proxy();
     let error = open_within_limit(&transport, &format!("http://{address}/?secret")).await;
-    check_failed(&error, &format!("no connection to {address} within 200ms"));
+    let expected = format!("no connection to {address} within 200ms");
+    check_failed(&error, &expected);
     assert!(error.is_timeout());
+
+    let url = format!("http://{address}/?secret").parse().unwrap();
+    let opened = soon(transport.open_stream(&url, LIMIT)).await;
+    let Err(ConnectError::Network(error)) = opened else {
+        panic!("{opened:?}");
+    };
+    assert!(error.to_string().contains(&expected), "{error}");
 }
 
 #[tokio::test]

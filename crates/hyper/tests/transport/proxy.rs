@@ -1,5 +1,7 @@
 //! Requests through an HTTP proxy, a tunnel and a SOCKS proxy.
 
+use tidings_client::ConnectError;
+
 use super::*;
 
 fn through(port: u16) -> DirectTransport {
@@ -222,4 +224,23 @@ mod tunnel {
         };
         tokio::join!(serve, receive(&transport, "https://a.test/b"));
     }
+}
+
+#[tokio::test]
+async fn no_stream_is_opened_to_a_proxy_that_forwards_requests() {
+    let (listener, port) = listen().await;
+    let opened = through(port)
+        .open_stream(&"http://a.test/".parse().unwrap(), SOON)
+        .await;
+    let Err(ConnectError::InvalidRequest(error)) = opened else {
+        panic!("{opened:?}");
+    };
+    assert!(error.to_string().contains("https"), "{error}");
+    // It has not connected.
+    drop(
+        TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap(),
+    );
+    assert_eq!(accept(&listener).await.read(&mut [0]).await.unwrap(), 0);
 }

@@ -120,7 +120,7 @@ async fn an_opened_stream_has_tls_and_carries_no_request() {
         .unwrap();
     let transport = authority.trusted_by(direct());
     let serve = async { acceptor.accept(accept(&listener).await).await.unwrap() };
-    let opened = soon(async { tokio::join!(transport.open_stream(&url), serve) });
+    let opened = soon(async { tokio::join!(transport.open_stream(&url, SOON), serve) });
     let (stream, mut server) = opened.await;
     let mut stream = stream.unwrap();
     stream.write_all(b"ping").await.unwrap();
@@ -129,7 +129,7 @@ async fn an_opened_stream_has_tls_and_carries_no_request() {
     soon(server.read_exact(&mut received)).await.unwrap();
     assert_eq!(&received, b"ping");
     let other = direct()
-        .open_stream(&"ftp://localhost/".parse().unwrap())
+        .open_stream(&"ftp://localhost/".parse().unwrap(), SOON)
         .await;
     assert!(matches!(
         other,
