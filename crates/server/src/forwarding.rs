@@ -33,7 +33,7 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// A [`FeedError`] if the feed fails, and a [`SendError`] if the session is closed.
+    /// A [`FeedError`](crate::FeedError) if the feed fails, and a [`SendError`] if the session is closed.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the feed is dropped, and so are events that waited

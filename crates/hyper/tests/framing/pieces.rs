@@ -31,10 +31,6 @@ impl Pieces {
         }
     }
 
-    pub(crate) fn cut(bytes: &[u8], at: usize) -> Self {
-        Self::new([bytes[..at].to_vec(), bytes[at..].to_vec()])
-    }
-
     pub(crate) fn of_length(bytes: &[u8], length: usize) -> Self {
         Self::new(bytes.chunks(length).map(<[u8]>::to_vec))
     }
