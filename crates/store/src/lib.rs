@@ -147,8 +147,10 @@
 //! | write the intact events of a damaged store as such lines | [`salvage`](salvage()) | no |
 //! | make the file smaller | [`compact`](compact()) | no |
 //!
-//! The functions of a file work while another process has the store open. [`close`](StoreLog::close) waits for a
-//! backup, a check and an export of its own process; those of another process do not hold it up.
+//! [`backup`](backup()), [`check`](check()) and [`export`](export()) of a file work while another process has
+//! the store open, or opens it. [`compact`](compact()) and [`salvage`](salvage()) need the store for
+//! themselves. [`close`](StoreLog::close) waits for a backup, a check and an export of its own process; those
+//! of another process do not hold it up.
 //!
 //! A restored backup and an imported store have a new epoch, because clients may have received events that
 //! they lack: each client that resumes receives a `gap` event.
