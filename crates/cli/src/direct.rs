@@ -11,9 +11,9 @@ use tidings::client::http::{Request, Uri};
 use tidings::client::{ConnectError, ResponseFuture, Transport};
 use tidings::hyper::{ConnectFailure, ConnectFailureKind, DirectStream, DirectTransport};
 
-/// A transport for which a certificate that is refused is final, and before its first success a server that
-/// does not speak TLS, or a TLS that cannot be set up, too. After it these are temporary: a balancer may
-/// answer in plain text while it restarts.
+/// The direct transport, with errors that are final because only a person can help. A refused certificate is
+/// final. A server that does not speak TLS, and TLS that cannot be set up, are final until the first success.
+/// Later they are temporary: a load balancer may answer in plain text while it restarts.
 #[derive(Debug, Clone)]
 pub(crate) struct Direct {
     transport: DirectTransport,
@@ -28,7 +28,7 @@ impl Direct {
         }
     }
 
-    /// As [`DirectTransport::open_stream`]. An open stream is a success.
+    /// Does the same as [`DirectTransport::open_stream`]. An open stream is a success.
     pub(crate) async fn open_stream(
         &self,
         url: &Uri,
@@ -83,7 +83,7 @@ fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ConnectFailure> {
     causes.find_map(|cause| cause.downcast_ref())
 }
 
-/// What a person can do about an error of the way to a server, in the words of the program.
+/// The text that tells a person what to do about this error, if the program has advice.
 pub(crate) fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     let failure = failure(error)?;
     let peer = failure.peer();

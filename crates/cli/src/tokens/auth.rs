@@ -24,15 +24,15 @@ pub(crate) struct Auth {
     /// The audience that `aud` must name. `None`: the token must have none.
     audience: Option<String>,
     state: Mutex<State>,
-    /// Signs tickets while the keys have no secret. The tickets that it has signed are valid after that, too.
+    /// Signs tickets while the set has no secret. Its tickets stay valid when the set receives one.
     own_ticket_key: TicketKey,
 }
 
 #[derive(Debug)]
 struct State {
     keys: Arc<KeySet>,
-    /// Those of the secrets of the keys, in the order of the set. The last one signs: a key that will be
-    /// removed is before its successor, so the streams of new tickets outlast it.
+    /// The keys of tickets, derived from the secrets of the set, in its order. The last one signs: a key that
+    /// will be removed is before its successor, so the streams of new tickets outlast it.
     ticket_keys: Arc<[TicketKey]>,
     cache: Cache,
     used: UsedTickets,
@@ -108,8 +108,8 @@ impl Auth {
     /// A ticket that opens one stream of these channels, or of some of them.
     ///
     /// # Errors
-    /// [`NoTicket`] if the holder may not subscribe to all of them, if they are too many, or if the tickets
-    /// are.
+    /// [`NoTicket`] if the token is no longer valid or does not allow all of these channels, if it has used too
+    /// many tickets, or if the ticket is too long.
     pub(crate) fn issue_ticket(
         &self,
         access: &Access,
@@ -131,7 +131,7 @@ impl Auth {
             now,
         );
         let mut state = self.lock();
-        // A page cannot see why a stream is refused, so it learns it here.
+        // Refused here too, because a page cannot see why its stream is refused.
         if !state.used.accepts(access.holder(), now) {
             return Err(NoTicket::TooMany);
         }

@@ -6,12 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use super::access::Access;
 
-/// How many bytes of accesses that nobody uses are kept. The ones in use are as many as the connections at
-/// most.
+/// How many bytes of unused accesses are kept. Those in use are at most as many as the connections.
 const MAX_IDLE_BYTES: usize = 8 << 20;
 
-/// How long more than [`MAX_IDLE_BYTES`] may be unused: the streams of many tokens may end at once, and then
-/// few new tokens cause a removal.
+/// How long the unused accesses may exceed [`MAX_IDLE_BYTES`]. They do when the streams of many tokens end at
+/// once, and new tokens alone may not cause a removal for long after that.
 const MAX_SURPLUS_TIME: Duration = Duration::from_secs(60);
 
 /// What an entry takes beside its access, in bytes: the hash and the pointer, in a table that is half empty.

@@ -10,8 +10,8 @@ const MAX_USED: usize = 100_000;
 
 /// The used tickets. While it is full, tickets are refused, because one could be used twice.
 ///
-/// The tickets of one token are at most as many as there is room left. So no token can fill it for the
-/// others: the first one takes half of it, the next one half of the rest, and so on.
+/// One token uses at most half of the room that the others leave, so it cannot use up the room of the others:
+/// the first token takes half of it, the next one half of the rest, and so on.
 #[derive(Debug)]
 pub(super) struct UsedTickets {
     /// The first one expires first.
