@@ -1,4 +1,4 @@
-//! The counter on bare hyper, without a router: one function answers each request.
+//! The counter on hyper, without a router: one function answers each request, and streams leave hyper.
 
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};

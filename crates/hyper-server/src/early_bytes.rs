@@ -29,9 +29,9 @@ pub(crate) struct EarlyBytes {
 }
 
 impl EarlyBytes {
-    /// Begins with the bytes that hyper has read before the stream, and those that were kept during an earlier
-    /// stream and that hyper has not read again. These count towards the limit: otherwise each stream of a
-    /// connection would add to them.
+    /// Begins with the bytes that hyper has read before the stream, and with those that were kept during an
+    /// earlier stream and that hyper has not read since. The latter count towards the limit: otherwise each
+    /// stream of a connection would add to them.
     pub(crate) fn new(read: &[u8], still_kept: &[u8]) -> Self {
         Self {
             kept: [read, still_kept].concat(),

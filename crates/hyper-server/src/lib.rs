@@ -1,4 +1,4 @@
-//! HTTP/1 connections on hyper whose event streams leave hyper after the head of the request.
+//! HTTP/1 connections on hyper whose event streams leave hyper when they begin.
 //!
 //! hyper reads requests well, but holds about 10 kB for each connection, also while a stream on it waits for
 //! its next event. Nothing of that is needed then. So this crate takes the socket from hyper when a response
@@ -41,10 +41,11 @@
 //! Those with the [`StreamResponse`](tidings_server::StreamResponse) of `tidings-server` in their
 //! extensions, if all of this is true:
 //!
-//! * The status is 200, the version is 1.1, and there is no `ReasonPhrase` of hyper.
-//! * The length of the body is not known.
-//! * No header of the response describes a length, a transfer coding, trailers or an upgrade.
-//! * The method is neither HEAD nor CONNECT, and the request has no `Transfer-Encoding`.
+//! * Its status is 200, its version is 1.1 (the default), and it has no `ReasonPhrase` of hyper. The client
+//!   may speak HTTP/1.0.
+//! * The length of its body is not known.
+//! * None of its headers describes a length, a transfer coding, trailers or an upgrade.
+//! * The method of the request is neither HEAD nor CONNECT, and the request has no `Transfer-Encoding`.
 //! * The body of the request was read to its end.
 //! * hyper has written everything before, such as a `100 Continue`.
 //!
@@ -59,9 +60,10 @@
 //! * After an upgrade, hyper's `Upgraded::downcast` does not find the type of the connection.
 //!
 //! # Early bytes of a client
-//! A client can send the beginning of its next request during a stream. It is answered after the stream. At
-//! most 8 KiB of it are kept, in addition to the bytes that hyper had read. After more than that, the
-//! connection closes after the stream. A client that leaves is noticed at once, and the body is dropped.
+//! A client can send its next request, or the beginning of it, during a stream. The request is answered after
+//! the stream. At most 8 KiB are kept, in addition to the bytes that hyper had read before the stream. If the
+//! client sends more, the connection closes after the stream. A client that leaves is noticed at once, and
+//! the body is dropped.
 //!
 //! # Clients that do not read
 //! The body is polled only when everything before was written and flushed. So a client that does not read

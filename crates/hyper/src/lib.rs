@@ -2,9 +2,9 @@
 //! session's own task.
 //!
 //! Most clients spawn hyper's connection, and each chunk crosses a channel between two tasks. Here
-//! the session reads its own connection, so it needs no task and an event no wake-up. hyper sends the
-//! request and reads the head of the response; after that the connection is ours. There is no pool: each
-//! stream needs a connection of its own anyway.
+//! the session reads its own connection, so it needs no task, and an event needs no wake-up of another one.
+//! hyper sends the request and reads the head of the response; the session reads the body without hyper.
+//! There is no pool: each stream needs a connection of its own anyway.
 //!
 //! ```no_run
 //! # async fn read() -> Result<(), tidings_hyper::Error> {
@@ -50,15 +50,14 @@
 //! that is malformed or too short is a lost connection, after the events before that place.
 //!
 //! A server may answer before it has read the whole request. The rest of the request is sent while the
-//! session is read, until the answer ends; the connection is then closed, even if the request is incomplete.
+//! session is read, until the answer ends. Then the connection is closed, even if the request is incomplete.
 //!
 //! A session that waits for an event holds no read buffer. All sessions of a thread share one, of 128 KiB.
 //!
 //! # Errors
 //! An error names the step that failed, the host and the port: the lookup, the TCP connection, the
-//! proxy, the certificate, the TLS handshake or the timeout; [`ConnectFailure`] among its sources has the
-//! step as a value. It never contains the path, the query,
-//! the user or the password of a URL.
+//! proxy, the certificate, the TLS handshake or the timeout. The [`ConnectFailure`] among its sources has
+//! the step as a value. The error never contains the path, the query, the user or the password of a URL.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;

@@ -15,8 +15,8 @@ use crate::source::{Source, TurnEnd, TurnStart};
 use crate::waking::Waking;
 use crate::{HandlerError, Reason, meters};
 
-/// The source of a session without a handler, which only forwards a feed. Thousands of clients have one,
-/// so it is small.
+/// The source of a session that has no handler and only forwards a feed. Thousands of clients have one, so
+/// it is small.
 pub(crate) struct FeedSource<F> {
     outside: Arc<OutsideEnd>,
     queue: FeedQueue,

@@ -139,8 +139,10 @@
 //!
 //! A [`Feed`], such as a subscription of a hub, knows itself where a client resumes, and its events are
 //! already encoded. [`SseRequest::forward`] opens the feed first, and answers 204 if it is over. If the feed
-//! is not available, it asks the client to [come back later](#come-back-later). There is no handler and no
-//! session, so an idle client costs about two thirds of the memory of one whose handler forwards the feed.
+//! is not available, it asks the client to [come back later](#come-back-later). The stream has no handler and
+//! no [`Session`], so an idle client takes about two thirds of the memory of one whose handler forwards the
+//! feed. For limits, drains and metrics it is a session all the same.
+//!
 //! [`Session::forward`] is for a handler that also sends events of its own.
 //!
 //! # Typed events
@@ -186,15 +188,14 @@
 //! [`flush`](Sender::flush) is for handlers that compute between sends; other handlers do not need it,
 //! because queued events leave whenever the handler waits.
 //!
-//! The buffers of hyper and of the kernel fill before the queue does. So a client that does not read
+//! The buffers of the server and of the kernel fill before the queue does. So a client that does not read
 //! costs, more than an idle one:
 //!
 //! * The session's queue: 64 KiB, or one larger event.
 //! * The server's buffer. Over HTTP/1, `tidings_axum::serve` and `tidings-hyper-server` hold at most 16 KiB
 //!   and one larger frame. hyper itself holds by default 16 frames or 408 KiB, the smaller of the two, and
 //!   the frame that reaches that limit. Small events leave in frames of 16 KiB, so it holds 256 KiB of
-//!   them.
-//!   On HTTP/2 it holds the client's window for the stream, by default at most 400 KiB, and one frame
+//!   them. On HTTP/2 it holds the client's window for the stream, by default at most 400 KiB, and one frame
 //!   more; if the window is shut, one frame.
 //! * The event that the handler waits to send.
 //! * The kernel's send buffer, outside of the process. On Linux it grows up to the maximum of
