@@ -43,8 +43,8 @@ const CUT_PAUSE: Duration = Duration::from_millis(100);
 /// [`read_deadline`](Serve::read_deadline)). It speaks HTTP/2 only if you [ask for it](Serve::http2).
 ///
 /// A request whose head is larger than [`max_head_bytes`](Serve::max_head_bytes), 32 KiB by default, or has
-/// more than [`max_headers`](Serve::max_headers), 512 by default, is answered 431. Any number of connections may be open, unless you
-/// [limit](Serve::max_connections) it.
+/// more than [`max_headers`](Serve::max_headers), 512 by default, is answered 431. Any number of connections
+/// may be open, unless you [limit](Serve::max_connections) it.
 ///
 /// # Listeners
 /// A listener handles its own errors. Those of axum, over TCP and Unix sockets, trace an error such as
@@ -210,9 +210,9 @@ impl<L: Listener> Serve<L> {
     ///
     /// A connection over the limit is answered 503 with `Retry-After`, a random time from 5 s to 10 s, when
     /// its client sends a request within 1 s; then it is closed. A GET whose `Accept` names
-    /// `text/event-stream` is asked to [come back later](tidings_server#come-back-later) instead. At most 128 such connections are open beside
-    /// the others, for at most 1 s each. Further ones are closed at once. Over TLS the answer is encrypted,
-    /// and its handshake takes a part of the 1 s. The metric
+    /// `text/event-stream` is asked to [come back later](tidings_server#come-back-later) instead. At most 128
+    /// such connections are open beside the others, for at most 1 s each. Further ones are closed at once.
+    /// Over TLS the answer is encrypted, and its handshake takes a part of the 1 s. The metric
     /// `tidings_axum_connections_refused_total` counts all of them, with the label `limit`: `total` or `key`.
     ///
     /// A connection that leaves HTTP by an upgrade counts no more.

@@ -77,7 +77,7 @@ fn is_final(error: &(dyn Error + 'static), has_succeeded: bool) -> bool {
     })
 }
 
-/// The step on the way to a server that failed.
+/// The failed step on the way to the server.
 fn failure<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ConnectFailure> {
     let mut causes = successors(Some(error), |cause| (*cause).source());
     causes.find_map(|cause| cause.downcast_ref())

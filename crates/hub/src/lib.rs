@@ -112,9 +112,9 @@
 //! not `metrics` itself.
 //!
 //! An event does not name its channel by default. With [`name_channels`](Subscription::name_channels), its
-//! ID does, for clients of any kind. In the same process, [`events_after`](Subscription::events_after) returns
-//! the channel beside the event. [`ChannelName::escape`] makes one segment of a name from any text, such as
-//! a user ID.
+//! ID does, for clients of any kind. In the same process, [`events_after`](Subscription::events_after)
+//! returns the channel beside the event. [`ChannelName::escape`] makes one segment of a name from any text,
+//! such as a user ID.
 //!
 //! An invalid name is reported when the subscription opens: a client receives 400, and a stream returns
 //! a [`SubscribeError`]:
@@ -354,8 +354,8 @@
 //!
 //! **Durability.** A `publish` that has returned is in the log. In memory, that means until the process ends.
 //! In a store, it means on the disk: no crash and no power loss removes it, unless you choose a faster
-//! `Durability`. A publisher whose result is [unconfirmed](PublishErrorKind::Unconfirmed) repeats the event under
-//! the same [key](Publish::key).
+//! `Durability`. A publisher whose result is [unconfirmed](PublishErrorKind::Unconfirmed) repeats the event
+//! under the same [key](Publish::key).
 //!
 //! **Retention.** A [`Retention`] limits the bytes, the number and the age of the events in a log, over all
 //! channels: one busy channel can remove the events of the others. So use one hub for each class of channel,

@@ -17,8 +17,8 @@ pub struct Receipt {
     /// Whether the channel had stored an event under the same [key](Publish::key) before. Then `position` is
     /// that of the first event, and nothing was stored.
     ///
-    /// A publisher that repeats an event after [`Unconfirmed`](crate::PublishErrorKind::Unconfirmed) learns here
-    /// whether the first attempt had stored it.
+    /// A publisher that repeats an event after [`Unconfirmed`](crate::PublishErrorKind::Unconfirmed) learns
+    /// here whether the first attempt had stored it.
     pub is_repeat: bool,
 }
 

@@ -324,8 +324,8 @@ impl ResumeRequest {
         Ok(Some(missed.min(to.saturating_sub(after))))
     }
 
-    /// As [`is_over`](Self::is_over), and the log still continues this life: a client does not reconnect after
-    /// this, and a rewound log may have lost the end.
+    /// As [`is_over`](Self::is_over), and the log still continues this life: a client does not reconnect
+    /// after this, and a rewound log may have lost the end.
     async fn is_surely_over(&self, life: &Life, start: &StreamStart) -> Result<bool, Interrupted> {
         for _ in 0..LOOKS {
             if !self.is_over(start).await? {

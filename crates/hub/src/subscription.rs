@@ -217,8 +217,8 @@ impl Subscription {
     /// A client of several channels can then tell their events apart, with any `EventSource`, and publishers
     /// change neither the name nor the data of an event. A client resumes with such an ID as with the
     /// position alone, also if the subscription no longer names channels, or names them only now. In Rust,
-    /// [`Position::channel_in`](crate::Position::channel_in) returns the channel; in a browser, it follows the
-    /// third dot:
+    /// [`Position::channel_in`](crate::Position::channel_in) returns the channel; in a browser, it follows
+    /// the third dot:
     ///
     /// ```js
     /// source.onmessage = event => {

@@ -171,8 +171,8 @@ pub(crate) async fn dial(server: &Origin, dialing: Dialing) -> Result<Link, Tran
     Ok(Link::Other(stream))
 }
 
-/// Opens the link within this timeout. A failure at its end is the timeout's: the last address of the server
-/// has no more time than all steps together.
+/// Opens the link within this timeout. A failure at the end of it is reported as the timeout: the share of
+/// the last address ends at the same moment.
 pub(crate) async fn within(
     limit: Option<ConnectTimeout>,
     server: &Origin,

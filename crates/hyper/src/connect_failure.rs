@@ -1,4 +1,4 @@
-//! `ConnectFailure`: the step on the way to a server that failed.
+//! `ConnectFailure`: the failed step on the way to a server.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -46,7 +46,7 @@ impl Step {
     }
 }
 
-/// The step on the way to a server that failed: a source of each error of
+/// The failed step on the way to a server: a source of each error of
 /// [`DirectTransport`](crate::DirectTransport) that occurs before it sends a request.
 ///
 /// It names the host and port of a URL and nothing more: a user, a password and a query are secrets. The

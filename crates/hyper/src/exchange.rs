@@ -89,7 +89,7 @@ where
             connection = None;
         }
         match response.as_mut().poll(cx) {
-            // hyper waits for more of a head that is over, which would be for ever.
+            // hyper waits for more of a head that has ended, so it would wait for ever.
             Poll::Pending if gate.gate().is_head_over() => Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "the head of the response has no clear end",

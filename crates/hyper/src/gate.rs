@@ -1,4 +1,4 @@
-//! `Gate`: the stream of bytes to a server, from which hyper reads no further than the head.
+//! `Gate`: the stream of bytes to a server, of which hyper reads only the head of the response.
 
 use std::future::Future;
 use std::io;

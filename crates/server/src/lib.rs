@@ -174,8 +174,8 @@
 //!
 //! The head has `Cache-Control: no-store, no-transform`, `Incremental: ?1` and `X-Accel-Buffering: no`, so
 //! that proxies neither buffer, transform nor store the stream; see also
-//! [`incremental`](SessionOptions::incremental). Set `proxy_http_version 1.1` in nginx: by default it speaks HTTP/1.0 to the server,
-//! and there a response that is cut looks like one that ends.
+//! [`incremental`](SessionOptions::incremental). Set `proxy_http_version 1.1` in nginx: by default it speaks
+//! HTTP/1.0 to the server, and there a response that is cut looks like one that ends.
 //!
 //! Over HTTP/1.1 a browser opens at most six connections to a host, for all its pages together, and each
 //! stream takes one. Let browsers use HTTP/2. They require TLS for it, for example at a proxy.

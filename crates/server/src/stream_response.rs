@@ -4,8 +4,8 @@ use crate::Outgoing;
 
 /// The sign that a response is an event stream of this crate. It is in the extensions of the response.
 ///
-/// A server that finds it there can write the response in another way than others, as
-/// `tidings-hyper-server` does. The body of the response may have been replaced by a layer.
+/// A server that finds it there can write this response in another way than other responses, as
+/// `tidings-hyper-server` does. A layer may have replaced the body of the response.
 #[derive(Debug, Clone, Default)]
 pub struct StreamResponse {
     outgoing: Option<Outgoing>,
@@ -19,8 +19,9 @@ impl StreamResponse {
         }
     }
 
-    /// Reports whether the server reads from the connection during the stream, until it waits for the client.
-    /// Default: `false`, and then an [`IoDeadline`](crate::IoDeadline) of the connection reads in its place.
+    /// Reports whether the server itself reads from the connection during the stream, and so notices a client
+    /// that leaves. Default: `false`: an [`IoDeadline`](crate::IoDeadline) of the connection reads in its
+    /// place.
     pub fn set_reading(&self, is_reading: bool) {
         if let Some(outgoing) = &self.outgoing {
             outgoing.set_reading(is_reading);

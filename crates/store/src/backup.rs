@@ -36,7 +36,8 @@ impl StoreLog {
     ///
     /// The backup is built in `to` with `.unfinished` after its name, so `to` is always complete. It has no
     /// free space, and needs no other file; the empty lock beside it, `.lock`, may be removed with it. Until
-    /// the function returns, the `-wal` file of the store grows with each append, and [`close`](Self::close) waits.
+    /// the function returns, the `-wal` file of the store grows with each append, and [`close`](Self::close)
+    /// waits.
     ///
     /// ```no_run
     /// # async fn example(log: tidings_store::StoreLog) -> Result<(), Box<dyn std::error::Error>> {
@@ -50,8 +51,8 @@ impl StoreLog {
     /// It reads and writes the whole store; in an asynchronous program, call it within `spawn_blocking`.
     ///
     /// # Errors
-    /// [`StoreErrorKind`](crate::StoreErrorKind) lists all kinds; the path of the error is that of the file that
-    /// failed. [`Exists`](crate::StoreErrorKind::Exists) if there is a file already, and
+    /// [`StoreErrorKind`](crate::StoreErrorKind) lists all kinds; the path of the error is that of the file
+    /// that failed. [`Exists`](crate::StoreErrorKind::Exists) if there is a file already, and
     /// [`Locked`](crate::StoreErrorKind::Locked) if another backup or an import writes it.
     pub fn backup(&self, to: impl AsRef<Path>) -> Result<BackedUp, StoreError> {
         let from = LiveConnection::open(self.shared())?;

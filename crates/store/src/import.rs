@@ -59,9 +59,9 @@ pub struct Imported {
 /// In an asynchronous program, call it within `spawn_blocking`.
 ///
 /// # Errors
-/// [`StoreErrorKind`] lists all kinds. [`Line`](StoreErrorKind::Line) with the number of the first line that is
-/// not valid; [`Exists`](StoreErrorKind::Exists) if there is a file already; [`Input`](StoreErrorKind::Input) if
-/// `from` fails.
+/// [`StoreErrorKind`] lists all kinds. [`Line`](StoreErrorKind::Line) with the number of the first line that
+/// is not valid; [`Exists`](StoreErrorKind::Exists) if there is a file already;
+/// [`Input`](StoreErrorKind::Input) if `from` fails.
 pub fn import(path: impl AsRef<Path>, from: impl BufRead) -> Result<Imported, StoreError> {
     connection::require_sqlite(path.as_ref())?;
     let path = location::resolve(path.as_ref())?;

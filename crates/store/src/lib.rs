@@ -156,13 +156,13 @@
 //! they lack: each client that resumes receives a `gap` event.
 //!
 //! Each row has a checksum, and a read verifies it: a damaged file is an error, never a wrong event. If a
-//! store is [`Damaged`](StoreErrorKind::Damaged), restore a backup. Without one, [`salvage`](salvage()) its intact
-//! events and [`import`](import()) them into a new file.
+//! store is [`Damaged`](StoreErrorKind::Damaged), restore a backup. Without one, [`salvage`](salvage()) its
+//! intact events and [`import`](import()) them into a new file.
 //!
 //! # Errors
 //! [`StoreErrorKind`] lists why a store cannot be opened; the message of a [`StoreError`] names the file and
-//! what you can do. After that, questions of a hub fail with a [`LogError`](tidings_hub::LogError), whose source is
-//! the [`StoreError`]:
+//! what you can do. After that, questions of a hub fail with a [`LogError`](tidings_hub::LogError), whose
+//! source is the [`StoreError`]:
 //!
 //! * **The disk is full**: `publish` fails, subscribers receive everything that is stored, and `publish`
 //!   succeeds again as soon as there is space. No restart is necessary. A used-up quota may be an error of

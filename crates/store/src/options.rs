@@ -67,8 +67,8 @@ impl StoreOptions {
     /// The index of newer entries is in memory, about 100 bytes an entry, at most three times this number;
     /// while a damaged page keeps it from being written, at most 32 times, and then appends are refused. A
     /// larger number writes fewer bytes an event, and makes each open slower. A channel without entries may
-    /// be [forgotten](Retention::remembered_channels) as many entries later. A small log is at most an eighth of its
-    /// entries behind.
+    /// be [forgotten](Retention::remembered_channels) as many entries later. A small log is at most an eighth
+    /// of its entries behind.
     pub fn index_batch(mut self, entries: usize) -> Self {
         self.index_batch = entries.max(1);
         self

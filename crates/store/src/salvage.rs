@@ -27,8 +27,8 @@ pub struct Salvaged {
     pub lost: u64,
 }
 
-/// Writes the intact entries of a damaged store as lines, as [`export`](crate::export()) does, and leaves out the
-/// others. [`import`](crate::import()) makes a store of them, with other numbers and a new epoch.
+/// Writes the intact entries of a damaged store as lines, as [`export`](crate::export()) does, and leaves out
+/// the others. [`import`](crate::import()) makes a store of them, with other numbers and a new epoch.
 ///
 /// Copy the store and its `-wal` file first, and salvage the copy. If the floor of the log is lost, removed
 /// entries that are still in the file are written too.
@@ -37,8 +37,8 @@ pub struct Salvaged {
 /// It reads the whole file; in an asynchronous program, call it within `spawn_blocking`.
 ///
 /// # Errors
-/// [`StoreErrorKind`] lists all kinds. [`Damaged`](StoreErrorKind::Damaged) if SQLite cannot find the entries at
-/// all; the recovery of the `sqlite3` shell may find them.
+/// [`StoreErrorKind`] lists all kinds. [`Damaged`](StoreErrorKind::Damaged) if SQLite cannot find the entries
+/// at all; the recovery of the `sqlite3` shell may find them.
 pub fn salvage(path: impl AsRef<Path>, to: impl Write) -> Result<Salvaged, StoreError> {
     connection::require_sqlite(path.as_ref())?;
     let path = location::resolve(path.as_ref())?;

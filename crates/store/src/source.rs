@@ -77,14 +77,14 @@ impl Source {
     }
 }
 
-/// Gives the lock of a store up, if another process can use the store beside this connection.
+/// Releases the lock of a store, if another process can use the store beside this connection.
 fn release(path: &Path, connection: &Connection, lock: StoreLock) -> Hold {
     if !connection::has_wal(connection).is_ok_and(|has_wal| has_wal) {
         return Hold::Lock(lock);
     }
-    // The connection would keep a process from moving it, which waits for that when it opens the store.
-    // Another reader may do the same to this one, which does not wait: nobody can open the store until it is
-    // released.
+    // Moves the `-wal` file into the database now. Later, this connection would keep a process that opens the
+    // store waiting for that. It does not wait for another reader, which may block it in the same way: nobody
+    // can open the store until the lock is released.
     let moved = connection
         .busy_timeout(Duration::ZERO)
         .and_then(|()| open::move_wal(connection));

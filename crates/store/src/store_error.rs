@@ -56,8 +56,8 @@ pub enum StoreErrorKind {
     NoDirectory,
     /// There is a file already, for a function that does not overwrite one.
     Exists,
-    /// The disk or the file system is full. A quota that is used up may be [`Io`](Self::Io), because SQLite tells
-    /// only a full disk apart.
+    /// The disk or the file system is full. A quota that is used up may be [`Io`](Self::Io), because SQLite
+    /// tells only a full disk apart.
     Full,
     /// The file or its directory may not be read or written by this process.
     NotPermitted,

@@ -82,8 +82,8 @@ impl StoreLog {
     }
 
     /// Closes the store: it stores everything that was appended, and accepts nothing more. Afterwards every
-    /// question fails with [`LogErrorKind::Lost`](tidings_hub::LogErrorKind::Lost), and the file can be opened again.
-    /// It waits for the backup, the check and the export that are in progress.
+    /// question fails with [`LogErrorKind::Lost`](tidings_hub::LogErrorKind::Lost), and the file can be
+    /// opened again. It waits for the backup, the check and the export that are in progress.
     ///
     /// # Errors
     /// [`StoreErrorKind`] lists all kinds. [`Closed`](StoreErrorKind::Closed) if a call has closed it before.

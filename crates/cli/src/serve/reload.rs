@@ -14,10 +14,10 @@ use super::app::App;
 use super::auth;
 use super::https::CertificateFiles;
 
-/// After this time, a reload that has not ended is a line of the log.
+/// A reload that takes longer is reported in the log.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// The SIGHUPs since it was made. Before, a SIGHUP ends the process.
+/// Receives the SIGHUPs from the time at which it is made. Before that, a SIGHUP ends the process.
 pub(super) struct Hangups {
     #[cfg(unix)]
     signal: tokio::signal::unix::Signal,
@@ -52,7 +52,7 @@ impl Hangups {
 impl Hangups {
     /// Reads the keys of tokens and the certificate again, at each SIGHUP. A broken file changes nothing.
     ///
-    /// One reload runs at a time. All signals that arrive meanwhile are one more reload after it.
+    /// One reload runs at a time. All signals that arrive meanwhile cause one more reload after it.
     pub(super) fn reload(mut self, app: &App, tls: Option<&Tls>, args: &Args) {
         let files = Files {
             keys: app.auth.as_ref().and(args.token_key.clone()),

@@ -92,10 +92,10 @@ fn identity(file: &fs::Metadata) -> Identity {
     (file.dev(), file.ino(), file.mtime(), file.mtime_nsec())
 }
 
-/// What the server would not listen for at this path, without a look at other processes.
+/// Checks whether the server could listen at this path, if no other program listens there.
 ///
 /// # Errors
-/// Names the path.
+/// The reason why not, with the path.
 pub(super) fn check(path: &Path) -> Result<(), String> {
     if SocketAddr::from_pathname(path).is_err() {
         return Err(refused(path, too_long()));

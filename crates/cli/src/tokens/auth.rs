@@ -108,8 +108,8 @@ impl Auth {
     /// A ticket that opens one stream of these channels, or of some of them.
     ///
     /// # Errors
-    /// [`NoTicket`] if the token is no longer valid or does not allow all of these channels, if it has used too
-    /// many tickets, or if the ticket is too long.
+    /// [`NoTicket`] if the token is no longer valid or does not allow all of these channels, if it has used
+    /// too many tickets, or if the ticket is too long.
     pub(crate) fn issue_ticket(
         &self,
         access: &Access,

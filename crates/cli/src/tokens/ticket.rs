@@ -67,7 +67,7 @@ pub(crate) enum InvalidTicket {
     Used,
     /// The key of its token is gone.
     UnknownKey,
-    /// Too many tickets of its token are used at once. It can be used later.
+    /// Its token has used too many tickets. It can be used later.
     TooMany,
     /// The server cannot remember that it is used. It can be used later.
     Full,

@@ -29,8 +29,8 @@ pub(crate) fn subscribe(address: SocketAddr, target: &str) -> BufReader<TcpStrea
     stream
 }
 
-/// Sends the head of a publication and a part of its data, `he` of `hello`. Returns once the server has read the
-/// head: it permits the data only then.
+/// Sends the head of a publication and a part of its data, `he` of `hello`. Returns once the server has read
+/// the head: it permits the data only then.
 pub(crate) fn begin_publication(stream: &mut (impl Read + Write)) {
     let head = "POST /channels/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\
                 Expect: 100-continue\r\n\r\n";
