@@ -106,8 +106,8 @@ pub(crate) struct Payload {
 
 /// A body in chunks.
 ///
-/// It accepts what hyper accepts. As browsers do, it also accepts a bare LF in place of CR LF: a
-/// connection carries one response, so no byte can be taken for another one.
+/// It accepts what hyper accepts. As browsers do, it also accepts a bare LF in place of CR LF: no byte can be
+/// taken for another response, because a connection carries one, or is used again only if no byte follows it.
 ///
 /// Spec: [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1).
 #[derive(Debug, Default)]

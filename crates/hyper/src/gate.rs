@@ -88,9 +88,8 @@ impl<IO: AsyncWrite + Unpin> Gate<IO> {
     /// Closes the stream for writing after a whole response, if that is possible at once. So a peer over
     /// TLS knows that nothing was cut off.
     ///
-    /// Does nothing if the request was not sent whole, or if bytes follow the response: something was cut
-    /// off then, and a stream of [`DirectTransport::over`](crate::DirectTransport::over) must not be used
-    /// again.
+    /// Does nothing if the request was not sent whole, or if bytes follow the response: then a stream of
+    /// [`DirectTransport::over`](crate::DirectTransport::over) must not be used again.
     pub(crate) fn shut_down(&mut self, cx: &mut Context<'_>) {
         if self.is_flushed && self.rest.is_empty() {
             // The response is complete, so an error changes nothing.
