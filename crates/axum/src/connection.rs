@@ -1,4 +1,4 @@
-//! One connection: the router on hyper, under deadlines.
+//! One connection, under deadlines: the router on `tidings-hyper-server`, or on hyper over HTTP/2.
 
 #[cfg(feature = "http2")]
 mod beginning;
