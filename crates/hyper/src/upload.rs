@@ -26,7 +26,7 @@ pub(crate) struct Upload<IO: Duplex> {
     connection: Option<Connection<IO>>,
     gate: GateHandle<IO>,
     body_end: BodyEnd,
-    /// hyper closes the connection without it. It yields nothing, because hyper reads no byte of the
+    /// hyper closes the connection if it is dropped. It yields nothing, because hyper reads no byte of the
     /// body.
     _unread: Incoming,
 }

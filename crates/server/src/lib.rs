@@ -40,8 +40,9 @@
 //! # }
 //! ```
 //!
-//! Any server can call `answer`; [`IoDeadline`] shows one on hyper. The head of the response leaves
-//! before the handler runs, so the client is connected at once. Then:
+//! Any server can call `answer`; [`IoDeadline`] shows one on hyper. The crate `tidings-hyper-server` has
+//! connections on hyper whose streams take less memory. The head of the response leaves before the handler
+//! runs, so the client is connected at once. Then:
 //!
 //! * When the handler returns, the stream ends.
 //! * When the handler fails or panics, the events it sent still leave, and then the response is cut, so
