@@ -54,10 +54,24 @@ impl Guarded {
         open_request(client().get(self.server.url(target)).bearer(token)).await
     }
 
-    /// Replaces the file of the keys, and has the server read it.
-    pub(crate) fn reload(&self, keys: &str) {
+    /// Replaces the file of the keys, and waits until the server has read it. Otherwise the next signal could be
+    /// merged with this one, or this one could find the next file.
+    pub(crate) async fn reload(&self, keys: &str) {
+        let outcomes = ["keys of tokens are replaced", "stay as they were"];
+        let reloads = || {
+            let log = self.server.log();
+            outcomes.map(|text| log.matches(text).count()).iter().sum()
+        };
+        let before: usize = reloads();
         fs::write(&self.keys, keys).unwrap();
         self.server.signal("HUP");
+        let waits = async {
+            while reloads() == before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let read = timeout(LIMIT, waits).await;
+        read.unwrap_or_else(|_| panic!("no reload: {}", self.server.log()));
     }
 
     /// Waits until the log contains this text so often.

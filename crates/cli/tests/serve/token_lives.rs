@@ -55,15 +55,14 @@ async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
     let mut second = guarded.open("/events?channel=c", &of_a).await;
     let mut b = guarded.open("/channels/c", &of_b).await;
     for broken in ["", "nonsense", r#"{"keys":[]}"#, r#"{"kty":"RSA"}"#] {
-        guarded.reload(broken);
+        guarded.reload(broken).await;
     }
-    // A signal that arrives during a reload may be merged with the next one.
-    guarded.logged("stay as they were", 1).await;
+    guarded.logged("stay as they were", 4).await;
     assert_eq!(guarded.send("POST", "/channels/c", &of_a, "1").status, 201);
     for session in [&mut a, &mut second, &mut b] {
         assert_eq!(next(session).await.text(), "1");
     }
-    guarded.reload(&key_set(&["b"]));
+    guarded.reload(&key_set(&["b"])).await;
     guarded.logged("keys of tokens are replaced", 1).await;
     for session in [&mut a, &mut second] {
         let closed = next(session).await;
@@ -78,7 +77,7 @@ async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
         .assert_problem(401, "invalid-token");
     assert_eq!(guarded.send("POST", "/channels/c", &of_b, "2").status, 201);
     assert_eq!(next(&mut b).await.text(), "2");
-    guarded.reload(&key_set(&["a", "b"]));
+    guarded.reload(&key_set(&["a", "b"])).await;
     guarded.logged("keys of tokens are replaced", 2).await;
     assert_eq!(guarded.send("POST", "/channels/c", &of_a, "3").status, 201);
     assert_eq!(next(&mut b).await.text(), "3");
@@ -88,7 +87,7 @@ async fn a_key_that_is_gone_ends_its_streams_and_no_others() {
 async fn the_tokens_of_a_key_without_a_kid_go_on_beside_a_new_key() {
     let guarded = Guarded::start(&[]);
     let (old, new) = (unnamed_key("a"), unnamed_key("b"));
-    guarded.reload(&old.to_string());
+    guarded.reload(&old.to_string()).await;
     guarded.logged("keys of tokens are replaced", 1).await;
     let claims = json!({"exp": now() + 3_600, "subscribe": ["c"], "publish": ["c"]});
     // The only key without a `kid` has the tokens of every `kid`.
@@ -105,9 +104,9 @@ async fn the_tokens_of_a_key_without_a_kid_go_on_beside_a_new_key() {
     let mut named = new.clone();
     named["kid"] = json!("b");
     for keys in [json!([named, old]), json!([old, named])] {
-        guarded.reload(&json!({ "keys": keys }).to_string());
+        guarded.reload(&json!({ "keys": keys }).to_string()).await;
     }
-    guarded.logged("keys of tokens are replaced", 2).await;
+    guarded.logged("keys of tokens are replaced", 3).await;
     let of_new = signed("b", &claims);
     for (text, token) in [("1", &unnamed), ("2", &foreign), ("3", &of_new)] {
         assert_eq!(guarded.send("POST", "/channels/c", token, text).status, 201);
@@ -126,9 +125,11 @@ async fn the_tokens_of_a_key_without_a_kid_go_on_beside_a_new_key() {
             .send("POST", "/channels/c", &forged, "x")
             .assert_problem(401, "invalid-token");
     }
-    guarded.reload(&json!({"keys": [old, new]}).to_string());
+    guarded
+        .reload(&json!({"keys": [old, new]}).to_string())
+        .await;
     guarded.logged("at most one key of a set", 1).await;
-    guarded.reload(&json!({"keys": [named]}).to_string());
+    guarded.reload(&json!({"keys": [named]}).to_string()).await;
     for stream in &mut streams {
         assert_eq!(next(stream).await.text(), r#"{"reason":"revoked"}"#);
         assert_end(stream).await;
@@ -169,7 +170,7 @@ async fn a_body_that_arrives_after_its_key_is_gone_changes_nothing() {
         (reader, body)
     })
     .collect();
-    guarded.reload(&key_set(&["b"]));
+    guarded.reload(&key_set(&["b"])).await;
     guarded.logged("the keys of tokens are replaced", 1).await;
     for (mut reader, body) in started {
         reader.get_mut().write_all(body.as_bytes()).unwrap();
@@ -210,7 +211,9 @@ async fn no_log_contains_a_token_a_ticket_or_a_key() {
     let stream = format!("/channels/a?ticket={ticket}");
     let by_ticket = open_request(client().get(guarded.server.url(&stream))).await;
     get(guarded.server.address(), &stream).assert_problem(401, "invalid-token");
-    guarded.reload(&key_set(&["b"]).replace("\"oct\"", "\"odd\""));
+    guarded
+        .reload(&key_set(&["b"]).replace("\"oct\"", "\"odd\""))
+        .await;
     guarded.logged("stay as they were", 1).await;
     drop((session, by_ticket));
     guarded.server.signal("TERM");
