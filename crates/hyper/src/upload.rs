@@ -72,7 +72,7 @@ impl<IO: Duplex> Upload<IO> {
             parts.read_buf
         });
         let mut gate = self.gate.into_gate();
-        // hyper reads no further than the head, so it has read nothing ahead.
+        // The gate gives hyper no byte after the head, so there is nothing here unless hyper puts it there.
         if let Some(bytes) = read_ahead.filter(|bytes| !bytes.is_empty()) {
             *gate.rest() = [bytes.as_ref(), gate.rest()].concat().as_slice().into();
         }

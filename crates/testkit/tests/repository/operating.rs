@@ -8,7 +8,7 @@ use crate::repo::{self, Tree};
 const DOCUMENT: &str = "docs/operating.md";
 
 /// The crates of which `tidings serve` consists.
-const CRATES: [&str; 5] = ["axum", "cli", "hub", "server", "store"];
+const CRATES: [&str; 6] = ["axum", "cli", "hub", "hyper-server", "server", "store"];
 
 #[test]
 fn the_document_lists_every_metric_and_every_warning() {
