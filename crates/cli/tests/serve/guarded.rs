@@ -54,8 +54,8 @@ impl Guarded {
         open_request(client().get(self.server.url(target)).bearer(token)).await
     }
 
-    /// Replaces the file of the keys, and waits until the server has read it. Otherwise the next signal could be
-    /// merged with this one, or this one could find the next file.
+    /// Replaces the file of the keys, and waits until the server has read it. Otherwise the next signal
+    /// could be merged with this one, or this one could find the next file.
     pub(crate) async fn reload(&self, keys: &str) {
         let outcomes = ["keys of tokens are replaced", "stay as they were"];
         let reloads = || {
