@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    BOTH, GET, Script, Step, Writer, builder, by, drive, frame, is_streaming, mark,
+    BOTH, Ends, GET, Script, Step, Writer, builder, by, drive, frame, is_streaming, mark,
     read_until_quiet, serve, stream, talk, text,
 };
 use crate::wire::{Call, Wire};
@@ -87,27 +87,36 @@ async fn a_client_that_closes_keeps_no_connection() {
     }
 }
 
+/// Answers a GET with a stream that lasts until its `Ends` says so, and other requests with their bodies.
+async fn stream_or_echo(
+    request: Request<RequestBody>,
+    on_stream: impl FnOnce(Arc<Ends>),
+) -> Result<Response<Script>, Infallible> {
+    if request.method() == "GET" {
+        let body = Script::new([frame("first"), Step::Hang]);
+        on_stream(Arc::clone(&body.ends));
+        return Ok(mark(Response::new(body)));
+    }
+    let sent = request.into_body().collect().await.unwrap().to_bytes();
+    let mut response = Response::new(Script::new([frame(sent)]));
+    response.body_mut().has_length = true;
+    Ok(response)
+}
+
 /// Serves a stream that ends after a minute, and then the body of each request.
 async fn echo_after_a_stream(pieces: &[Vec<u8>]) -> (String, bool) {
     let (mut near, far) = duplex(256 * 1024);
-    let service = service_fn(async |request: Request<RequestBody>| {
-        if request.uri().path() == "/stream" {
-            let body = Script::new([frame("first"), Step::Hang]);
-            let ends = Arc::clone(&body.ends);
+    let service = service_fn(|request| {
+        stream_or_echo(request, |ends| {
             tokio::spawn(async move {
                 sleep(Duration::from_secs(60)).await;
                 ends.end();
             });
-            return Ok::<_, Infallible>(mark(Response::new(body)));
-        }
-        let sent = request.into_body().collect().await.unwrap().to_bytes();
-        let mut response = Response::new(Script::new([frame(sent)]));
-        response.body_mut().has_length = true;
-        Ok(response)
+        })
     });
     let connection = builder().serve_connection(TokioIo::new(far), service);
     let driven = drive(connection, async {
-        near.write_all(&get("/stream")).await.unwrap();
+        near.write_all(GET).await.unwrap();
         let mut first = [0; 1];
         near.read_exact(&mut first).await.unwrap();
         for piece in pieces {
@@ -151,17 +160,8 @@ async fn what_a_client_sends_during_a_stream_is_its_next_request() {
         let (near, late) = request[from..].split_at((8 * 1024_usize).saturating_sub(from));
         let (mut io, far) = duplex(256 * 1024);
         let ends = Arc::new(Mutex::new(None));
-        let service = service_fn(async |request: Request<RequestBody>| {
-            if request.method() == "GET" {
-                let body = Script::new([frame("first"), Step::Hang]);
-                *ends.lock().unwrap() = Some(Arc::clone(&body.ends));
-                return Ok::<_, Infallible>(mark(Response::new(body)));
-            }
-            let sent = request.into_body().collect().await.unwrap().to_bytes();
-            let mut response = Response::new(Script::new([frame(sent)]));
-            response.body_mut().has_length = true;
-            Ok(response)
-        });
+        let keep = |stream| *ends.lock().unwrap() = Some(stream);
+        let service = service_fn(|request| stream_or_echo(request, keep));
         let connection = builder().serve_connection(TokioIo::new(far), service);
         let driven = drive(connection, async {
             io.write_all(GET).await.unwrap();
@@ -207,11 +207,8 @@ async fn a_client_that_sends_too_much_during_a_stream_keeps_its_stream_and_not_i
 async fn early_bytes_do_not_add_up_over_the_streams_of_a_connection() {
     let (mut near, far) = duplex(256 * 1024);
     let ends = Arc::new(Mutex::new(None));
-    let service = service_fn(async |_: Request<RequestBody>| {
-        let body = Script::new([frame("first"), Step::Hang]);
-        *ends.lock().unwrap() = Some(Arc::clone(&body.ends));
-        Ok::<_, Infallible>(mark(Response::new(body)))
-    });
+    let keep = |stream| *ends.lock().unwrap() = Some(stream);
+    let service = service_fn(|request| stream_or_echo(request, keep));
     let connection = builder().serve_connection(TokioIo::new(far), service);
     let driven = drive(connection, async {
         // Requests of less than the limit for each stream, and many more than one stream answers.
