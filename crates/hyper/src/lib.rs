@@ -44,10 +44,12 @@
 //!
 //! # Bodies
 //! A body ends after its `Content-Length`, with its last chunk, or when the server closes, as
-//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-6.3) defines. All chunks that have arrived are
-//! read together, up to 128 KiB. Extensions of chunks are skipped, up to 16 KiB a chunk, and so are
-//! trailers, up to 256 KiB. A line between chunks may end with a bare line feed, as in browsers. A body
-//! that is malformed or too short is a lost connection, after the events before that place.
+//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-6.3) defines. All chunks that have arrived are read
+//! together, up to 128 KiB, except that those of a body with a `Content-Encoding` are read one by one, so
+//! that an error in one does not take the events before it. Extensions of chunks are skipped, up to 16 KiB
+//! a chunk, and so are trailers, up to 256 KiB. A line between chunks may end with a bare line feed, as in
+//! browsers. A body that is malformed or too short is a lost connection, after the events before that
+//! place.
 //!
 //! A server may answer before it has read the whole request. The rest of the request is sent while the
 //! session is read, until the answer ends. Then the connection is closed, even if the request is incomplete.
